@@ -1,0 +1,190 @@
+"""Which attributes hold files, and what becomes of a value that is assigned to one.
+
+`FileType` is the part of a column type that says how its files are to be treated; `FileColumn` is one attribute of one
+mapped class. Both are known without a session, so that an attribute can be set before its object is added to one.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import JSON, Column, Table
+from sqlalchemy.orm import ColumnProperty, Mapper, attributes
+from sqlalchemy.types import TypeDecorator
+
+from depot_lite.errors import ConfigurationError, InvalidContent
+from depot_lite.fields.interfaces import DepotFileInfo, FileFilter
+from depot_lite.io.content import is_empty_upload
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import InstanceState
+
+
+def unknown(value: object) -> bool:
+    """Return whether this is SQLAlchemy's mark for "not loaded": an old value that nobody has looked at."""
+    return value is attributes.NO_VALUE or value is attributes.PASSIVE_NO_RESULT
+
+
+# Whether there is any file column in this process; a list, so that it can be filled from the class below.
+_made: Final[list[bool]] = []
+
+
+def any_type_made() -> bool:
+    """Return whether there is any file column at all: where there is none, sessions are left alone."""
+    return bool(_made)
+
+
+class FileType(TypeDecorator[Any]):
+    """A column type whose values are files.
+
+    SQLAlchemy builds its cache key from attributes that are named as the arguments, so these are.
+    """
+
+    impl = JSON
+    cache_ok = True
+
+    def __init__(
+        self,
+        filters: Any = (),
+        upload_type: type[DepotFileInfo] | None = None,
+        upload_storage: str | None = None,
+        *,
+        text: bool = False,
+    ) -> None:
+        super().__init__(none_as_null=True)
+        _made.append(True)
+        del _made[1:]
+        self.filters: tuple[FileFilter, ...] = tuple(filters)
+        self.upload_type = _checked_type(upload_type)
+        self.upload_storage = upload_storage
+        self.text = text
+        for each in self.filters:
+            if not isinstance(each, FileFilter):
+                raise ConfigurationError(f"filters={filters!r}: {each!r} is not a FileFilter")
+
+
+def _checked_type(upload_type: Any) -> Any:
+    if isinstance(upload_type, type) and issubclass(upload_type, DepotFileInfo):
+        return upload_type
+    raise ConfigurationError(f"upload_type={upload_type!r}: a subclass of DepotFileInfo is wanted, such as UploadedFile")
+
+
+@dataclass(frozen=True, slots=True)
+class FileColumn:
+    """One attribute that holds a file: of which class, under which key, in which column."""
+
+    owner: str
+    key: str
+    column: Column[Any]
+    type: FileType
+
+    def __str__(self) -> str:
+        """Return ``Document.content``."""
+        return f"{self.owner}.{self.key}"
+
+    def accept(self, value: Any, state: InstanceState[Any] | None, held: Any) -> Any:
+        """Return what the attribute is to hold when ``value`` is assigned to it: a value of the column's kind, or None.
+
+        Args:
+            value: bytes, a file, an upload ..., a pending or stored value, or None to clear.
+            state: the object that the attribute belongs to; None for a row that a statement names.
+            held: what the attribute holds now, if anybody looked; an upload without a file leaves it.
+
+        Raises:
+            InvalidContent: this is nothing that can be stored.
+        """
+        if value is None:
+            return None
+        if isinstance(value, DepotFileInfo):
+            return self._accept_value(value, state)
+        if is_empty_upload(value):
+            return self._held(state, held)
+        if isinstance(value, dict):
+            # A dictionary that came with a request could name any file of anybody.
+            raise InvalidContent(f"{self}: a dictionary is not a file; {_WANTED}")
+        try:
+            pending = self.type.upload_type(value, self.type.upload_storage)
+        except InvalidContent as error:
+            raise InvalidContent(f"{self}: {error}") from error
+        return self._own(pending, state)
+
+    def _held(self, state: InstanceState[Any] | None, held: Any) -> Any:
+        if not unknown(held):
+            return held
+        loaded = state is not None and state.key is not None
+        return getattr(state.obj(), self.key) if loaded and state is not None else None
+
+    def _accept_value(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:
+        if not value.pending:
+            return value if self._may_be_own(value, state) else self.copy(value, state)
+        if value.owner is not None:
+            owner, key = value.owner[0](), value.owner[1]
+            if owner is not None and (owner is not state or key != self.key):
+                value = value.twin()
+        return self._own(value.become(self.type.upload_type), state)
+
+    def _may_be_own(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> bool:
+        """Return whether the row may name this file already; where it is not loaded, the flush will know."""
+        if state is None or state.key is None:
+            return False
+        known = [each[self.key] for each in (state.dict, state.committed_state) if self.key in each]
+        if not known or any(unknown(each) for each in known):
+            return True
+        return any(isinstance(each, DepotFileInfo) and each.get("path") == value.get("path") for each in known)
+
+    def copy(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:
+        """Return a pending copy of a stored value that belongs to another row, so that each row owns its file."""
+        if not isinstance(value, self.type.upload_type):
+            raise InvalidContent(f"{self}: a {type(value).__name__} cannot be copied to a {self.type.upload_type.__name__}")
+        return self._own(self.type.upload_type.copy_of(value, self.type.upload_storage), state)
+
+    def _own(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:
+        if self.type.upload_storage is not None:
+            value.move_to(self.type.upload_storage)
+        if state is not None:
+            value.own(weakref.ref(state), self.key)
+        return value
+
+
+_WANTED: Final = "assign bytes, a binary file, a pathlib.Path, an upload, a FileIntent or an UploadedFile"
+
+_BY_MAPPER: weakref.WeakKeyDictionary[Mapper[Any], dict[str, FileColumn]] = weakref.WeakKeyDictionary()
+_BY_CLASS: weakref.WeakKeyDictionary[type, dict[str, FileColumn]] = weakref.WeakKeyDictionary()
+_NONE: Final[Mapping[str, FileColumn]] = {}
+
+
+def register(mapper: Mapper[Any]) -> Mapping[str, FileColumn]:
+    """Remember the file attributes of a mapper that has just been configured, and return them."""
+    found = {each.key: each for each in _columns_of(mapper)}
+    if found:
+        _BY_MAPPER[mapper] = _BY_CLASS[mapper.class_] = found
+    return found
+
+
+def _columns_of(mapper: Mapper[Any]) -> Iterator[FileColumn]:
+    for attribute in mapper.iterate_properties:
+        column = attribute.columns[0] if isinstance(attribute, ColumnProperty) else None
+        if isinstance(column, Column) and isinstance(column.type, FileType):
+            yield FileColumn(mapper.class_.__name__, attribute.key, column, column.type)
+
+
+def columns_of_class(class_: type) -> Mapping[str, FileColumn]:
+    """Return the file attributes of a mapped class by their keys."""
+    return _BY_CLASS.get(class_, _NONE)
+
+
+def columns_of_mapper(mapper: Mapper[Any]) -> Mapping[str, FileColumn]:
+    """Return the file attributes of a mapper by their keys."""
+    return _BY_MAPPER.get(mapper, _NONE)
+
+
+def columns_of_table(table: Table) -> Mapping[str, FileColumn]:
+    """Return the file columns of a table by their keys, for statements that name no mapped class."""
+    return {
+        column.key: FileColumn(table.name, column.key, column, column.type)
+        for column in table.columns
+        if isinstance(column.type, FileType)
+    }

@@ -1,0 +1,1 @@
+"""Filters: what may be done with a file as it is stored."""

@@ -1,0 +1,498 @@
+"""What every value of a file column can do, and the interface of filters.
+
+A value is *pending* (assigned; its id, path, name and type are known and no byte has moved) or *stored* (its bytes are in
+the depot). It is a dictionary, which is what the row holds as JSON, and its keys are attributes too. A value that comes
+from a row keeps the text of its row until something is asked of it, because most rows are loaded for other columns.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final, Self, cast
+
+from depot_lite.errors import DepotError, InvalidContent
+from depot_lite.io.content import Content
+from depot_lite.io.fileid import new_file_id
+from depot_lite.io.interfaces import UNNAMED, FileInfo
+from depot_lite.manager import DepotManager
+
+logger: Final = logging.getLogger("depot_lite")
+
+# The key under which a value from a row keeps its text until it is read. Neither a string nor anything else that JSON
+# knows: an encoder written in C that reads the dictionary behind our back fails loudly instead of writing "{}".
+_UNREAD: Final = object()
+
+
+@dataclass(slots=True)
+class Pending:
+    """A change that waits: what will be stored, and for which attribute.
+
+    ``original`` is the stored value that is to be copied, where that is what was assigned. ``owner`` is set by the
+    first attribute that takes the value; a second one gets a value of its own. ``paths`` are the files that storing it
+    has made so far, ``announce`` is told of each before its first byte moves.
+    """
+
+    content: Content | None
+    original: DepotFileInfo | None = None
+    depot_chosen: bool = False
+    owner: tuple[weakref.ref[Any], str] | None = None
+    paths: list[str] = field(default_factory=list)
+    announce: Callable[[str], None] | None = None
+
+
+class FileFilter(ABC):
+    """What is done with a file once it is stored: a thumbnail made, a key added.
+
+    Filters run at flush, in the order in which the column names them, after the file itself was stored.
+    """
+
+    @abstractmethod
+    def on_save(self, uploaded_file: Any) -> None:
+        """Read ``uploaded_file.original_content``, store more with ``uploaded_file.store_content``, set its keys.
+
+        What it stores belongs to the value and goes with it. An exception stops the flush; nothing is left of it.
+        """
+
+
+class DepotFileInfo(dict[str, Any], ABC):
+    """The reference to a file, as the row keeps it.
+
+    Args:
+        content: what is to be stored (see `depot_lite.io.content.Content`), or the dictionary of a stored value.
+        depot_name: the depot, or an alias of it; the default depot where not given. A column's ``upload_storage``
+            takes the place of the default, not of a depot named here.
+        filename: the name to remember, where the content has none or another.
+        content_type: the declared type, which counts where the bytes do not tell.
+
+    Raises:
+        InvalidContent: this cannot be stored.
+        ConfigurationError: there is no such depot.
+    """
+
+    __slots__ = ("__weakref__", "_pending")
+
+    _pending: Pending | None
+
+    def __init__(
+        self,
+        content: object,
+        depot_name: str | None = None,
+        *,
+        filename: str | None = None,
+        content_type: str | None = None,
+    ) -> None:
+        super().__init__()
+        object.__setattr__(self, "_pending", None)
+        if isinstance(content, dict):
+            dict.update(self, content)
+            return
+        ready = Content.of(content, filename, content_type)
+        self._begin(Pending(ready, depot_chosen=depot_name is not None), depot_name)
+        dict.update(self, filename=ready.filename or UNNAMED, content_type=ready.content_type, size=ready.size)
+
+    def _begin(self, pending: Pending, depot_name: str | None) -> None:
+        object.__setattr__(self, "_pending", pending)
+        dict.__setitem__(self, "depot_name", self._real_depot(depot_name))
+        self._renew_id()
+
+    @staticmethod
+    def _real_depot(depot_name: str | None) -> str:
+        return DepotManager.resolve_alias(DepotManager.get_default() if depot_name is None else depot_name)
+
+    def _renew_id(self) -> None:
+        """Take an id that was never used; the files that storing it made belong to the former one."""
+        file_id = new_file_id()
+        dict.update(self, files=[], file_id=file_id, path=f"{self['depot_name']}/{file_id}")
+
+    # --- values that come from rows, and values that copy others --------------------------------------------------
+
+    @classmethod
+    def loader(cls) -> Callable[[Any], Self | None]:
+        """Return the function that makes a stored value of the JSON text in a row, and None of NULL.
+
+        The text is parsed when something is asked of the value. The function is called for every row that is loaded,
+        which is why it looks nothing up.
+        """
+        new, put, key = dict.__new__, dict.__setitem__, cast(str, _UNREAD)
+
+        def load(data: Any) -> Self | None:
+            if data.__class__ is not str:  # NULL, or JSON that a driver has parsed already
+                return None if data is None else new(cls)._fill(data)
+            if not data:
+                return None
+            value = new(cls)
+            put(value, key, data)
+            return value
+
+        return load
+
+    @classmethod
+    def decode(cls, data: str) -> Self:
+        """Return the stored value that JSON text describes (filedepot's name)."""
+        return dict.__new__(cls)._fill(json.loads(data))
+
+    def encode(self) -> str:
+        """Return the value as JSON text (filedepot's name)."""
+        return json.dumps(self)
+
+    @classmethod
+    def copy_of(cls, original: DepotFileInfo, depot_name: str | None = None) -> Self:
+        """Return a pending value that will be a copy of a stored one: other files, the same bytes and keys.
+
+        It goes into ``depot_name``, by default into the depot of the original; the copy is made when it is stored.
+        """
+        value = dict.__new__(cls)
+        dict.update(value, copy.deepcopy(dict(original)))
+        value._begin(Pending(None, original=original, depot_chosen=depot_name is not None), depot_name or original["depot_name"])
+        return value
+
+    def twin(self) -> Self:
+        """Return another pending value with the same content and keys, and an id of its own.
+
+        Raises:
+            InvalidContent: the content is a stream, which can be stored only once.
+        """
+        pending = self._waiting()
+        if pending.content is not None and not pending.content.rereadable:
+            raise InvalidContent("a stream can be stored only once and was assigned to two attributes: read it to bytes first")
+        value = dict.__new__(type(self))
+        dict.update(value, copy.deepcopy(dict(self)))
+        value._begin(
+            Pending(pending.content, pending.original, depot_chosen=pending.depot_chosen), cast(str, self["depot_name"])
+        )
+        return value
+
+    def move_to(self, depot_name: str) -> None:
+        """Let a pending value that chose no depot go into this one."""
+        if not self._waiting().depot_chosen:
+            dict.__setitem__(self, "depot_name", self._real_depot(depot_name))
+            dict.__setitem__(self, "path", f"{self['depot_name']}/{self['file_id']}")
+
+    def become(self, kind: type[DepotFileInfo]) -> DepotFileInfo:
+        """Return this pending value as one of another class, the same value if it is one already."""
+        if isinstance(self, kind):
+            return self
+        value = dict.__new__(kind)
+        dict.update(value, dict(self))
+        object.__setattr__(value, "_pending", self._waiting())
+        return value
+
+    @property
+    def owner(self) -> tuple[weakref.ref[Any], str] | None:
+        """The object (its state, weakly) and the attribute that took this pending value first."""
+        pending = self._pending_or_none()
+        return None if pending is None else pending.owner
+
+    def own(self, state: weakref.ref[Any], key: str) -> None:
+        """Tie this pending value to the attribute that it was assigned to."""
+        self._waiting().owner = (state, key)
+
+    # --- pending -> stored ----------------------------------------------------------------------------------------
+
+    @property
+    def pending(self) -> bool:
+        """Whether the bytes have not moved yet."""
+        return self._pending_or_none() is not None
+
+    @property
+    def original_content(self) -> Any:
+        """What was assigned, while the value is pending and while it is being stored; None afterwards."""
+        pending = self._pending_or_none()
+        return None if pending is None or pending.content is None else pending.content.source
+
+    @abstractmethod
+    def process_content(self, content: Any, filename: str | None = None, content_type: str | None = None) -> None:
+        """Store the content and set the keys that describe it. Called once for each value, at flush.
+
+        Overridden to change what is stored, or to store more beside it (`store_content`).
+        """
+
+    def store(self, filters: Iterable[FileFilter] = (), *, announce: Callable[[str], None] | None = None) -> None:
+        """Store what is pending and freeze the value; a stored value is left as it is.
+
+        Args:
+            filters: what is done with the file once it is there.
+            announce: called with the path of each file before its first byte moves.
+
+        Raises:
+            InvalidContent: the content cannot be read.
+            StorageFailed: the storage could not. In every case nothing is left in it, and the value is pending again.
+        """
+        pending = self._pending_or_none()
+        if pending is None:
+            return
+        before = dict(self)
+        pending.announce = announce
+        try:
+            if pending.original is None:
+                self.process_content(cast(Content, pending.content).source)
+            else:
+                self._copy_files(pending.original)
+            for each in filters if pending.original is None else ():
+                each.on_save(self)
+        except BaseException:
+            made = pending.paths[:]
+            self.revert(pending, before)
+            delete_paths(made)
+            raise
+        finally:
+            pending.announce = None
+        object.__setattr__(self, "_pending", None)
+
+    def revert(self, pending: Pending, before: dict[str, Any]) -> None:
+        """Make the value pending again, as it was ``before``, with a new id: its files went with a rollback."""
+        dict.clear(self)
+        dict.update(self, before)
+        pending.paths.clear()
+        object.__setattr__(self, "_pending", pending)
+        self._renew_id()
+
+    def waiting(self) -> tuple[Pending, dict[str, Any]] | None:
+        """Return what `revert` needs to undo `store`, or None if there is nothing to store."""
+        pending = self._pending_or_none()
+        return None if pending is None else (pending, dict(self))
+
+    def store_content(self, content: Any, filename: str | None = None, content_type: str | None = None) -> tuple[str, str]:
+        """Store one more file that belongs to this value and return its path and id.
+
+        For `process_content` and filters. The content is opened from its start and not closed.
+        """
+        info = self._keep(Content.of(content, filename, content_type), new_file_id())
+        return f"{self['depot_name']}/{info.file_id}", info.file_id
+
+    def _keep(self, content: Content, file_id: str) -> FileInfo:
+        path = f"{self['depot_name']}/{file_id}"
+        self._announce(path)
+        info = DepotManager.get(self["depot_name"]).save(content, file_id=file_id)
+        self["files"].append(path)
+        return info
+
+    def _announce(self, path: str) -> None:
+        pending = self._waiting()
+        pending.paths.append(path)
+        if pending.announce is not None:
+            pending.announce(path)
+
+    def _copy_files(self, original: DepotFileInfo) -> None:
+        """Copy each file of the original and let every key that named an old file name the new one."""
+        depot_name, renamed = self["depot_name"], {}
+        for path in original.paths:
+            old_depot, _, old_id = path.partition("/")
+            new_id = self["file_id"] if path == original["path"] else new_file_id()
+            new_path = f"{depot_name}/{new_id}"
+            self._announce(new_path)
+            source, target = DepotManager.get(old_depot), DepotManager.get(depot_name)
+            if source is target:
+                source.save_copy(old_id, file_id=new_id)
+            else:
+                with source.get(old_id) as stored:
+                    target.save(Content.of(stored), file_id=new_id)
+            renamed[path] = new_path
+            renamed[old_id] = new_id
+        data = {**original, "depot_name": depot_name}
+        dict.update(self, cast(dict[str, Any], _rename(data, renamed)))
+        if "_public_url" in self:
+            self["_public_url"] = DepotManager.get(depot_name).public_url(self["file_id"])
+
+    @property
+    def paths(self) -> list[str]:
+        """The path of every file that belongs to the value, as a new list."""
+        files = list(self.get("files") or ())
+        path = self.get("path")
+        return files if path is None or path in files or self.pending else [path, *files]
+
+    def _waiting(self) -> Pending:
+        pending = self._pending_or_none()
+        if pending is None:
+            raise TypeError("a stored file cannot be changed: assign a new one to the attribute")
+        return pending
+
+    def _pending_or_none(self) -> Pending | None:
+        try:
+            return cast("Pending | None", object.__getattribute__(self, "_pending"))
+        except AttributeError:  # a value from a row: the slot was never filled, which keeps loading fast
+            return None
+
+    # --- a dictionary that is read late and frozen once stored ----------------------------------------------------
+
+    def _read(self) -> None:
+        # Two threads may come here with one value: both parse, and the text goes only once the keys are there.
+        text = dict.get(self, cast(Any, _UNREAD))
+        if text is not None:
+            dict.update(self, json.loads(text))
+            dict.pop(self, cast(Any, _UNREAD), None)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the key of that name."""
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set the key of that name, on a pending value."""
+        self[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        """Remove the key of that name, from a pending value."""
+        try:
+            del self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __getitem__(self, key: str) -> Any:
+        self._read()
+        return dict.__getitem__(self, key)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._waiting()
+        dict.__setitem__(self, key, value)
+
+    def __delitem__(self, key: str) -> None:
+        self._waiting()
+        dict.__delitem__(self, key)
+
+    def __iter__(self) -> Any:
+        self._read()
+        return dict.__iter__(self)
+
+    def __reversed__(self) -> Any:
+        self._read()
+        return dict.__reversed__(self)
+
+    def __len__(self) -> int:
+        self._read()
+        return dict.__len__(self)
+
+    def __contains__(self, key: object) -> bool:
+        self._read()
+        return dict.__contains__(self, key)
+
+    def __eq__(self, other: object) -> bool:
+        self._read()
+        if isinstance(other, DepotFileInfo):
+            other._read()
+        return dict.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None  # type: ignore[assignment]  # as every dictionary
+
+    def __or__(self, other: Any) -> Any:
+        return {**self, **other}
+
+    def __ror__(self, other: Any) -> Any:
+        return {**other, **self}
+
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]  # the overloads of dict say no more
+        self.update(other)
+        return self
+
+    def __repr__(self) -> str:
+        self._read()
+        return f"{type(self).__name__}({dict.__repr__(self)})"
+
+    def get(self, key: str, default: Any = None, /) -> Any:
+        self._read()
+        return dict.get(self, key, default)
+
+    def keys(self) -> Any:
+        self._read()
+        return dict.keys(self)
+
+    def values(self) -> Any:
+        self._read()
+        return dict.values(self)
+
+    def items(self) -> Any:
+        self._read()
+        return dict.items(self)
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        self._waiting()
+        dict.update(self, *args, **kwargs)
+
+    def pop(self, *args: Any) -> Any:
+        self._waiting()
+        return dict.pop(self, *args)
+
+    def popitem(self) -> Any:
+        self._waiting()
+        return dict.popitem(self)
+
+    def clear(self) -> None:
+        self._waiting()
+        dict.clear(self)
+
+    def setdefault(self, key: str, default: Any = None, /) -> Any:
+        self._waiting()
+        return dict.setdefault(self, key, default)
+
+    def copy(self) -> dict[str, Any]:
+        """Return a plain dictionary with the same keys."""
+        return dict(self)
+
+    def __copy__(self) -> Self:
+        self._only_stored("copied")
+        return dict.__new__(type(self))._fill(dict(self))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        self._only_stored("copied")
+        return dict.__new__(type(self))._fill(copy.deepcopy(dict(self), memo))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        self._only_stored("pickled")
+        return _unpickle, (type(self), dict(self))
+
+    def _fill(self, data: dict[str, Any]) -> Self:
+        object.__setattr__(self, "_pending", None)
+        dict.update(self, data)
+        return self
+
+    def _only_stored(self, done: str) -> None:
+        if self.pending:
+            raise TypeError(f"a pending file cannot be {done}: its bytes have not been stored yet")
+
+
+def _unpickle(cls: type[DepotFileInfo], data: dict[str, Any]) -> DepotFileInfo:
+    return dict.__new__(cls)._fill(data)
+
+
+def _rename(data: Any, renamed: dict[str, str]) -> Any:
+    """Return JSON data in which every old path and id is replaced, wherever a string holds it."""
+    if isinstance(data, dict):
+        return {key: _rename(each, renamed) for key, each in data.items()}
+    if isinstance(data, list):
+        return [_rename(each, renamed) for each in data]
+    if isinstance(data, str):
+        for old, new in renamed.items():  # paths come before their ids, so that the depot is replaced with them
+            data = data.replace(old, new)
+    return data
+
+
+def delete_paths(paths: Iterable[str]) -> None:
+    """Delete files in as few calls as their storages allow; what fails is logged and left to maintenance."""
+    by_depot: dict[str, list[str]] = {}
+    for path in paths:
+        depot_name, _, file_id = path.partition("/")
+        by_depot.setdefault(depot_name, []).append(file_id)
+    for depot_name, file_ids in by_depot.items():
+        for file_id, error in _delete_from(depot_name, file_ids).items():
+            logger.error("could not delete %s/%s, left to maintenance: %s", depot_name, file_id, error)
+
+
+def _delete_from(depot_name: str, file_ids: list[str]) -> dict[str, Exception]:
+    try:
+        return DepotManager.get(depot_name).delete_many(file_ids)
+    except Exception as error:  # a storage of somebody else's may raise anything, and a commit has happened already
+        return dict.fromkeys(file_ids, error)
+
+
+__all__ = ["DepotError", "DepotFileInfo", "FileFilter", "Pending", "delete_paths"]

@@ -1,0 +1,220 @@
+"""How a transaction ended, and what that means for its files.
+
+A session knows that its own COMMIT succeeded (``after_commit``) and that it rolled back. It does not know
+
+- whether a COMMIT took effect that was sent and never answered, because the connection broke. Then nobody knows, and both
+  the born and the condemned files are kept.
+- when the transaction ends that it has merely joined, because it was bound to a connection which had begun already (test
+  suites do that). Then the frame waits here for the connection's own COMMIT or ROLLBACK.
+
+So each connection through which a frame wrote rows is watched (SQLAlchemy's ``ConnectionEvents``). Those events come before
+the database is asked; that a COMMIT was answered is known when the connection is used again or goes back to its pool.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, Engine, ExceptionContext
+
+from depot_lite.fields.interfaces import DepotFileInfo, Pending, delete_paths, logger
+from depot_lite.ledger import Frame, Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """Where a born file comes from: what makes its value pending again if the file goes with a rollback."""
+
+    value: DepotFileInfo
+    pending: Pending
+    before: dict[str, Any]
+
+
+def committed(frame: Frame) -> None:
+    """Delete the condemned files, and the sources of files that were handed over. Never raises."""
+    condemned = frame.condemned
+    delete_paths(condemned)
+    gone = set(condemned)
+    for birth in _births(frame):
+        if birth.pending.content is not None and birth.value.get("path") not in gone:
+            _release(birth)
+
+
+def _release(birth: Birth) -> None:
+    try:
+        if birth.pending.content is not None:
+            birth.pending.content.release()
+    except Exception as error:  # the row is committed: a source that stays behind is only untidy
+        logger.error("could not remove the source of %s: %s", birth.value.get("path"), error)
+
+
+def rolled_back(frame: Frame) -> None:
+    """Delete the born files and make their values pending again, so that they can be flushed a second time."""
+    delete_paths(frame.born)
+    for birth in _births(frame):
+        if not birth.value.pending:
+            birth.value.revert(birth.pending, birth.before)
+
+
+def unknown(frame: Frame) -> None:
+    """Keep all files, since nobody knows which rows there are; say so."""
+    for path in {*frame.born, *frame.condemned}:
+        logger.warning("kept %s: the connection broke during COMMIT and nobody knows whether a row names it", path)
+
+
+def _births(frame: Frame) -> list[Birth]:
+    return list({id(birth): birth for birth in frame.born.values()}.values())
+
+
+# --- watching connections -----------------------------------------------------------------------------------------
+
+
+class _Phase(Enum):
+    OPEN = "no COMMIT was sent"
+    COMMITTING = "COMMIT was sent"
+    REFUSED = "COMMIT was sent and the database said no"
+
+
+class _Watch:
+    """What is known of one connection, and the frames that wait for its end."""
+
+    def __init__(self) -> None:
+        self.phase = _Phase.OPEN
+        self.ledger = Ledger()
+        # Frames of a savepoint that is being released: which transaction encloses it can be asked at the next event.
+        self.released: list[Frame] = []
+
+    def settle(self, connection: Connection) -> None:
+        """Give the frames of released savepoints to the transaction that encloses them."""
+        frames, self.released = self.released, []
+        for frame in frames:
+            self.ledger.put(innermost(connection), frame)
+
+    def take_all(self) -> list[Frame]:
+        """Remove and return every waiting frame."""
+        frames, self.released = self.released, []
+        taken = [self.ledger.take(transaction) for transaction in self.ledger.transactions()]
+        return [*(frame for frame in taken if frame is not None), *frames]
+
+
+_watches: Final[weakref.WeakKeyDictionary[Connection, _Watch]] = weakref.WeakKeyDictionary()
+_engines: Final[weakref.WeakSet[Engine]] = weakref.WeakSet()
+# Connections of which a COMMIT was sent while frames wait, by the id of their DBAPI connection, which is all that the
+# pool tells when it gets one back.
+_unanswered: Final[dict[int, _Watch]] = {}
+_lock: Final = threading.Lock()
+
+
+def innermost(connection: Connection) -> Any:
+    """Return the savepoint or transaction of the connection in which a row written now would live."""
+    return connection.get_nested_transaction() or connection.get_transaction()
+
+
+def watch(connection: Connection) -> None:
+    """Follow what becomes of the connection's transactions; a second call does nothing."""
+    with _lock:
+        if connection not in _watches:
+            _watches[connection] = _Watch()
+            for name, listener in _LISTENERS.items():
+                event.listen(connection, name, listener)
+        if connection.engine not in _engines:
+            _engines.add(connection.engine)
+            event.listen(connection.engine, "handle_error", _on_error)
+            event.listen(connection.engine, "checkin", _on_checkin)
+
+
+def lives_on(connection: Connection, transaction: Any) -> bool:
+    """Return whether rows that were written in ``transaction`` may still be committed by somebody else."""
+    return not connection.closed and not connection.invalidated and transaction is not None and transaction.is_active
+
+
+def uncertain(connection: Connection) -> bool:
+    """Return whether a COMMIT was sent on the connection of which nobody knows what became."""
+    found = _watches.get(connection)
+    return found is not None and found.phase is _Phase.COMMITTING
+
+
+def hand_over(connection: Connection, frame: Frame) -> None:
+    """Let the frame wait for the end of the connection's own transaction."""
+    found = _watches[connection]
+    found.settle(connection)
+    found.ledger.put(innermost(connection), frame)
+
+
+def _on_begin(connection: Connection) -> None:
+    found = _watches[connection]
+    if found.phase is _Phase.COMMITTING:
+        _answered(found)
+    found.phase = _Phase.OPEN
+
+
+def _on_commit(connection: Connection, *args: Any) -> None:
+    found = _watches[connection]
+    found.phase = _Phase.COMMITTING
+    if found.ledger or found.released:
+        _unanswered[id(connection.connection.dbapi_connection)] = found
+
+
+def _on_rollback(connection: Connection, *args: Any) -> None:
+    found = _watches[connection]
+    for frame in found.take_all():
+        rolled_back(frame)
+
+
+def _on_savepoint(connection: Connection, name: str | None) -> None:
+    _watches[connection].settle(connection)
+
+
+def _on_rollback_savepoint(connection: Connection, name: str, context: None) -> None:
+    found = _watches[connection]
+    found.settle(connection)
+    frame = found.ledger.take(connection.get_nested_transaction())
+    if frame is not None:
+        rolled_back(frame)
+
+
+def _on_release_savepoint(connection: Connection, name: str, context: None) -> None:
+    found = _watches[connection]
+    found.settle(connection)
+    frame = found.ledger.take(connection.get_nested_transaction())
+    if frame is not None:
+        found.released.append(frame)
+
+
+_LISTENERS: Final = {
+    "begin": _on_begin,
+    "commit": _on_commit,
+    "rollback": _on_rollback,
+    "savepoint": _on_savepoint,
+    "rollback_savepoint": _on_rollback_savepoint,
+    "release_savepoint": _on_release_savepoint,
+    "prepare_twophase": _on_commit,
+    "commit_twophase": _on_commit,
+}
+
+
+def _on_error(context: ExceptionContext) -> None:
+    found = None if context.connection is None else _watches.get(context.connection)
+    if found is None or found.phase is not _Phase.COMMITTING:
+        return
+    if context.is_disconnect:
+        for frame in found.take_all():
+            unknown(frame)
+    else:
+        found.phase = _Phase.REFUSED
+
+
+def _on_checkin(dbapi_connection: Any, record: Any) -> None:
+    found = _unanswered.pop(id(dbapi_connection), None)
+    if found is not None and found.phase is _Phase.COMMITTING:
+        _answered(found)
+
+
+def _answered(found: _Watch) -> None:
+    for frame in found.take_all():
+        committed(frame)

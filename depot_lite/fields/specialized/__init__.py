@@ -1,0 +1,1 @@
+"""Values that do more than keep a file."""

@@ -1,0 +1,164 @@
+"""`UploadedFileField`: the column type, and what happens when its attribute is set.
+
+    class Document(Base):
+        content: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
+        report: Mapped[UploadedFile | None] = mapped_column(UploadedFileField(upload_storage="archive"))
+
+Importing this module makes every session of the process look after the files of such columns.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import JSON, Dialect, Text, event, exc, types
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Mapper, attributes
+from sqlalchemy.sql import ColumnElement
+from sqlalchemy.sql.functions import GenericFunction
+
+from depot_lite.errors import InvalidContent
+from depot_lite.fields import columns, statements, tracking
+from depot_lite.fields.columns import FileColumn, FileType
+from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.fields.upload import UploadedFile
+
+
+class _Refused(InvalidContent, exc.DontWrapMixin):
+    """`InvalidContent`, raised while SQLAlchemy binds a parameter; it would wrap our exception in one of its own."""
+
+
+class _AsText(GenericFunction[Any]):
+    """The column as the driver should deliver it: text, which we parse when and if somebody looks at it."""
+
+    inherit_cache = True
+    _register = False
+    name = "reference_text"
+
+
+class _AsJSON(GenericFunction[Any]):
+    """The column as JSON, so that keys can be selected from it."""
+
+    inherit_cache = True
+    _register = False
+    name = "reference_json"
+
+
+@compiles(_AsText)
+@compiles(_AsJSON)
+def _as_it_is(element: GenericFunction[Any], compiler: Any, **kw: Any) -> str:
+    return str(compiler.process(next(iter(element.clauses)), **kw))
+
+
+@compiles(_AsText, "postgresql")
+def _cast_to_text(element: GenericFunction[Any], compiler: Any, **kw: Any) -> str:
+    # psycopg parses JSON as soon as it comes in, whether anybody wants it or not.
+    return f"CAST({_as_it_is(element, compiler, **kw)} AS TEXT)"
+
+
+@compiles(_AsJSON, "postgresql")
+def _cast_to_json(element: GenericFunction[Any], compiler: Any, **kw: Any) -> str:
+    return f"CAST({_as_it_is(element, compiler, **kw)} AS JSONB)"
+
+
+class UploadedFileField(FileType):
+    """A column that holds a file: a JSON reference in the row (JSONB on PostgreSQL), the bytes in a depot.
+
+    Args:
+        filters: what is done with each file once it is stored (`FileFilter`).
+        upload_type: the class of the values, `UploadedFile` or a subclass.
+        upload_storage: the depot for new files, or an alias; the default depot where not given. Files that are
+            in other depots already stay there and go on working.
+        text: keep the reference as text, for columns that exist already, such as filedepot's.
+    """
+
+    cache_ok = True
+    hashable = False
+
+    def __init__(
+        self,
+        filters: Any = (),
+        upload_type: type[DepotFileInfo] = UploadedFile,
+        upload_storage: str | None = None,
+        *,
+        text: bool = False,
+    ) -> None:
+        super().__init__(filters, upload_type, upload_storage, text=text)
+
+    @property
+    def python_type(self) -> type[Any]:
+        """The class of the values."""
+        return self.upload_type
+
+    def load_dialect_impl(self, dialect: Dialect) -> types.TypeEngine[Any]:
+        """Choose JSONB, JSON or text."""
+        if self.text:
+            return dialect.type_descriptor(Text())
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(postgresql.JSONB(none_as_null=True))
+        return dialect.type_descriptor(JSON(none_as_null=True))
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        """Turn a stored value into what the row holds; store one that appeared while the flush was running.
+
+        Raises:
+            InvalidContent: a fresh file in a statement that no session sees.
+        """
+        if value is None:
+            return None
+        if not isinstance(value, DepotFileInfo) or (value.pending and not tracking.store_late(value)):
+            raise _Refused(
+                f"{type(value).__name__} cannot be written by a statement of its own, since no session would look after "
+                "the file: use session.execute() instead of connection.execute(), or assign it to an attribute"
+            )
+        return value.encode() if self.text else dict(value)
+
+    def process_literal_param(self, value: Any, dialect: Dialect) -> str:
+        """Render a stored value into the text of a statement."""
+        return json.dumps(self.process_bind_param(value, dialect))
+
+    def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Select the reference as text."""
+        return _AsText(column, type_=self)
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
+        """Return the function that makes a value of what the driver delivers; it parses nothing."""
+        return self.upload_type.loader()
+
+    def coerce_compared_value(self, op: Any, value: Any) -> Any:
+        """Compare with files as files, and with everything else as JSON does."""
+        return self if isinstance(value, DepotFileInfo) else self.impl_instance.coerce_compared_value(op, value)
+
+    def compare_values(self, x: Any, y: Any) -> bool:
+        """Return whether two values are the same, as far as the row is concerned."""
+        return bool(x == y)
+
+    class comparator_factory(types.JSON.Comparator[Any]):  # noqa: N801  # SQLAlchemy looks for this name
+        """``Document.content["content_type"].as_string()``."""
+
+        def __getitem__(self, index: Any) -> ColumnElement[Any]:
+            """Select a key of the reference."""
+            return _AsJSON(self.expr, type_=JSON())[index]
+
+
+def _set(column: FileColumn) -> Callable[..., Any]:
+    def on_set(target: Any, value: Any, held: Any, initiator: Any) -> Any:
+        return column.accept(value, attributes.instance_state(target), held)
+
+    return on_set
+
+
+def _mapper_configured(mapper: Mapper[Any], class_: type) -> None:
+    for key, column in columns.register(mapper).items():
+        event.listen(mapper.class_manager[key], "set", _set(column), retval=True)
+    if columns.columns_of_mapper(mapper):
+        tracking.track_mapper(mapper)
+
+
+if not event.contains(Mapper, "mapper_configured", _mapper_configured):
+    event.listen(Mapper, "mapper_configured", _mapper_configured)
+tracking.track_sessions()
+statements.track_statements()

@@ -1,0 +1,133 @@
+"""`UploadedFile`: what a file column holds, from the assignment to the row and back.
+
+>>> from depot_lite.manager import DepotManager
+>>> from depot_lite.testing import temporary_depots
+>>> with temporary_depots():
+...     _ = DepotManager.configure("default", {"depot.backend": "depot_lite.io.memory.MemoryFileStorage"})
+...     value = UploadedFile(b"Dear Sir,", filename="letter.txt")
+...     before = (value.pending, value.filename, value.content_type, value.size)
+...     value.store()
+...     after = (value.pending, value.file.read())
+>>> before
+(True, 'letter.txt', 'text/plain', 9)
+>>> after
+(False, b'Dear Sir,')
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from depot_lite.errors import StoredFileNotFound
+from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.io.content import Content
+from depot_lite.io.interfaces import FileStorage, StoredFile
+from depot_lite.manager import DepotManager
+
+# filedepot's form of ``uploaded_at``: UTC, to the second, without a zone. Rows written by it and by us look the same.
+_UPLOADED_AT: Final = "%Y-%m-%d %H:%M:%S"
+
+
+class UploadedFile(DepotFileInfo):
+    """A file in a column: its name, type, size and checksum, where it is, and its bytes.
+
+    The keys, and so the JSON in the row: ``depot_name``, ``file_id``, ``path``, ``files``, ``filename``,
+    ``content_type``, ``uploaded_at`` and ``_public_url`` as filedepot writes them, and our ``size`` and ``checksum``.
+    Subclasses may add more.
+    """
+
+    __slots__ = ()
+
+    @property
+    def depot_name(self) -> str:
+        """The name of the depot, aliases resolved."""
+        return str(self["depot_name"])
+
+    @property
+    def file_id(self) -> str:
+        """The key of the file in its depot."""
+        return str(self["file_id"])
+
+    @property
+    def path(self) -> str:
+        """``depot_name/file_id``, for `DepotManager.get_file`."""
+        return str(self["path"])
+
+    @property
+    def files(self) -> list[str]:
+        """The paths of all files of this value: its own, and those that filters and subclasses made."""
+        files: list[str] = self["files"]
+        return files
+
+    @property
+    def filename(self) -> str:
+        """The name that the file came with."""
+        return str(self["filename"])
+
+    @property
+    def content_type(self) -> str:
+        """The media type, from the bytes where they tell."""
+        return str(self["content_type"])
+
+    @property
+    def size(self) -> int | None:
+        """The number of bytes; None in rows of filedepot and for a pending stream, whose length nobody knows yet."""
+        size: int | None = self.get("size")
+        return size
+
+    @property
+    def checksum(self) -> str | None:
+        """``algorithm:hexadecimal digest`` of the stored bytes; None while pending and in rows of filedepot."""
+        checksum: str | None = self.get("checksum")
+        return checksum
+
+    @property
+    def uploaded_at(self) -> datetime | None:
+        """When the file was stored, in UTC to the second; None while pending. The key holds filedepot's text."""
+        text = self.get("uploaded_at")
+        return None if text is None else datetime.strptime(text, _UPLOADED_AT).replace(tzinfo=UTC)
+
+    @property
+    def depot(self) -> FileStorage:
+        """The storage that holds the file."""
+        return DepotManager.get(self.depot_name)
+
+    @property
+    def file(self) -> StoredFile:
+        """The stored file, opened anew at each access.
+
+        Raises:
+            StoredFileNotFound: the value is pending, or its file has gone.
+        """
+        if self.pending:
+            raise StoredFileNotFound(f"{self.filename!r} is not stored yet: flush the session, or read original_content")
+        return self.depot.get(self.file_id)
+
+    @property
+    def url(self) -> str:
+        """The storage's own URL where it has one, else the URL under which the middleware serves the file."""
+        public: str | None = self.get("_public_url")
+        return DepotManager.url_for(self.path) if public is None else public
+
+    def _opened(self, content: Any, filename: str | None, content_type: str | None) -> Content:
+        # What was assigned has been looked at already, and if it is a stream, its first bytes are not in it any more.
+        assigned = self._waiting().content
+        if assigned is not None and assigned.source is content:
+            content = assigned
+        return Content.of(content, filename or self.filename, content_type or self.content_type)
+
+    def process_content(self, content: Any, filename: str | None = None, content_type: str | None = None) -> None:
+        """Store the content in the depot and set the keys that describe it.
+
+        Subclasses that change what is stored pass the changed content on to this method, with its name and type.
+        """
+        info = self._keep(self._opened(content, filename, content_type), self.file_id)
+        self.update(
+            filename=info.filename,
+            content_type=info.content_type,
+            size=info.content_length,
+            checksum=info.checksum,
+            uploaded_at=info.last_modified.strftime(_UPLOADED_AT),
+            _public_url=self.depot.public_url(info.file_id),
+        )

@@ -1,0 +1,1 @@
+"""Storages: the contract (``interfaces``), what may be stored (``content``) and one module per backend."""

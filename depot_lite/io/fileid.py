@@ -1,0 +1,44 @@
+"""File ids: how a new one is made, and the one check that each passes before it becomes a path or a key.
+
+A file id is the canonical text of a UUID: 36 characters, lower case, with dashes. New ones are random (version 4, RFC
+9562 section 5.4); those that filedepot made (version 1) have the same form.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Final
+
+from depot_lite.errors import InvalidFileId
+
+_CANONICAL: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def new_file_id() -> str:
+    """Return a file id that was never used before.
+
+    >>> len(new_file_id())
+    36
+    """
+    return str(uuid.uuid4())
+
+
+def check_file_id(file_id: object) -> str:
+    """Return ``file_id`` as it is, if it is one.
+
+    Only this function stands between a string from a URL or a row and a path on disk: ``../../etc/passwd``, an empty
+    string, a NUL byte and the other spellings that ``uuid.UUID`` accepts (braces, ``urn:``, upper case, which would be
+    a second name of the same file on some file systems) all end here.
+
+    Raises:
+        InvalidFileId: it is something else.
+
+    >>> check_file_id("../secret")
+    Traceback (most recent call last):
+    depot_lite.errors.InvalidFileId: '../secret' is not a file id: 36 characters such as 'b3a1c6de-...' are wanted
+    """
+    if isinstance(file_id, str) and _CANONICAL.fullmatch(file_id):
+        return file_id
+    shown = repr(file_id) if len(repr(file_id)) <= 60 else repr(file_id)[:57] + "..."
+    raise InvalidFileId(f"{shown} is not a file id: 36 characters such as 'b3a1c6de-...' are wanted")
