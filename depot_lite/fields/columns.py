@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import JSON, Column, Table
-from sqlalchemy.orm import ColumnProperty, Mapper, attributes
+from sqlalchemy.orm import ColumnProperty, LoaderCallableStatus, Mapper
 from sqlalchemy.types import TypeDecorator
 
 from depot_lite.errors import ConfigurationError, InvalidContent
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def unknown(value: object) -> bool:
     """Return whether this is SQLAlchemy's mark for "not loaded": an old value that nobody has looked at."""
-    return value is attributes.NO_VALUE or value is attributes.PASSIVE_NO_RESULT
+    return isinstance(value, LoaderCallableStatus)
 
 
 # Whether there is any file column in this process; a list, so that it can be filled from the class below.
@@ -69,7 +69,9 @@ class FileType(TypeDecorator[Any]):
 def _checked_type(upload_type: Any) -> Any:
     if isinstance(upload_type, type) and issubclass(upload_type, DepotFileInfo):
         return upload_type
-    raise ConfigurationError(f"upload_type={upload_type!r}: a subclass of DepotFileInfo is wanted, such as UploadedFile")
+    raise ConfigurationError(
+        f"upload_type={upload_type!r}: a subclass of DepotFileInfo is wanted, such as UploadedFile"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,9 @@ class FileColumn:
     def copy(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:
         """Return a pending copy of a stored value that belongs to another row, so that each row owns its file."""
         if not isinstance(value, self.type.upload_type):
-            raise InvalidContent(f"{self}: a {type(value).__name__} cannot be copied to a {self.type.upload_type.__name__}")
+            raise InvalidContent(
+                f"{self}: a {type(value).__name__} cannot be copied to a {self.type.upload_type.__name__}"
+            )
         return self._own(self.type.upload_type.copy_of(value, self.type.upload_storage), state)
 
     def _own(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:

@@ -1,8 +1,7 @@
 """What every value of a file column can do, and the interface of filters.
 
-A value is *pending* (assigned; its id, path, name and type are known and no byte has moved) or *stored* (its bytes are in
-the depot). It is a dictionary, which is what the row holds as JSON, and its keys are attributes too. A value that comes
-from a row keeps the text of its row until something is asked of it, because most rows are loaded for other columns.
+A value is *pending* (assigned; its id, path, name and type are known and no byte has moved) or *stored* (its bytes
+are in the depot, and it is frozen). It is a dictionary (`depot_lite.fields.reference`), which the row holds as JSON.
 """
 
 from __future__ import annotations
@@ -16,17 +15,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Self, cast
 
-from depot_lite.errors import DepotError, InvalidContent
+from depot_lite.errors import InvalidContent
+from depot_lite.fields.reference import UNREAD, Reference
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import UNNAMED, FileInfo
 from depot_lite.manager import DepotManager
 
 logger: Final = logging.getLogger("depot_lite")
-
-# The key under which a value from a row keeps its text until it is read. Neither a string nor anything else that JSON
-# knows: an encoder written in C that reads the dictionary behind our back fails loudly instead of writing "{}".
-_UNREAD: Final = object()
 
 
 @dataclass(slots=True)
@@ -60,7 +56,7 @@ class FileFilter(ABC):
         """
 
 
-class DepotFileInfo(dict[str, Any], ABC):
+class DepotFileInfo(Reference, ABC):
     """The reference to a file, as the row keeps it.
 
     Args:
@@ -119,15 +115,15 @@ class DepotFileInfo(dict[str, Any], ABC):
         The text is parsed when something is asked of the value. The function is called for every row that is loaded,
         which is why it looks nothing up.
         """
-        new, put, key = dict.__new__, dict.__setitem__, cast(str, _UNREAD)
+        new, put = dict.__new__, dict.__setitem__
 
-        def load(data: Any) -> Self | None:
+        def load(data: Any) -> Any:
             if data.__class__ is not str:  # NULL, or JSON that a driver has parsed already
                 return None if data is None else new(cls)._fill(data)
             if not data:
                 return None
             value = new(cls)
-            put(value, key, data)
+            put(value, UNREAD, data)
             return value
 
         return load
@@ -149,7 +145,9 @@ class DepotFileInfo(dict[str, Any], ABC):
         """
         value = dict.__new__(cls)
         dict.update(value, copy.deepcopy(dict(original)))
-        value._begin(Pending(None, original=original, depot_chosen=depot_name is not None), depot_name or original["depot_name"])
+        value._begin(
+            Pending(None, original=original, depot_chosen=depot_name is not None), depot_name or original["depot_name"]
+        )
         return value
 
     def twin(self) -> Self:
@@ -160,7 +158,9 @@ class DepotFileInfo(dict[str, Any], ABC):
         """
         pending = self._waiting()
         if pending.content is not None and not pending.content.rereadable:
-            raise InvalidContent("a stream can be stored only once and was assigned to two attributes: read it to bytes first")
+            raise InvalidContent(
+                "a stream can be stored only once and was assigned to two attributes: read it to bytes first"
+            )
         value = dict.__new__(type(self))
         dict.update(value, copy.deepcopy(dict(self)))
         value._begin(
@@ -239,7 +239,7 @@ class DepotFileInfo(dict[str, Any], ABC):
         except BaseException:
             made = pending.paths[:]
             self.revert(pending, before)
-            delete_paths(made)
+            discard(made)
             raise
         finally:
             pending.announce = None
@@ -258,7 +258,9 @@ class DepotFileInfo(dict[str, Any], ABC):
         pending = self._pending_or_none()
         return None if pending is None else (pending, dict(self))
 
-    def store_content(self, content: Any, filename: str | None = None, content_type: str | None = None) -> tuple[str, str]:
+    def store_content(
+        self, content: Any, filename: str | None = None, content_type: str | None = None
+    ) -> tuple[str, str]:
         """Store one more file that belongs to this value and return its path and id.
 
         For `process_content` and filters. The content is opened from its start and not closed.
@@ -307,6 +309,9 @@ class DepotFileInfo(dict[str, Any], ABC):
         path = self.get("path")
         return files if path is None or path in files or self.pending else [path, *files]
 
+    def _must_be_writable(self) -> None:
+        self._waiting()
+
     def _waiting(self) -> Pending:
         pending = self._pending_or_none()
         if pending is None:
@@ -318,126 +323,6 @@ class DepotFileInfo(dict[str, Any], ABC):
             return cast("Pending | None", object.__getattribute__(self, "_pending"))
         except AttributeError:  # a value from a row: the slot was never filled, which keeps loading fast
             return None
-
-    # --- a dictionary that is read late and frozen once stored ----------------------------------------------------
-
-    def _read(self) -> None:
-        # Two threads may come here with one value: both parse, and the text goes only once the keys are there.
-        text = dict.get(self, cast(Any, _UNREAD))
-        if text is not None:
-            dict.update(self, json.loads(text))
-            dict.pop(self, cast(Any, _UNREAD), None)
-
-    def __getattr__(self, name: str) -> Any:
-        """Return the key of that name."""
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}") from None
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set the key of that name, on a pending value."""
-        self[name] = value
-
-    def __delattr__(self, name: str) -> None:
-        """Remove the key of that name, from a pending value."""
-        try:
-            del self[name]
-        except KeyError:
-            raise AttributeError(name) from None
-
-    def __getitem__(self, key: str) -> Any:
-        self._read()
-        return dict.__getitem__(self, key)
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self._waiting()
-        dict.__setitem__(self, key, value)
-
-    def __delitem__(self, key: str) -> None:
-        self._waiting()
-        dict.__delitem__(self, key)
-
-    def __iter__(self) -> Any:
-        self._read()
-        return dict.__iter__(self)
-
-    def __reversed__(self) -> Any:
-        self._read()
-        return dict.__reversed__(self)
-
-    def __len__(self) -> int:
-        self._read()
-        return dict.__len__(self)
-
-    def __contains__(self, key: object) -> bool:
-        self._read()
-        return dict.__contains__(self, key)
-
-    def __eq__(self, other: object) -> bool:
-        self._read()
-        if isinstance(other, DepotFileInfo):
-            other._read()
-        return dict.__eq__(self, other)
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    __hash__ = None  # type: ignore[assignment]  # as every dictionary
-
-    def __or__(self, other: Any) -> Any:
-        return {**self, **other}
-
-    def __ror__(self, other: Any) -> Any:
-        return {**other, **self}
-
-    def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]  # the overloads of dict say no more
-        self.update(other)
-        return self
-
-    def __repr__(self) -> str:
-        self._read()
-        return f"{type(self).__name__}({dict.__repr__(self)})"
-
-    def get(self, key: str, default: Any = None, /) -> Any:
-        self._read()
-        return dict.get(self, key, default)
-
-    def keys(self) -> Any:
-        self._read()
-        return dict.keys(self)
-
-    def values(self) -> Any:
-        self._read()
-        return dict.values(self)
-
-    def items(self) -> Any:
-        self._read()
-        return dict.items(self)
-
-    def update(self, *args: Any, **kwargs: Any) -> None:
-        self._waiting()
-        dict.update(self, *args, **kwargs)
-
-    def pop(self, *args: Any) -> Any:
-        self._waiting()
-        return dict.pop(self, *args)
-
-    def popitem(self) -> Any:
-        self._waiting()
-        return dict.popitem(self)
-
-    def clear(self) -> None:
-        self._waiting()
-        dict.clear(self)
-
-    def setdefault(self, key: str, default: Any = None, /) -> Any:
-        self._waiting()
-        return dict.setdefault(self, key, default)
-
-    def copy(self) -> dict[str, Any]:
-        """Return a plain dictionary with the same keys."""
-        return dict(self)
 
     def __copy__(self) -> Self:
         self._only_stored("copied")
@@ -477,22 +362,7 @@ def _rename(data: Any, renamed: dict[str, str]) -> Any:
     return data
 
 
-def delete_paths(paths: Iterable[str]) -> None:
+def discard(paths: Iterable[str]) -> None:
     """Delete files in as few calls as their storages allow; what fails is logged and left to maintenance."""
-    by_depot: dict[str, list[str]] = {}
-    for path in paths:
-        depot_name, _, file_id = path.partition("/")
-        by_depot.setdefault(depot_name, []).append(file_id)
-    for depot_name, file_ids in by_depot.items():
-        for file_id, error in _delete_from(depot_name, file_ids).items():
-            logger.error("could not delete %s/%s, left to maintenance: %s", depot_name, file_id, error)
-
-
-def _delete_from(depot_name: str, file_ids: list[str]) -> dict[str, Exception]:
-    try:
-        return DepotManager.get(depot_name).delete_many(file_ids)
-    except Exception as error:  # a storage of somebody else's may raise anything, and a commit has happened already
-        return dict.fromkeys(file_ids, error)
-
-
-__all__ = ["DepotError", "DepotFileInfo", "FileFilter", "Pending", "delete_paths"]
+    for path, error in DepotManager.delete_files(paths).items():
+        logger.error("could not delete %s, which is left to maintenance: %s", path, error)

@@ -2,19 +2,21 @@
 
 A session knows that its own COMMIT succeeded (``after_commit``) and that it rolled back. It does not know
 
-- whether a COMMIT took effect that was sent and never answered, because the connection broke. Then nobody knows, and both
-  the born and the condemned files are kept.
-- when the transaction ends that it has merely joined, because it was bound to a connection which had begun already (test
-  suites do that). Then the frame waits here for the connection's own COMMIT or ROLLBACK.
+- whether a COMMIT took effect that was sent and never answered, because the connection broke. Then nobody knows, and
+  both the born and the condemned files are kept.
+- when the transaction ends that it has merely joined, because it was bound to a connection which had begun already
+  (test suites do that). Then the frame waits here for the connection's own COMMIT or ROLLBACK.
 
-So each connection through which a frame wrote rows is watched (SQLAlchemy's ``ConnectionEvents``). Those events come before
-the database is asked; that a COMMIT was answered is known when the connection is used again or goes back to its pool.
+So each connection through which a frame wrote rows is watched (SQLAlchemy's ``ConnectionEvents``). Those events come
+before the database is asked; that a COMMIT was answered is known when the connection is used again or goes back to its
+pool.
 """
 
 from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
@@ -22,7 +24,7 @@ from typing import Any, Final
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine, ExceptionContext
 
-from depot_lite.fields.interfaces import DepotFileInfo, Pending, delete_paths, logger
+from depot_lite.fields.interfaces import DepotFileInfo, Pending, discard, logger
 from depot_lite.ledger import Frame, Ledger
 
 
@@ -38,7 +40,7 @@ class Birth:
 def committed(frame: Frame) -> None:
     """Delete the condemned files, and the sources of files that were handed over. Never raises."""
     condemned = frame.condemned
-    delete_paths(condemned)
+    discard(condemned)
     gone = set(condemned)
     for birth in _births(frame):
         if birth.pending.content is not None and birth.value.get("path") not in gone:
@@ -55,7 +57,7 @@ def _release(birth: Birth) -> None:
 
 def rolled_back(frame: Frame) -> None:
     """Delete the born files and make their values pending again, so that they can be flushed a second time."""
-    delete_paths(frame.born)
+    discard(frame.born)
     for birth in _births(frame):
         if not birth.value.pending:
             birth.value.revert(birth.pending, birth.before)
@@ -186,7 +188,7 @@ def _on_release_savepoint(connection: Connection, name: str, context: None) -> N
         found.released.append(frame)
 
 
-_LISTENERS: Final = {
+_LISTENERS: Final[dict[str, Callable[..., None]]] = {
     "begin": _on_begin,
     "commit": _on_commit,
     "rollback": _on_rollback,

@@ -91,7 +91,8 @@ class UploadedFileField(FileType):
     @property
     def python_type(self) -> type[Any]:
         """The class of the values."""
-        return self.upload_type
+        upload_type: type[Any] = self.upload_type
+        return upload_type
 
     def load_dialect_impl(self, dialect: Dialect) -> types.TypeEngine[Any]:
         """Choose JSONB, JSON or text."""
@@ -126,7 +127,8 @@ class UploadedFileField(FileType):
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
         """Return the function that makes a value of what the driver delivers; it parses nothing."""
-        return self.upload_type.loader()
+        load: Callable[[Any], Any] = self.upload_type.loader()
+        return load
 
     def coerce_compared_value(self, op: Any, value: Any) -> Any:
         """Compare with files as files, and with everything else as JSON does."""

@@ -219,7 +219,9 @@ def _values_of(statement: Update | Insert) -> dict[Any, Any]:
 
 
 def _binds_of(where: Any) -> set[str]:
-    binds = [] if where is None else where._get_embedded_bindparams() if hasattr(where, "_get_embedded_bindparams") else []
+    binds = (
+        [] if where is None else where._get_embedded_bindparams() if hasattr(where, "_get_embedded_bindparams") else []
+    )
     return {bind.key for bind in binds}
 
 
@@ -379,7 +381,9 @@ def _refuse_what_cannot_be_followed(statement: Insert, target: _Target) -> None:
     for name in statement._select_names or () if statement.select is not None else ():
         column = target.named(name)
         if column is not None:
-            raise InvalidContent(f"{column}: INSERT ... SELECT would give one file to two rows; load and assign the values")
+            raise InvalidContent(
+                f"{column}: INSERT ... SELECT would give one file to two rows; load and assign the values"
+            )
     for name in _set_on_conflict(statement._post_values_clause):
         column = target.named(name)
         if column is not None:
@@ -522,5 +526,3 @@ def track_statements() -> None:
     if not event.contains(Session, "do_orm_execute", _on_execute):
         event.listen(Session, "do_orm_execute", _on_execute)
     wrap_bulk_methods()
-
-

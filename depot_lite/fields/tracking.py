@@ -8,13 +8,13 @@
     after_rollback,
     after_transaction_end   the born files of a frame that has not committed are deleted
 
-Values that appear while a flush runs (assigned in a ``before_insert`` listener, say) are stored when their row is written
-(`store_late`). Sessions that touch no file pay for three dictionary look-ups in a flush.
+Values that appear while a flush runs (assigned in a ``before_insert`` listener, say) are stored when their row is
+written (`store_late`). Sessions that touch no file pay for a look-up per object in a flush.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +25,7 @@ from sqlalchemy.orm.exc import UnmappedInstanceError
 from depot_lite.errors import DepotError
 from depot_lite.fields import columns, outcomes
 from depot_lite.fields.columns import FileColumn
-from depot_lite.fields.interfaces import DepotFileInfo, delete_paths
+from depot_lite.fields.interfaces import DepotFileInfo, discard
 from depot_lite.fields.outcomes import Birth
 from depot_lite.ledger import Frame, Ledger
 
@@ -144,7 +144,7 @@ def store_all(session: Session, waiting: Sequence[tuple[FileColumn, DepotFileInf
                 _store(frame, column, birth)
                 done.append(birth)
     except BaseException:
-        delete_paths([path for birth in done for path in birth.value.paths])
+        discard([path for birth in done for path in birth.value.paths])
         for birth in done:
             birth.value.revert(birth.pending, birth.before)
         raise
@@ -380,7 +380,7 @@ def _rolled_back(frame: Frame | None) -> None:
         outcomes.rolled_back(frame)
 
 
-_MAPPER_EVENTS: Final = {
+_MAPPER_EVENTS: Final[dict[str, Callable[..., None]]] = {
     "after_insert": _after_save,
     "before_update": _before_update,
     "after_update": _after_save,
@@ -388,7 +388,7 @@ _MAPPER_EVENTS: Final = {
     "after_delete": _after_delete,
 }
 
-_SESSION_EVENTS: Final = {
+_SESSION_EVENTS: Final[dict[str, Callable[..., None]]] = {
     "before_flush": _before_flush,
     "after_commit": _after_commit,
     "after_rollback": _after_rollback,

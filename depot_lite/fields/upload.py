@@ -101,7 +101,9 @@ class UploadedFile(DepotFileInfo):
             StoredFileNotFound: the value is pending, or its file has gone.
         """
         if self.pending:
-            raise StoredFileNotFound(f"{self.filename!r} is not stored yet: flush the session, or read original_content")
+            raise StoredFileNotFound(
+                f"{self.filename!r} is not stored yet: flush the session, or read original_content"
+            )
         return self.depot.get(self.file_id)
 
     @property

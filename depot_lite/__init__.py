@@ -1,0 +1,90 @@
+"""Files attached to SQLAlchemy models, which live and die with their rows.
+
+Everything that an application needs is imported from here. The names are loaded when they are first asked for, so a
+program that only serves files, or only uses a depot, pulls in no SQLAlchemy, no Pillow and no boto3.
+
+>>> from depot_lite import DepotManager
+>>> DepotManager.__module__
+'depot_lite.manager'
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Final
+
+from depot_lite.errors import (
+    AlreadyConfigured,
+    ConfigurationError,
+    DepotError,
+    ImageRefused,
+    InvalidContent,
+    InvalidFileId,
+    StorageFailed,
+    StoredFileNotFound,
+    UnknownBackend,
+    UnknownDepot,
+    ValidationError,
+)
+
+if TYPE_CHECKING:
+    from depot_lite.fields.interfaces import DepotFileInfo, FileFilter
+    from depot_lite.fields.sqlalchemy import UploadedFileField
+    from depot_lite.fields.upload import UploadedFile
+    from depot_lite.io.content import FileIntent
+    from depot_lite.io.interfaces import FileEntry, FileStorage, StoredFile
+    from depot_lite.manager import DepotManager
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AlreadyConfigured",
+    "ConfigurationError",
+    "DepotError",
+    "DepotFileInfo",
+    "DepotManager",
+    "FileEntry",
+    "FileFilter",
+    "FileIntent",
+    "FileStorage",
+    "ImageRefused",
+    "InvalidContent",
+    "InvalidFileId",
+    "StorageFailed",
+    "StoredFile",
+    "StoredFileNotFound",
+    "UnknownBackend",
+    "UnknownDepot",
+    "UploadedFile",
+    "UploadedFileField",
+    "ValidationError",
+    "__version__",
+]
+
+_HOMES: Final = {
+    "DepotFileInfo": "depot_lite.fields.interfaces",
+    "DepotManager": "depot_lite.manager",
+    "FileEntry": "depot_lite.io.interfaces",
+    "FileFilter": "depot_lite.fields.interfaces",
+    "FileIntent": "depot_lite.io.content",
+    "FileStorage": "depot_lite.io.interfaces",
+    "StoredFile": "depot_lite.io.interfaces",
+    "UploadedFile": "depot_lite.fields.upload",
+    "UploadedFileField": "depot_lite.fields.sqlalchemy",
+}
+
+# Hidden from type checkers: for them a module with __getattr__ has every name, also a misspelt one.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Load a public name from its home (PEP 562) and keep it, so that this happens once."""
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(importlib.import_module(home), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, also those that were not loaded yet."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,259 @@
+"""DataFile: the bytes of a local file while they are written, with their checksum.
+
+Large content is copied in the kernel (``copy_file_range``, which shares the blocks where the file system can, else
+``sendfile``). The checksum is made of what was written, read back from the page cache by a second thread that follows
+the writer: so it describes what is stored, and costs no time of its own as long as it is the faster of the two.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import threading
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, Final, Protocol, Self
+
+from depot_lite.errors import ConfigurationError, StorageFailed
+from depot_lite.io.options import boolean
+
+#: How far one call copies: small enough that the thread behind finds the bytes in the processor's cache.
+_STEP: Final = 4 * 1024 * 1024
+_STREAM_STEP: Final = 1024 * 1024
+_READ_BACK: Final = 1024 * 1024
+#: What is behind by less than this is read back at the end, without a second thread.
+_WORTH_A_THREAD: Final = 8 * 1024 * 1024
+
+#: The file systems or the kernel cannot do it this way for these two files; some sandboxes answer EPERM.
+_TRY_ANOTHER: Final = frozenset(
+    {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOTSOCK, errno.EPERM}
+)
+
+
+class _Checksum(Protocol):
+    def update(self, data: memoryview, /) -> None: ...
+
+    def hexdigest(self) -> str: ...
+
+
+class _Crc32:
+    def __init__(self) -> None:
+        self._sum = 0
+
+    def update(self, data: memoryview, /) -> None:
+        self._sum = zlib.crc32(data, self._sum)
+
+    def hexdigest(self) -> str:
+        return f"{self._sum:08x}"
+
+
+#: What a checksum may be called in front of its colon, and how it is made.
+CHECKSUMS: Final[dict[str, Callable[[], _Checksum]]] = {"sha256": hashlib.sha256, "crc32": _Crc32}
+
+# The only one that a second thread makes as fast as the kernel copies (2.8 GB/s on a processor whose SHA instructions
+# give 1.8): a file is stored in the time of `cp`. Object stores verify it too, and S3 in multipart uploads nothing but
+# a CRC for the whole. It notices accidents; against forgery, sha256 has to be asked for.
+_DEFAULT_CHECKSUM: Final = "crc32"
+
+
+def checksum_algorithm(option: str, value: object) -> str | None:
+    """Return a key of `CHECKSUMS`: the one that the option names, the default one for true, and None for false.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    if isinstance(value, str) and value.strip().lower() in CHECKSUMS:
+        return value.strip().lower()
+    try:
+        return _DEFAULT_CHECKSUM if boolean(option, value) else None
+    except ConfigurationError:
+        wanted = f"true, false, {' or '.join(CHECKSUMS)} is wanted"
+        raise ConfigurationError(f"{option}={value!r}: {wanted}") from None
+
+
+class DataFile:
+    """A new file that is being written. Every method may fail with an OSError; the file is the caller's to remove."""
+
+    def __init__(self, descriptor: int, algorithm: str | None, mode: int | None) -> None:
+        #: Bytes written so far.
+        self.length = 0
+        self._descriptor = descriptor
+        self._mode = mode
+        self._behind = None if algorithm is None else _ReadingBehind(descriptor, algorithm)
+
+    @classmethod
+    def create(cls, path: str, algorithm: str | None, mode: int | None) -> Self:
+        """Make an empty file that was not there before. It gets its permissions when it is finished.
+
+        Args:
+            algorithm: a key of `CHECKSUMS`, or None for no checksum.
+            mode: the permissions; None leaves them to the umask.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        return cls(os.open(path, flags, 0o666 if mode is None else 0o600), algorithm, mode)
+
+    @classmethod
+    def adopt(cls, path: str, source: Path, algorithm: str | None, mode: int | None) -> Self | None:
+        """Give the file ``source`` the name ``path`` too, so that no byte moves; None where that cannot be.
+
+        It cannot across file systems, where hard links are unknown or forbidden, and must not where the file has more
+        names (who writes to one of them would change ours) or is someone else's.
+        """
+        try:
+            found = os.stat(source, follow_symlinks=False)
+            if found.st_nlink != 1 or found.st_uid != os.geteuid():
+                return None
+            os.link(source, path, follow_symlinks=False)
+        except OSError:
+            return None
+        file = cls(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), algorithm, mode)
+        file._advance(os.fstat(file._descriptor).st_size)
+        return file
+
+    def write(self, data: bytes) -> None:
+        """Add bytes at the end."""
+        view = memoryview(data)
+        while view:
+            written = os.write(self._descriptor, view)
+            view = view[written:]
+            self._advance(written)
+
+    def stream(self, source: BinaryIO) -> None:
+        """Add all that ``source`` gives."""
+        while chunk := source.read(_STREAM_STEP):
+            self.write(chunk)
+
+    def copy(self, source: int, size: int) -> None:
+        """Fill the file with the first ``size`` bytes of another descriptor, whose position stays as it is."""
+        ways = list(_WAYS)
+        while self.length < size:
+            try:
+                copied = ways[0](source, self._descriptor, min(_STEP, size - self.length), self.length)
+            except OSError as error:
+                if len(ways) == 1 or error.errno not in _TRY_ANOTHER:
+                    raise
+                copied = 0
+            # Nothing copied is the end of the source for certain only when it was read: over some file systems the
+            # kernel's calls say 0 instead of an error.
+            if not copied and len(ways) == 1:
+                raise StorageFailed(f"the content shrank while it was stored: {self.length} of {size} bytes were there")
+            if copied:
+                self._advance(copied)
+            else:
+                del ways[0]
+
+    def _advance(self, count: int) -> None:
+        self.length += count
+        if self._behind is not None:
+            self._behind.follow(self.length)
+
+    def finish(self, *, durable: bool) -> str | None:
+        """Set the permissions, bring the bytes to the disk if they shall be durable, return ``algorithm:digest``."""
+        if self._mode is not None:
+            os.fchmod(self._descriptor, self._mode)
+        if durable:
+            os.fsync(self._descriptor)
+        return None if self._behind is None else self._behind.result(self.length)
+
+    def close(self) -> None:
+        """Close the file, finished or not; a second time does nothing."""
+        if self._behind is not None:
+            self._behind.stop()
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+class _ReadingBehind:
+    """The checksum of a file that grows: what is written is read back, by a thread once it is worth one."""
+
+    def __init__(self, descriptor: int, algorithm: str) -> None:
+        self._descriptor = descriptor
+        self._algorithm = algorithm
+        self._sum = CHECKSUMS[algorithm]()
+        self._buffer = memoryview(b"")
+        self._done = 0
+        self._written = 0
+        self._ended = False
+        self._error: OSError | None = None
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def follow(self, written: int) -> None:
+        """Learn how much there is."""
+        with self._changed:
+            self._written = written
+            self._changed.notify()
+        if self._thread is None and written - self._done >= _WORTH_A_THREAD:
+            thread = threading.Thread(target=self._run, name="depot_lite checksum")
+            # There may be none to be had (a limit, the end of the process). Then all is read back at the end.
+            with suppress(RuntimeError):
+                thread.start()
+                self._thread = thread
+
+    def _run(self) -> None:
+        try:
+            while (written := self._wait()) > self._done:
+                self._read_to(min(written, self._done + _STEP))
+        except OSError as error:
+            self._error = error
+
+    def _wait(self) -> int:
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or self._written > self._done)
+            return self._written
+
+    def _read_to(self, end: int) -> None:
+        if len(self._buffer) < min(end - self._done, _READ_BACK):
+            self._buffer = memoryview(bytearray(min(end - self._done, _READ_BACK)))
+        while self._done < end:
+            count = os.preadv(self._descriptor, [self._buffer[: end - self._done]], self._done)
+            if not count:
+                raise OSError(errno.EIO, "what was written cannot be read back")
+            self._sum.update(self._buffer[:count])
+            self._done += count
+
+    def result(self, length: int) -> str:
+        self._end(length)
+        if self._error is not None:
+            raise self._error
+        self._read_to(length)
+        return f"{self._algorithm}:{self._sum.hexdigest()}"
+
+    def stop(self) -> None:
+        """Give up what was not read yet."""
+        self._end(0)
+
+    def _end(self, written: int) -> None:
+        with self._changed:
+            self._ended, self._written = True, written
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+
+def _by_copy_file_range(source: int, target: int, count: int, offset: int) -> int:
+    return os.copy_file_range(source, target, count, offset, offset)
+
+
+def _by_sendfile(source: int, target: int, count: int, offset: int) -> int:
+    os.lseek(target, offset, os.SEEK_SET)
+    return os.sendfile(target, source, offset, count)
+
+
+def _by_read_and_write(source: int, target: int, count: int, offset: int) -> int:
+    return os.pwrite(target, os.pread(source, min(count, _STREAM_STEP), offset), offset)
+
+
+_WAYS: Final = [
+    way
+    for call, way in (
+        ("copy_file_range", _by_copy_file_range),
+        ("sendfile", _by_sendfile),
+        ("pread", _by_read_and_write),
+    )
+    if hasattr(os, call)
+]

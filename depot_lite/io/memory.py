@@ -1,0 +1,71 @@
+"""MemoryFileStorage: files that last as long as the process, for tests and examples."""
+
+from __future__ import annotations
+
+import io
+import threading
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+
+from depot_lite.io.content import Content
+from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
+
+
+class MemoryFileStorage(FileStorage):
+    """Files in the memory of this process.
+
+    It accepts every option and ignores it, so that a test's settings may stay those of the storage it stands for.
+    """
+
+    def __init__(self, *_: object, **options: object) -> None:
+        self._files: dict[str, tuple[FileInfo, bytes]] = {}
+        self._lock = threading.Lock()
+
+    def _save(self, file_id: str, content: Content) -> FileInfo:
+        with content.open() as source:
+            data = source.read()
+        checksum = f"crc32:{zlib.crc32(data):08x}"
+        name = content.filename or UNNAMED
+        info = FileInfo(file_id, name, content.content_type, len(data), datetime.now(UTC), checksum)
+        with self._lock:
+            self._files[file_id] = info, data
+        return info
+
+    def _open(self, file_id: str) -> StoredFile:
+        info, data = self._find(file_id)
+        return StoredFile(info, lambda: io.BytesIO(data))
+
+    def _find(self, file_id: str) -> tuple[FileInfo, bytes]:
+        with self._lock:
+            found = self._files.get(file_id)
+        if found is None:
+            raise self._missing(file_id)
+        return found
+
+    def _delete(self, file_id: str) -> None:
+        with self._lock:
+            self._files.pop(file_id, None)
+
+    def _exists(self, file_id: str) -> bool:
+        with self._lock:
+            return file_id in self._files
+
+    def _list(self) -> Iterator[FileEntry]:
+        with self._lock:
+            file_ids = list(self._files)
+        for file_id in file_ids:
+            yield FileEntry(file_id, partial(self._look, file_id))
+
+    def _look(self, file_id: str) -> tuple[int, datetime]:
+        info, _ = self._find(file_id)
+        return info.content_length, info.last_modified
+
+    def _copy(self, source_id: str, file_id: str) -> FileInfo:
+        info, data = self._find(source_id)
+        copied = replace(info, file_id=file_id, last_modified=datetime.now(UTC))
+        with self._lock:
+            self._files[file_id] = copied, data
+        return copied

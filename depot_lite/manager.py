@@ -1,0 +1,471 @@
+"""The depots of an application: names that lead to storages, one of them the default.
+
+A depot is configured once, when the application starts, from its settings:
+
+>>> settings = {"depot.backend": "depot_lite.io.memory.MemoryFileStorage", "debug": "true"}
+>>> depot = DepotManager.from_config(settings)
+>>> file_id = depot.create(b"hello", "hello.txt")
+>>> depot.get(file_id).filename
+'hello.txt'
+
+``configure`` does the same and gives the depot a name, under which rows remember it. So a name, once used, has to lead
+to those files for as long as the rows live. To send new uploads elsewhere, configure a second depot and make it the
+default, or upload through an alias and point the alias at it; a value that was stored through an alias records the real
+depot.
+
+All methods may be called from any thread. What is configured is replaced as a whole whenever something changes, so who
+reads it takes no lock and never sees half of a change.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+
+from depot_lite.errors import AlreadyConfigured, ConfigurationError, InvalidFileId, UnknownBackend, UnknownDepot
+from depot_lite.io.fileid import check_file_id
+from depot_lite.io.interfaces import FileStorage, StoredFile
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+_DEFAULT_BACKEND: Final = "depot_lite.io.local.LocalFileStorage"
+
+#: The backends that need no extra, shown to who names one that is not there.
+_BUILT_IN: Final = (_DEFAULT_BACKEND, "depot_lite.io.memory.MemoryFileStorage")
+
+#: The extra to install for a backend of ours whose library is missing.
+_EXTRAS: Final = {
+    "depot_lite.io.boto3": "s3",
+    "depot_lite.io.gcs": "gcs",
+    "depot_lite.io.gridfs": "gridfs",
+    "depot_lite.io.objectstore": "objectstore",
+}
+
+_SECRET_WORDS: Final = ("secret", "password", "passwd", "token", "key", "credential", "auth", "signature")
+
+
+class Middleware(Protocol):
+    """Whatever serves the files of the depots and knows their URLs."""
+
+    def url_for(self, path: str) -> str:
+        """Return the URL of the file with this path (``depot_name/file_id``)."""
+        ...
+
+
+class WSGIMiddleware(Middleware, Protocol):
+    """A `Middleware` around a WSGI application."""
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse, /) -> Iterable[bytes]:
+        """Answer a request."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """All that is configured, at one moment. Never changed: every change makes a new one."""
+
+    depots: Mapping[str, FileStorage] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    # A depot or an alias; kept as it was given, so that a default that is an alias moves with it.
+    default: str | None = None
+    middleware: Middleware | None = None
+
+    def find(self, name: str) -> str | None:
+        """Return the real depot that a name leads to. It ends: `DepotManager.alias` lets no circle in."""
+        found: str | None = name
+        while found is not None and found not in self.depots:
+            found = self.aliases.get(found)
+        return found
+
+    def resolve(self, name: str) -> str:
+        """Return the real depot that a name leads to, or raise `UnknownDepot`."""
+        found = self.find(name)
+        if found is None:
+            raise UnknownDepot(f"there is no depot {name!r}; {self._known()}")
+        return found
+
+    def _known(self) -> str:
+        if not self.depots:
+            return "none has been configured (see DepotManager.configure)"
+        names = [repr(each) for each in self.depots]
+        names += [f"{alias!r} (alias of {target!r})" for alias, target in self.aliases.items()]
+        return "there is " + ", ".join(names)
+
+
+class DepotManager:
+    """The one place where depots are configured and found. It is used as it is and never instantiated."""
+
+    _state: ClassVar[_State] = _State()
+    # Held by writers only, and while a storage is built: one that configures another depot must not wait for itself.
+    _lock: ClassVar[threading.RLock] = threading.RLock()
+
+    # --- configuring ----------------------------------------------------------------------------------------------
+
+    @classmethod
+    def configure(cls, name: str, config: Mapping[str, Any] | FileStorage, prefix: str = "depot.") -> FileStorage:
+        """Give a depot its name and its storage, and return the storage. The first one becomes the default.
+
+        Args:
+            name: what rows remember, as the first part of a path: it holds no ``/`` and must not change later.
+            config: the settings, as `from_config` takes them, or a storage that is ready.
+            prefix: how the keys of the settings begin.
+
+        Raises:
+            AlreadyConfigured: the name is taken, by a depot or by an alias.
+            ConfigurationError: the name or the settings cannot work.
+            UnknownBackend: the ``backend`` does not lead to a storage class.
+        """
+        _check_name(name, "depot")
+        with cls._lock:
+            if name in cls._state.depots:
+                raise AlreadyConfigured(f"depot {name!r} has already been configured")
+            if name in cls._state.aliases:
+                raise AlreadyConfigured(
+                    f"{name!r} is an alias of {cls._state.aliases[name]!r}, so no depot can be called that"
+                )
+            storage = config if isinstance(config, FileStorage) else _build(config, prefix, f"depot {name!r}")
+            depots = {**cls._state.depots, name: storage}
+            cls._set(depots=depots, default=cls._state.default or name)
+        return storage
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], prefix: str = "depot.") -> FileStorage:
+        """Return a new storage made from settings, which no depot name leads to.
+
+        Keys that begin with the prefix are used, without it: ``backend`` is the storage class or its dotted name
+        (`LocalFileStorage` where there is none), all others are the options of that class. Other keys are ignored, as
+        the settings may be those of a whole application; they are never changed.
+
+        Raises:
+            ConfigurationError: an option is unknown, missing or refused by the storage.
+            UnknownBackend: the ``backend`` does not lead to a storage class.
+        """
+        return _build(config, prefix, "this depot")
+
+    @classmethod
+    def set_default(cls, name: str) -> None:
+        """Make a depot the default, the one that new files go to where no other is named.
+
+        An alias is taken too, and remembered as such: when it is pointed at another depot, the default moves with it.
+        """
+        with cls._lock:
+            cls._state.resolve(name)
+            cls._set(default=name)
+
+    @classmethod
+    def alias(cls, alias: str, name: str) -> None:
+        """Let a second name lead to a depot, or to another alias.
+
+        An alias that is there already is pointed at the new depot: files that are stored from now on go there, those
+        that were stored before stay where they are and are found, since rows record the real depot.
+
+        Raises:
+            UnknownDepot: ``name`` leads nowhere.
+            AlreadyConfigured: ``alias`` is the name of a depot, whose files would no longer be found.
+            ConfigurationError: the alias would lead back to itself, or cannot be a name.
+        """
+        _check_name(alias, "alias")
+        with cls._lock:
+            state = cls._state
+            if alias in state.depots:
+                raise AlreadyConfigured(f"{alias!r} is a depot; as an alias it would hide the files in it")
+            state.resolve(name)
+            step: str | None = name
+            while step is not None:
+                if step == alias:
+                    raise ConfigurationError(f"alias {alias!r} of {name!r} would lead back to itself")
+                step = state.aliases.get(step)
+            cls._set(aliases={**state.aliases, alias: name})
+
+    # --- finding --------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def get(cls, name: str | None = None) -> FileStorage:
+        """Return the storage of a depot, by its name or an alias; of the default depot where no name is given.
+
+        Raises:
+            UnknownDepot: the name leads nowhere.
+            ConfigurationError: no name is given and no depot has been configured.
+        """
+        state = cls._state
+        return state.depots[_default(state) if name is None else state.resolve(name)]
+
+    @classmethod
+    def get_default(cls) -> str:
+        """Return the name of the default depot: always a real one, also where an alias was made the default.
+
+        Raises:
+            ConfigurationError: no depot has been configured.
+        """
+        return _default(cls._state)
+
+    @classmethod
+    def resolve_alias(cls, name: str) -> str:
+        """Return the real depot that a name leads to; the name of a depot leads to itself.
+
+        Raises:
+            UnknownDepot: it leads nowhere. (filedepot returns None, which fails somewhere else, later.)
+        """
+        return cls._state.resolve(name)
+
+    @classmethod
+    def get_file(cls, path: str) -> StoredFile:
+        """Return the stored file with this path (``depot_name/file_id``).
+
+        Raises:
+            InvalidFileId: this is no path.
+            UnknownDepot: there is no such depot.
+            StoredFileNotFound: there is no such file in it.
+        """
+        depot_name, file_id = _split(path)
+        return cls.get(depot_name).get(file_id)
+
+    @classmethod
+    def delete_files(cls, paths: Iterable[str]) -> dict[str, Exception]:
+        """Delete files of any depots in as few calls as their storages allow; return what failed: path -> error.
+
+        Never raises, and one failure does not keep the others: it is called when a row has gone already.
+        """
+        by_depot: dict[str, list[str]] = {}
+        for path in paths:
+            depot_name, _, file_id = path.partition("/")
+            by_depot.setdefault(depot_name, []).append(file_id)
+        failed: dict[str, Exception] = {}
+        for depot_name, file_ids in by_depot.items():
+            for file_id, error in cls._delete_from(depot_name, file_ids).items():
+                failed[f"{depot_name}/{file_id}"] = error
+        return failed
+
+    @classmethod
+    def _delete_from(cls, depot_name: str, file_ids: list[str]) -> dict[str, Exception]:
+        try:
+            return cls.get(depot_name).delete_many(file_ids)
+        except Exception as error:  # a backend of somebody else's may raise anything
+            return dict.fromkeys(file_ids, error)
+
+    # --- serving --------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def url_for(cls, path: str) -> str:
+        """Return the URL at which the middleware serves the file with this path (``depot_name/file_id``).
+
+        Raises:
+            ConfigurationError: there is no middleware.
+        """
+        return cls.get_middleware().url_for(path)
+
+    @classmethod
+    def make_middleware(cls, app: Any, **options: Any) -> WSGIMiddleware:
+        """Wrap a WSGI application in a `DepotMiddleware`, which serves the files, and register it for `url_for`.
+
+        Args:
+            app: the WSGI application, which gets every request that is for no file.
+            options: those of ``depot_lite.middleware.DepotMiddleware``.
+
+        Raises:
+            AlreadyConfigured: there is a middleware; it goes on serving.
+        """
+        with cls._lock:
+            cls._refuse_second_middleware()
+            # By name and not by import: the middleware is above the manager, and asks it for the depots.
+            middleware: WSGIMiddleware = importlib.import_module("depot_lite.middleware").DepotMiddleware(
+                app, **options
+            )
+            cls.set_middleware(middleware)
+        return middleware
+
+    @classmethod
+    def set_middleware(cls, mw: Middleware) -> None:
+        """Register what serves the files, for `url_for`.
+
+        Raises:
+            AlreadyConfigured: there is one. URLs that were given out would lead to the first, new ones to the second.
+        """
+        with cls._lock:
+            cls._refuse_second_middleware()
+            cls._set(middleware=mw)
+
+    @classmethod
+    def get_middleware(cls) -> Middleware:
+        """Return the registered middleware.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        if (middleware := cls._state.middleware) is None:
+            raise ConfigurationError("no middleware serves the files of the depots: call DepotManager.make_middleware")
+        return middleware
+
+    @classmethod
+    def _refuse_second_middleware(cls) -> None:
+        if cls._state.middleware is not None:
+            raise AlreadyConfigured("there is already a middleware that serves the files of the depots")
+
+    # --- state, for tests -----------------------------------------------------------------------------------------
+
+    @classmethod
+    def _set(cls, **changes: Any) -> None:
+        # Not through cls: a subclass would get depots of its own as soon as it changed something.
+        DepotManager._state = replace(DepotManager._state, **changes)
+
+    @classmethod
+    def _clear(cls) -> None:
+        """Forget all depots, aliases and the middleware. The files stay. For tests."""
+        cls._restore(_State())
+
+    @classmethod
+    def _snapshot(cls) -> _State:
+        """Return what is configured now, for `_restore`."""
+        return cls._state
+
+    @classmethod
+    def _restore(cls, snapshot: _State) -> None:
+        """Go back to what was configured at a `_snapshot`."""
+        with cls._lock:
+            DepotManager._state = snapshot
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def _check_name(name: object, what: str) -> None:
+    """Refuse what cannot be the first part of a path and of a URL."""
+    if not isinstance(name, str) or not name:
+        raise ConfigurationError(f"the name of a depot or an alias is a string that is not empty, not {name!r}")
+    if "/" in name or name in {".", ".."} or not name.isprintable():
+        raise ConfigurationError(
+            f"{name!r} cannot be the name of {'an alias' if what == 'alias' else 'a depot'}: a path is "
+            "'depot_name/file_id', so it holds no '/', no control character, and is neither '.' nor '..'"
+        )
+
+
+def _split(path: object) -> tuple[str, str]:
+    """Return the name of the depot and the file id of a path, both possible."""
+    depot_name, _, file_id = path.partition("/") if isinstance(path, str) else ("", "", "")
+    if not (depot_name and file_id):
+        raise InvalidFileId(f"{path!r} is not the path of a file: 'depot_name/file_id' is wanted")
+    return depot_name, check_file_id(file_id)
+
+
+def _default(state: _State) -> str:
+    if state.default is None:
+        raise ConfigurationError(
+            "no depot has been configured: call DepotManager.configure when the application starts"
+        )
+    return state.resolve(state.default)
+
+
+# --- from settings to a storage ---------------------------------------------------------------------------------------
+
+
+def _build(config: Mapping[str, Any], prefix: str, whose: str) -> FileStorage:
+    """Return the storage that the settings describe; ``whose`` names the depot in errors."""
+    options = _options(config, prefix, whose)
+    storage_class = _load(options.pop("backend", _DEFAULT_BACKEND), whose)
+    _check_options(storage_class, options, whose)
+    try:
+        return storage_class(**options)
+    except (ValueError, TypeError, ConfigurationError) as error:
+        reason, hidden = _without_secrets(str(error), options)
+        # A traceback prints the cause as well, so one that tells a secret is cut off.
+        cause = None if hidden else error
+        raise ConfigurationError(f"{whose} ({_dotted(storage_class)}): {reason}") from cause
+
+
+def _options(config: Mapping[str, Any], prefix: str, whose: str) -> dict[str, Any]:
+    """Return the settings of this depot, without their prefix."""
+    if not isinstance(config, Mapping):
+        raise ConfigurationError(f"{whose}: a settings dictionary or a storage is wanted, not {type(config).__name__}")
+    options = {key[len(prefix) :]: value for key, value in config.items() if str(key).startswith(prefix)}
+    if config and not options:
+        raise ConfigurationError(
+            f"{whose}: none of the {len(config)} settings begins with {prefix!r}, as {prefix + 'storage_path'!r} does; "
+            "give the prefix that yours have (configure(name, config, prefix='')), '' if they have none"
+        )
+    return options
+
+
+def _load(backend: object, whose: str) -> type[FileStorage]:
+    """Return the storage class that a ``backend`` setting means: the class itself or its dotted name."""
+    loaded = _load_by_name(backend, whose) if isinstance(backend, str) else backend
+    if not (isinstance(loaded, type) and issubclass(loaded, FileStorage)):
+        raise UnknownBackend(f"{whose}: backend {backend!r} is no subclass of FileStorage; {_HINT}")
+    return loaded
+
+
+_HINT: Final = "there is " + ", ".join(_BUILT_IN) + ", and any subclass of FileStorage by its dotted name"
+
+
+def _load_by_name(backend: str, whose: str) -> object:
+    # filedepot's settings go on working.
+    dotted = f"depot_lite.io.{backend.removeprefix('depot.io.')}" if backend.startswith("depot.io.") else backend
+    module_name, _, class_name = dotted.rpartition(".")
+    if not all(part.isidentifier() for part in dotted.split(".")) or not module_name:
+        raise UnknownBackend(f"{whose}: backend {backend!r} is not the dotted name of a class; {_HINT}")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
+            raise UnknownBackend(f"{whose}: backend {backend!r}: there is no module {error.name!r}; {_HINT}") from error
+        raise _import_failed(module_name, error, whose) from error
+    if not hasattr(module, class_name):
+        raise UnknownBackend(f"{whose}: backend {backend!r}: {module_name} has no class {class_name!r}; {_HINT}")
+    return getattr(module, class_name)
+
+
+def _import_failed(module_name: str, error: ImportError, whose: str) -> ConfigurationError:
+    """Return the error for a backend that is there, and imports something that is not."""
+    message = f"{whose}: importing {module_name} failed: {error}"
+    if extra := _EXTRAS.get(module_name):
+        message += f"; install what it needs: pip install 'depot_lite[{extra}]'"
+    return ConfigurationError(message)
+
+
+def _check_options(storage_class: type[FileStorage], options: Mapping[str, Any], whose: str) -> None:
+    """Refuse options that the class does not have, and options that are missing, by name and never by value."""
+    parameters = inspect.signature(storage_class).parameters.values()
+    named = [each for each in parameters if each.kind in {each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY}]
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters)
+    known = [each.name for each in named]
+    unknown = [] if takes_any else [each for each in options if each not in known]
+    missing = [each.name for each in named if each.default is each.empty and each.name not in options]
+    if not unknown and not missing:
+        return
+    found = [f"unknown option {_quoted(unknown)}"] if unknown else []
+    found += [f"option {_quoted(missing)} is missing"] if missing else []
+    raise ConfigurationError(
+        f"{whose} ({_dotted(storage_class)}): {' and '.join(found)}; the options are {_quoted(known) or 'none'}"
+    )
+
+
+def _without_secrets(text: str, options: Mapping[str, Any]) -> tuple[str, bool]:
+    """Return the text without the values of secret options, and whether there were any in it.
+
+    A storage may quote what it refuses, and its message ends in logs. A URL counts as secret: it may hold a password.
+    """
+    cleaned = text
+    for name, value in options.items():
+        secret = any(word in name.lower() for word in _SECRET_WORDS) or "://" in str(value)
+        if secret and str(value):
+            cleaned = cleaned.replace(str(value), f"<{name}>")
+    return cleaned, cleaned != text
+
+
+def _dotted(storage_class: type[FileStorage]) -> str:
+    return f"{storage_class.__module__}.{storage_class.__qualname__}"
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(repr(each) for each in names)
+
+
+# filedepot's functions, for who imports the module and not the class.
+get_depot = DepotManager.get
+get_file = DepotManager.get_file
+configure = DepotManager.configure
+set_default = DepotManager.set_default

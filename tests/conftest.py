@@ -1,0 +1,164 @@
+"""What the tests stand on: three databases, fresh depots, and the one check that every transaction test ends with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, create_engine, event, make_url, select, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from depot_lite.fields.columns import columns_of_mapper
+from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.io.interfaces import FileStorage
+from depot_lite.io.local import LocalFileStorage
+from depot_lite.manager import DepotManager
+from depot_lite.testing import temporary_depots
+from tests.models import Base
+
+#: Where the services are, unless the environment says otherwise: as Debian's packages set them up.
+SERVICES = {
+    "postgresql": ("DEPOT_TEST_POSTGRESQL_URL", "postgresql+psycopg://root@127.0.0.1:5432/test"),
+    "mariadb": ("DEPOT_TEST_MARIADB_URL", "mariadb+pymysql://root@127.0.0.1:3306/test"),
+}
+
+
+def _worker() -> str:
+    return os.environ.get("PYTEST_XDIST_WORKER", "main")
+
+
+def service_url(name: str) -> str:
+    """Return the URL of a database of this test run's own, made anew; skip, or fail in CI, where there is no server."""
+    variable, default = SERVICES[name]
+    url = make_url(os.environ.get(variable, default))
+    database = f"depot_test_{_worker()}"
+    try:
+        server = create_engine(url, isolation_level="AUTOCOMMIT")
+        with server.connect() as connection:
+            connection.execute(text(f"DROP DATABASE IF EXISTS {database}"))
+            connection.execute(text(f"CREATE DATABASE {database}"))
+        server.dispose()
+    except (OperationalError, ImportError) as error:
+        message = f"no {name} at {url.render_as_string()} (set {variable}): {error}"
+        if os.environ.get("DEPOT_TEST_REQUIRE"):
+            pytest.fail(message)
+        pytest.skip(message.splitlines()[0])
+    return url.set(database=database).render_as_string(hide_password=False)
+
+
+def sqlite_engine(path: Path | str, **options: Any) -> Engine:
+    """Return an engine whose savepoints work: without the BEGIN of SQLAlchemy's recipe, a RELEASE would commit."""
+    engine = create_engine(f"sqlite:///{path}", **options)
+
+    @event.listens_for(engine, "connect")
+    def _no_begin_of_its_own(connection: Any, record: Any) -> None:
+        connection.isolation_level = None
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = OFF")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    return engine
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql", "mariadb"])
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """An engine for each of the three databases, with the tables of `tests.models`."""
+    if request.param == "sqlite":
+        made = sqlite_engine(tmp_path_factory.mktemp("sqlite") / "test.db")
+    else:
+        made = create_engine(service_url(request.param))
+    Base.metadata.create_all(made)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def depots(tmp_path: Path) -> Iterator[dict[str, FileStorage]]:
+    """Two depots on the local disk: ``default`` and ``archive``."""
+    with temporary_depots():
+        yield {
+            name: DepotManager.configure(name, LocalFileStorage(tmp_path / "media" / name, durable=False))
+            for name in ("default", "archive")
+        }
+
+
+class World:
+    """An empty database and empty depots, and the check that they agree."""
+
+    def __init__(self, engine: Engine, depots: dict[str, FileStorage]) -> None:
+        self.engine = engine
+        self.depots = depots
+
+    def session(self, **options: Any) -> Session:
+        """Return a new session."""
+        return Session(self.engine, **options)
+
+    def rows(self) -> dict[str, bytes]:
+        """Return the path and the bytes of every file that a committed row names, thumbnails and all."""
+        found: dict[str, bytes] = {}
+        with self.engine.connect() as connection:
+            for mapper in Base.registry.mappers:
+                for column in columns_of_mapper(mapper).values():
+                    for value in connection.scalars(select(column.column)):
+                        found.update(self._read(value))
+        return found
+
+    def _read(self, value: DepotFileInfo | None) -> dict[str, bytes]:
+        read = {}
+        for path in () if value is None else value.paths:
+            with DepotManager.get_file(path) as stored:
+                read[path] = stored.read()
+        return read
+
+    def stored(self) -> set[str]:
+        """Return the path of every file in the depots."""
+        return {f"{name}/{file_id}" for name, depot in self.depots.items() for file_id in depot.list()}
+
+    def check(self, *expected: bytes) -> None:
+        """Check that rows and depots hold exactly the same files, with exactly these contents in any order."""
+        rows = self.rows()
+        assert set(rows) == self.stored()
+        assert sorted(rows.values()) == sorted(expected)
+
+
+@pytest.fixture
+def world(engine: Engine, depots: dict[str, FileStorage]) -> Iterator[World]:
+    """An empty world on each of the three databases."""
+    yield World(engine, depots)
+    with engine.begin() as connection:
+        for table in reversed(Base.metadata.sorted_tables):
+            connection.execute(table.delete())
+
+
+@pytest.fixture
+def queries(engine: Engine) -> Iterator[list[str]]:
+    """Every statement that is sent to the database, in order."""
+    sent: list[str] = []
+
+    def _record(connection: Any, cursor: Any, statement: str, *args: Any) -> None:
+        sent.append(statement)
+
+    event.listen(engine, "before_cursor_execute", _record)
+    yield sent
+    event.remove(engine, "before_cursor_execute", _record)
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[..., None]]:
+    """``event.listen``, undone at the end of the test."""
+    made: list[tuple[Any, str, Any]] = []
+
+    def _listen(target: Any, name: str, listener: Any, **options: Any) -> None:
+        event.listen(target, name, listener, **options)
+        made.append((target, name, listener))
+
+    yield _listen
+    for target, name, listener in reversed(made):
+        event.remove(target, name, listener)
