@@ -63,10 +63,10 @@ def rolled_back(frame: Frame) -> None:
             birth.value.revert(birth.pending, birth.before)
 
 
-def unknown(frame: Frame) -> None:
-    """Keep all files, since nobody knows which rows there are; say so."""
+def unknown(frame: Frame, reason: str) -> None:
+    """Keep all files, since nobody knows which rows there are; say why."""
     for path in {*frame.born, *frame.condemned}:
-        logger.warning("kept %s: the connection broke during COMMIT and nobody knows whether a row names it", path)
+        logger.warning("kept %s, which a row may or may not name: %s", path, reason)
 
 
 def _births(frame: Frame) -> list[Birth]:
@@ -74,6 +74,11 @@ def _births(frame: Frame) -> list[Birth]:
 
 
 # --- watching connections -----------------------------------------------------------------------------------------
+
+
+#: Why nobody knows, said in the log.
+BROKEN: Final = "the connection broke during COMMIT"
+AUTOCOMMIT: Final = "it was rolled back on a connection in AUTOCOMMIT"
 
 
 class _Phase(Enum):
@@ -141,6 +146,26 @@ def uncertain(connection: Connection) -> bool:
     return found is not None and found.phase is _Phase.COMMITTING
 
 
+def autocommits(connection: Connection) -> bool:
+    """Return whether every statement on the connection commits by itself, so that a rollback brings nothing back."""
+    level = connection.get_execution_options().get("isolation_level")
+    if level is None:  # the level that create_engine() was given, which SQLAlchemy shows nowhere in public
+        level = connection.engine.dialect._on_connect_isolation_level
+    return level == "AUTOCOMMIT"
+
+
+def release_committed(connection: Connection) -> bool:
+    """Return whether the RELEASE of a savepoint was a COMMIT.
+
+    It is where nothing had begun a transaction before: with Python's sqlite3 module, which sends BEGIN only before the
+    first INSERT, UPDATE or DELETE, unless SQLAlchemy's recipe for savepoints on SQLite is followed.
+    """
+    if connection.dialect.driver != "pysqlite":
+        return False
+    sqlite: Any = connection.connection.dbapi_connection
+    return not sqlite.in_transaction
+
+
 def hand_over(connection: Connection, frame: Frame) -> None:
     """Let the frame wait for the end of the connection's own transaction."""
     found = _watches[connection]
@@ -166,6 +191,11 @@ def _on_rollback(connection: Connection, *args: Any) -> None:
     found = _watches[connection]
     for frame in found.take_all():
         rolled_back(frame)
+
+
+def _on_rollback_twophase(connection: Connection, *args: Any) -> None:
+    _watches[connection].phase = _Phase.OPEN  # what was prepared is given up
+    _on_rollback(connection)
 
 
 def _on_savepoint(connection: Connection, name: str | None) -> None:
@@ -197,6 +227,7 @@ _LISTENERS: Final[dict[str, Callable[..., None]]] = {
     "release_savepoint": _on_release_savepoint,
     "prepare_twophase": _on_commit,
     "commit_twophase": _on_commit,
+    "rollback_twophase": _on_rollback_twophase,
 }
 
 
@@ -206,7 +237,7 @@ def _on_error(context: ExceptionContext) -> None:
         return
     if context.is_disconnect:
         for frame in found.take_all():
-            unknown(frame)
+            unknown(frame, BROKEN)
     else:
         found.phase = _Phase.REFUSED
 

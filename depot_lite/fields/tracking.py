@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import event, select, tuple_
 from sqlalchemy.orm import Mapper, Session, attributes
-from sqlalchemy.orm.exc import UnmappedInstanceError
 
 from depot_lite.errors import DepotError
 from depot_lite.fields import columns, outcomes
@@ -331,6 +330,9 @@ def _after_commit(session: Session) -> None:
         return
     frame = ledger.take(savepoint)
     if frame is not None:
+        if any(outcomes.release_committed(connection) for connection in frame.rows_in):
+            outcomes.committed(frame)
+            return
         outer = ledger.frame(_enclosing(savepoint))
         outer.absorb(frame)
         # The savepoint is released: its rows live in the enclosing transaction of each connection from now on.
@@ -338,11 +340,9 @@ def _after_commit(session: Session) -> None:
 
 
 def _enclosing(savepoint: SessionTransaction) -> SessionTransaction:
-    outer = savepoint.parent
-    while outer is not None and not outer.nested and outer.parent is not None:
+    outer = savepoint.parent or savepoint
+    while outer.parent is not None and not outer.nested:  # a flush that is under way
         outer = outer.parent
-    if outer is None:
-        raise UnmappedInstanceError(savepoint)
     return outer
 
 
@@ -370,7 +370,10 @@ def _rolled_back(frame: Frame | None) -> None:
     if frame is None:
         return
     if any(outcomes.uncertain(connection) for connection in frame.rows_in):
-        outcomes.unknown(frame)
+        outcomes.unknown(frame, outcomes.BROKEN)
+        return
+    if any(outcomes.autocommits(connection) for connection in frame.rows_in):
+        outcomes.unknown(frame, outcomes.AUTOCOMMIT)
         return
     joined = [each for each, transaction in frame.rows_in.items() if outcomes.lives_on(each, transaction)]
     if joined:

@@ -207,9 +207,9 @@ def is_empty_upload(content: object) -> bool:
         return is_empty_upload(content.fileinfo[0])
     if isinstance(content, str):
         return content == ""
-    upload = _upload_in(content)
     # An upload has a type; a file of Django's that is none, such as ContentFile(b""), has not.
-    if upload is None or not any(_has(content, attribute) for attribute in _DECLARED):
+    upload = _upload_in(content) if any(_has(content, attribute) for attribute in _DECLARED) else None
+    if upload is None:
         return False
     file, name, _ = upload
     return file is not None and clean_filename(name) is None and Content.of(file).size == 0

@@ -207,6 +207,7 @@ class FileStorage(ABC):
     def _save(self, file_id: str, content: Content) -> FileInfo:
         """Store the content under the id and return what was stored.
 
+        Ask for ``content.content_type`` before the bytes: those of a stream come once.
         Where the id holds a file already, its old bytes stay readable until the new ones are whole. On any failure
         what was there before is there still and nothing else: no part, no upload left open.
         """

@@ -16,18 +16,17 @@ It needs POSIX: hard links, ``flock`` and directories that can be synced.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 from depot_lite.errors import ConfigurationError, DepotError, InvalidFileId, StorageFailed, StoredFileNotFound
 from depot_lite.io.content import Content
@@ -36,10 +35,9 @@ from depot_lite.io.disk import is_there, locked, names, read_small, sync_folder,
 from depot_lite.io.fileid import check_file_id
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
 from depot_lite.io.options import boolean, directory_mode, permissions
+from depot_lite.io.sidecar import belongs_to, described, named_data, understood, understood_filedepot
 
-_ID_LENGTH: Final = 36
 _SHARD: Final = re.compile(r"[0-9a-f]{2}")
-_REST: Final = re.compile(r"\.(?:json|[0-9a-f]{8}(?:\.tmp)?)")
 
 
 class LocalStoredFile(StoredFile):
@@ -165,7 +163,7 @@ class LocalFileStorage(FileStorage):
                     computed = data.finish(durable=self._durable)
                     length = data.length
                 info = FileInfo(file_id, filename, content_type, length, datetime.now(UTC), checksum or computed)
-                self._write_sidecar(path, info)
+                self._write_text(path + ".tmp", described(info, os.path.basename(path)))
                 replaced = self._commit(file_id, path)
             except BaseException:
                 self._take_back(file_id, path)
@@ -174,11 +172,6 @@ class LocalFileStorage(FileStorage):
                 unlink(replaced)
             self._delete_folder(file_id)
         return info
-
-    def _write_sidecar(self, path: str, info: FileInfo) -> None:
-        described = asdict(info) | {"last_modified": info.last_modified.isoformat(), "data": os.path.basename(path)}
-        del described["file_id"]
-        self._write_text(path + ".tmp", json.dumps(described).encode("ascii"))
 
     def _write_text(self, path: str, text: bytes) -> None:
         with closing(DataFile.create(path, None, self._file_mode)) as file:
@@ -200,7 +193,8 @@ class LocalFileStorage(FileStorage):
             except BaseException:
                 self._put_back(file_id, before)
                 raise
-        return self._data_path(file_id, before) if before is not None else None
+        data = None if before is None else named_data(file_id, before)
+        return None if data is None else f"{self._shard(file_id)}/{data}"
 
     def _put_back(self, file_id: str, before: bytes | None) -> None:
         """Make the sidecar what it was."""
@@ -215,7 +209,7 @@ class LocalFileStorage(FileStorage):
         """Remove what a failed attempt wrote, unless the sidecar names it (it could not be put back)."""
         unlink(path + ".tmp")
         named = read_small(self._sidecar(file_id))
-        if named is None or self._data_path(file_id, named) != path:
+        if named is None or named_data(file_id, named) != os.path.basename(path):
             unlink(path)
 
     def _make_shard(self, shard: str) -> None:
@@ -277,18 +271,10 @@ class LocalFileStorage(FileStorage):
         text = read_small(self._sidecar(file_id))
         if text is None:
             return None
-        path = self._data_path(file_id, text)
-        known = _parsed(file_id, text)
-        try:
-            when = datetime.fromisoformat(known["last_modified"])
-            info = FileInfo(
-                file_id, known["filename"], known["content_type"], known["content_length"], when, known["checksum"]
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise StorageFailed(f"the sidecar of file {file_id} is damaged: {error!r}") from error
-        if path is None:
+        info, data = understood(file_id, text), named_data(file_id, text)
+        if data is None:
             raise StorageFailed(f"the sidecar of file {file_id} is damaged: it names no data")
-        return info, path
+        return info, f"{self._shard(file_id)}/{data}"
 
     def _found_folder(self, file_id: str) -> tuple[FileInfo, str] | None:
         """Return what filedepot knew of the file and its path, or None where it did not write one whole."""
@@ -296,25 +282,10 @@ class LocalFileStorage(FileStorage):
         text = read_small(f"{self._root}/{file_id}/metadata.json")
         if text is None:
             return None
-        known = _parsed(file_id, text)
         try:
-            found = os.stat(path)
+            return understood_filedepot(file_id, text, os.stat(path)), path
         except FileNotFoundError:
             return None
-        try:
-            when = datetime.strptime(known["last_modified"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
-        except (KeyError, TypeError, ValueError):
-            when = datetime.fromtimestamp(found.st_mtime, UTC)  # old versions of filedepot wrote none
-        content_type = known.get("content_type") or "application/octet-stream"
-        return FileInfo(file_id, known.get("filename") or UNNAMED, content_type, found.st_size, when), path
-
-    def _data_path(self, file_id: str, sidecar: bytes) -> str | None:
-        """Return the path of the data that the sidecar names; None where that is no data of this id."""
-        with suppress(StorageFailed):
-            name = _parsed(file_id, sidecar).get("data")
-            if isinstance(name, str) and name[:_ID_LENGTH] == file_id and _REST.fullmatch(name[_ID_LENGTH:]):
-                return f"{self._shard(file_id)}/{name}"
-        return None
 
     # --- listing --------------------------------------------------------------------------------------------------
 
@@ -330,28 +301,29 @@ class LocalFileStorage(FileStorage):
             # One shard's ids are remembered, since a sidecar and data, or several data, may be there for one id.
             seen: set[str] = set()
             for name in names(f"{self._root}/{shard}"):
-                file_id = name[:_ID_LENGTH]
-                if file_id in seen or file_id[:2] != shard or not _is_id(file_id):
-                    continue
-                if not _REST.fullmatch(name[_ID_LENGTH:]):
+                file_id = belongs_to(name)
+                if file_id is None or file_id in seen or file_id[:2] != shard or not _is_id(file_id):
                     continue
                 seen.add(file_id)
                 if not (folders and os.path.isdir(f"{self._root}/{file_id}")):
                     yield FileEntry(file_id, partial(self._look, file_id, f"{self._root}/{shard}/{name}"))
 
     def _look(self, file_id: str, seen: str) -> tuple[int, datetime]:
-        """Return size and time of a listed file, or of ``seen`` where the file is not whole."""
+        """Return size and time of a listed file, or of what was seen of it where it is not whole."""
         with suppress(StoredFileNotFound):
             info, _ = self._find(file_id)
             return info.content_length, info.last_modified
         with _failing("look at", file_id):
-            try:
-                found = os.stat(seen)
-            except FileNotFoundError as error:
-                raise self._missing(file_id) from error
-        # Not the modification time: data that was adopted has that of its source, and a sweep that spares what is young
-        # must see that it has just come.
-        return found.st_size, datetime.fromtimestamp(found.st_ctime, UTC)
+            # Not the modification time: data that was adopted has that of its source, and a sweep that spares what is
+            # young must see that it has just come.
+            for path in (seen, f"{self._root}/{file_id}"):
+                try:
+                    found = os.stat(path)
+                except FileNotFoundError:
+                    continue
+                size = 0 if stat.S_ISDIR(found.st_mode) else found.st_size
+                return size, datetime.fromtimestamp(found.st_ctime, UTC)
+        raise self._missing(file_id)
 
     # --- deleting -------------------------------------------------------------------------------------------------
 
@@ -368,14 +340,14 @@ class LocalFileStorage(FileStorage):
                     unlink(self._sidecar(file_id))
             except FileNotFoundError:
                 return
-            path = None if sidecar is None else self._data_path(file_id, sidecar)
-            if path is not None:
-                unlink(path)
+            data = None if sidecar is None else named_data(file_id, sidecar)
+            if data is not None:
+                unlink(f"{shard}/{data}")
                 return
             # Only an id without a sidecar makes us read the whole shard: for what a broken-off upload left. What such
             # an upload left beside a whole file stays listed after this, and goes with the next delete.
             for name in list(names(shard)):
-                if name.startswith(file_id) and _REST.fullmatch(name[_ID_LENGTH:]):
+                if belongs_to(name) == file_id:
                     unlink(f"{shard}/{name}")
 
     def _delete_folder(self, file_id: str) -> None:
@@ -409,16 +381,6 @@ def _write_content(content: Content, data: DataFile) -> None:
 
 def _write_stored(source: LocalStoredFile, data: DataFile) -> None:
     data.copy(source.fileno(), source.content_length)
-
-
-def _parsed(file_id: str, text: bytes) -> dict[str, Any]:
-    try:
-        known = json.loads(text)
-    except ValueError as error:
-        raise StorageFailed(f"the description of file {file_id} is damaged: {error}") from error
-    if not isinstance(known, dict):
-        raise StorageFailed(f"the description of file {file_id} is damaged: it is no JSON object")
-    return known
 
 
 def _is_id(name: str) -> bool:

@@ -25,11 +25,12 @@ class MemoryFileStorage(FileStorage):
         self._lock = threading.Lock()
 
     def _save(self, file_id: str, content: Content) -> FileInfo:
+        content_type = content.content_type
         with content.open() as source:
             data = source.read()
         checksum = f"crc32:{zlib.crc32(data):08x}"
         name = content.filename or UNNAMED
-        info = FileInfo(file_id, name, content.content_type, len(data), datetime.now(UTC), checksum)
+        info = FileInfo(file_id, name, content_type, len(data), datetime.now(UTC), checksum)
         with self._lock:
             self._files[file_id] = info, data
         return info

@@ -288,7 +288,7 @@ _AUDIO_OR_VIDEO: Final = {
     "asf": re.compile(r"audio/x-ms-wma|video/x-ms-wmv|video/x-ms-asf"),
 }
 # The first entry of an OpenDocument or EPUB file is its type, stored as it is, so that it can be read from here.
-_ZIP_MIMETYPE: Final = re.compile(rb"PK\x03\x04.{4}\x00\x00.{18}\x08\x00..mimetype", re.DOTALL)
+_ZIP_MIMETYPE: Final = re.compile(rb"PK\x03\x04.{4}\x00\x00.{16}\x08\x00..mimetype", re.DOTALL)
 _OFFICE_FOLDERS: Final = re.compile(rb"PK\x03\x04.{26}(word|xl|ppt)/", re.DOTALL)
 _OFFICE: Final = {b"word": ".docx", b"xl": ".xlsx", b"ppt": ".pptx"}
 

@@ -315,9 +315,17 @@ class StreamSource(Source):
         """Return the first bytes, also after the stream was read if they were asked for before."""
         if self._head is None:
             self._check()
-            with io.BufferedReader(_Reader(self.given, seekable=False), HEAD_SIZE) as reader:
-                self._head = reader.read(HEAD_SIZE)
+            self._consumed = True  # and stays so if this fails in the middle: what was read could not be given again
+            self._head = self._read_head()
+            self._consumed = False
         return self._head
+
+    def _read_head(self) -> bytes:
+        # Not through a BufferedReader, which reads ahead what it would take with it.
+        reader, head = _Reader(self.given, seekable=False), b""
+        while len(head) < HEAD_SIZE and (piece := reader.read(HEAD_SIZE - len(head))):
+            head += piece
+        return head
 
     @contextmanager
     def opened(self, buffer_size: int = CHUNK_SIZE) -> Iterator[BinaryIO]:

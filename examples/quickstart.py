@@ -1,0 +1,164 @@
+"""Attach files to rows, and see what happens to rows and files at each step.
+
+    python examples/quickstart.py
+
+It works in a folder of its own, on SQLite and the local disk, and removes the folder at the end.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import tempfile
+import wave
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import String, create_engine, event, func, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from depot_lite import DepotManager, FileIntent, StoredFileNotFound, UploadedFile, UploadedFileField
+
+
+class Base(DeclarativeBase):
+    """The parent of the models."""
+
+
+class Document(Base):
+    """A row with two files: one in the default depot, one in the depot that is called archive."""
+
+    __tablename__ = "document"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(100))
+    content: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
+    recording: Mapped[UploadedFile | None] = mapped_column(UploadedFileField(upload_storage="archive"))
+
+
+def make_engine(folder: Path) -> Any:
+    """Return an engine for SQLite whose savepoints and rollbacks work (SQLAlchemy's documented recipe)."""
+    engine = create_engine(f"sqlite:///{folder / 'quickstart.db'}")
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, record: Any) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    return engine
+
+
+def letter(text: str) -> bytes:
+    """Return a small PDF, so that the content type can be read from the bytes."""
+    stream = f"BT /F1 18 Tf 40 100 Td ({text}) Tj ET".encode("ascii")
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 300 150] /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>",
+        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream),
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    ]
+    data, offsets = b"%PDF-1.4\n", []
+    for number, each in enumerate(objects, 1):
+        offsets.append(len(data))
+        data += b"%d 0 obj\n%s\nendobj\n" % (number, each)
+    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    trailer = b"trailer << /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (len(objects) + 1, len(data))
+    return data + b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1) + table + trailer
+
+
+def tone() -> io.BytesIO:
+    """Return a quarter of a second of sound, as an open file."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(1)
+        sound.setframerate(8000)
+        sound.writeframes(bytes((128 + 100 * (i % 18 < 9)) for i in range(2000)))
+    return file
+
+
+def show(title: str, engine: Any) -> None:
+    """Print what is committed: the rows with their files, and how many files the depots hold."""
+    print(f"\n{title}")
+    with Session(engine) as session:
+        for row in session.scalars(select(Document).order_by(Document.id)):
+            for value in (row.content, row.recording):
+                if value is not None:
+                    with value.file as stored:
+                        read = len(stored.read())
+                    print(f"  row {row.id} {row.name!r}: {value.filename} ({value.content_type}, {read} bytes) at {value.path}")
+        rows = session.scalar(select(func.count()).select_from(Document))
+    files = {name: sum(1 for _ in DepotManager.get(name).list()) for name in ("default", "archive")}
+    print(f"  committed rows: {rows}; files on disk: {files['default']} in default, {files['archive']} in archive")
+
+
+def main() -> None:
+    """Attach, commit, read back, replace, roll back, delete."""
+    logging.basicConfig(level=logging.INFO)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        DepotManager.configure("default", {"depot.storage_path": str(folder / "media")})
+        DepotManager.configure("archive", {"depot.storage_path": str(folder / "archive")})
+        engine = make_engine(folder)
+        Base.metadata.create_all(engine)
+        journey(engine, folder)
+        engine.dispose()
+
+
+def journey(engine: Any, folder: Path) -> None:
+    """Walk through the life of a file."""
+    plan = folder / "plan.pdf"
+    plan.write_bytes(letter("The plan"))
+
+    with Session(engine) as session:
+        document = Document(name="plan", content=plan)
+        assert document.content is not None
+        print(f"1. Assigned: {document.content.filename}, {document.content.content_type}, {document.content.size} bytes,")
+        print(f"   to be at {document.content.path}; bytes moved so far: {sum(1 for _ in DepotManager.get().list())} files")
+        session.add(document)
+        session.commit()
+    show("2. Committed: the bytes were stored, then the row.", engine)
+
+    with Session(engine) as session:
+        document = session.scalars(select(Document)).one()
+        document.recording = FileIntent(tone(), "tone.wav", "audio/wav")
+        document.content = UploadedFile(letter("A better plan"), filename="plan-2.pdf")
+        session.flush()
+        print(f"\n3. Replaced and flushed, not committed: {sum(1 for _ in DepotManager.get().list())} files in default, old and new")
+        session.commit()
+    show("4. Committed: the old file has gone with the row that named it.", engine)
+
+    with Session(engine) as session:
+        document = session.scalars(select(Document)).one()
+        with session.begin_nested() as savepoint:
+            document.content = b"scribbled over"
+            session.flush()
+            savepoint.rollback()
+        session.add(Document(name="never", content=b"never committed"))
+        session.flush()
+        session.rollback()
+    show("5. Rolled back, a savepoint and a transaction: rows and files are as before.", engine)
+
+    with Session(engine) as session:
+        original = session.scalars(select(Document)).one()
+        session.add(Document(name="copy of the plan", content=original.content))
+        session.commit()
+    show("6. Assigned to a second row: each row owns a file of its own.", engine)
+
+    with Session(engine) as session:
+        document = session.scalars(select(Document).order_by(Document.id)).first()
+        assert document is not None and document.content is not None
+        path = document.content.path
+        session.delete(document)
+        session.commit()
+    show("7. Deleted the first row: its files are gone, the copy lives.", engine)
+    try:
+        DepotManager.get_file(path)
+    except StoredFileNotFound as error:
+        print(f"  {error}")
+
+
+if __name__ == "__main__":
+    main()
