@@ -1,4 +1,4 @@
-"""Session events -> ledger -> storages. The only writer of the ledgers of sessions.
+"""Session events -> ledger -> storages. The only writer of the ledgers of sessions::
 
     before_flush            what is pending is stored and entered as born; old values that nobody loaded are looked up
     after_insert/update     the row's files are entered as named, those of the replaced value as condemned
