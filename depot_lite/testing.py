@@ -485,7 +485,9 @@ class StorageContract(ABC):
         def work(number: int) -> None:
             if number == 0:
                 for name in list(versions) * 10:
-                    storage.replace(file_id, versions[name], name)
+                    # A reader that saw a mixture has stopped all.
+                    if not done.is_set():
+                        storage.replace(file_id, versions[name], name)
                 done.set()
             while not done.is_set():
                 with storage.get(file_id) as file:

@@ -224,11 +224,12 @@ def _library(head: bytes, claims: list[str]) -> str | None:
 def _library_index() -> dict[int, dict[bytes, list[tuple[bytes, frozenset[str]]]]]:
     """Return puremagic's convincing signatures: offset -> first four bytes -> signature and types.
 
-    Its own search walks through all 1400 of them, which takes some hundred times as long.
+    Its own search walks through all 1400 of them at every call, which takes a third of a millisecond.
     """
     found: dict[tuple[int, bytes], set[str]] = {}
     for row in puremagic.magic_header_array:
-        media_type = _NAMES.get(row.mime_type.lower(), row.mime_type.lower())
+        name: str = row.mime_type.lower()
+        media_type = _NAMES.get(name, name)
         if _convinces(row.offset, row.byte_match) and _is_specific(media_type):
             found.setdefault((row.offset, row.byte_match), set()).add(media_type)
     index: dict[int, dict[bytes, list[tuple[bytes, frozenset[str]]]]] = {}

@@ -261,7 +261,7 @@ class FileSource(Source):
     def _fileno(self) -> int | None:
         """Return the descriptor of a regular file whose bytes are what ``read`` gives."""
         with blaming(self.given), suppress(io.UnsupportedOperation):
-            file = self.given
+            file: Any = self.given
             if type(file) is tempfile.SpooledTemporaryFile:
                 # Asked for its fileno() it would move from memory to disk; only one that has moved can serve us.
                 file = getattr(file, "_file", None) if getattr(file, "_rolled", False) else None

@@ -1,0 +1,23 @@
+"""MemoryFileStorage: the contract, and that it takes any option."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from depot_lite.io.memory import MemoryFileStorage
+from depot_lite.testing import StorageContract
+
+
+class TestMemoryFileStorage(StorageContract):
+    def make_storage(self, tmp_path: Path) -> MemoryFileStorage:
+        return MemoryFileStorage()
+
+    def test_it_accepts_the_options_of_any_storage(self) -> None:
+        """A test's settings may stay those of the storage that it stands for."""
+        storage = MemoryFileStorage("./media", storage_path="./media", bucket="b", durable="no")
+        assert storage.get(storage.create(b"x")).read() == b"x"
+
+    def test_it_writes_no_file(self, tmp_path: Path) -> None:
+        """Also where its options name a folder."""
+        MemoryFileStorage(storage_path=tmp_path).create(b"x")
+        assert list(tmp_path.iterdir()) == []
