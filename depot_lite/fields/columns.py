@@ -18,6 +18,7 @@ from sqlalchemy.types import TypeDecorator
 from depot_lite.errors import ConfigurationError, InvalidContent
 from depot_lite.fields.interfaces import DepotFileInfo, FileFilter
 from depot_lite.io.content import is_empty_upload
+from depot_lite.manager import DepotManager
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import InstanceState
@@ -40,7 +41,8 @@ def any_type_made() -> bool:
 class FileType(TypeDecorator[Any]):
     """A column type whose values are files.
 
-    SQLAlchemy builds its cache key from attributes that are named as the arguments, so these are.
+    SQLAlchemy builds its cache key from attributes that are named as the arguments, so these are, but for filters: they
+    change neither the SQL nor what comes back, and one that is a dataclass cannot be hashed.
     """
 
     impl = JSON
@@ -57,13 +59,18 @@ class FileType(TypeDecorator[Any]):
         super().__init__(none_as_null=True)
         _made.append(True)
         del _made[1:]
-        self.filters: tuple[FileFilter, ...] = tuple(filters)
+        self._filters: tuple[FileFilter, ...] = tuple(filters)
         self.upload_type = _checked_type(upload_type)
         self.upload_storage = upload_storage
         self.text = text
         for each in self.filters:
             if not isinstance(each, FileFilter):
                 raise ConfigurationError(f"filters={filters!r}: {each!r} is not a FileFilter")
+
+    @property
+    def filters(self) -> tuple[FileFilter, ...]:
+        """What is done with each file once it is stored."""
+        return self._filters
 
 
 def _checked_type(upload_type: Any) -> Any:
@@ -140,9 +147,9 @@ class FileColumn:
     def copy(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:
         """Return a pending copy of a stored value that belongs to another row, so that each row owns its file."""
         if not isinstance(value, self.type.upload_type):
-            raise InvalidContent(
-                f"{self}: a {type(value).__name__} cannot be copied to a {self.type.upload_type.__name__}"
-            )
+            # Another class of values makes other files of the same content, so it is stored anew.
+            stored = DepotManager.get_file(value["path"])
+            return self._own(self.type.upload_type(stored, self.type.upload_storage), state)
         return self._own(self.type.upload_type.copy_of(value, self.type.upload_storage), state)
 
     def _own(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:

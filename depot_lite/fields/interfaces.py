@@ -31,7 +31,8 @@ class Pending:
 
     ``original`` is the stored value that is to be copied, where that is what was assigned. ``owner`` is set by the
     first attribute that takes the value; a second one gets a value of its own. ``paths`` are the files that storing it
-    has made so far, ``announce`` is told of each before its first byte moves.
+    has made so far, ``announce`` is told of each before its first byte moves. ``handed_in`` is what `process_content`
+    and filters are given.
     """
 
     content: Content | None
@@ -40,6 +41,7 @@ class Pending:
     owner: tuple[weakref.ref[Any], str] | None = None
     paths: list[str] = field(default_factory=list)
     announce: Callable[[str], None] | None = None
+    handed_in: Any = None
 
 
 class FileFilter(ABC):
@@ -115,12 +117,13 @@ class DepotFileInfo(Reference, ABC):
         The text is parsed when something is asked of the value. The function is called for every row that is loaded,
         which is why it looks nothing up.
         """
-        new, put = dict.__new__, dict.__setitem__
+        # On an empty dictionary setdefault does what __setitem__ does, at half the price.
+        new, put = dict.__new__, dict.setdefault
 
         def load(data: Any) -> Any:
             if data.__class__ is not str:  # NULL, or JSON that a driver has parsed already
                 return None if data is None else new(cls)._fill(data)
-            if not data:
+            if not data or data == "null":  # JSON's null is what a JSON column of somebody else's keeps for None
                 return None
             value = new(cls)
             put(value, UNREAD, data)
@@ -202,9 +205,18 @@ class DepotFileInfo(Reference, ABC):
 
     @property
     def original_content(self) -> Any:
-        """What was assigned, while the value is pending and while it is being stored; None afterwards."""
+        """What was assigned, while the value is pending and while it is being stored; None afterwards.
+
+        For a value that is to be a copy it is the stored file of the original.
+        """
         pending = self._pending_or_none()
-        return None if pending is None or pending.content is None else pending.content.source
+        if pending is None:
+            return None
+        if pending.original is not None:
+            return DepotManager.get_file(pending.original["path"])
+        if pending.handed_in is None and pending.content is not None:
+            pending.handed_in = pending.content.labelled
+        return pending.handed_in
 
     @abstractmethod
     def process_content(self, content: Any, filename: str | None = None, content_type: str | None = None) -> None:
@@ -231,10 +243,11 @@ class DepotFileInfo(Reference, ABC):
         pending.announce = announce
         try:
             if pending.original is None:
-                self.process_content(cast(Content, pending.content).source)
+                self.process_content(self.original_content)
             else:
                 self._copy_files(pending.original)
-            for each in filters if pending.original is None else ():
+            # A copy has the files that filters made for its original, if there were any.
+            for each in filters if pending.original is None or len(pending.original.paths) < 2 else ():
                 each.on_save(self)
         except BaseException:
             made = pending.paths[:]

@@ -38,13 +38,24 @@ class Birth:
 
 
 def committed(frame: Frame) -> None:
-    """Delete the condemned files, and the sources of files that were handed over. Never raises."""
+    """Delete the condemned files, and the sources of files that were handed over. Never raises.
+
+    A value whose file was born and condemned in the same transaction becomes pending again: its object may have been
+    expunged before its row was written, and be added a second time.
+    """
     condemned = frame.condemned
     discard(condemned)
     gone = set(condemned)
     for birth in _births(frame):
-        if birth.pending.content is not None and birth.value.get("path") not in gone:
+        if birth.value.get("path") in gone:
+            _make_pending(birth)
+        else:
             _release(birth)
+
+
+def _make_pending(birth: Birth) -> None:
+    if not birth.value.pending:
+        birth.value.revert(birth.pending, birth.before)
 
 
 def _release(birth: Birth) -> None:
@@ -59,8 +70,7 @@ def rolled_back(frame: Frame) -> None:
     """Delete the born files and make their values pending again, so that they can be flushed a second time."""
     discard(frame.born)
     for birth in _births(frame):
-        if not birth.value.pending:
-            birth.value.revert(birth.pending, birth.before)
+        _make_pending(birth)
 
 
 def unknown(frame: Frame, reason: str) -> None:
@@ -235,11 +245,23 @@ def _on_error(context: ExceptionContext) -> None:
     found = None if context.connection is None else _watches.get(context.connection)
     if found is None or found.phase is not _Phase.COMMITTING:
         return
-    if context.is_disconnect:
+    if _is_an_answer(context):
+        found.phase = _Phase.REFUSED
+        # SQLAlchemy sends no ROLLBACK after a COMMIT that was refused, so this is the last that is heard of it.
+        for frame in found.take_all():
+            rolled_back(frame)
+    else:
         for frame in found.take_all():
             unknown(frame, BROKEN)
-    else:
-        found.phase = _Phase.REFUSED
+
+
+def _is_an_answer(context: ExceptionContext) -> bool:
+    """Return whether the database said no.
+
+    Anything but the driver's own errors was raised in here while the answer was awaited, by a signal handler say: a
+    worker's time limit or Ctrl-C. The COMMIT may have taken effect all the same.
+    """
+    return isinstance(context.original_exception, context.dialect.loaded_dbapi.Error) and not context.is_disconnect
 
 
 def _on_checkin(dbapi_connection: Any, record: Any) -> None:

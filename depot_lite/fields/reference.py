@@ -13,6 +13,9 @@ from typing import Any, Final, Self, cast
 # JSON knows: an encoder written in C that reads the dictionary behind our back fails loudly instead of writing "{}".
 UNREAD: Final = cast(str, object())
 
+# What json.loads comes to once it has looked at its options.
+_parse: Final = json.JSONDecoder().decode
+
 
 class Reference(dict[str, Any]):
     """A dictionary whose keys are attributes too."""
@@ -26,7 +29,7 @@ class Reference(dict[str, Any]):
         # Two threads may come here with one value: both parse, and the text goes only once the keys are there.
         text = dict.get(self, UNREAD)
         if text is not None:
-            dict.update(self, json.loads(text))
+            dict.update(self, _parse(text))
             dict.pop(self, UNREAD, None)
 
     def __getattr__(self, name: str) -> Any:
@@ -47,9 +50,13 @@ class Reference(dict[str, Any]):
         except KeyError:
             raise AttributeError(name) from None
 
-    def __getitem__(self, key: str) -> Any:
+    def __missing__(self, key: str) -> Any:
+        # Of a reference from a row every key is missing until it is read; afterwards dict finds the keys without us.
+        # Whether _read() did anything says nothing: another thread may have read since the key was missed.
         self._read()
-        return dict.__getitem__(self, key)
+        if dict.__contains__(self, key):
+            return dict.__getitem__(self, key)
+        raise KeyError(key)
 
     def __setitem__(self, key: str, value: Any) -> None:
         self._must_be_writable()

@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import JSON, Dialect, Text, event, exc, types
+from sqlalchemy import JSON, Dialect, String, Text, event, exc, types
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Mapper, attributes
@@ -88,6 +88,12 @@ class UploadedFileField(FileType):
     ) -> None:
         super().__init__(filters, upload_type, upload_storage, text=text)
 
+    def __repr__(self) -> str:
+        """Show what makes the same column; Alembic writes it into migrations, where upload_type and filters cannot go."""
+        given = {"upload_storage": self.upload_storage, "text": self.text or None}
+        arguments = ", ".join(f"{name}={each!r}" for name, each in given.items() if each is not None)
+        return f"{type(self).__name__}({arguments})"
+
     @property
     def python_type(self) -> type[Any]:
         """The class of the values."""
@@ -97,7 +103,7 @@ class UploadedFileField(FileType):
     def load_dialect_impl(self, dialect: Dialect) -> types.TypeEngine[Any]:
         """Choose JSONB, JSON or text."""
         if self.text:
-            return dialect.type_descriptor(Text())
+            return Text()  # dialect.type_descriptor() would make it VARCHAR on PostgreSQL
         if dialect.name == "postgresql":
             return dialect.type_descriptor(postgresql.JSONB(none_as_null=True))
         return dialect.type_descriptor(JSON(none_as_null=True))
@@ -118,8 +124,13 @@ class UploadedFileField(FileType):
         return value.encode() if self.text else dict(value)
 
     def process_literal_param(self, value: Any, dialect: Dialect) -> str:
-        """Render a stored value into the text of a statement."""
-        return json.dumps(self.process_bind_param(value, dialect))
+        """Render a stored value into the text of a statement; the column says itself how text is quoted, JSON does not."""
+        bound = self.process_bind_param(value, dialect)
+        text = bound if isinstance(bound, str) else json.dumps(bound)
+        if self.text:
+            return text
+        quoted: Callable[[str], str] = String().literal_processor(dialect)  # type: ignore[no-untyped-call]  # its own lack
+        return quoted(text)
 
     def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
         """Select the reference as text."""

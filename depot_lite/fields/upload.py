@@ -115,7 +115,7 @@ class UploadedFile(DepotFileInfo):
     def _opened(self, content: Any, filename: str | None, content_type: str | None) -> Content:
         # What was assigned has been looked at already, and if it is a stream, its first bytes are not in it any more.
         assigned = self._waiting().content
-        if assigned is not None and assigned.source is content:
+        if assigned is not None and (content is self.original_content or content is assigned.source):
             content = assigned
         return Content.of(content, filename or self.filename, content_type or self.content_type)
 

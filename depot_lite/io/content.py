@@ -153,6 +153,19 @@ class Content:
         return self._content_type
 
     @property
+    def labelled(self) -> Any:
+        """What was handed in, from which `of` makes the same content: itself, or a `FileIntent` where it says less.
+
+        It does not hand over what ``move=True`` did, so that who stores it a second time takes nothing away.
+        """
+        if not self.rereadable:  # its first bytes may have been read, and are here
+            return FileIntent(self, self.filename, self.declared_type)
+        found = Content.of(self._handed_in)
+        if (found.filename, found.declared_type) == (self.filename, self.declared_type):
+            return self._handed_in
+        return FileIntent(self._handed_in, self.filename, self.declared_type)
+
+    @property
     def size(self) -> int | None:
         """The number of bytes, None for a stream of unknown length."""
         return self._source.size()

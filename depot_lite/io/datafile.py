@@ -20,10 +20,12 @@ from typing import BinaryIO, Final, Protocol, Self
 from depot_lite.errors import ConfigurationError, StorageFailed
 from depot_lite.io.options import boolean
 
-#: How far one call copies: small enough that the thread behind finds the bytes in the processor's cache.
-_STEP: Final = 4 * 1024 * 1024
+#: How far one call copies: little at first, so that the thread behind can begin, then as much as was copied already.
+#: After each call the two threads may wait for one another, and on a busy machine the other has no processor just then.
+_FIRST_STEP: Final = 4 * 1024 * 1024
+_STEP: Final = 32 * 1024 * 1024
 _STREAM_STEP: Final = 1024 * 1024
-_READ_BACK: Final = 1024 * 1024
+_READ_BACK: Final = 2 * 1024 * 1024
 #: What is behind by less than this is read back at the end, without a second thread.
 _WORTH_A_THREAD: Final = 8 * 1024 * 1024
 
@@ -130,8 +132,9 @@ class DataFile:
         """Fill the file with the first ``size`` bytes of another descriptor, whose position stays as it is."""
         ways = list(_WAYS)
         while self.length < size:
+            step = min(max(self.length, _FIRST_STEP), _STEP, size - self.length)
             try:
-                copied = ways[0](source, self._descriptor, min(_STEP, size - self.length), self.length)
+                copied = ways[0](source, self._descriptor, step, self.length)
             except OSError as error:
                 if len(ways) == 1 or error.errno not in _TRY_ANOTHER:
                     raise

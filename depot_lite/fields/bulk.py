@@ -1,0 +1,93 @@
+"""``session.bulk_save_objects``, ``bulk_insert_mappings`` and ``bulk_update_mappings``.
+
+SQLAlchemy has no event for them, so these three methods of `Session` are wrapped.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from sqlalchemy import Table
+from sqlalchemy.orm import Session
+
+from depot_lite.fields import columns, tracking
+from depot_lite.fields.inserts import Stored
+from depot_lite.fields.targets import Target, mapper_of, name
+from depot_lite.fields.updates import UpdateByKey
+
+
+def _target(session: Session, entity: Any) -> Target | None:
+    mapper = mapper_of(entity)
+    found = columns.columns_of_mapper(mapper)
+    if not found or not isinstance(mapper.local_table, Table):
+        return None
+    table = mapper.local_table
+    return Target(session, table, table, mapper, mapper.class_, found, {"mapper": mapper}, {})
+
+
+def _bulk_insert_mappings(original: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(original)
+    def bulk_insert_mappings(
+        self: Session, mapper: Any, mappings: Iterable[dict[str, Any]], *args: Any, **kwargs: Any
+    ) -> None:
+        target = _target(self, mapper)
+        if target is None:
+            return original(self, mapper, mappings, *args, **kwargs)
+        given = list(mappings)
+        stored = Stored(target)
+        rows = [stored.mapping(each) for each in given]
+        tracking.store_all(self, stored.waiting)
+        original(self, mapper, rows, *args, **kwargs)
+        if stored.waiting:
+            name(target.frame(), stored.values)
+        for before, after in zip(given, rows, strict=True):
+            # With return_defaults=True the caller finds the new primary keys in his own dictionaries.
+            before.update({key: value for key, value in after.items() if key not in before})
+        return None
+
+    return bulk_insert_mappings
+
+
+def _bulk_update_mappings(original: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(original)
+    def bulk_update_mappings(self: Session, mapper: Any, mappings: Iterable[dict[str, Any]]) -> None:
+        target = _target(self, mapper)
+        if target is None:
+            return original(self, mapper, mappings)
+        with UpdateByKey(target, mappings) as with_files:
+            return original(self, mapper, with_files.mappings)
+
+    return bulk_update_mappings
+
+
+def _bulk_save_objects(original: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(original)
+    def bulk_save_objects(self: Session, objects: Iterable[object], *args: Any, **kwargs: Any) -> None:
+        given = list(objects)
+        saved = tracking.Saved(self, given)
+        original(self, given, *args, **kwargs)
+        saved.done()
+
+    return bulk_save_objects
+
+
+_BULK: Final = {
+    "bulk_insert_mappings": _bulk_insert_mappings,
+    "bulk_update_mappings": _bulk_update_mappings,
+    "bulk_save_objects": _bulk_save_objects,
+}
+
+#: The mark by which a method of ours is known, so that a second call wraps nothing twice.
+_OURS: Final = "_depot_lite_follows_files"
+
+
+def wrap_bulk_methods() -> None:
+    """Let the bulk methods of all sessions look after files; a second call does nothing."""
+    for each, wrap in _BULK.items():
+        original = getattr(Session, each)
+        if not hasattr(original, _OURS):
+            wrapped = wrap(original)
+            setattr(wrapped, _OURS, True)
+            setattr(Session, each, wrapped)

@@ -1,0 +1,185 @@
+"""Rows that the database removes by itself, because a row that they refer to is deleted (``ON DELETE CASCADE``).
+
+A session does not see them go: neither with ``passive_deletes=True`` nor when ``delete(Parent)`` is executed. So
+before the rows of such a parent are deleted, the rows that will fall with them are read and locked, from table to
+table, down to the last ones that have files; and once the DELETE has run, they are read again. What is gone is
+condemned. (They are read again because SQLite without ``PRAGMA foreign_keys = ON`` knows the constraint and leaves
+the rows where they are.)
+
+Only what SQLAlchemy's metadata shows is known: a cascade that the database has and the `Table` objects do not, one to a
+table of another `MetaData`, one done by a trigger, and one to a table without a primary key are not seen. Their files
+are left to maintenance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from sqlalchemy import ForeignKeyConstraint, FromClause, MetaData, Table, and_, event, select
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import NoReferenceError
+from sqlalchemy.orm import Mapper, Session, attributes
+
+from depot_lite.fields import columns, tracking
+from depot_lite.fields.targets import Rows, batches, condemn, is_one_of, paths_of
+from depot_lite.ledger import Frame
+
+# Where a MetaData keeps what is below, and a session what falls in its flush: in their ``info``. A weak dictionary
+# would hold them for ever, since a constraint refers to its table and the table to its MetaData.
+_INFO: Final = "depot_lite.cascades"
+
+Constraints = tuple[ForeignKeyConstraint, ...]
+
+
+def constraints_of(table: Table) -> Constraints:
+    """Return the constraints through which rows that have files, or lead to such, fall with a row of the table."""
+    known = table.metadata.info.get(_INFO)
+    if known is None or known[0] != len(table.metadata.tables):
+        # A table that was declared since may fall with one that we have looked at.
+        known = table.metadata.info[_INFO] = (len(table.metadata.tables), _constraints_by_parent(table.metadata))
+    found: Constraints = known[1].get(table, ())
+    return found
+
+
+def _constraints_by_parent(metadata: MetaData) -> dict[Table, Constraints]:
+    by_parent: dict[Table, list[ForeignKeyConstraint]] = {}
+    for table in metadata.tables.values():
+        for constraint in table.foreign_key_constraints if table.primary_key.columns else ():
+            parent = _referred(constraint)
+            if parent is not None and (constraint.ondelete or "").upper() == "CASCADE":
+                by_parent.setdefault(parent, []).append(constraint)
+    with_files = _leading_to_files(metadata, by_parent)
+    kept = {
+        parent: tuple(each for each in constraints if each.table in with_files)
+        for parent, constraints in by_parent.items()
+    }
+    return {parent: constraints for parent, constraints in kept.items() if constraints}
+
+
+def _referred(constraint: ForeignKeyConstraint) -> Table | None:
+    try:
+        return constraint.referred_table
+    except NoReferenceError:  # it names a table that has not been declared, or never will be
+        return None
+
+
+def _leading_to_files(metadata: MetaData, by_parent: Mapping[Table, list[ForeignKeyConstraint]]) -> set[Table]:
+    leading = {table for table in metadata.tables.values() if columns.columns_of_table(table)}
+    before = -1
+    while len(leading) != before:
+        before = len(leading)
+        leading |= {parent for parent, found in by_parent.items() if any(each.table in leading for each in found)}
+    return leading
+
+
+class Falling:
+    """The rows that fall with others in one flush or statement, and what their file columns hold."""
+
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        self._options = dict(options or {})
+        self._rows: dict[tuple[Connection, Table], Rows] = {}
+        self._followed: set[tuple[Table, tuple[Any, ...]]] = set()
+
+    def follow(
+        self,
+        connection: Connection,
+        table: Table,
+        identities: Iterable[tuple[Any, ...]],
+        without: Iterable[FromClause] = (),
+    ) -> None:
+        """Read and lock what falls with rows of a table, and with what falls with them.
+
+        Args:
+            connection: the one that the rows will be deleted on. table: whose rows are about to be deleted.
+                identities: their primary keys. Those that were followed before are left out, as a table may refer to
+                itself. without: tables whose rows somebody else looks after, such as the other tables of the same
+                object.
+        """
+        new = [each for each in identities if (table, each) not in self._followed]
+        self._followed.update((table, each) for each in new)
+        for constraint in constraints_of(table) if new else ():
+            child = constraint.table
+            if child not in without:
+                found = self._read(connection, constraint, new)
+                self._rows.setdefault((connection, child), {}).update(found)
+                self.follow(connection, child, found)
+
+    def _read(self, connection: Connection, constraint: ForeignKeyConstraint, parents: list[tuple[Any, ...]]) -> Rows:
+        # Under another name, as it may be the child's own table. The join locks the parents that have children, too.
+        parent = constraint.referred_table.alias()
+        refers = and_(*(each.parent == parent.c[each.column.key] for each in constraint.elements))
+        rows: Rows = {}
+        for batch in batches(parents):
+            query = _files_of(constraint.table).join(parent, refers).where(is_one_of(list(parent.primary_key), batch))
+            rows.update(self._fetch(connection, constraint.table, query))
+        return rows
+
+    def _fetch(self, connection: Connection, table: Table, query: Any) -> Rows:
+        width, keys = len(table.primary_key.columns), list(columns.columns_of_table(table))
+        rows = connection.execute(query.with_for_update(), execution_options=self._options)
+        return {tuple(row[:width]): dict(zip(keys, row[width:], strict=True)) for row in rows}
+
+    def gone(self, frame: Frame) -> None:
+        """Condemn the files of the rows that have fallen, now that the parents are deleted."""
+        for (connection, table), rows in self._rows.items():
+            with_files = {identity: files for identity, files in rows.items() if any(files.values())}
+            now: Rows = {}
+            for batch in batches(with_files):
+                condition = is_one_of(list(table.primary_key), batch)
+                now.update(self._fetch(connection, table, _files_of(table).where(condition)))
+            for identity, files in with_files.items():
+                held = now.get(identity, {})
+                condemn(frame, [value for key, value in files.items() if paths_of(held.get(key)) != paths_of(value)])
+            if with_files:
+                tracking.rows_written(frame, connection)
+
+
+def _files_of(table: Table) -> Any:
+    files = columns.columns_of_table(table).values()
+    return select(*table.primary_key, *(each.column for each in files)).select_from(table)
+
+
+# --- flush --------------------------------------------------------------------------------------------------------
+
+
+def _before_flush(session: Session, context: Any, instances: Any) -> None:
+    session.info.pop(_INFO, None)  # of a flush that failed
+
+
+def _before_delete(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
+    """Read what falls with an object, and with the others of its kind that the session is about to delete.
+
+    Not before the flush: by now it has written the rows that it moves from one parent to another.
+    """
+    session = attributes.instance_state(target).session
+    if session is None or not any(constraints_of(each) for each in mapper.tables if isinstance(each, Table)):
+        return
+    falling: Falling = session.info.setdefault(_INFO, Falling())
+    states = [attributes.instance_state(each) for each in [target, *session.deleted]]
+    keys = [state.key[1] for state in states if state.mapper is mapper and state.key is not None]
+    for table in mapper.tables:
+        if isinstance(table, Table):
+            others = [each for each in mapper.tables if each is not table]
+            falling.follow(connection, table, _identities_in(mapper, table, keys), without=others)
+
+
+def _identities_in(mapper: Mapper[Any], table: Table, keys: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return the primary keys that objects have in one of their tables, as a joined subclass has several."""
+    of_mapper = [mapper.get_property_by_column(each) for each in mapper.primary_key]
+    positions = [of_mapper.index(mapper.get_property_by_column(each)) for each in table.primary_key]
+    return [tuple(key[position] for position in positions) for key in keys]
+
+
+def _after_flush(session: Session, context: Any) -> None:
+    falling: Falling | None = session.info.pop(_INFO, None)
+    if falling is not None:
+        falling.gone(tracking.frame_of(session))
+
+
+def track_cascades() -> None:
+    """Follow the rows that fall with deleted objects of all sessions; a second call does nothing."""
+    if not event.contains(Mapper, "before_delete", _before_delete):
+        event.listen(Mapper, "before_delete", _before_delete)
+        event.listen(Session, "before_flush", _before_flush)
+        event.listen(Session, "after_flush", _after_flush)

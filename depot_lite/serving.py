@@ -1,0 +1,404 @@
+"""What a request for a file is answered with, whatever the server speaks.
+
+`respond` takes a method, the headers, a depot and a file id, and returns a `Response`: status, headers, and the stored
+file with the range to send. It knows neither WSGI nor ASGI, so that both say the same.
+
+>>> from depot_lite.testing import temporary_depots
+>>> with temporary_depots() as manager:
+...     depot = manager.configure("default", {"depot.backend": "depot_lite.io.memory.MemoryFileStorage"})
+...     with respond("GET", {"range": "bytes=-5"}, "default", depot.create(b"Hello world")) as response:
+...         response.status, b"".join(response.body)
+(206, b'world')
+
+Who knows the URL of a file can read it: a file id cannot be guessed, and is all that protects the file. Nothing is said
+about a file that is not there, or why, and no path or error of a storage is ever part of an answer.
+
+What users upload is hostile. A browser executes HTML, SVG, XML and scripts in the name of the site that serves them, so
+only passive types are shown (`INLINE_TYPES`); all others are handed out as a download of no type.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import unicodedata
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
+from typing import Final, Self
+from urllib.parse import quote
+
+from depot_lite.errors import InvalidFileId, StorageFailed, StoredFileNotFound, UnknownDepot
+from depot_lite.io.content import CHUNK_SIZE, clean_filename
+from depot_lite.io.interfaces import StoredFile
+from depot_lite.io.mimetype import valid_media_type
+from depot_lite.manager import DepotManager
+
+_log = logging.getLogger("depot_lite")
+
+#: How long a browser may keep a file, in seconds: a week, as filedepot has it.
+DEFAULT_CACHE_MAX_AGE: Final = 3600 * 24 * 7
+
+_PASSIVE: Final = {
+    "application": "pdf",
+    "text": "plain",
+    "image": "apng avif bmp gif heic heif jpeg jpg jxl png tiff vnd.microsoft.icon webp x-icon",
+    "audio": "aac flac mp3 mp4 mpeg ogg opus wav webm x-m4a x-wav",
+    "video": "3gpp mp4 mpeg ogg quicktime webm x-m4v x-matroska",
+}
+#: The types that a browser shows without executing anything. SVG is not one of them: it is XML, and holds scripts.
+INLINE_TYPES: Final = frozenset(f"{kind}/{name}" for kind, names in _PASSIVE.items() for name in names.split())
+_NO_TYPE: Final = "application/octet-stream"
+
+# A document in a sandbox has no origin, so that whatever were executed in it, by a bug of ours or of a browser, had no
+# cookies and no access to the site. 'self' and the styles are for the page that a browser makes around an image or a
+# video that is opened by itself.
+_SANDBOX: Final = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
+# Chrome and Safari apply a PDF's policy to their viewer, and show nothing in a sandbox whatever it allows, or without
+# scripts and styles (https://github.com/whatwg/html/issues/3958). The viewer does not run in the name of the site.
+_PDF_POLICY: Final = "base-uri 'none'; form-action 'none'"
+
+
+class Body:
+    """Some bytes of a stored file on their way to a client. Iterating gives them in chunks; it has to be closed.
+
+    A class and not a generator: a generator that was never begun runs no ``finally`` when it is closed.
+    """
+
+    def __init__(self, file: StoredFile, part: range) -> None:
+        #: The file, at the first byte to send.
+        self.file = file
+        #: Where the first of them is.
+        self.start = part.start
+        #: How many there are.
+        self.length = self._left = len(part)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether this is all of the file, so that a server may send it until its end."""
+        return self.length == self.file.content_length
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        """Return the next chunk.
+
+        Raises:
+            StorageFailed: the file ends too early. The server then cuts the connection off, by which the client sees
+                that the file is not whole.
+        """
+        if not self._left:
+            raise StopIteration
+        chunk = self.file.read(min(CHUNK_SIZE, self._left))
+        if not chunk:
+            raise StorageFailed(f"file {self.file.file_id} ends {self._left} bytes too early")
+        self._left -= len(chunk)
+        return chunk
+
+    def close(self) -> None:
+        """Close the file; a second time does nothing."""
+        self.file.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer: the status, the headers in order, and what to send. It has to be closed; it is a context manager."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: Body | None = None
+
+    def close(self) -> None:
+        """Close the file, if there is one; a second time does nothing."""
+        if self.body is not None:
+            self.body.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def parse_path(path: str) -> tuple[str, str] | None:
+    """Return the depot and the file id of a path below the mountpoint, or None where it is no path of a file.
+
+    A last part is for people, who like to see a name in a link and in what they save. It says nothing to us.
+
+    >>> parse_path("default/b3a1c6de-...-e2"), parse_path("default/b3a1c6de-...-e2/plan.pdf")
+    (('default', 'b3a1c6de-...-e2'), ('default', 'b3a1c6de-...-e2'))
+    >>> parse_path("default/"), parse_path("default/b3a1c6de-...-e2/a/b")
+    (None, None)
+    """
+    parts = path.split("/")
+    return (parts[0], parts[1]) if all(parts) and len(parts) in {2, 3} else None
+
+
+def not_found() -> Response:
+    """Return the answer for whatever is not there."""
+    return _refusal(404)
+
+
+def respond(
+    method: str,
+    headers: Mapping[str, str],
+    depot_name: str,
+    file_id: str,
+    *,
+    cache_max_age: int = DEFAULT_CACHE_MAX_AGE,
+) -> Response:
+    """Return the answer to a request for a file. Whoever asks may read it: access is checked before.
+
+    Args:
+        method: as it was sent.
+        headers: those of the request, with names in lower case.
+        depot_name: a depot or an alias.
+        file_id: anything; it is checked here.
+        cache_max_age: how long the browser may keep the file without asking, in seconds. It never has to ask, since a
+            file id keeps its content; who replaces files in place says 0, which makes it ask each time.
+    """
+    if method not in {"GET", "HEAD"}:
+        return _refusal(405, ("Allow", "GET, HEAD"))
+    try:
+        return _found(method, headers, depot_name, file_id, cache_max_age)
+    except (UnknownDepot, InvalidFileId, StoredFileNotFound):
+        return not_found()
+    except StorageFailed:
+        _log.exception("file %s of depot %r cannot be served", file_id, depot_name)
+        return _refusal(503)
+
+
+def _found(method: str, headers: Mapping[str, str], depot_name: str, file_id: str, cache_max_age: int) -> Response:
+    storage = DepotManager.get(depot_name)
+    with ExitStack() as closing:
+        file = closing.enter_context(storage.get(file_id))
+        # The file knows it in backends written as filedepot's are, the storage in ours.
+        url = file.public_url or storage.public_url(file)
+        if url is not None:
+            return _redirect(url)
+        response = _answer(method, headers, file, cache_max_age)
+        if response.body is not None:
+            closing.pop_all()
+    return response
+
+
+def _answer(method: str, headers: Mapping[str, str], file: StoredFile, cache_max_age: int) -> Response:
+    """Return the answer for a file that is there, with the file opened where it is sent."""
+    response = _decided(method, headers, file, cache_max_age)
+    if response.body is not None:
+        known = file.info
+        # Opened before the headers are out: a file that has gone meanwhile is still a 404.
+        file.seek(response.body.start)
+        if file.info is not known:
+            # It was replaced before it could be opened, and its length is another. It is open now, so this is the last
+            # time.
+            return _answer(method, headers, file, cache_max_age)
+    return response
+
+
+def _decided(method: str, headers: Mapping[str, str], file: StoredFile, cache_max_age: int) -> Response:
+    """Return the answer by the rules of RFC 9110, in the order of its section 13.2.2."""
+    etag, modified = _etag(file), _modified(file)
+    failed = _precondition(headers, etag, modified)
+    if failed == 412:
+        return _refusal(412)
+    known = _validators(etag, modified, cache_max_age)
+    if failed == 304:
+        return Response(304, known)
+    length = file.content_length
+    described = (*known, *_description(file))
+    # Only GET has ranges (section 14.2): to HEAD, Range means nothing.
+    if method == "HEAD":
+        return Response(200, (*described, ("Content-Length", str(length))))
+    part = _wanted(headers, etag, modified, length)
+    if part is None:
+        return Response(200, (*described, ("Content-Length", str(length))), Body(file, range(length)))
+    if not part:
+        return _refusal(416, ("Content-Range", f"bytes */{length}"), ("Accept-Ranges", "bytes"))
+    partial = ("Content-Range", f"bytes {part.start}-{part.stop - 1}/{length}"), ("Content-Length", str(len(part)))
+    return Response(206, (*described, *partial), Body(file, part))
+
+
+# --- preconditions ----------------------------------------------------------------------------------------------------
+
+_ETAG: Final = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
+
+
+def _etag(file: StoredFile) -> str | None:
+    """Return a strong validator, None where the storage computed no checksum: a time and a length are not strong.
+
+    It is hashed, as the checksum of a storage of somebody else's may hold any character.
+    """
+    if file.checksum is None:
+        return None
+    known = f"{file.file_id} {file.content_length} {file.checksum}"
+    return f'"{hashlib.sha256(known.encode()).hexdigest()[:32]}"'
+
+
+def _modified(file: StoredFile) -> datetime:
+    """Return the time as a header can tell it: in whole seconds, never in the future (RFC 9110 section 8.8.2.1)."""
+    return min(file.last_modified.astimezone(UTC), datetime.now(UTC)).replace(microsecond=0)
+
+
+def _precondition(headers: Mapping[str, str], etag: str | None, modified: datetime) -> int | None:
+    """Return 412 or 304 where a precondition says so.
+
+    The order is RFC 9110's, which is a MUST: who would change or continue a certain version learns first that it is
+    another, and a date counts only where no tag was sent.
+    """
+    if (tags := headers.get("if-match")) is not None:
+        if not _lists(tags, etag, weakly=False):
+            return 412
+    elif (date := _date(headers.get("if-unmodified-since"))) and modified > date:
+        return 412
+    if (tags := headers.get("if-none-match")) is not None:
+        return 304 if _lists(tags, etag, weakly=True) else None
+    date = _date(headers.get("if-modified-since"))
+    return 304 if date and modified <= date else None
+
+
+def _lists(tags: str, etag: str | None, *, weakly: bool) -> bool:
+    """Return whether a list of entity tags, or ``*``, names this one (RFC 9110 section 8.8.3.2)."""
+    if tags.strip() == "*":
+        return True
+    return any(tag == etag and (weakly or not weak) for weak, tag in _ETAG.findall(tags))
+
+
+def _date(text: str | None) -> datetime | None:
+    """Return the time, None where it is none: such a header is ignored (RFC 9110 section 13.1.3)."""
+    try:
+        found = parsedate_to_datetime(text or "")
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    # The oldest of the three forms names no zone, and means UTC as the others do.
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+
+
+# --- ranges -----------------------------------------------------------------------------------------------------------
+
+# As many digits as the length of a file may have. More are no mistake, only useless, and int() refuses thousands.
+_RANGE: Final = re.compile(r"([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18})")
+
+
+def _wanted(headers: Mapping[str, str], etag: str | None, modified: datetime, length: int) -> range | None:
+    """Return the bytes to send: None for the whole file, an empty range where there are none such."""
+    condition = headers.get("if-range")
+    if condition is not None and not _continues(condition.strip(), etag, modified):
+        return None
+    return parse_range(headers.get("range", ""), length)
+
+
+def _continues(condition: str, etag: str | None, modified: datetime) -> bool:
+    """Return whether what the client has a part of is still this file (RFC 9110 section 13.1.5)."""
+    # A weak tag begins with W, is no date either, and never matches.
+    return condition == etag if condition.startswith('"') else _date(condition) == modified
+
+
+def parse_range(header: str, length: int) -> range | None:
+    """Return the bytes that a ``Range`` header means: None for all of them, an empty range if the file has none such.
+
+    What is malformed or of another unit is ignored. So are several ranges, which RFC 9110 section 14.2 allows: a
+    hundred small ones that overlap cost a server more than they are worth to a client.
+
+    >>> parse_range("bytes=0-3", 10), parse_range("bytes=7-", 10), parse_range("bytes=-3", 10)
+    (range(0, 4), range(7, 10), range(7, 10))
+    >>> parse_range("bytes=10-", 10), parse_range("bytes=0-3,5-6", 10)
+    (range(0, 0), None)
+    """
+    unit, _, listed = header.partition("=")
+    ranges = [each.strip() for each in listed.split(",") if each.strip()]
+    found = _RANGE.fullmatch(ranges[0]) if len(ranges) == 1 and unit.strip().lower() == "bytes" else None
+    if found is None:
+        return None
+    first, last, suffix = found.groups()
+    if suffix is not None:
+        return _end(int(suffix), length)
+    if last and int(last) < int(first):
+        return None
+    stop = min(int(last) + 1, length) if last else length
+    return range(int(first), stop) if int(first) < stop else range(0)
+
+
+def _end(count: int, length: int) -> range | None:
+    """Return the last ``count`` bytes, of which there are none where nothing is asked for."""
+    if count and not length:
+        # The end of an empty file can be had (RFC 9110 section 14.1.2), but no Content-Range can express it.
+        return None
+    return range(max(0, length - count), length) if count else range(0)
+
+
+# --- headers ----------------------------------------------------------------------------------------------------------
+
+
+# A type for nothing, since the checkers of WSGI want one.
+_NOTHING: Final = ("Content-Type", "text/plain"), ("Content-Length", "0"), ("Cache-Control", "no-store")
+
+
+def _refusal(status: int, *headers: tuple[str, str]) -> Response:
+    """Return an answer that tells nothing, and is not kept: a pending file has its URL before it is stored."""
+    return Response(status, (*headers, *_NOTHING))
+
+
+def _redirect(url: str) -> Response:
+    """Return the way to the storage's own URL. It may be signed and soon expire, so it is not to be remembered."""
+    # What a URL cannot hold, a line break first of all, is escaped; what it can hold stays as it was signed.
+    return _refusal(302, ("Location", quote(url, safe="%/:=&?~#+!$,;'@()*[]")))
+
+
+def _validators(etag: str | None, modified: datetime, cache_max_age: int) -> tuple[tuple[str, str], ...]:
+    # `private`: a proxy that serves others as well must not keep what it does not know the readers of.
+    kept = f"private, immutable, max-age={cache_max_age}" if cache_max_age > 0 else "private, no-cache"
+    tagged = () if etag is None else (("ETag", etag),)
+    return (*tagged, ("Last-Modified", format_datetime(modified, usegmt=True)), ("Cache-Control", kept))
+
+
+def _description(file: StoredFile) -> tuple[tuple[str, str], ...]:
+    """Return the headers that say what the file is, and what a browser may do with it."""
+    media_type = valid_media_type(file.content_type)
+    inline = media_type if media_type in INLINE_TYPES else None
+    return (
+        ("Content-Type", _content_type(inline)),
+        ("Content-Disposition", content_disposition("inline" if inline else "attachment", file.filename)),
+        ("Accept-Ranges", "bytes"),
+        # A browser must not find out by itself that a picture is a page.
+        ("X-Content-Type-Options", "nosniff"),
+        ("Content-Security-Policy", _PDF_POLICY if inline == "application/pdf" else _SANDBOX),
+        # Pages of other sites cannot pull a user's files into their process. Not `same-origin`: files are often served
+        # from a host name of their own, beside that of the pages that show them.
+        ("Cross-Origin-Resource-Policy", "same-site"),
+    )
+
+
+def _content_type(inline: str | None) -> str:
+    # Text is UTF-8 today, or has a byte order mark, which counts more than this. Without it browsers guess by country.
+    return "text/plain; charset=utf-8" if inline == "text/plain" else inline or _NO_TYPE
+
+
+def content_disposition(disposition: str, filename: str) -> str:
+    r"""Return the value of a ``Content-Disposition`` header (RFC 6266), safe for any name that a user thought of.
+
+    ``filename`` is plain ASCII, for old clients; where the name is more than that, ``filename*`` tells it (RFC 8187).
+
+    >>> content_disposition("inline", "plan.pdf")
+    'inline; filename="plan.pdf"'
+    >>> content_disposition("attachment", 'Zoë "7%"\r\n.pdf')
+    'attachment; filename="Zoe _7__.pdf"; filename*=UTF-8\'\'Zo%C3%AB%20%227%25%22.pdf'
+    """
+    name = clean_filename(filename)
+    if name is None:
+        return disposition
+    plain = "".join(_plain(character) for character in name)
+    value = f'{disposition}; filename="{plain}"'
+    # Safe are RFC 8187's attr-char that quote() does not know; the others it leaves alone anyway.
+    return value if plain == name else f"{value}; filename*=UTF-8''{quote(name, safe='!#$&+^`|')}"
+
+
+def _plain(character: str) -> str:
+    """Return a character as it may stand in a quoted string, without its accents; ``_`` for what may not."""
+    base = unicodedata.normalize("NFKD", character)[0]
+    # A quote or a backslash ends or escapes something; some browsers take a percent sign for an escape (RFC 6266, D).
+    return base if " " <= base <= "~" and base not in '"\\%' else "_"

@@ -1,0 +1,52 @@
+"""How benchmarks measure: all contestants in one run, turn by turn, and medians.
+
+A machine is never quiet for long. Contestants that take turns meet the same noise, so the ratio of their medians says more
+than any time in seconds.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+
+def seconds(work: Callable[[], object], *, collector: bool = True) -> float:
+    """Return how long ``work`` takes, with Python's garbage collector running or not."""
+    gc.collect()
+    if not collector:
+        gc.disable()
+    try:
+        start = time.perf_counter()
+        work()
+        return time.perf_counter() - start
+    finally:
+        gc.enable()
+
+
+def medians(contestants: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    """Return the median of each contestant; each round begins with another one, and a round before warms up."""
+    measured: dict[str, list[float]] = {name: [] for name in contestants}
+    names = list(contestants)
+    for number in range(rounds + 1):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            value = contestants[name]()
+            if number:
+                measured[name].append(value)
+    return {name: statistics.median(values) for name, values in measured.items()}
+
+
+def say(line: str = "") -> None:
+    """Print a line of the report."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def table(title: str, times: Mapping[str, float], *, unit: str, scale: float, against: str) -> None:
+    """Print the medians, and their ratios to those of one contestant."""
+    say(f"\n{title}")
+    for name, value in times.items():
+        say(f"  {name:<28} {value * scale:>10.1f} {unit:<3} {value / times[against]:>7.3f} x {against}")

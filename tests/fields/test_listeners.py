@@ -1,0 +1,288 @@
+"""The user's own listeners: values they assign, and what they do to what was just stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy.orm import Session, object_session
+
+from tests.conftest import World
+from tests.fields.actions import BEFORE, FIGURES, NEW, OTHER, PHOTO, PLAN, begin, documents, put
+from tests.models import Document
+
+Listen = Callable[..., None]
+
+first_or_last = pytest.mark.parametrize("first", [True, False], ids=["before ours", "after ours"])
+outcome = pytest.mark.parametrize("commit", [True, False], ids=["commit", "rollback"])
+
+
+def _end(session: Session, commit: bool) -> None:
+    session.flush()
+    (session.commit if commit else session.rollback)()
+
+
+# --- values assigned while a flush runs -----------------------------------------------------------------------------
+
+
+@first_or_last
+@outcome
+def test_before_flush_may_assign_to_a_new_object(world: World, listen: Listen, first: bool, commit: bool) -> None:
+    """A listener fills the attribute of every new object."""
+
+    def fill(session: Session, context: Any, instances: Any) -> None:
+        for each in session.new:
+            put(each, content=NEW)
+
+    listen(Session, "before_flush", fill, insert=first)
+    with world.session() as session:
+        session.add(Document(name="empty"))
+        _end(session, commit)
+    world.check(*(NEW,) if commit else ())
+
+
+@first_or_last
+@outcome
+def test_before_flush_may_replace_a_value_that_was_assigned(
+    world: World, listen: Listen, first: bool, commit: bool
+) -> None:
+    """Whether ours has stored the first value already or not: only the last one is there at the end."""
+
+    def replace(session: Session, context: Any, instances: Any) -> None:
+        for each in [*session.new, *session.dirty]:
+            put(each, content=NEW)
+
+    begin(world)
+    listen(Session, "before_flush", replace, insert=first)
+    with world.session() as session:
+        put(documents(session)[0], content=b"assigned first")
+        session.add(Document(content=b"assigned first"))
+        _end(session, commit)
+    world.check(*(NEW, NEW, FIGURES, PHOTO) if commit else BEFORE)
+
+
+@first_or_last
+@outcome
+@pytest.mark.parametrize("name", ["before_insert", "before_update"])
+def test_mapper_listeners_may_assign(world: World, listen: Listen, name: str, first: bool, commit: bool) -> None:
+    """``before_insert`` and ``before_update`` come after our ``before_flush``; what they assign is stored all the same."""
+    begin(world)
+    listen(Document, name, lambda mapper, connection, target: put(target, content=NEW), insert=first)
+    with world.session() as session:
+        if name == "before_insert":
+            session.add(Document(content=b"assigned first", report=OTHER))
+        else:
+            put(documents(session)[0], report=OTHER)
+        _end(session, commit)
+    after = (*BEFORE, NEW, OTHER) if name == "before_insert" else (NEW, OTHER, PHOTO)
+    world.check(*after if commit else BEFORE)
+
+
+@first_or_last
+@outcome
+@pytest.mark.parametrize("value", [NEW, None])
+def test_a_listener_may_assign_to_an_expired_row(
+    world: World, listen: Listen, first: bool, commit: bool, value: bytes | None
+) -> None:
+    """Nobody has loaded the old value: it is looked up before it is overwritten."""
+    begin(world)
+    listen(Document, "before_update", lambda mapper, connection, target: put(target, content=value), insert=first)
+    with world.session() as session:
+        document, _ = documents(session)
+        session.expire(document)
+        document.name = "renamed"
+        _end(session, commit)
+    world.check(*([FIGURES, PHOTO] + ([value] if value else [])) if commit else BEFORE)
+
+
+@first_or_last
+@outcome
+def test_a_listener_may_assign_the_stored_value_of_another_row(
+    world: World, listen: Listen, first: bool, commit: bool
+) -> None:
+    """It becomes a copy there too."""
+    begin(world)
+
+    def copy(mapper: Any, connection: Any, target: Document) -> None:
+        session = object_session(target)
+        assert session is not None
+        target.content = documents(session)[0].content
+
+    listen(Document, "before_insert", copy, insert=first)
+    with world.session() as session:
+        documents(session)
+        session.add(Document(name="copy"))
+        _end(session, commit)
+    world.check(*(*BEFORE, PLAN) if commit else BEFORE)
+
+
+@outcome
+def test_a_listener_may_clear_what_was_stored_a_moment_ago(world: World, listen: Listen, commit: bool) -> None:
+    """Stored in before_flush and cleared in before_insert: the file belongs to no row and goes."""
+    listen(Document, "before_insert", lambda mapper, connection, target: put(target, content=None))
+    with world.session() as session:
+        session.add(Document(content=NEW, report=OTHER))
+        _end(session, commit)
+    world.check(*(OTHER,) if commit else ())
+
+
+@outcome
+def test_a_set_listener_of_the_users_goes_along_with_ours(world: World, listen: Listen, commit: bool) -> None:
+    """An attribute listener that sets another attribute of the same object."""
+    begin(world)
+    listen(Document.content, "set", lambda target, value, old, initiator: put(target, report=OTHER))
+    with world.session() as session:
+        put(documents(session)[0], content=NEW)
+        _end(session, commit)
+    world.check(*(NEW, OTHER, PHOTO) if commit else BEFORE)
+
+
+# --- what listeners do to what was just stored ----------------------------------------------------------------------
+
+
+@outcome
+def test_a_listener_may_expunge_what_was_just_stored(world: World, listen: Listen, commit: bool) -> None:
+    """The row is never written, so its file goes with either end; the object can be added again."""
+
+    def expunge(session: Session, context: Any, instances: Any) -> None:
+        for each in session.new:
+            session.expunge(each)
+
+    document = Document(content=NEW)
+    with world.session() as session:
+        listen(session, "before_flush", expunge)
+        session.add(document)
+        _end(session, commit)
+    world.check()
+
+
+@outcome
+def test_a_listener_may_delete_what_another_listener_stored(world: World, listen: Listen, commit: bool) -> None:
+    """An object is deleted in before_flush after ours has looked at it."""
+    begin(world)
+
+    def delete(session: Session, context: Any, instances: Any) -> None:
+        for each in list(session.dirty):
+            session.delete(each)
+
+    with world.session() as session:
+        listen(session, "before_flush", delete)
+        put(documents(session)[0], content=NEW)
+        _end(session, commit)
+    world.check(*(PHOTO,) if commit else BEFORE)
+
+
+@outcome
+def test_a_listener_may_add_objects_with_files(world: World, listen: Listen, commit: bool) -> None:
+    """An audit row with a copy of the file, added in before_flush after ours."""
+
+    def audit(session: Session, context: Any, instances: Any) -> None:
+        for each in [each for each in session.new if each.name != "audit"]:
+            session.add(Document(name="audit", content=b"audit of " + each.name.encode()))
+
+    with world.session() as session:
+        listen(session, "before_flush", audit)
+        session.add(Document(name="row", content=NEW))
+        _end(session, commit)
+    world.check(*(NEW, b"audit of row") if commit else ())
+
+
+@outcome
+def test_after_flush_may_change_what_was_written(world: World, listen: Listen, commit: bool) -> None:
+    """What is assigned in ``after_flush_postexec`` is written by the next flush, which COMMIT brings."""
+    done: list[bool] = []
+
+    def change(session: Session, context: Any) -> None:
+        if not done:
+            done.append(True)
+            put(documents(session)[0], content=NEW)
+
+    begin(world)
+    with world.session() as session:
+        listen(session, "after_flush_postexec", change)
+        put(documents(session)[0], content=OTHER)
+        _end(session, commit)
+    world.check(*(NEW, FIGURES, PHOTO) if commit else BEFORE)
+
+
+# --- listeners that raise -------------------------------------------------------------------------------------------
+
+
+class Stop(Exception):
+    """What a listener raises."""
+
+
+def _raise(*args: Any) -> None:
+    raise Stop
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before ours", "after ours"])
+@pytest.mark.parametrize(
+    "name", ["before_flush", "after_flush", "after_flush_postexec", "before_commit", "after_begin"]
+)
+def test_a_session_listener_that_raises_leaves_nothing(world: World, listen: Listen, name: str, first: bool) -> None:
+    """Also after ours has stored the files."""
+    begin(world)
+    with world.session() as session:
+        changed = None if name == "after_begin" else documents(session)[0]
+        listen(session if not first else Session, name, _raise, insert=first)
+        if changed is not None:
+            put(changed, content=NEW)
+        session.add(Document(content=OTHER))
+        with pytest.raises(Stop):
+            session.commit()
+        session.rollback()
+    world.check(*BEFORE)
+
+
+@first_or_last
+@pytest.mark.parametrize("name", ["before_insert", "after_insert", "before_update", "after_update"])
+def test_a_mapper_listener_that_raises_leaves_nothing(world: World, listen: Listen, name: str, first: bool) -> None:
+    """Also after the row was written; the second attempt without it works."""
+    begin(world)
+    failing = [True]
+
+    def fail_once(*args: Any) -> None:
+        if failing:
+            failing.clear()
+            raise Stop
+
+    listen(Document, name, fail_once, insert=first)
+    with world.session() as session:
+        for attempt in range(2):
+            put(documents(session)[0], content=NEW)
+            session.add(Document(content=OTHER))
+            if not attempt:
+                with pytest.raises(Stop):
+                    session.commit()
+                session.rollback()
+                world.check(*BEFORE)
+        session.commit()
+    world.check(NEW, OTHER, FIGURES, PHOTO)
+
+
+@first_or_last
+def test_a_delete_listener_that_raises_takes_nothing(world: World, listen: Listen, first: bool) -> None:
+    """The row stays, and so do its files."""
+    begin(world)
+    listen(Document, "after_delete", _raise, insert=first)
+    with world.session() as session:
+        session.delete(documents(session)[0])
+        with pytest.raises(Stop):
+            session.commit()
+        session.rollback()
+    world.check(*BEFORE)
+
+
+@first_or_last
+def test_a_listener_that_raises_after_commit_does_not_undo_it(world: World, listen: Listen, first: bool) -> None:
+    """The rows are committed: their files stay, whoever raises then."""
+    begin(world)
+    with world.session() as session:
+        put(documents(session)[0], content=NEW)
+        listen(Session, "after_commit", _raise, insert=first)
+        with pytest.raises(Stop):
+            session.commit()
+        session.close()
+    world.check(NEW, FIGURES, PHOTO)

@@ -1,0 +1,152 @@
+"""Two-phase commit: XA on MariaDB, prepared transactions on PostgreSQL; SQLite has none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from tests.conftest import World
+from tests.fields.actions import BEFORE, FIGURES, NEW, OTHER, PHOTO, Action, begin, documents, every_action, put
+from tests.fields.models import Booking
+from tests.models import Document
+
+Listen = Callable[..., None]
+
+pytestmark = pytest.mark.parametrize("engine", ["postgresql", "mariadb"], indirect=True)  # SQLite cannot
+
+
+@pytest.fixture(autouse=True)
+def _prepares(engine: Engine) -> None:
+    if engine.dialect.name == "postgresql":
+        with engine.connect() as connection:
+            if not int(connection.scalar(text("SHOW max_prepared_transactions")) or 0):
+                pytest.skip("this PostgreSQL has max_prepared_transactions = 0; those of .ci/services have more")
+
+
+class Refused(Exception):
+    """What a listener raises in the place of a database that cannot prepare."""
+
+
+def _refuse(*args: Any) -> None:
+    raise Refused
+
+
+@every_action
+def test_a_two_phase_commit_keeps_what_its_rows_name(world: World, action: Action) -> None:
+    """Condemned files go once the second phase has succeeded."""
+    begin(world)
+    with world.session(twophase=True) as session:
+        action.does(session)
+        session.commit()
+        world.check(*action.leaves)
+
+
+@every_action
+def test_prepared_and_committed(world: World, action: Action) -> None:
+    """Between the two phases nothing is deleted: a prepared transaction may still go either way."""
+    begin(world)
+    stored = world.stored()
+    with world.session(twophase=True) as session:
+        action.does(session)
+        session.prepare()
+        assert stored <= world.stored()
+        session.commit()
+    world.check(*action.leaves)
+
+
+@every_action
+def test_prepared_and_rolled_back(world: World, action: Action) -> None:
+    """The rollback of a prepared transaction takes the new files and leaves the old ones."""
+    begin(world)
+    with world.session(twophase=True) as session:
+        action.does(session)
+        session.prepare()
+        session.rollback()
+        world.check(*BEFORE)
+        action.does(session)
+        session.commit()
+    world.check(*action.leaves)
+
+
+def test_prepared_and_closed(world: World) -> None:
+    """close() rolls a prepared transaction back."""
+    begin(world)
+    with world.session(twophase=True) as session:
+        put(documents(session)[0], content=NEW)
+        session.prepare()
+    world.check(*BEFORE)
+
+
+@pytest.mark.parametrize("end", [Session.rollback, Session.close])
+def test_rolled_back_before_it_was_prepared(world: World, end: Callable[[Session], None]) -> None:
+    """A two-phase transaction that never came to its first phase."""
+    begin(world)
+    with world.session(twophase=True) as session:
+        put(documents(session)[0], content=NEW)
+        session.flush()
+        end(session)
+    world.check(*BEFORE)
+
+
+@every_action
+def test_a_failure_to_prepare_is_a_rollback(world: World, action: Action, listen: Listen) -> None:
+    """The first phase fails: nothing of the transaction is left, and the second attempt works."""
+    begin(world)
+    with world.session(twophase=True) as session:
+        action.does(session)
+        listen(session.connection(), "prepare_twophase", _refuse)
+        with pytest.raises(Refused):
+            session.commit()
+        session.rollback()
+    world.check(*BEFORE)
+    with world.session(twophase=True) as session:
+        action.does(session)
+        session.commit()
+    world.check(*action.leaves)
+
+
+def test_a_constraint_that_fails_at_prepare_is_a_rollback(world: World) -> None:
+    """PostgreSQL checks deferred constraints in the first phase; MariaDB's are never deferred."""
+    begin(world)
+    if world.engine.dialect.name != "postgresql":
+        return _a_duplicate_fails_before_prepare(world)
+    with world.session(twophase=True) as session:
+        put(documents(session)[0], content=NEW)
+        session.add(Booking(folder_id=4711, ticket=OTHER))
+        with pytest.raises(IntegrityError):
+            session.commit()
+        session.rollback()
+    return world.check(*BEFORE)
+
+
+def _a_duplicate_fails_before_prepare(world: World) -> None:
+    with world.session(twophase=True) as session:
+        put(documents(session)[0], content=NEW)
+        session.add(Document(id=documents(session)[1].id, content=OTHER))
+        session.expunge(documents(session)[1])
+        with pytest.raises(IntegrityError):
+            session.commit()
+        session.rollback()
+    world.check(*BEFORE)
+
+
+@pytest.mark.parametrize("commit", [True, False])
+def test_savepoints_inside_of_a_two_phase_transaction(world: World, commit: bool) -> None:
+    """They are merged and rolled back as in any other."""
+    begin(world)
+    with world.session(twophase=True) as session:
+        with session.begin_nested():
+            put(documents(session)[0], content=NEW)
+        savepoint = session.begin_nested()
+        session.add(Document(content=OTHER))
+        session.flush()
+        savepoint.rollback()
+        session.prepare()
+        if commit:
+            session.commit()
+    world.check(*(NEW, FIGURES, PHOTO) if commit else BEFORE)

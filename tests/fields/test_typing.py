@@ -1,0 +1,140 @@
+"""What type checkers see: a project that uses the library, checked as its author would check it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+PROJECT = '''
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import assert_type
+
+from sqlalchemy import create_engine, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from depot_lite import DepotManager, FileFilter, FileIntent, FileStorage, StoredFile, UploadedFile, UploadedFileField
+
+assert_type(DepotManager.configure("default", {"depot.storage_path": "./media"}), FileStorage)
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Scan(UploadedFile):
+    @property
+    def pages(self) -> int:
+        return int(self["pages"])
+
+
+class CountPages(FileFilter):
+    def on_save(self, uploaded_file: UploadedFile) -> None:
+        uploaded_file["pages"] = len(uploaded_file.files)
+
+
+class Document(Base):
+    __tablename__ = "document"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    content: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
+    required: Mapped[UploadedFile] = mapped_column(UploadedFileField(upload_storage="archive"))
+    scan: Mapped[Scan | None] = mapped_column(UploadedFileField(filters=[CountPages()], upload_type=Scan, text=True))
+
+
+document = Document(content=UploadedFile(b"bytes", filename="a.txt", content_type="text/plain"))
+document.content = UploadedFile(open("plan.pdf", "rb"))
+document.content = UploadedFile(Path("plan.pdf"))
+document.content = UploadedFile(FileIntent(b"bytes", "a.txt", "text/plain"), "archive")
+document.content = None
+
+with Session(create_engine("sqlite://")) as session:
+    found = session.scalars(select(Document).where(Document.content["filename"].as_string() == "a.txt")).one()
+    assert_type(found.content, UploadedFile | None)
+    assert_type(found.scan, Scan | None)
+    if found.content is not None:
+        value = found.content
+        assert_type(value.filename, str)
+        assert_type(value.content_type, str)
+        assert_type(value.size, int | None)
+        assert_type(value.checksum, str | None)
+        assert_type(value.file_id, str)
+        assert_type(value.path, str)
+        assert_type(value.depot_name, str)
+        assert_type(value.uploaded_at, datetime | None)
+        assert_type(value.url, str)
+        assert_type(value.files, list[str])
+        assert_type(value.pending, bool)
+        assert_type(value.file, StoredFile)
+        assert_type(value.depot, FileStorage)
+        with value.file as file:
+            assert_type(file.read(), bytes)
+    if found.scan is not None:
+        assert_type(found.scan.pages, int)
+    assert_type(session.scalars(select(Document.required)).one(), UploadedFile)
+    assert_type(DepotManager.get(), FileStorage)
+    assert_type(DepotManager.get_file(found.required.path), StoredFile)
+'''
+
+#: What a checker must object to: each line holds one mistake.
+MISTAKES = (
+    'document.required = None',
+    'DepotManager.confgure("default", {})',
+    'from depot_lite import UploadedFyle',
+    'UploadedFile(b"bytes", filename=5)',
+    'UploadedFileField(upload_typ=Scan)',
+    'found.content.filename',
+)
+
+
+def checkers() -> list[str]:
+    """Return the checkers that are installed."""
+    return [name for name in ("mypy", "pyright") if find_spec(name) is not None]
+
+
+def check(name: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a checker over the project in this folder, finding depot_lite as an installed package would be."""
+    options = {
+        "mypy": ["--strict", "--cache-dir", str(folder.parent / "mypy"), "project.py"],
+        "pyright": ["--pythonpath", sys.executable, "project.py"],
+    }
+    environment = {**os.environ, "MYPYPATH": str(ROOT), "PYTHONPATH": str(ROOT), "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", name, *options[name]],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", ["mypy", "pyright"])
+def test_a_users_project_is_typed(name: str, tmp_path: Path) -> None:
+    """Strictly, without one ignore: every attribute has its type, and every mistake is found where it is made."""
+    if name not in checkers():
+        pytest.skip(f"{name} is not installed")
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "project.py").write_text(PROJECT)
+    (folder / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict", "pythonVersion": "3.11"}')
+    checked = check(name, folder)
+    if name == "pyright" and "node" in checked.stderr.lower() and not checked.stdout:
+        pytest.skip(f"pyright cannot run here: {checked.stderr.strip().splitlines()[-1]}")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+    first = len(PROJECT.splitlines()) + 1
+    (folder / "project.py").write_text(PROJECT + "\n".join(MISTAKES) + "\n")
+    found = check(name, folder)
+    for number, mistake in enumerate(MISTAKES, first):
+        assert f"project.py:{number}" in found.stdout, f"{name} does not object to: {mistake}\n{found.stdout}"

@@ -1,0 +1,476 @@
+"""The value: pending, stored, read from a row; a dictionary in every respect, frozen once its bytes have moved."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import pickle
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from depot_lite import DepotManager, FileIntent, InvalidContent, StoredFileNotFound, UnknownDepot
+from depot_lite.fields.upload import UploadedFile
+from depot_lite.io.interfaces import FileStorage
+from depot_lite.io.memory import MemoryFileStorage
+from depot_lite.testing import temporary_depots
+
+
+@pytest.fixture
+def depot() -> Iterator[FileStorage]:
+    """A default depot in memory, beside one called ``archive`` with an alias ``old``."""
+    with temporary_depots():
+        default = DepotManager.configure("default", MemoryFileStorage())
+        DepotManager.configure("archive", MemoryFileStorage())
+        DepotManager.alias("old", "archive")
+        yield default
+
+
+@pytest.fixture
+def pending(depot: FileStorage) -> UploadedFile:
+    return UploadedFile(b"Dear Sir,", filename="letter.txt", content_type="text/plain")
+
+
+@pytest.fixture
+def stored(pending: UploadedFile) -> UploadedFile:
+    pending["note"] = {"pages": [1, 2]}
+    pending.store()
+    return pending
+
+
+@pytest.fixture
+def unread(stored: UploadedFile) -> Callable[[], UploadedFile]:
+    """Make a value as it comes from a row, nothing of it read yet."""
+    load, text = UploadedFile.loader(), json.dumps(stored)
+
+    def _load() -> UploadedFile:
+        value = load(text)
+        assert value is not None
+        return value
+
+    return _load
+
+
+# --- pending ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_pending_value_knows_what_it_will_be_and_no_byte_has_moved(depot: FileStorage, pending: UploadedFile) -> None:
+    assert pending.pending
+    assert (pending.filename, pending.content_type, pending.size) == ("letter.txt", "text/plain", 9)
+    assert pending.path == f"default/{pending.file_id}"
+    assert (pending.depot_name, pending.files, pending.checksum, pending.uploaded_at) == ("default", [], None, None)
+    assert pending.paths == []
+    assert list(depot.list()) == []
+
+
+def test_a_pending_value_gives_its_content_and_no_file(pending: UploadedFile) -> None:
+    """``original_content`` is what was assigned, with what was said of it; ``file`` says that nothing is stored."""
+    assert UploadedFile(b"bytes").original_content == b"bytes"
+    assert pending.original_content.fileinfo == (b"Dear Sir,", "letter.txt", "text/plain")
+    with pytest.raises(StoredFileNotFound, match=r"'letter\.txt' is not stored yet"):
+        _ = pending.file
+
+
+def test_name_type_and_size_come_from_whatever_was_given(depot: FileStorage, tmp_path: Path) -> None:
+    path = tmp_path / "plan.txt"
+    path.write_bytes(b"a plan")
+    with path.open("rb") as opened:
+        for content in (path, opened, FileIntent(b"a plan", "plan.txt", "text/plain")):
+            value = UploadedFile(content)
+            assert (value.filename, value.content_type, value.size) == ("plan.txt", "text/plain", 6)
+    assert UploadedFile(path, filename="other.txt").filename == "other.txt"
+    assert UploadedFile(b"").size == 0
+
+
+class Stream(io.RawIOBase):
+    """Something that can only be read, once, from a socket say."""
+
+    def __init__(self, data: bytes) -> None:
+        self.left = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        return self.left.read(size)
+
+
+def test_a_stream_has_no_size_until_it_is_stored(depot: FileStorage) -> None:
+    with Stream(b"streamed") as stream:
+        value = UploadedFile(stream)
+        assert value.size is None
+        value.store()
+    assert value.size == 8
+    assert value.file.read() == b"streamed"
+
+
+def test_a_pending_value_takes_more_keys(pending: UploadedFile) -> None:
+    """By key and by attribute; both ways go into the row, and both can be taken back."""
+    pending["note"] = "first"
+    pending.author = "N. N."
+    pending.update(pages=3)
+    assert pending.setdefault("pages", 4) == 3
+    pending |= {"late": True}
+    assert pending.pop("late") is True
+    del pending.author
+    pending.author = "A. B."
+    pending.store()
+    assert (pending.note, pending["author"], pending.pages) == ("first", "A. B.", 3)
+    assert {"note": "first", "author": "A. B.", "pages": 3}.items() <= json.loads(pending.encode()).items()
+
+
+def test_what_cannot_be_stored_is_refused_at_once(depot: FileStorage) -> None:
+    for content in ("text", None, 5, ["list"]):
+        with pytest.raises(InvalidContent, match=f"^{type(content).__name__} cannot be stored"):
+            UploadedFile(content)
+    with pytest.raises(UnknownDepot, match="no depot 'attic'; there is 'default', 'archive', 'old'"):
+        UploadedFile(b"", "attic")
+
+
+def test_an_alias_is_resolved_when_the_value_is_made(depot: FileStorage) -> None:
+    """The row names the real depot, so the alias may lead to another one tomorrow."""
+    value = UploadedFile(b"in the archive", "old")
+    assert (value.depot_name, value.path) == ("archive", f"archive/{value.file_id}")
+    value.store()
+    assert list(DepotManager.get("archive").list()) == [value.file_id]
+
+
+# --- stored -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_stored_value_tells_what_was_stored(depot: FileStorage, pending: UploadedFile) -> None:
+    """The id and the path are those that were known before."""
+    path = pending.path
+    before = datetime.now(UTC).replace(microsecond=0)
+    pending.store()
+    assert not pending.pending
+    assert pending.path == path
+    assert (pending.files, pending.paths) == ([path], [path])
+    assert pending.original_content is None
+    assert pending.uploaded_at is not None
+    assert before <= pending.uploaded_at <= datetime.now(UTC)
+    with pending.file as file:
+        assert pending.checksum == file.checksum
+        assert (pending.size, file.read()) == (9, b"Dear Sir,")
+    assert list(depot.list()) == [pending.file_id]
+    assert pending.depot is depot
+
+
+def test_storing_twice_stores_once(depot: FileStorage, stored: UploadedFile) -> None:
+    stored.store()
+    assert len(list(depot.list())) == 1
+
+
+def test_the_keys_are_those_of_filedepot_and_two_more(stored: UploadedFile) -> None:
+    assert set(stored) == OF_FILEDEPOT | {"size", "checksum", "note"}
+    assert stored["uploaded_at"] == f"{stored.uploaded_at:%Y-%m-%d %H:%M:%S}"
+
+
+CHANGES: dict[str, Callable[[Any], object]] = {
+    "set key": lambda value: value.__setitem__("note", 1),
+    "set new key": lambda value: value.__setitem__("new", 1),
+    "delete key": lambda value: value.__delitem__("note"),
+    "set attribute": lambda value: setattr(value, "note", 1),
+    "set property": lambda value: setattr(value, "filename", "other"),
+    "delete attribute": lambda value: delattr(value, "note"),
+    "update": lambda value: value.update(note=1),
+    "update with nothing": lambda value: value.update(),
+    "ior": lambda value: value.__ior__({"note": 1}),
+    "pop": lambda value: value.pop("note"),
+    "pop with default": lambda value: value.pop("absent", None),
+    "popitem": lambda value: value.popitem(),
+    "clear": lambda value: value.clear(),
+    "setdefault": lambda value: value.setdefault("note", 1),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
+def test_a_stored_value_is_frozen(stored: UploadedFile, unread: Any, change: Callable[[Any], object]) -> None:
+    """Whether it was stored here or comes from a row, nothing of it changes."""
+    before = dict(stored)
+    for value in (stored, unread(), copy.copy(stored), pickle.loads(pickle.dumps(stored))):
+        with pytest.raises(TypeError, match="a stored file cannot be changed: assign a new one"):
+            change(value)
+        assert value == before
+
+
+def test_no_mutating_method_of_dict_was_forgotten() -> None:
+    """What ``dict`` has beyond reading is overridden: a method that a later Python adds will show here."""
+    reading = {"__class__", "__class_getitem__", "__delattr__", "__dir__", "__doc__", "__format__", "__ge__", "__gt__"}
+    reading |= {"__init_subclass__", "__le__", "__lt__", "__new__", "__sizeof__", "__str__", "__subclasshook__"}
+    reading |= {"__getattribute__", "__getitem__", "__getstate__", "__reduce__", "fromkeys"}
+    own = {name for each in UploadedFile.__mro__ if each not in (dict, object) for name in vars(each)}
+    assert set(dir(dict)) - own <= reading
+
+
+# --- from a row -------------------------------------------------------------------------------------------------------
+
+
+def test_a_value_from_a_row_parses_nothing_until_it_is_asked(depot: FileStorage) -> None:
+    """Even text that is no JSON loads; who asks for a key meets the error."""
+    value = UploadedFile.loader()('{"filename": "broken')
+    assert value is not None
+    assert not value.pending
+    with pytest.raises(json.JSONDecodeError):
+        _ = value.filename
+    with pytest.raises(json.JSONDecodeError):
+        json.dumps(value)
+
+
+@pytest.mark.parametrize("nothing", [None, "", "null"])
+def test_a_row_without_a_file_gives_none(nothing: str | None) -> None:
+    """filedepot's text columns may hold an empty text, other JSON columns JSON's null."""
+    assert UploadedFile.loader()(nothing) is None
+
+
+def test_a_driver_may_have_parsed_the_row_already(stored: UploadedFile) -> None:
+    value = UploadedFile.loader()(dict(stored))
+    assert value == stored
+    assert type(value) is UploadedFile
+
+
+READINGS: dict[str, Callable[[Any], object]] = {
+    "attribute": lambda value: value.filename,
+    "property": lambda value: (value.size, value.uploaded_at, value.paths, value.checksum),
+    "getitem": lambda value: value["filename"],
+    "get": lambda value: (value.get("filename"), value.get("absent"), value.get("absent", 5)),
+    "contains": lambda value: ("filename" in value, "absent" in value, 5 in value),
+    "len": len,
+    "bool": bool,
+    "iter": list,
+    "reversed": lambda value: list(reversed(value)),
+    "keys": lambda value: list(value.keys()),
+    "values": lambda value: list(value.values()),
+    "items": lambda value: list(value.items()),
+    "dict": lambda value: dict(value) if value else None,
+    "unpacked": lambda value: {**value, "more": 1},
+    "arguments": lambda value: (lambda **given: given)(**value),
+    "or": lambda value: value | {"more": 1},
+    "ror": lambda value: {"more": 1} | value,
+    "updated": lambda value: _updated({"more": 1}, value),
+    "repr": repr,
+    "str": str,
+    "copy method": lambda value: value.copy(),
+    "copy": copy.copy,
+    "deepcopy": lambda value: copy.deepcopy([value]),
+    "encode": lambda value: value.encode(),
+    "template": lambda value: Template("$filename").substitute(value),
+    "percent": lambda value: "%(filename)s" % value,
+    "match": lambda value: _matched(value),
+}
+
+
+def _updated(plain: dict[str, Any], value: Any) -> dict[str, Any]:
+    plain |= value
+    return plain
+
+
+def _matched(value: Any) -> object:
+    match value:
+        case {"filename": name, "note": {"pages": [first, *_]}}:
+            return name, first
+    return None
+
+
+@pytest.mark.parametrize("read", READINGS.values(), ids=list(READINGS))
+def test_a_value_from_a_row_is_the_dictionary_that_it_was(
+    stored: UploadedFile, unread: Any, read: Callable[[Any], object]
+) -> None:
+    """Whatever it is asked first, it answers as the plain dictionary would."""
+    found = read(unread())
+    assert found == read(stored)
+    assert found is not None
+    assert "object object" not in repr(found), "the key of the unread text has leaked"
+
+
+def test_values_are_compared_by_what_they_hold(stored: UploadedFile, unread: Any) -> None:
+    """Unread ones on either side too; a value equals the plain dictionary and nothing else."""
+    plain, other = dict(stored), {**stored, "note": None}
+    assert unread() == unread()
+    assert unread() == plain
+    assert plain == unread()
+    assert unread() == stored
+    assert stored == unread()
+    assert not unread() != plain
+    assert unread() != other
+    assert other != unread()
+    assert unread() != "text"
+    assert unread() in [other, plain]
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(unread())
+
+
+def test_an_attribute_that_is_no_key_is_an_attribute_error(stored: UploadedFile, unread: Any) -> None:
+    with pytest.raises(AttributeError, match="'UploadedFile' object has no attribute 'nothing'"):
+        _ = unread().nothing
+    assert not hasattr(stored, "nothing")
+    assert unread().note == {"pages": [1, 2]}
+
+
+def test_reading_a_value_touches_no_storage(unread: Any, depot: FileStorage) -> None:
+    """Its depot may be configured nowhere, as in a program that only reports."""
+    value = unread()
+    with temporary_depots():
+        assert (value.filename, value.size, value.checksum) == ("letter.txt", 9, value["checksum"])
+        with pytest.raises(UnknownDepot, match="no depot 'default'"):
+            _ = value.file
+
+
+# --- JSON -------------------------------------------------------------------------------------------------------------
+
+
+def _in_python(value: object) -> str:
+    """Encode with the encoder that is written in Python; ``indent`` is what chooses it."""
+    return json.dumps(value, indent=2)
+
+
+@pytest.mark.parametrize("encode", [json.dumps, _in_python], ids=["in C", "in Python"])
+@pytest.mark.parametrize("wrap", [lambda value: value, lambda value: [value], lambda value: {"a": [{"b": value}]}])
+def test_an_unread_value_is_json_of_its_keys(
+    stored: UploadedFile, unread: Any, encode: Callable[[object], str], wrap: Callable[[object], object]
+) -> None:
+    assert encode(wrap(unread())) == encode(wrap(dict(stored)))
+    assert json.loads(encode(wrap(unread()))) == wrap(dict(stored))
+
+
+def test_an_unread_value_is_json_with_every_option(stored: UploadedFile, unread: Any) -> None:
+    plain = dict(stored)
+    for options in ({"sort_keys": True}, {"separators": (",", ":")}, {"ensure_ascii": False}, {"check_circular": False}):
+        assert json.dumps(unread(), **options) == json.dumps(plain, **options)
+    assert "".join(json.JSONEncoder().iterencode([unread()])) == json.dumps([plain])
+    target = io.StringIO()
+    json.dump({"content": unread()}, target)
+    assert target.getvalue() == json.dumps({"content": plain})
+
+
+def test_an_encoder_that_looks_behind_our_back_fails_loudly(stored: UploadedFile, unread: Any) -> None:
+    """orjson reads the memory of dictionaries: an unread value is refused, a read one is right, and none is ``{}``."""
+    orjson = pytest.importorskip("orjson")
+    with pytest.raises(TypeError):
+        orjson.dumps(unread())
+    with pytest.raises(TypeError):
+        orjson.dumps([unread()], option=orjson.OPT_NON_STR_KEYS)
+    assert json.loads(orjson.dumps(stored)) == dict(stored)
+    assert json.loads(orjson.dumps(dict(unread()))) == dict(stored)
+
+
+def test_encode_and_decode_are_each_others_inverse(stored: UploadedFile, unread: Any) -> None:
+    for value in (stored, unread()):
+        decoded = UploadedFile.decode(value.encode())
+        assert decoded == stored
+        assert (type(decoded), decoded.pending) == (UploadedFile, False)
+        assert decoded.file.read() == b"Dear Sir,"
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+OF_FILEDEPOT = {"depot_name", "files", "file_id", "path", "filename", "content_type", "uploaded_at", "_public_url"}
+OWN_KEYS = OF_FILEDEPOT | {"size", "checksum"}
+EXTRA = st.dictionaries(st.text().filter(lambda key: key not in OWN_KEYS), JSON_VALUES, max_size=5)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(extra=EXTRA)
+def test_extra_keys_survive_the_round_trip(depot: FileStorage, extra: dict[str, Any]) -> None:
+    """Whatever JSON can say comes back from the row, from a copy and from a pickle."""
+    value = UploadedFile(b"", filename="empty")
+    value.update(extra)
+    value.store()
+    back = UploadedFile.loader()(value.encode())
+    assert back is not None
+    for each in (back, copy.deepcopy(back), pickle.loads(pickle.dumps(back))):
+        assert {key: each[key] for key in extra} == extra
+        assert each == value
+
+
+# --- copies -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_stored_value_is_pickled(stored: UploadedFile, unread: Any, protocol: int) -> None:
+    """With every protocol; what comes out is frozen, reads its file, and is of the same class."""
+    for value in (stored, unread()):
+        loaded = pickle.loads(pickle.dumps({"content": value}, protocol))["content"]
+        assert loaded == stored
+        assert (type(loaded), loaded.pending) == (UploadedFile, False)
+        assert loaded.file.read() == b"Dear Sir,"
+
+
+def test_copies_of_a_stored_value_name_the_same_file(stored: UploadedFile, unread: Any) -> None:
+    """A deep copy shares nothing; ``.copy()`` is a plain dictionary, as a copy of one that may be changed."""
+    for value in (stored, unread()):
+        shallow, deep, plain = copy.copy(value), copy.deepcopy(value), value.copy()
+        assert shallow == deep == plain == stored
+        assert (type(shallow), type(deep), type(plain)) == (UploadedFile, UploadedFile, dict)
+        assert shallow["note"] is value["note"]
+        assert deep["note"] is not value["note"]
+        plain["note"] = None
+        assert value["note"] == {"pages": [1, 2]}
+
+
+def test_a_deep_copy_keeps_what_is_shared(stored: UploadedFile) -> None:
+    """Two places that hold one value hold one copy of it."""
+    one, two = copy.deepcopy([stored, stored])
+    assert one is two
+    assert one is not stored
+
+
+def test_a_pending_value_is_neither_copied_nor_pickled(pending: UploadedFile) -> None:
+    """Two values would have one id, and the second flush would store over the file of the first."""
+    for attempt, done in ((copy.copy, "copied"), (copy.deepcopy, "copied"), (pickle.dumps, "pickled")):
+        with pytest.raises(TypeError, match=f"a pending file cannot be {done}: its bytes have not been stored yet"):
+            attempt(pending)
+
+
+def test_a_twin_has_an_id_of_its_own(depot: FileStorage, pending: UploadedFile) -> None:
+    pending["note"] = [1]
+    twin = pending.twin()
+    twin["note"].append(2)
+    pending.store()
+    twin.store()
+    assert twin.file_id != pending.file_id
+    assert (pending["note"], twin["note"]) == ([1], [1, 2])
+    assert {pending.file.read(), twin.file.read()} == {b"Dear Sir,"}
+    assert len(list(depot.list())) == 2
+
+
+# --- failures ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_value_whose_storing_failed_is_pending_again(depot: FileStorage) -> None:
+    """Nothing is left of the attempt; with a new id and the same keys it can be stored after all."""
+
+    class Twice(UploadedFile):
+        """Stores a second file, and then fails."""
+
+        fails = True
+
+        def process_content(self, content: Any, filename: str | None = None, content_type: str | None = None) -> None:
+            super().process_content(content, filename, content_type)
+            self["second"] = self.store_content(b"second")[1]
+            if type(self).fails:
+                raise RuntimeError("no")
+
+    value = Twice(b"first", filename="first.txt")
+    value["note"] = "kept"
+    former = value.file_id
+    with pytest.raises(RuntimeError, match="no"):
+        value.store()
+    assert list(depot.list()) == []
+    assert value.pending
+    assert value.file_id != former
+    assert (value.note, value.files, "second" in value) == ("kept", [], False)
+    Twice.fails = False
+    value.store()
+    assert sorted(depot.list()) == sorted([value.file_id, value["second"]])
+    assert sorted(value.paths) == sorted(value.files)
