@@ -91,10 +91,10 @@ class Falling:
         """Read and lock what falls with rows of a table, and with what falls with them.
 
         Args:
-            connection: the one that the rows will be deleted on. table: whose rows are about to be deleted.
-                identities: their primary keys. Those that were followed before are left out, as a table may refer to
-                itself. without: tables whose rows somebody else looks after, such as the other tables of the same
-                object.
+            connection: the one that the rows will be deleted on.
+            table: whose rows are about to be deleted.
+            identities: their primary keys. Those that were followed before are left out: a table may refer to itself.
+            without: tables whose rows somebody else looks after, such as the other tables of the same object.
         """
         new = [each for each in identities if (table, each) not in self._followed]
         self._followed.update((table, each) for each in new)

@@ -159,7 +159,10 @@ class UploadedFileField(FileType):
 
 def _set(column: FileColumn) -> Callable[..., Any]:
     def on_set(target: Any, value: Any, held: Any, initiator: Any) -> Any:
-        return column.accept(value, attributes.instance_state(target), held)
+        state = attributes.instance_state(target)
+        if columns.unknown(held):
+            tracking.look_up_in_flush(column, state)
+        return column.accept(value, state, held)
 
     return on_set
 

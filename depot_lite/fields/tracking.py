@@ -226,6 +226,22 @@ def _look_up_old(session: Session, slots: Iterable[_Slot]) -> None:
             _look_up_batch(connection, mapper, {key: by_key[key] for key in keys[start : start + _BATCH]})
 
 
+def look_up_in_flush(column: FileColumn, state: InstanceState[Any]) -> None:
+    """Read what the row holds where a listener of the user's sets an attribute that nobody has loaded.
+
+    It may do so after our ``before_flush`` and ``before_update``, the last moments at which we look. Outside of a flush
+    nothing is read: those will.
+    """
+    session = state.session
+    slot = _Slot(state, column)
+    if session is None or not session._flushing or not slot.old_unknown:  # there is no public name for it
+        return
+    _look_up_old(session, [slot])
+    # SQLAlchemy is about to enter the value as unknown, unless one is entered already.
+    if not slot.changed and column.key in state.dict:
+        state.committed_state[column.key] = slot.value
+
+
 def _look_up_batch(connection: Connection, mapper: Mapper[Any], by_key: dict[tuple[Any, ...], list[_Slot]]) -> None:
     primary = mapper.primary_key
     wanted = {slot.column.key: slot.column for slots in by_key.values() for slot in slots}

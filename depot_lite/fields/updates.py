@@ -78,9 +78,7 @@ def update(state: ORMExecuteState, statement: Update, target: Target, invoke: In
     _refuse_new_keys(statement, target, parameters, given)
     columns = {key: column for key in given if (column := target.named(key)) is not None}
     fresh = {
-        columns[key].key: columns[key].accept(value, None, None)
-        for key, value in given.items()
-        if not _leaves(value)
+        columns[key].key: columns[key].accept(value, None, None) for key, value in given.items() if not _leaves(value)
     }
     target.flush()
     rows = target.read(fresh, statement.whereclause, parameters, statement._with_options)

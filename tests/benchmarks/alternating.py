@@ -10,7 +10,7 @@ import gc
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 
 def seconds(work: Callable[[], object], *, collector: bool = True) -> float:
@@ -26,17 +26,17 @@ def seconds(work: Callable[[], object], *, collector: bool = True) -> float:
         gc.enable()
 
 
-def medians(contestants: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
-    """Return the median of each contestant; each round begins with another one, and a round before warms up."""
-    measured: dict[str, list[float]] = {name: [] for name in contestants}
+def medians(contestants: Mapping[str, Callable[[], Sequence[float]]], rounds: int) -> dict[str, list[float]]:
+    """Return the medians of what each contestant measures; each round begins with another one, and one warms up."""
+    measured: dict[str, list[Sequence[float]]] = {name: [] for name in contestants}
     names = list(contestants)
     for number in range(rounds + 1):
         first = number % len(names)
         for name in names[first:] + names[:first]:
-            value = contestants[name]()
+            values = contestants[name]()
             if number:
-                measured[name].append(value)
-    return {name: statistics.median(values) for name, values in measured.items()}
+                measured[name].append(values)
+    return {name: [statistics.median(each) for each in zip(*values, strict=True)] for name, values in measured.items()}
 
 
 def say(line: str = "") -> None:

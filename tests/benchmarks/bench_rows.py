@@ -103,23 +103,16 @@ def _with_type(class_: Any, type_: Any) -> Any:
     return table_
 
 
-def load(engine: Engine, class_: Any, *, collector: bool) -> Callable[[], float]:
-    """Return what measures the loading of all rows."""
+def load_and_touch(
+    engine: Engine, class_: Any, name: Callable[[Any], str], *, collector: bool
+) -> Callable[[], tuple[float, float]]:
+    """Return what measures the loading of all rows, and asking each for its file name."""
 
-    def measure() -> float:
+    def measure() -> tuple[float, float]:
         with Session(engine) as session:
-            return seconds(lambda: session.scalars(select(class_)).all(), collector=collector)
-
-    return measure
-
-
-def touch(engine: Engine, class_: Any, name: Callable[[Any], str], *, collector: bool) -> Callable[[], float]:
-    """Return what measures asking each loaded row for its file name."""
-
-    def measure() -> float:
-        with Session(engine) as session:
-            loaded = session.scalars(select(class_)).all()
-            return seconds(lambda: [name(each.content) for each in loaded], collector=collector)
+            loaded: list[Any] = []
+            loading = seconds(lambda: loaded.extend(session.scalars(select(class_))), collector=collector)
+            return loading, seconds(lambda: [name(each.content) for each in loaded], collector=collector)
 
     return measure
 
@@ -149,13 +142,15 @@ def report(engine: Engine, rows: int, rounds: int) -> None:
 
 def _measure(engine: Engine, classes: Mapping[str, Any], rows: int, rounds: int, *, collector: bool) -> None:
     ways, scale = names(classes), 1e6 / rows
-    loaders = {name: load(engine, class_, collector=collector) for name, class_ in classes.items()}
-    touches = {name: touch(engine, class_, ways[name], collector=collector) for name, class_ in classes.items()}
-    loading = medians(loaders, rounds)
+    contestants = {
+        name: load_and_touch(engine, class_, ways[name], collector=collector) for name, class_ in classes.items()
+    }
+    measured = medians(contestants, rounds)
+    loading = {name: values[0] for name, values in measured.items()}
+    touching = {name: values[1] for name, values in measured.items()}
+    both = {name: sum(values) for name, values in measured.items()}
     table("loading, per row", loading, unit="us", scale=scale, against="text")
-    touching = medians(touches, rounds)
     table("then .filename of each (text: json.loads)", touching, unit="us", scale=scale, against="text")
-    both = {name: loading[name] + touching[name] for name in classes}
     table("both", both, unit="us", scale=scale, against="text")
 
 

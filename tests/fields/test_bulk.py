@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ def test_bulk_save_of_changed_objects(world: World) -> None:
     add(world, *(Document(id=each, name=str(each), content=b"%d" % each) for each in (1, 2, 3)))
     with world.session() as session:
         documents = list(session.scalars(select(Document).order_by(Document.id)))
-    documents[0].content = b"x"
+    documents[0].content = UploadedFile(b"x")
     documents[1].content = None
     documents[2].name = "changed"
     with world.session() as session:
@@ -72,7 +73,7 @@ def test_bulk_insert_mappings(world: World, return_defaults: bool) -> None:
     with world.session() as session:
         session.bulk_insert_mappings(Document, given, return_defaults=return_defaults)
         session.commit()
-        ids = {name: number for name, number in session.execute(select(Document.name, Document.id))}
+        ids = {each.name: each.id for each in session.scalars(select(Document))}
     if return_defaults:
         assert [each.pop("id") for each in given] == [ids["1"], ids["2"], ids["3"]]
     assert given == before
@@ -146,13 +147,17 @@ def test_what_the_database_refuses_leaves_no_file(world: World, how: str) -> Non
     with world.session() as session:
         session.add(Document(content=b"first"))
         session.flush()
+        write: Callable[[], None] = {
+            "objects": lambda: session.bulk_save_objects([Ticket(code=each, scan=b"x") for each in ("new", "old")]),
+            "insert": lambda: session.bulk_insert_mappings(
+                Ticket, [{"code": each, "scan": b"x"} for each in ("n", "old")]
+            ),
+            "update": lambda: session.bulk_update_mappings(
+                Ticket, [{"id": 1, "scan": b"x"}, {"id": 2, "code": "old", "scan": b"y"}]
+            ),
+        }[how]
         with pytest.raises(IntegrityError), session.begin_nested():
-            if how == "objects":
-                session.bulk_save_objects([Ticket(code="new", scan=b"new"), Ticket(code="old", scan=b"x")])
-            elif how == "insert":
-                session.bulk_insert_mappings(Ticket, [{"code": each, "scan": b"x"} for each in ("new", "old")])
-            else:
-                session.bulk_update_mappings(Ticket, [{"id": 1, "scan": b"x"}, {"id": 2, "code": "old", "scan": b"y"}])
+            write()
         session.commit()
     world.check(b"old", b"other", b"first")
 
@@ -170,4 +175,6 @@ def test_what_is_no_file_is_refused(world: World) -> None:
 def test_the_methods_are_wrapped_once() -> None:
     before = [getattr(Session, f"bulk_{each}") for each in ("save_objects", "insert_mappings", "update_mappings")]
     wrap_bulk_methods()
-    assert [getattr(Session, f"bulk_{each}") for each in ("save_objects", "insert_mappings", "update_mappings")] == before
+    assert [
+        getattr(Session, f"bulk_{each}") for each in ("save_objects", "insert_mappings", "update_mappings")
+    ] == before

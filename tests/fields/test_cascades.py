@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-
 import pytest
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, delete, select
 from sqlalchemy.orm import Session
 
 from depot_lite.fields.cascades import constraints_of
 from depot_lite.fields.sqlalchemy import UploadedFileField
+from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
 from tests.fields.statement_models import Box, Comment, Item, Note, Plain, Shelf
-from tests.fields.test_statements import add, words
+from tests.fields.test_statements import add, changed, table_of, words
 from tests.models import Document, Folder
 
 
@@ -38,8 +38,8 @@ def test_a_deleted_object_takes_the_files_of_all_rows_below(shelves: World) -> N
 
 def test_a_delete_statement_takes_the_files_of_all_rows_below(shelves: World) -> None:
     with shelves.session() as session:
-        assert session.execute(delete(Shelf).where(Shelf.id == 1)).rowcount == 1
-        session.execute(delete(Box.__table__).where(Box.__table__.c.id == 20))
+        assert changed(session.execute(delete(Shelf).where(Shelf.id == 1))) == 1
+        session.execute(delete(table_of(Box)).where(table_of(Box).c.id == 20))
         session.commit()
     shelves.check(b"i21", *NOTES)
 
@@ -68,7 +68,7 @@ def test_a_row_that_is_moved_in_the_same_flush_keeps_its_file(shelves: World) ->
 def test_a_file_that_is_replaced_in_the_same_flush_goes_too(shelves: World) -> None:
     with shelves.session() as session:
         item = session.scalars(select(Item).where(Item.box_id == 10)).one()
-        item.photo = b"new"
+        item.photo = UploadedFile(b"new")
         session.flush()
         session.delete(session.get_one(Shelf, 1))
         session.commit()
@@ -120,12 +120,12 @@ def test_a_database_that_does_not_keep_to_the_constraint_keeps_the_files(world: 
         connection.commit()
         driver = connection.connection.dbapi_connection
         assert driver is not None
-        driver.execute("PRAGMA foreign_keys = OFF")  # type: ignore[attr-defined]  # sqlite3 has it
+        driver.execute("PRAGMA foreign_keys = OFF")
         with Session(connection) as session:
             session.execute(delete(Box))
             session.commit()
         connection.commit()
-        driver.execute("PRAGMA foreign_keys = ON")  # type: ignore[attr-defined]  # sqlite3 has it
+        driver.execute("PRAGMA foreign_keys = ON")
     world.check(b"i")
 
 
@@ -154,10 +154,10 @@ def test_parents_without_such_children_cost_nothing(world: World, queries: list[
 
 
 def test_only_constraints_that_lead_to_files_are_followed() -> None:
-    assert [each.table.name for each in constraints_of(Shelf.__table__)] == ["box"]  # type: ignore[arg-type]  # a Table
-    assert [each.table.name for each in constraints_of(Box.__table__)] == ["item"]  # type: ignore[arg-type]  # a Table
-    assert constraints_of(Folder.__table__) == ()  # type: ignore[arg-type]  # a Table
-    assert constraints_of(Plain.__table__) == ()  # type: ignore[arg-type]  # a Table
+    assert [each.table.name for each in constraints_of(table_of(Shelf))] == ["box"]
+    assert [each.table.name for each in constraints_of(table_of(Box))] == ["item"]
+    assert constraints_of(table_of(Folder)) == ()
+    assert constraints_of(table_of(Plain)) == ()
 
 
 def test_a_table_that_is_declared_later_is_found() -> None:

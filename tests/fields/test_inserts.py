@@ -18,7 +18,7 @@ from depot_lite.io.interfaces import FileInfo
 from depot_lite.io.local import LocalFileStorage
 from tests.conftest import World
 from tests.fields.statement_models import Ticket
-from tests.fields.test_statements import add, words
+from tests.fields.test_statements import add, table_of, words
 from tests.models import Document, Manager, Plate, Truck
 
 
@@ -33,7 +33,9 @@ class FailingStorage(LocalFileStorage):
 
 def upsert(world: World, model: Any) -> Any:
     """Return the INSERT of the database's own kind."""
-    return {"sqlite": sqlite.insert, "postgresql": postgresql.insert}.get(world.engine.dialect.name, mysql.insert)(model)
+    return {"sqlite": sqlite.insert, "postgresql": postgresql.insert}.get(world.engine.dialect.name, mysql.insert)(
+        model
+    )
 
 
 def ignoring(world: World, model: Any) -> Insert:
@@ -49,7 +51,7 @@ def ignoring(world: World, model: Any) -> Insert:
 def test_insert_stores_a_file(world: World) -> None:
     with world.session() as session:
         session.execute(insert(Document).values(name="x", content=b"c", report=b"r"))
-        session.execute(insert(Document.__table__).values(name="y", content=b"d"))
+        session.execute(insert(table_of(Document)).values(name="y", content=b"d"))
         session.execute(insert(Document).values(name="no file", content=None))
         session.commit()
     world.check(b"c", b"r", b"d")
@@ -82,13 +84,13 @@ def test_insert_with_one_set_of_parameters(world: World) -> None:
     given = {"name": "1", "content": b"1"}
     with world.session() as session:
         session.execute(insert(Document), given)
-        session.execute(insert(Document.__table__), given)
+        session.execute(insert(table_of(Document)), given)
         session.commit()
     assert given == {"name": "1", "content": b"1"}
     world.check(b"1", b"1")
 
 
-@pytest.mark.parametrize("table", [Document, Document.__table__])
+@pytest.mark.parametrize("table", [Document, table_of(Document)])
 def test_several_rows_in_one_values(world: World, table: Any) -> None:
     with world.session() as session:
         rows = [{"name": "1", "content": b"1"}, {"name": "2", "content": b"2"}, {"name": "3", "content": None}]
@@ -101,7 +103,7 @@ def test_rows_that_are_keyed_by_attributes_or_have_no_keys(world: World) -> None
     with world.session() as session:
         session.execute(insert(Document).values([{Document.name: "1", Document.content: b"1"}]))
         session.execute(insert(Document).values({Document.content: b"2"}))
-        session.execute(insert(Document.__table__).values([(7, "3", b"3", None), (8, "4", None, b"4")]))
+        session.execute(insert(table_of(Document)).values([(7, "3", b"3", None), (8, "4", None, b"4")]))
         session.commit()
     world.check(b"1", b"2", b"3", b"4")
 
@@ -111,7 +113,7 @@ def test_one_value_for_many_rows_becomes_a_file_for_each(world: World) -> None:
     with world.session() as session:
         session.execute(insert(Document).values([{"content": value}, {"content": value}]))
         session.execute(insert(Document).values(report=b"r"), [{"name": "1"}, {"name": "2"}])
-        session.execute(insert(Document.__table__).values(report=b"t"), [{"name": "1"}, {"name": "2"}])
+        session.execute(insert(table_of(Document)).values(report=b"t"), [{"name": "1"}, {"name": "2"}])
         session.commit()
     world.check(b"v", b"v", b"r", b"r", b"t", b"t")
 
@@ -131,7 +133,7 @@ def test_a_stream_for_many_rows_is_refused(world: World) -> None:
 
 
 def test_values_under_a_parameter_of_another_name(world: World) -> None:
-    table = Document.__table__
+    table = table_of(Document)
     with world.session() as session:
         statement = insert(table).values(name="x", content=bindparam("upload"))
         session.execute(statement, [{"upload": b"1"}, {"upload": b"2"}])
@@ -145,7 +147,7 @@ def test_columns_with_names_of_their_own(world: World) -> None:
     with world.session() as session:
         session.execute(insert(Plate), [{"number": 1, "part": 1, "image": b"1", "original": b"o"}])
         session.execute(insert(Plate).values(number=1, part=2, image=b"2"))
-        session.execute(insert(Plate.__table__), [{"number": 1, "part": 3, "image_col": b"3"}])
+        session.execute(insert(table_of(Plate)), [{"number": 1, "part": 3, "image_col": b"3"}])
         session.commit()
     world.check(b"1", b"o", b"2", b"3")
 
@@ -171,7 +173,7 @@ def test_insert_returning(world: World, form: str) -> None:
             statement = insert(Document).values(rows).returning(Document)
             found = session.scalars(select(Document).from_statement(statement)).all()
         else:
-            table = Document.__table__
+            table = table_of(Document)
             returned = session.execute(insert(table).returning(table.c.name, table.c.content), rows)
             assert sorted((name, value.file.read()) for name, value in returned) == [("1", b"1"), ("2", b"2")]
             found = []
@@ -220,7 +222,7 @@ def test_rows_that_are_there_already_leave_no_file(world: World, returning: bool
         else:
             session.execute(statement, rows)
         session.execute(ignoring(world, Ticket).values(code="old", scan=b"refused too"))
-        session.execute(ignoring(world, Ticket.__table__).values(rows))
+        session.execute(ignoring(world, table_of(Ticket)).values(rows))
         session.commit()
     world.check(b"old", b"new")
 
@@ -235,7 +237,9 @@ def test_an_ignoring_insert_that_left_out_nothing_looks_nothing_up(world: World,
 
 def test_an_upsert_of_other_columns_deletes_the_file_that_no_row_took(world: World) -> None:
     add(world, Ticket(id=1, code="old", scan=b"old"))
-    statement = upsert(world, Ticket).values([{"id": 1, "code": "x", "scan": b"x"}, {"id": 2, "code": "y", "scan": b"y"}])
+    statement = upsert(world, Ticket).values(
+        [{"id": 1, "code": "x", "scan": b"x"}, {"id": 2, "code": "y", "scan": b"y"}]
+    )
     if world.engine.dialect.name == "mariadb":
         statement = statement.on_duplicate_key_update(code="changed")
     else:
@@ -340,7 +344,7 @@ def test_a_row_that_the_database_refuses_leaves_no_file(world: World) -> None:
     world.check(b"old")
 
 
-@pytest.mark.parametrize("table", [Ticket, Ticket.__table__])
+@pytest.mark.parametrize("table", [Ticket, table_of(Ticket)])
 def test_rows_before_the_refused_one_keep_their_files(world: World, table: Any) -> None:
     """SQLite keeps the rows before the failing one, and an application may catch the error and commit."""
     rows = [{"code": each, "scan": each.encode()} for each in ("1", "2", "1", "3")]

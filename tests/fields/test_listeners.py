@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session, object_session
 
+from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
 from tests.fields.actions import BEFORE, FIGURES, NEW, OTHER, PHOTO, PLAN, begin, documents, put
 from tests.models import Document
@@ -115,6 +116,32 @@ def test_a_listener_may_assign_the_stored_value_of_another_row(
         session.add(Document(name="copy"))
         _end(session, commit)
     world.check(*(*BEFORE, PLAN) if commit else BEFORE)
+
+
+@first_or_last
+@outcome
+@pytest.mark.parametrize("name", ["before_flush", "before_update"])
+@pytest.mark.parametrize("born", [False, True], ids=["stored before", "stored in this flush"])
+def test_a_listener_may_assign_the_value_of_another_row_to_an_expired_one(
+    world: World, listen: Listen, name: str, first: bool, commit: bool, born: bool
+) -> None:
+    """Nobody has loaded what the row holds, and yet it becomes a copy: each row owns its file."""
+    begin(world)
+    with world.session() as session:
+        source, target = documents(session)
+        value = UploadedFile(OTHER) if born else source.content
+        if born:
+            source.content = value
+        session.expire(target)
+        target.name = "renamed"
+
+        def assign(*args: Any) -> None:
+            target.content = value
+
+        listen(Session if name == "before_flush" else Document, name, assign, insert=first)
+        _end(session, commit)
+    taken = OTHER if born else PLAN
+    world.check(*(taken, taken, FIGURES) if commit else BEFORE)
 
 
 @outcome
@@ -275,14 +302,29 @@ def test_a_delete_listener_that_raises_takes_nothing(world: World, listen: Liste
     world.check(*BEFORE)
 
 
-@first_or_last
-def test_a_listener_that_raises_after_commit_does_not_undo_it(world: World, listen: Listen, first: bool) -> None:
+def test_a_listener_that_raises_after_commit_does_not_undo_it(world: World, listen: Listen) -> None:
     """The rows are committed: their files stay, whoever raises then."""
     begin(world)
     with world.session() as session:
         put(documents(session)[0], content=NEW)
-        listen(Session, "after_commit", _raise, insert=first)
+        listen(session, "after_commit", _raise)
         with pytest.raises(Stop):
             session.commit()
-        session.close()
     world.check(NEW, FIGURES, PHOTO)
+
+
+def test_a_listener_that_raises_after_commit_and_before_ours_loses_nothing(
+    world: World, listen: Listen, caplog: pytest.LogCaptureFixture
+) -> None:
+    """We never hear that COMMIT succeeded, so the file that was replaced is kept too, and the log says which."""
+    begin(world)
+    before = world.stored()
+    with world.session() as session:
+        put(documents(session)[0], content=NEW)
+        listen(Session, "after_commit", _raise, insert=True)
+        with pytest.raises(Stop):
+            session.commit()
+    rows = world.rows()
+    assert sorted(rows.values()) == sorted((NEW, FIGURES, PHOTO))
+    assert world.stored() == before | set(rows)
+    assert all(path in caplog.text for path in before - set(rows))

@@ -12,7 +12,7 @@ import io
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from sqlalchemy import Engine, Table, delete, insert, inspect, select, update
+from sqlalchemy import Engine, delete, insert, inspect, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, SessionTransaction
 
@@ -35,7 +35,7 @@ from depot_lite.io.local import LocalFileStorage
 from depot_lite.ledger import Frame
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
-from tests.models import Document, Page
+from tests.models import Base, Document, Page
 
 ATTRIBUTES = ("content", "report")
 
@@ -248,6 +248,8 @@ class Machine(RuleBasedStateMachine):
             if inspect(document).transient:
                 del self.objects[row]
                 self._lose(document, self.now[row])
+            elif row not in rows:  # loaded from a row that a statement had inserted
+                self.session.expunge(self.objects.pop(row))
         self.now = dict(rows)
 
     def _lose(self, document: Document, files: Files) -> None:
@@ -294,6 +296,9 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.lost)
     @rule()
     def add_a_second_time(self) -> None:
+        self._add_lost()
+
+    def _add_lost(self) -> None:
         lost, self.lost = self.lost, []
         for each in lost:
             row = each.document.id
@@ -430,26 +435,32 @@ class Machine(RuleBasedStateMachine):
             self.levels.append(dict(self.now))
 
     @precondition(lambda self: self.savepoints)
-    @rule(release=st.booleans())
-    def end_savepoint(self, release: bool) -> None:
-        if not release:
-            self.savepoints[-1].rollback()
-            self._savepoint_rolled_back()
-        elif self._try(self.savepoints[-1].commit):
-            self.reached["savepoint released"] += 1
-            self._flushed()
-            self.savepoints.pop()
-            self.levels[-2:] = [self.levels[-1]]
+    @rule(how=st.sampled_from(["release", "rollback", "retry"]))
+    def end_savepoint(self, how: str) -> None:
+        if how == "release":
+            if self._try(self.savepoints[-1].commit):
+                self.reached["savepoint released"] += 1
+                self._flushed()
+                self.savepoints.pop()
+                self.levels[-2:] = [self.levels[-1]]
+            return
+        self.savepoints[-1].rollback()
+        self._savepoint_rolled_back()
+        if how == "retry":
+            self._add_lost()
 
-    @rule(how=st.sampled_from(["commit", "rollback", "close"]))
+    @rule(how=st.sampled_from(["commit", "retry", "rollback", "close"]))
     def end_transaction(self, how: str) -> None:
-        """One rule for all, so that transactions last some steps."""
+        """One rule for all, so that transactions last some steps. A retry adds again what was new."""
         if how == "close":
             self._close()
-        elif how == "rollback":
+        elif how == "commit":
+            if self._try(self.session.commit):
+                self._committed()
+        else:
             self._roll_back()
-        elif self._try(self.session.commit):
-            self._committed()
+            if how == "retry":
+                self._add_lost()
 
     def _roll_back(self) -> None:
         if self.savepoints:  # each of them is rolled back on the way, which expires what changed in it
@@ -470,18 +481,29 @@ class Machine(RuleBasedStateMachine):
 
     # --- statements -----------------------------------------------------------------------------------------------
 
-    def _execute(self, step: Callable[[], object], change: Callable[[], None], kind: str = "statement") -> None:
-        """Write rows behind the back of the objects, which look again afterwards."""
-        if self._flush() and self._try(step):
-            change()
-            self._flushed()
-            self.reached[kind] += 1
-            self.reloaded.update(self.objects.values())
-            for row in set(self.objects) - set(self.now):
-                gone = self.objects.pop(row)
-                if gone in self.session:
-                    self.session.expunge(gone)
-            self.session.expire_all()
+    def _execute(self, step: Callable[[], object], new: Mapping[int, Files | None], kind: str = "statement") -> None:
+        """Write rows behind the back of their objects; ``new``: what they hold afterwards, None if they are gone."""
+        if not self._flush() or not self._try(step):
+            return
+        self.reached[kind] += 1
+        for row, files in new.items():
+            if files is None:
+                del self.now[row]
+            else:
+                self.now[row] = {**self.now.get(row, {}), **files}
+        self._flushed()
+        for row in set(self.objects).intersection(new):
+            self._look_again(row)
+
+    def _look_again(self, row: int) -> None:
+        document = self.objects[row]
+        self.reloaded.add(document)
+        if row in self.now:
+            self.session.expire(document)
+        else:
+            del self.objects[row]
+            if document in self.session:
+                self.session.expunge(document)
 
     @precondition(lambda self: self.now)
     @rule(numbers=several, how=st.sampled_from(["auto", "fetch", False, "query"]))
@@ -495,7 +517,7 @@ class Machine(RuleBasedStateMachine):
                 statement = delete(Document).where(Document.id.in_(rows))
                 self.session.execute(statement, execution_options={"synchronize_session": how})
 
-        self._execute(step, lambda: self._forget(rows))
+        self._execute(step, dict.fromkeys(rows))
 
     @precondition(lambda self: self.now)
     @rule(numbers=several, attribute=attributes, clear=st.booleans(), how=st.sampled_from(["auto", False, "query"]))
@@ -509,7 +531,7 @@ class Machine(RuleBasedStateMachine):
                 statement = update(Document).where(Document.id.in_(rows)).values({attribute: data})
                 self.session.execute(statement, execution_options={"synchronize_session": how})
 
-        self._execute(step, lambda: self._change({row: {attribute: data} for row in rows}))
+        self._execute(step, {row: {attribute: data} for row in rows})
 
     @precondition(lambda self: self.now)
     @rule(source=picks, other=picks, attribute=attributes)
@@ -521,7 +543,7 @@ class Machine(RuleBasedStateMachine):
         value = getattr(self._object(row), attribute)
         self._execute(
             lambda: self.session.execute(statement.values(report=value)),
-            lambda: self._change({partner: {"report": self.now[row][attribute]}}),
+            {partner: {"report": self.now[row][attribute]}},
         )
 
     @rule(count=st.integers(1, 3), how=st.sampled_from(["values", "many values", "mappings"]))
@@ -535,7 +557,7 @@ class Machine(RuleBasedStateMachine):
             else:
                 self.session.execute(insert(Document).values(given[0] if how == "values" else given))
 
-        self._execute(step, lambda: self.now.update(rows))
+        self._execute(step, rows)
 
     @rule(count=st.integers(1, 3), objects=st.booleans())
     def insert_in_bulk(self, count: int, objects: bool) -> None:
@@ -547,12 +569,12 @@ class Machine(RuleBasedStateMachine):
             else:
                 self.session.bulk_insert_mappings(inspect(Document), [{"id": row, **rows[row]} for row in rows])
 
-        self._execute(step, lambda: self.now.update(rows), "bulk")
+        self._execute(step, rows, "bulk")
 
     @precondition(lambda self: self.now)
     @rule(numbers=several, attribute=attributes, how=st.sampled_from(["bulk", "by key"]))
     def update_in_bulk(self, numbers: list[int], attribute: str, how: str) -> None:
-        new = {row: {attribute: self._bytes()} for row in self._picked(numbers)}
+        new: Rows = {row: {attribute: self._bytes()} for row in self._picked(numbers)}
 
         def step() -> None:
             given = [{"id": row, **files} for row, files in new.items()]
@@ -561,18 +583,10 @@ class Machine(RuleBasedStateMachine):
             else:
                 self.session.execute(update(Document), given)
 
-        self._execute(step, lambda: self._change(new), "bulk")
+        self._execute(step, new, "bulk")
 
     def _new_rows(self, count: int) -> Rows:
         return {next(self.numbers): {"content": self._bytes(), "report": self._bytes()} for _ in range(count)}
-
-    def _forget(self, rows: Sequence[int]) -> None:
-        for row in rows:
-            del self.now[row]
-
-    def _change(self, new: Any) -> None:
-        for row, files in new.items():
-            self.now[row] = {**self.now[row], **files}
 
     # --- failures of storages -------------------------------------------------------------------------------------
 
@@ -631,8 +645,8 @@ class Machine(RuleBasedStateMachine):
         self._close()
         self.session.close()
         with self.engine.begin() as connection:
-            for table in (Document.__table__, Page.__table__):
-                connection.execute(delete(table))
+            for table in ("document", "page"):
+                connection.execute(Base.metadata.tables[table].delete())
         self.reached["delete failed"] += sum(len(storage.leaked) for storage in self.storages.values())
         self.closing.close()
         shutil.rmtree(self.folder, ignore_errors=True)

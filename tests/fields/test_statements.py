@@ -30,6 +30,16 @@ def add(world: World, *objects: Any) -> None:
         session.commit()
 
 
+def changed(result: Any) -> int:
+    """Return the number of rows that the database says a statement has changed."""
+    return int(result.rowcount)
+
+
+def table_of(model: Any) -> Any:
+    """Return the table of a class, for statements that know no class."""
+    return model.__table__
+
+
 def three(world: World) -> None:
     """Commit three documents: a, b and c."""
     add(world, *(Document(name=each, content=each.encode(), report=each.upper().encode()) for each in "abc"))
@@ -46,7 +56,7 @@ def words(queries: list[str]) -> list[str]:
 def test_delete_takes_the_files_of_the_rows_it_removes(world: World) -> None:
     three(world)
     with world.session() as session:
-        assert session.execute(delete(Document).where(Document.name != "b")).rowcount == 2
+        assert changed(session.execute(delete(Document).where(Document.name != "b"))) == 2
         assert len(world.stored()) == 6
         session.commit()
     world.check(b"b", b"B")
@@ -55,14 +65,14 @@ def test_delete_takes_the_files_of_the_rows_it_removes(world: World) -> None:
 def test_delete_without_a_condition_takes_all(world: World) -> None:
     three(world)
     with world.session() as session:
-        assert session.execute(delete(Document)).rowcount == 3
+        assert changed(session.execute(delete(Document))) == 3
         session.commit()
     world.check()
 
 
 def test_delete_on_the_table_itself_takes_files_too(world: World) -> None:
     three(world)
-    table = Document.__table__
+    table = table_of(Document)
     with world.session() as session:
         session.execute(delete(table).where(table.c.name == "a"))
         session.commit()
@@ -82,7 +92,7 @@ def test_delete_of_more_rows_than_one_condition_names_takes_all_files(world: Wor
         session.execute(insert(Document), [{"name": "x", "content": b"one"}] + [{"name": "x"}] * 600)
         session.execute(insert(Document), [{"name": "x", "content": b"two"}])
         session.commit()
-        assert session.execute(delete(Document).where(Document.name == "x")).rowcount == 602
+        assert changed(session.execute(delete(Document).where(Document.name == "x"))) == 602
         session.commit()
     world.check()
 
@@ -108,7 +118,7 @@ def test_delete_with_parameters_of_its_own(world: World) -> None:
 
 def test_delete_with_several_sets_of_parameters(world: World) -> None:
     three(world)
-    table = Document.__table__
+    table = table_of(Document)
     with world.session() as session:
         session.execute(delete(table).where(table.c.name == bindparam("which")), [{"which": "a"}, {"which": "c"}])
         session.commit()
@@ -138,7 +148,9 @@ def test_delete_returning_takes_the_files(world: World, returning: str) -> None:
 def test_delete_with_a_condition_on_another_table(world: World, form: str) -> None:
     if form == "using" and world.engine.dialect.name == "sqlite":
         pytest.skip("SQLite has no DELETE ... USING")
-    add(world, Folder(name="old", pages=[Page(scan=b"1"), Page(scan=b"2")]), Folder(name="new", pages=[Page(scan=b"3")]))
+    add(
+        world, Folder(name="old", pages=[Page(scan=b"1"), Page(scan=b"2")]), Folder(name="new", pages=[Page(scan=b"3")])
+    )
     condition: Any = {
         "in": Page.folder_id.in_(select(Folder.id).where(Folder.name == "old")),
         "exists": exists().where(Folder.id == Page.folder_id, Folder.name == "old"),
@@ -146,14 +158,14 @@ def test_delete_with_a_condition_on_another_table(world: World, form: str) -> No
     }[form]
     with world.session() as session:
         options = {"synchronize_session": False}  # MariaDB cannot return what such a DELETE removes
-        assert session.execute(delete(Page).where(condition), execution_options=options).rowcount == 2
+        assert changed(session.execute(delete(Page).where(condition), execution_options=options)) == 2
         session.commit()
     world.check(b"3")
 
 
 def test_delete_through_an_alias_of_the_table(world: World) -> None:
     three(world)
-    other = Document.__table__.alias("other")
+    other = table_of(Document).alias("other")
     if world.engine.dialect.name == "mariadb":
         pytest.skip("this MariaDB wants another syntax for it")
     with world.session() as session:
@@ -166,7 +178,7 @@ def test_delete_of_a_subclass_leaves_its_siblings(world: World) -> None:
     """The criterion of single table inheritance belongs to the statement."""
     add(world, Employee(photo=b"e"), Manager(photo=b"m", contract=b"c"))
     with world.session() as session:
-        assert session.execute(delete(Manager)).rowcount == 1
+        assert changed(session.execute(delete(Manager))) == 1
         session.commit()
     world.check(b"e")
 
@@ -199,7 +211,7 @@ def test_criteria_of_a_listener_save_rows(world: World) -> None:
 
     with world.session() as session:
         event.listen(session, "do_orm_execute", only_b)
-        assert session.execute(delete(Document)).rowcount == 1
+        assert changed(session.execute(delete(Document))) == 1
         session.commit()
     world.check(b"a", b"A", b"c", b"C")
 
@@ -214,7 +226,7 @@ def test_rows_that_a_listener_hides_from_queries_are_seen(world: World, listen: 
 
     listen(Session, "do_orm_execute", hide)
     with world.session() as session:
-        assert session.execute(delete(Document)).rowcount == 3
+        assert changed(session.execute(delete(Document))) == 3
         session.commit()
     world.check()
 
@@ -270,7 +282,7 @@ def test_delete_that_the_database_refuses_takes_nothing(world: World) -> None:
 def test_delete_that_fails_at_the_second_parameters_takes_what_is_gone(world: World) -> None:
     """SQLite and MariaDB keep what the first ones did, and an application may catch the error and commit."""
     add(world, Vehicle(id=1, picture=b"v"), Truck(id=2, picture=b"p", manual=b"m"))
-    table = Vehicle.__table__
+    table = table_of(Vehicle)
     with world.session() as session:
         with pytest.raises(IntegrityError):
             session.execute(delete(table).where(table.c.id == bindparam("which")), [{"which": 1}, {"which": 2}])
@@ -287,7 +299,7 @@ def test_execution_options_and_bind_arguments_hold_for_what_is_read(world: World
     """``schema_translate_map``, which only the right table can answer, and a session that is bound to nothing."""
     three(world)
     if world.engine.dialect.name == "sqlite":
-        schema = "main"
+        schema: Any = "main"
     else:
         with world.engine.connect() as connection:
             function = "current_schema" if world.engine.dialect.name == "postgresql" else "database"
@@ -373,7 +385,9 @@ def test_delete_through_an_alias_of_the_class(world: World) -> None:
     world.check(*(each for name in left if name for each in (name.encode(), name.upper().encode())))
 
 
-@pytest.mark.parametrize("what", ["session.execute(insert(Document).values(content=b'1'))", "session.execute(delete(Document))"])
+@pytest.mark.parametrize(
+    "what", ["session.execute(insert(Document).values(content=b'1'))", "session.execute(delete(Document))"]
+)
 def test_a_statement_may_be_the_first_thing_that_a_process_does(tmp_path: Path, what: str) -> None:
     """Mappers that nobody has used yet are not configured, and their file attributes must be known all the same."""
     program = f"""

@@ -1,0 +1,203 @@
+"""A process that is killed with SIGKILL, at the moments where rows and files could part.
+
+The child is this module too: it does its work with a storage and a database of its own, says over a pipe that it has
+come to the point, and waits there to be killed.
+"""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.orm import Session
+
+from depot_lite.fields.upload import UploadedFile
+from depot_lite.io.interfaces import FileStorage
+from depot_lite.io.local import LocalFileStorage
+from depot_lite.manager import DepotManager
+from depot_lite.testing import temporary_depots
+from tests.conftest import World, sqlite_engine
+from tests.models import Document
+
+HERE = 1_000_001
+GONE = 1_000_002
+OLD, OTHER, NEW = b"the old file", b"the file of a deleted row", b"the new file"
+LARGE = 8 << 20
+
+
+# --- the child ----------------------------------------------------------------------------------------------------
+
+
+def wait_to_be_killed() -> NoReturn:
+    print("here", flush=True)  # noqa: T201  # the pipe to the parent
+    sys.stdin.read()
+    raise SystemExit("nobody killed me")
+
+
+class Endless(io.RawIOBase):
+    """An upload that stops coming once some of it was read."""
+
+    def __init__(self) -> None:
+        self._read = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        assert isinstance(buffer, memoryview | bytearray)
+        if self._read >= LARGE:
+            wait_to_be_killed()
+        self._read += len(buffer)
+        return len(buffer)
+
+
+class NeverDeletes(LocalFileStorage):
+    """Comes to the point where it should delete."""
+
+    def _delete(self, file_id: str) -> None:
+        wait_to_be_killed()
+
+
+def change_everything(session: Session) -> None:
+    """Replace a file, delete a row, add one, and flush."""
+    session.get_one(Document, HERE).content = UploadedFile(NEW)
+    session.delete(session.get_one(Document, GONE))
+    session.add(Document(content=NEW, report=NEW))
+    session.flush()
+
+
+def killed_before_commit(session: Session) -> None:
+    change_everything(session)
+    wait_to_be_killed()
+
+
+def killed_during_upload(session: Session) -> None:
+    session.get_one(Document, HERE).content = UploadedFile(Endless())
+    session.commit()
+
+
+def killed_after_commit(session: Session) -> None:
+    change_everything(session)
+    session.commit()
+
+
+CHILDREN: dict[str, Callable[[Session], None]] = {
+    each.__name__: each for each in (killed_before_commit, killed_during_upload, killed_after_commit)
+}
+
+
+def child(name: str, url: str, media: str) -> None:
+    """Do what the parent asked for; called in a process of its own."""
+    for depot in ("default", "archive"):
+        DepotManager.configure(depot, NeverDeletes(Path(media) / depot))
+    engine = sqlite_engine(url.removeprefix("sqlite:///")) if url.startswith("sqlite") else create_engine(url)
+    with Session(engine) as session:
+        CHILDREN[name](session)
+
+
+# --- the parent ---------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Accident:
+    """The world before and after a child was killed in it."""
+
+    world: World
+    media: Path
+    old: str
+
+    def left_behind(self) -> set[str]:
+        """Return the files that listing finds and no row names."""
+        return self.world.stored() - set(self.world.rows())
+
+    def sweep(self) -> None:
+        """Delete what was left behind, and check that the disk holds nothing but the files of rows."""
+        DepotManager.delete_files(self.left_behind())
+        assert self.world.stored() == set(self.world.rows())
+        ids = {path.partition("/")[2] for path in self.world.rows()}
+        assert {each.name[:36] for each in self.media.rglob("*") if each.is_file()} == ids
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> Path:
+    return tmp_path / "media"
+
+
+@pytest.fixture
+def depots(media: Path) -> Iterator[dict[str, FileStorage]]:
+    """Durable ones, in a folder that parent and child share."""
+    with temporary_depots():
+        names = ("default", "archive")
+        yield {name: DepotManager.configure(name, LocalFileStorage(media / name)) for name in names}
+
+
+@pytest.fixture
+def accident(world: World, media: Path) -> Accident:
+    """Two committed rows with a file each."""
+    with world.session() as session:
+        session.add_all([Document(id=HERE, content=OLD), Document(id=GONE, content=OTHER)])
+        session.commit()
+    rows = {data: path for path, data in world.rows().items()}
+    return Accident(world, media, rows[OLD])
+
+
+@contextmanager
+def running(name: str, engine: Engine, media: Path) -> Iterator[None]:
+    """Run the child to its point; kill it at the end."""
+    url = engine.url.render_as_string(hide_password=False)
+    code = f"from tests.fields.test_crash import child; child({name!r}, {url!r}, {str(media)!r})"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            if process.stdout.readline() != b"here\n":
+                pytest.fail(process.stderr.read().decode())
+            yield
+        finally:
+            process.kill()
+
+
+def test_killed_between_flush_and_commit_every_row_keeps_its_file(accident: Accident) -> None:
+    """The database forgets the transaction; its three new files are found by listing, and nothing else is."""
+    with running("killed_before_commit", accident.world.engine, accident.media):
+        assert len(accident.left_behind()) == 3
+    assert sorted(accident.world.rows().values()) == sorted([OLD, OTHER])
+    assert len(accident.left_behind()) == 3
+    accident.sweep()
+
+
+def test_killed_in_the_middle_of_an_upload_nobody_sees_half_a_file(accident: Accident) -> None:
+    """What had arrived is on the disk, but is no file; listing finds it all the same."""
+    with running("killed_during_upload", accident.world.engine, accident.media):
+        pass
+    assert sorted(accident.world.rows().values()) == sorted([OLD, OTHER])
+    (path,) = accident.left_behind()
+    name, _, file_id = path.partition("/")
+    assert not DepotManager.get(name).exists(file_id)
+    assert sum(each.stat().st_size for each in accident.media.rglob(f"{file_id}*")) >= LARGE // 2
+    accident.sweep()
+
+
+def test_killed_after_commit_the_replaced_files_are_all_that_is_left(accident: Accident) -> None:
+    """The rows are committed and read their files; those that nobody came to delete are found by listing."""
+    before = accident.world.stored()
+    with running("killed_after_commit", accident.world.engine, accident.media):
+        pass
+    assert sorted(accident.world.rows().values()) == [NEW, NEW, NEW]
+    assert accident.left_behind() == before
+    accident.sweep()
