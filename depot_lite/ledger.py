@@ -1,7 +1,7 @@
 """What was born and what is condemned in each transaction of a session: plain data, knowing neither SQL nor storages.
 
-A *frame* belongs to one transaction, a savepoint being one. Nothing is ever guessed from what lies in a storage: a frame
-holds exactly the files that its transaction made and the files that its transaction stopped naming.
+A *frame* belongs to one transaction, a savepoint being one. Nothing is ever guessed from what lies in a storage: a
+frame holds exactly the files that its transaction made and the files that its transaction stopped naming.
 
     savepoint released      its frame is merged into the enclosing one     Ledger.merge
     savepoint rolled back   its frame is taken out, its born files go       Ledger.take

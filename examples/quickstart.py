@@ -55,7 +55,8 @@ def letter(text: str) -> bytes:
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 300 150] /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 300 150] /Contents 4 0 R"
+        b" /Resources << /Font << /F1 5 0 R >> >> >>",
         b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream),
         b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
     ]
@@ -79,6 +80,11 @@ def tone() -> io.BytesIO:
     return file
 
 
+def count(depot: str) -> int:
+    """Return how many files a depot holds."""
+    return sum(1 for _ in DepotManager.get(depot).list())
+
+
 def show(title: str, engine: Any) -> None:
     """Print what is committed: the rows with their files, and how many files the depots hold."""
     print(f"\n{title}")
@@ -88,10 +94,10 @@ def show(title: str, engine: Any) -> None:
                 if value is not None:
                     with value.file as stored:
                         read = len(stored.read())
-                    print(f"  row {row.id} {row.name!r}: {value.filename} ({value.content_type}, {read} bytes) at {value.path}")
+                    kind = f"{value.content_type}, {read} bytes"
+                    print(f"  row {row.id} {row.name!r}: {value.filename} ({kind}) at {value.path}")
         rows = session.scalar(select(func.count()).select_from(Document))
-    files = {name: sum(1 for _ in DepotManager.get(name).list()) for name in ("default", "archive")}
-    print(f"  committed rows: {rows}; files on disk: {files['default']} in default, {files['archive']} in archive")
+    print(f"  committed rows: {rows}; files on disk: {count('default')} in default, {count('archive')} in archive")
 
 
 def main() -> None:
@@ -115,8 +121,9 @@ def journey(engine: Any, folder: Path) -> None:
     with Session(engine) as session:
         document = Document(name="plan", content=plan)
         assert document.content is not None
-        print(f"1. Assigned: {document.content.filename}, {document.content.content_type}, {document.content.size} bytes,")
-        print(f"   to be at {document.content.path}; bytes moved so far: {sum(1 for _ in DepotManager.get().list())} files")
+        value = document.content
+        print(f"1. Assigned: {value.filename}, {value.content_type}, {value.size} bytes, to be at {value.path}.")
+        print(f"   Files on disk so far: {count('default')}")
         session.add(document)
         session.commit()
     show("2. Committed: the bytes were stored, then the row.", engine)
@@ -126,7 +133,9 @@ def journey(engine: Any, folder: Path) -> None:
         document.recording = FileIntent(tone(), "tone.wav", "audio/wav")
         document.content = UploadedFile(letter("A better plan"), filename="plan-2.pdf")
         session.flush()
-        print(f"\n3. Replaced and flushed, not committed: {sum(1 for _ in DepotManager.get().list())} files in default, old and new")
+        print(
+            f"\n3. Replaced and flushed, not committed: {count('default')} files in default, the old one and the new one"
+        )
         session.commit()
     show("4. Committed: the old file has gone with the row that named it.", engine)
 
@@ -149,7 +158,8 @@ def journey(engine: Any, folder: Path) -> None:
 
     with Session(engine) as session:
         document = session.scalars(select(Document).order_by(Document.id)).first()
-        assert document is not None and document.content is not None
+        assert document is not None
+        assert document.content is not None
         path = document.content.path
         session.delete(document)
         session.commit()

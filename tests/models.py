@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from sqlalchemy import ForeignKey, Integer, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, composite, deferred, mapped_column, relationship
 
@@ -12,7 +14,7 @@ from depot_lite.fields.upload import UploadedFile
 class Base(DeclarativeBase):
     """The parent of every model here; strings have a length, because MariaDB wants one."""
 
-    type_annotation_map = {str: String(100)}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {str: String(100)}
 
 
 class Document(Base):
@@ -51,14 +53,14 @@ class Employee(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str]
     photo: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
-    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "employee"}
+    __mapper_args__: ClassVar[dict[str, Any]] = {"polymorphic_on": "kind", "polymorphic_identity": "employee"}
 
 
 class Manager(Employee):
     """Has a file of its own in the same table."""
 
     contract: Mapped[UploadedFile | None] = mapped_column(UploadedFileField, nullable=True)
-    __mapper_args__ = {"polymorphic_identity": "manager"}
+    __mapper_args__: ClassVar[dict[str, Any]] = {"polymorphic_identity": "manager"}
 
 
 class Vehicle(Base):
@@ -68,7 +70,7 @@ class Vehicle(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str]
     picture: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
-    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "vehicle"}
+    __mapper_args__: ClassVar[dict[str, Any]] = {"polymorphic_on": "kind", "polymorphic_identity": "vehicle"}
 
 
 class Truck(Vehicle):
@@ -77,7 +79,7 @@ class Truck(Vehicle):
     __tablename__ = "truck"
     id: Mapped[int] = mapped_column(ForeignKey("vehicle.id"), primary_key=True)
     manual: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
-    __mapper_args__ = {"polymorphic_identity": "truck"}
+    __mapper_args__: ClassVar[dict[str, Any]] = {"polymorphic_identity": "truck"}
 
 
 class WithAttachment:
@@ -99,7 +101,7 @@ class ExpressLetter(Letter):
     __tablename__ = "express_letter"
     id: Mapped[int] = mapped_column(primary_key=True)
     attachment: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
-    __mapper_args__ = {"concrete": True}
+    __mapper_args__: ClassVar[dict[str, Any]] = {"concrete": True}
 
 
 class Invoice(WithAttachment, Base):

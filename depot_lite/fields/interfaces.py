@@ -209,7 +209,7 @@ class DepotFileInfo(Reference, ABC):
 
         For a value that is to be a copy it is the stored file of the original.
         """
-        pending = self._pending_or_none()
+        pending = self._pending_now()
         if pending is None:
             return None
         if pending.original is not None:
@@ -236,7 +236,7 @@ class DepotFileInfo(Reference, ABC):
             InvalidContent: the content cannot be read.
             StorageFailed: the storage could not. In every case nothing is left in it, and the value is pending again.
         """
-        pending = self._pending_or_none()
+        pending = self._pending_now()
         if pending is None:
             return
         before = dict(self)
@@ -268,7 +268,7 @@ class DepotFileInfo(Reference, ABC):
 
     def waiting(self) -> tuple[Pending, dict[str, Any]] | None:
         """Return what `revert` needs to undo `store`, or None if there is nothing to store."""
-        pending = self._pending_or_none()
+        pending = self._pending_now()
         return None if pending is None else (pending, dict(self))
 
     def store_content(
@@ -336,6 +336,17 @@ class DepotFileInfo(Reference, ABC):
             return cast("Pending | None", object.__getattribute__(self, "_pending"))
         except AttributeError:  # a value from a row: the slot was never filled, which keeps loading fast
             return None
+
+    def _pending_now(self) -> Pending | None:
+        """Return what waits; a copy whose original a rollback has made pending again waits for the same content."""
+        pending = self._pending_or_none()
+        while pending is not None and pending.original is not None and pending.original.pending:
+            original, place = pending.original, {key: self[key] for key in ("depot_name", "file_id", "path", "files")}
+            waiting = original._waiting()
+            pending.content, pending.original, pending.handed_in = waiting.content, waiting.original, None
+            dict.clear(self)
+            dict.update(self, copy.deepcopy(dict(original)), **place)
+        return pending
 
     def __copy__(self) -> Self:
         self._only_stored("copied")

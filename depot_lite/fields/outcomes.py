@@ -19,11 +19,13 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine, ExceptionContext
 
+from depot_lite.fields import transfers
 from depot_lite.fields.interfaces import DepotFileInfo, Pending, discard, logger
 from depot_lite.ledger import Frame, Ledger
 
@@ -44,13 +46,18 @@ def committed(frame: Frame) -> None:
     expunged before its row was written, and be added a second time.
     """
     condemned = frame.condemned
-    discard(condemned)
+    _discard(condemned)
     gone = set(condemned)
     for birth in _births(frame):
         if birth.value.get("path") in gone:
             _make_pending(birth)
         else:
             _release(birth)
+
+
+def _discard(paths: list[str]) -> None:
+    if paths:
+        transfers.to_the_end(partial(discard, paths))
 
 
 def _make_pending(birth: Birth) -> None:
@@ -68,7 +75,7 @@ def _release(birth: Birth) -> None:
 
 def rolled_back(frame: Frame) -> None:
     """Delete the born files and make their values pending again, so that they can be flushed a second time."""
-    discard(frame.born)
+    _discard(list(frame.born))
     for birth in _births(frame):
         _make_pending(birth)
 
@@ -137,12 +144,22 @@ def watch(connection: Connection) -> None:
     with _lock:
         if connection not in _watches:
             _watches[connection] = _Watch()
-            for name, listener in _LISTENERS.items():
-                event.listen(connection, name, listener)
+        # To the engine and not to the connection: a session has a new one for each transaction, and nine listeners cost
+        # as much as the INSERT.
         if connection.engine not in _engines:
             _engines.add(connection.engine)
+            for name, listener in _LISTENERS.items():
+                event.listen(connection.engine, name, _if_watched(listener))
             event.listen(connection.engine, "handle_error", _on_error)
             event.listen(connection.engine, "checkin", _on_checkin)
+
+
+def _if_watched(listener: Callable[..., None]) -> Callable[..., None]:
+    def _of_any_connection(connection: Connection, *args: Any) -> None:
+        if connection in _watches:
+            listener(connection, *args)
+
+    return _of_any_connection
 
 
 def lives_on(connection: Connection, transaction: Any) -> bool:

@@ -83,13 +83,12 @@ class UploadedFileField(FileType):
         filters: Any = (),
         upload_type: type[DepotFileInfo] = UploadedFile,
         upload_storage: str | None = None,
-        *,
-        text: bool = False,
+        text: bool = False,  # not keyword-only: SQLAlchemy would not find it when it builds its cache key
     ) -> None:
         super().__init__(filters, upload_type, upload_storage, text=text)
 
     def __repr__(self) -> str:
-        """Show what makes the same column; Alembic writes it into migrations, where upload_type and filters cannot go."""
+        """Show what makes the same column. Alembic writes it into migrations, where classes and filters cannot go."""
         given = {"upload_storage": self.upload_storage, "text": self.text or None}
         arguments = ", ".join(f"{name}={each!r}" for name, each in given.items() if each is not None)
         return f"{type(self).__name__}({arguments})"
@@ -124,11 +123,11 @@ class UploadedFileField(FileType):
         return value.encode() if self.text else dict(value)
 
     def process_literal_param(self, value: Any, dialect: Dialect) -> str:
-        """Render a stored value into the text of a statement; the column says itself how text is quoted, JSON does not."""
+        """Render a stored value into the text of a statement."""
         bound = self.process_bind_param(value, dialect)
         text = bound if isinstance(bound, str) else json.dumps(bound)
         if self.text:
-            return text
+            return text  # quoted by Text; JSON has no way to quote itself
         quoted: Callable[[str], str] = String().literal_processor(dialect)  # type: ignore[no-untyped-call]  # its own lack
         return quoted(text)
 

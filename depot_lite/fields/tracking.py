@@ -1,4 +1,6 @@
-"""Session events -> ledger -> storages. The only writer of the ledgers of sessions::
+"""Session events -> ledger -> storages. The only writer of the ledgers of sessions.
+
+What each event means::
 
     before_flush            what is pending is stored and entered as born; old values that nobody loaded are looked up
     after_insert/update     the row's files are entered as named, those of the replaced value as condemned
@@ -16,17 +18,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import event, select, tuple_
 from sqlalchemy.orm import Mapper, Session, attributes
 
 from depot_lite.errors import DepotError
-from depot_lite.fields import columns, outcomes
+from depot_lite.fields import columns, outcomes, transfers
 from depot_lite.fields.columns import FileColumn
 from depot_lite.fields.interfaces import DepotFileInfo, discard
 from depot_lite.fields.outcomes import Birth
+from depot_lite.io.interfaces import FileStorage
 from depot_lite.ledger import Frame, Ledger
+from depot_lite.manager import DepotManager
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -131,27 +137,38 @@ def _own_file(slot: _Slot) -> None:
 
 
 def store_all(session: Session, waiting: Sequence[tuple[FileColumn, DepotFileInfo]]) -> None:
-    """Store pending values and enter their files as born. If one fails, nothing of any of them is left."""
+    """Store pending values, side by side where their storages gain by it, and enter their files as born.
+
+    If one fails, nothing of any of them is left, and its error is raised; of several, that of the first value.
+    """
     if not waiting:
         return
     frame = frame_of(session)
-    done: list[Birth] = []
+    births = [(column, Birth(value, *state)) for column, value in waiting if (state := value.waiting()) is not None]
     try:
-        for column, value in waiting:
-            birth = _birth(value)
-            if birth is not None:
-                _store(frame, column, birth)
-                done.append(birth)
+        transfers.side_by_side(_jobs(frame, births))
     except BaseException:
-        discard([path for birth in done for path in birth.value.paths])
+        done = [birth for _, birth in births if not birth.value.pending]
+        transfers.off_loop(partial(discard, [path for birth in done for path in birth.value.paths]))
         for birth in done:
             birth.value.revert(birth.pending, birth.before)
         raise
 
 
-def _birth(value: DepotFileInfo) -> Birth | None:
-    waiting = value.waiting()
-    return None if waiting is None else Birth(value, *waiting)
+def _jobs(frame: Frame, births: Sequence[tuple[FileColumn, Birth]]) -> list[tuple[FileStorage, Callable[[], None]]]:
+    """Return what is to be done, with the storage that it is done in; what reads the same open file is one job."""
+    by_source: dict[Any, tuple[FileStorage, list[Callable[[], None]]]] = {}
+    for column, birth in births:
+        source = None if birth.pending.content is None else birth.pending.content.source
+        key = id(birth) if source is None or isinstance(source, bytes | Path) else id(source)
+        storage = DepotManager.get(birth.before["depot_name"])
+        by_source.setdefault(key, (storage, []))[1].append(partial(_store, frame, column, birth))
+    return [(storage, partial(_one_after_the_other, jobs)) for storage, jobs in by_source.values()]
+
+
+def _one_after_the_other(jobs: Sequence[Callable[[], None]]) -> None:
+    for job in jobs:
+        job()
 
 
 def _store(frame: Frame, column: FileColumn, birth: Birth) -> None:
@@ -287,7 +304,17 @@ def _row_taken_over(session: Session, mapper: Mapper[Any], target: Any) -> Insta
 
 
 def _before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
-    _look_up_from_event(mapper, target, only_changed=True)
+    """Look up what ``before_flush`` could not: objects that a cascade or another listener has brought in since."""
+    state = attributes.instance_state(target)
+    unseen = [slot for slot in _slots_of(mapper, state) if slot.changed and slot.old_unknown]
+    if state.session is not None and unseen:
+        _look_up_old(state.session, unseen)
+        for slot in unseen:
+            _own_file(slot)
+
+
+def _slots_of(mapper: Mapper[Any], state: InstanceState[Any]) -> list[_Slot]:
+    return [_Slot(state, column) for column in columns.columns_of_mapper(mapper).values()]
 
 
 def _replaced(session: Session, connection: Connection, old: DepotFileInfo | None, new: Any) -> None:
@@ -297,15 +324,10 @@ def _replaced(session: Session, connection: Connection, old: DepotFileInfo | Non
 
 
 def _before_delete(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
-    _look_up_from_event(mapper, target, only_changed=False)
-
-
-def _look_up_from_event(mapper: Mapper[Any], target: Any, *, only_changed: bool) -> None:
-    """Look up what ``before_flush`` could not: objects that a cascade or another listener has brought in since."""
+    """Look up what ``before_flush`` could not, for the same reason."""
     state = attributes.instance_state(target)
-    slots = [_Slot(state, column) for column in columns.columns_of_mapper(mapper).values()]
     if state.session is not None:
-        _look_up_old(state.session, [slot for slot in slots if slot.changed or not only_changed])
+        _look_up_old(state.session, _slots_of(mapper, state))
 
 
 def _after_delete(mapper: Mapper[Any], connection: Connection, target: Any) -> None:

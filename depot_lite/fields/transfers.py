@@ -1,0 +1,57 @@
+"""Transfers of a session: side by side where the storages gain by it, and off the event loop under `AsyncSession`.
+
+SQLAlchemy runs the session of an `AsyncSession` in a greenlet, and so our listeners. There, work is handed to threads
+and awaited (``await_only``), so that the loop goes on. Whoever cancels the task waits for what is under way: nothing is
+left half done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from sqlalchemy.util import await_only
+from sqlalchemy.util.concurrency import in_greenlet
+
+from depot_lite.io.interfaces import FileStorage
+from depot_lite.io.threads import Batch, in_thread
+
+T = TypeVar("T")
+
+
+def side_by_side(jobs: Sequence[tuple[FileStorage, Callable[[], None]]]) -> None:
+    """Do the jobs, as many at once as their storages allow, one storage after the other.
+
+    Raises:
+        Exception: of the first job that failed, in the order of the jobs. No other has begun after it, and none is
+            under way any more.
+    """
+    by_storage: dict[int, tuple[FileStorage, list[Callable[[], None]]]] = {}
+    for storage, job in jobs:
+        by_storage.setdefault(id(storage), (storage, []))[1].append(job)
+    for storage, its_jobs in by_storage.values():
+        batch = Batch(its_jobs, max(1, storage.concurrency), storage.executor)
+        if in_greenlet():
+            await_only(batch.arun())
+        else:
+            batch.run()
+
+
+def off_loop(call: Callable[[], T]) -> T:
+    """Return what ``call`` returns, without holding up an event loop."""
+    return await_only(in_thread(call)) if in_greenlet() else call()
+
+
+def to_the_end(call: Callable[[], None]) -> None:
+    """Do something at the end of a transaction, when nothing may fail any more, without holding up an event loop.
+
+    A cancellation that comes meanwhile is put off until the session has noted how its transaction ended.
+    """
+    try:
+        off_loop(call)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None:
+            task.uncancel()  # so that the number of requests stays what it was, which asyncio.timeout() counts
+            task.cancel()

@@ -1,0 +1,269 @@
+"""A storage, awaited: one facade over the contract, for every backend.
+
+    depot = DepotManager.get()
+    file_id = await depot.aio.create(upload)
+    async with await depot.aio.get(file_id) as stored:
+        async for chunk in stored:
+            ...
+
+The work is done in threads, so the event loop goes on. Whoever cancels waits for what is under way; a file whose
+``create`` was cancelled is deleted again. Content may also be an asynchronous iterator of bytes, such as the body of a
+request: it is streamed as it comes, in constant memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+from depot_lite.errors import InvalidContent
+from depot_lite.io.content import CHUNK_SIZE, FileIntent
+from depot_lite.io.threads import finished, in_thread
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+    from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage, StoredFile
+
+logger: Final = logging.getLogger("depot_lite")
+
+T = TypeVar("T")
+
+# Entries that one visit to a thread brings along when a storage is listed.
+_PAGE: Final = 1000
+
+
+class AsyncStoredFile:
+    """A `StoredFile`, awaited. What is known of it is known at once; reading, seeking and closing are awaited."""
+
+    def __init__(self, stored: StoredFile, run: Callable[[Callable[[], Any]], Any]) -> None:
+        self._stored = stored
+        self._run = run
+
+    @property
+    def info(self) -> FileInfo:
+        """Everything that is known of the file."""
+        return self._stored.info
+
+    @property
+    def file_id(self) -> str:
+        """The key of the file in its storage."""
+        return self._stored.file_id
+
+    @property
+    def filename(self) -> str:
+        """The name that the file came with."""
+        return self._stored.filename
+
+    @property
+    def content_type(self) -> str:
+        """The media type of the content."""
+        return self._stored.content_type
+
+    @property
+    def content_length(self) -> int:
+        """The number of bytes."""
+        return self._stored.content_length
+
+    @property
+    def last_modified(self) -> datetime:
+        """When the file was stored, in UTC."""
+        return self._stored.last_modified
+
+    @property
+    def checksum(self) -> str | None:
+        """``algorithm:hexadecimal digest``, or None where none was computed."""
+        return self._stored.checksum
+
+    @property
+    def public_url(self) -> str | None:
+        """The storage's own URL of the file, or None where the application has to serve it."""
+        return self._stored.public_url
+
+    @property
+    def local_path(self) -> Path | None:
+        """The path of the bytes on this machine, or None."""
+        return self._stored.local_path
+
+    async def read(self, size: int = -1) -> bytes:
+        """Return up to ``size`` bytes, all that are left if it is negative, and ``b""`` at the end."""
+        data: bytes = await self._run(partial(self._stored.read, size))
+        return data
+
+    async def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to a position and return it."""
+        position: int = await self._run(partial(self._stored.seek, offset, whence))
+        return position
+
+    async def aclose(self) -> None:
+        """Close the file; a second time does nothing."""
+        await self._run(self._stored.close)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the rest of the content in chunks of at most 256 KiB."""
+        while chunk := await self.read(CHUNK_SIZE):
+            yield chunk
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
+
+class AsyncStorage:
+    """The methods of a `FileStorage`, awaited. They raise what those raise."""
+
+    def __init__(self, storage: FileStorage) -> None:
+        self._storage = storage
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        return await in_thread(call, self._storage.executor)
+
+    async def create(
+        self,
+        content: object,
+        filename: str | None = None,
+        content_type: str | None = None,
+        *,
+        file_id: str | None = None,
+    ) -> str:
+        """Store a new file and return its id; ``content`` may be an asynchronous iterator of bytes too.
+
+        A cancellation waits for the storage, and leaves no file.
+        """
+        storage = self._storage
+        created: list[str] = []
+
+        def create(readable: object) -> str:
+            created.append(storage.create(readable, filename, content_type, file_id=file_id))
+            return created[0]
+
+        try:
+            return await self._storing(content, create)
+        except asyncio.CancelledError:
+            for each in created:
+                await self._discard(each)
+            raise
+
+    async def _discard(self, file_id: str) -> None:
+        try:
+            await self._run(partial(self._storage.delete, file_id))
+        except Exception as error:  # the cancellation is what the caller has to hear of
+            logger.error("could not delete %s, which is left to maintenance: %s", file_id, error)
+
+    async def replace(
+        self,
+        file_or_id: StoredFile | str,
+        content: object,
+        filename: str | None = None,
+        content_type: str | None = None,
+    ) -> str:
+        """Give an existing file other content and return its id, which stays."""
+        storage = self._storage
+        return await self._storing(content, lambda each: storage.replace(file_or_id, each, filename, content_type))
+
+    async def _storing(self, content: object, store: Callable[[object], T]) -> T:
+        """Let ``store`` run in a thread with content that a thread can read."""
+        intent = content.fileinfo if isinstance(content, FileIntent) else None
+        source = content if intent is None else intent[0]
+        if not hasattr(source, "__aiter__") or hasattr(source, "read"):
+            return await self._run(partial(store, content))
+        stream = _Fetched(aiter(source), asyncio.get_running_loop())
+        readable = stream if intent is None else FileIntent(stream, *intent[1:])
+        try:
+            return await finished(asyncio.ensure_future(self._run(partial(store, readable))), stream.give_up)
+        finally:
+            stream.give_up()
+
+    async def get(self, file_or_id: StoredFile | str) -> AsyncStoredFile:
+        """Return the stored file."""
+        return AsyncStoredFile(await self._run(partial(self._storage.get, file_or_id)), self._run)
+
+    async def read(self, file_or_id: StoredFile | str) -> bytes:
+        """Return the whole content of a file."""
+
+        def read() -> bytes:
+            with self._storage.get(file_or_id) as stored:
+                return stored.read()
+
+        return await self._run(read)
+
+    async def delete(self, file_or_id: StoredFile | str) -> None:
+        """Delete a file; if there is none, that is no error."""
+        await self._run(partial(self._storage.delete, file_or_id))
+
+    async def delete_many(self, files_or_ids: Iterable[StoredFile | str]) -> dict[str, Exception]:
+        """Delete files; return what could not be deleted: id -> error."""
+        return await self._run(partial(self._storage.delete_many, list(files_or_ids)))
+
+    async def exists(self, file_or_id: StoredFile | str) -> bool:
+        """Return whether the file is there."""
+        return await self._run(partial(self._storage.exists, file_or_id))
+
+    async def copy(self, file_or_id: StoredFile | str, *, file_id: str | None = None) -> str:
+        """Store a second, independent file with the same content, name and type; return its id."""
+        return await self._run(partial(self._storage.copy, file_or_id, file_id=file_id))
+
+    async def list(self) -> AsyncIterator[FileEntry]:
+        """Yield the id of every file, lazily."""
+        entries = self._storage.list()
+        while page := await self._run(lambda: [*islice(entries, _PAGE)]):
+            for entry in page:
+                yield entry
+
+
+class _Fetched(io.RawIOBase):
+    """An asynchronous iterator as a thread reads it: each chunk is fetched on the loop when the thread wants it."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], loop: asyncio.AbstractEventLoop) -> None:
+        self._chunks = chunks
+        self._loop = loop
+        self._rest = b""
+        self._given_up = False
+        self._fetching: Any = None
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fill ``buffer`` and return the number of bytes, 0 at the end."""
+        view = memoryview(buffer).cast("B")
+        if not self._rest:
+            self._rest = self._next()
+        data, self._rest = self._rest[: len(view)], self._rest[len(view) :]
+        view[: len(data)] = data
+        return len(data)
+
+    def _next(self) -> bytes:
+        if self._given_up:
+            raise InvalidContent("the stream was given up before its end: the task that stored it was cancelled")
+        self._fetching = asyncio.run_coroutine_threadsafe(self._fetch(), self._loop)
+        if self._given_up:
+            self._fetching.cancel()
+        data: bytes = self._fetching.result()
+        return data
+
+    async def _fetch(self) -> bytes:
+        async for chunk in self._chunks:
+            if not isinstance(chunk, bytes | bytearray | memoryview):
+                raise InvalidContent(f"the stream gives {type(chunk).__name__} where bytes are wanted")
+            if chunk:
+                return bytes(chunk)
+        return b""
+
+    def give_up(self) -> None:
+        """Let the reading thread fail at once, so that nobody waits for a stream that never ends."""
+        self._given_up = True
+        if self._fetching is not None:
+            with suppress(RuntimeError):  # the loop is closing
+                self._fetching.cancel()
