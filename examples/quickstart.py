@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import String, create_engine, event, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from depot_lite import DepotManager, FileIntent, StoredFileNotFound, UploadedFile, UploadedFileField
+from depot_lite import DepotManager, StoredFileNotFound, UploadedFile, UploadedFileField
 
 
 class Base(DeclarativeBase):
@@ -130,19 +130,17 @@ def journey(engine: Any, folder: Path) -> None:
 
     with Session(engine) as session:
         document = session.scalars(select(Document)).one()
-        document.recording = FileIntent(tone(), "tone.wav", "audio/wav")
+        document.recording = UploadedFile(tone(), filename="tone.wav")
         document.content = UploadedFile(letter("A better plan"), filename="plan-2.pdf")
         session.flush()
-        print(
-            f"\n3. Replaced and flushed, not committed: {count('default')} files in default, the old one and the new one"
-        )
+        print(f"\n3. Replaced and flushed, not committed: {count('default')} files in default, old and new")
         session.commit()
     show("4. Committed: the old file has gone with the row that named it.", engine)
 
     with Session(engine) as session:
         document = session.scalars(select(Document)).one()
         with session.begin_nested() as savepoint:
-            document.content = b"scribbled over"
+            document.content = UploadedFile(b"scribbled over")
             session.flush()
             savepoint.rollback()
         session.add(Document(name="never", content=b"never committed"))
@@ -157,8 +155,7 @@ def journey(engine: Any, folder: Path) -> None:
     show("6. Assigned to a second row: each row owns a file of its own.", engine)
 
     with Session(engine) as session:
-        document = session.scalars(select(Document).order_by(Document.id)).first()
-        assert document is not None
+        document = session.scalars(select(Document).order_by(Document.id).limit(1)).one()
         assert document.content is not None
         path = document.content.path
         session.delete(document)

@@ -157,7 +157,7 @@ def test_files_of_filedepot_are_replaced(inherited: Inherited) -> None:
     keys = inherited.raw(1).keys()
     old = inherited.raw(1)["path"]
     with Session(inherited.engine) as session:
-        row = session.get_one(Document, 1)
+        row: Any = session.get_one(Document, 1)
         row.content = FileIntent(b"rolled back", "new.txt", "text/plain")
         session.flush()
         session.rollback()
@@ -345,7 +345,7 @@ def test_a_filter_that_fails_leaves_nothing(engine: Engine) -> None:
         picture = Picture(id=1, photo=b"abcdef")
         session.add(picture)
         broken = WithTail.__new__(WithTail)
-        column_type = Picture.__table__.c.photo.type
+        column_type: Any = Picture.__table__.c.photo.type
         before = column_type._filters
         column_type._filters = (*before, broken)
         try:

@@ -94,7 +94,9 @@ def test_a_frame_is_put_into_an_enclosing_transaction() -> None:
     assert ledger.frame("outer").born == {"default/1": "origin"}
 
 
-@given(steps=st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["bear", "name", "condemn"]), st.sampled_from("abc"))))
+@given(
+    steps=st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["bear", "name", "condemn"]), st.sampled_from("abc")))
+)
 def test_merging_is_the_same_as_having_done_it_outside(steps: list[tuple[int, str, str]]) -> None:
     """Three savepoints one after the other, each released, are one transaction that did all of it in that order."""
     ordered = sorted(steps, key=lambda step: step[0])

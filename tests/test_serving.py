@@ -18,20 +18,13 @@ from werkzeug.http import parse_options_header
 
 from depot_lite.errors import StorageFailed
 from depot_lite.io.content import CHUNK_SIZE, Content
+from depot_lite.io.disposition import INLINE_TYPES, content_disposition
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import FileInfo, FileStorage, StoredFile
 from depot_lite.io.local import LocalFileStorage, LocalStoredFile
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.manager import DepotManager
-from depot_lite.serving import (
-    INLINE_TYPES,
-    Body,
-    Response,
-    content_disposition,
-    parse_path,
-    parse_range,
-    respond,
-)
+from depot_lite.serving import Body, Response, parse_path, parse_range, respond
 from depot_lite.testing import some_bytes, temporary_depots
 
 DATA = b"0123456789"
@@ -56,7 +49,7 @@ class Fixed(FileStorage):
     ) -> None:
         self.info = FileInfo(new_file_id(), filename, content_type, len(data), last_modified, checksum)
         self.data = data
-        self.url = public_url
+        self.own_url = public_url
         self.given: list[StoredFile] = []
         self.opened = 0
 
@@ -72,7 +65,7 @@ class Fixed(FileStorage):
 
     def public_url(self, file_or_id: StoredFile | str) -> str | None:
         self._id(file_or_id)
-        return self.url
+        return self.own_url
 
     def _save(self, file_id: str, content: Content) -> FileInfo:
         raise StorageFailed("read only")

@@ -117,8 +117,8 @@ class UploadedFileField(FileType):
             return None
         if not isinstance(value, DepotFileInfo) or (value.pending and not tracking.store_late(value)):
             raise _Refused(
-                f"{type(value).__name__} cannot be written by a statement of its own, since no session would look after "
-                "the file: use session.execute() instead of connection.execute(), or assign it to an attribute"
+                f"{type(value).__name__} cannot be written by a statement of its own, since no session would look "
+                "after the file: use session.execute() instead of connection.execute(), or assign it to an attribute"
             )
         return value.encode() if self.text else dict(value)
 

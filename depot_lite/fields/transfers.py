@@ -8,6 +8,7 @@ left half done.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -18,6 +19,11 @@ from depot_lite.io.interfaces import FileStorage
 from depot_lite.io.threads import Batch, in_thread
 
 T = TypeVar("T")
+
+
+def _awaiting() -> bool:
+    """Return whether this runs for an `AsyncSession`; greenlet, which that needs, need not be installed."""
+    return sys.modules.get("greenlet") is not None and in_greenlet()
 
 
 def side_by_side(jobs: Sequence[tuple[FileStorage, Callable[[], None]]]) -> None:
@@ -32,7 +38,7 @@ def side_by_side(jobs: Sequence[tuple[FileStorage, Callable[[], None]]]) -> None
         by_storage.setdefault(id(storage), (storage, []))[1].append(job)
     for storage, its_jobs in by_storage.values():
         batch = Batch(its_jobs, max(1, storage.concurrency), storage.executor)
-        if in_greenlet():
+        if _awaiting():
             await_only(batch.arun())
         else:
             batch.run()
@@ -40,7 +46,7 @@ def side_by_side(jobs: Sequence[tuple[FileStorage, Callable[[], None]]]) -> None
 
 def off_loop(call: Callable[[], T]) -> T:
     """Return what ``call`` returns, without holding up an event loop."""
-    return await_only(in_thread(call)) if in_greenlet() else call()
+    return await_only(in_thread(call)) if _awaiting() else call()
 
 
 def to_the_end(call: Callable[[], None]) -> None:

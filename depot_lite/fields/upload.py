@@ -108,9 +108,9 @@ class UploadedFile(DepotFileInfo):
 
     @property
     def url(self) -> str:
-        """The storage's own URL where it has one, else the URL under which the middleware serves the file."""
-        public: str | None = self.get("_public_url")
-        return DepotManager.url_for(self.path) if public is None else public
+        """The storage's own URL where it has one, signed if its files are private; else the middleware's."""
+        own = self.depot.url(self.file_id) or self.get("_public_url")
+        return DepotManager.url_for(self.path) if own is None else str(own)
 
     def _opened(self, content: Any, filename: str | None, content_type: str | None) -> Content:
         # What was assigned has been looked at already, and if it is a stream, its first bytes are not in it any more.

@@ -1,7 +1,7 @@
 """How benchmarks measure: all contestants in one run, turn by turn, and medians.
 
-A machine is never quiet for long. Contestants that take turns meet the same noise, so the ratio of their medians says more
-than any time in seconds.
+A machine is never quiet for long. Contestants that take turns meet the same noise, so the ratio of their medians says
+more than any time in seconds.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ from collections.abc import Callable, Mapping, Sequence
 
 
 def seconds(work: Callable[[], object], *, collector: bool = True) -> float:
-    """Return how long ``work`` takes, with Python's garbage collector running or not."""
+    """Return the processor time that ``work`` takes, with Python's garbage collector running or not.
+
+    Processor time, since other programs on the machine disturb it least; what a database server does is not in it.
+    """
     gc.collect()
     if not collector:
         gc.disable()
     try:
-        start = time.perf_counter()
+        start = time.process_time()
         work()
-        return time.perf_counter() - start
+        return time.process_time() - start
     finally:
         gc.enable()
 

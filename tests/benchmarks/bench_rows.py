@@ -1,17 +1,18 @@
 """What it costs to load rows that name a file, and then to ask each for its file name.
 
     python -m tests.benchmarks.bench_rows
+    python -m tests.benchmarks.bench_rows --only depot_lite --rounds 15
     python -m tests.benchmarks.bench_rows --url postgresql+psycopg://root@127.0.0.1/test
     python -m tests.benchmarks.bench_rows --url mariadb+pymysql://root@127.0.0.1/test --rounds 3
 
-The same rows are loaded as ORM objects, with the same text in a column that is plain text (the floor: nothing is made of
-it), JSON, ours, filedepot's and sqlalchemy-file's. The last two are left out where they are not installed. The tables are
-called ``bench_rows_...`` and dropped at the end.
+The same rows are loaded as ORM objects, with the same text in a column that is plain text (the floor: nothing is made
+of it), JSON, ours, filedepot's and sqlalchemy-file's. The last two are left out where they are not installed. The
+tables are called ``bench_rows_...`` and dropped at the end.
 
-Everything is measured twice. With 100,000 objects in memory most of the time goes to Python's garbage collector, which runs
-when it pleases: without it the ratios are steadier and less flattering.
+Everything is measured twice. With 100,000 objects in memory most of the time goes to Python's garbage collector, which
+runs when it pleases: without it the ratios are steadier and less flattering.
 
-To reach: ours at most 1.15 times the text column; asking for ``.filename`` adds at most one parse of the JSON to that.
+To reach: ours at most 1.15 times the text column; asking for ``.filename`` adds at most one parse of the JSON.
 """
 
 from __future__ import annotations
@@ -126,9 +127,9 @@ def names(classes: Mapping[str, Any]) -> dict[str, Callable[[Any], str]]:
     return {each: ways.get(each, lambda content: str(content.filename)) for each in classes}
 
 
-def report(engine: Engine, rows: int, rounds: int) -> None:
-    """Fill the tables, measure, and print."""
-    classes = models()
+def report(engine: Engine, rows: int, rounds: int, only: str) -> None:
+    """Fill the tables, measure, and print; ``only`` is the beginning of the names to compare with the text column."""
+    classes = {name: class_ for name, class_ in models().items() if name == "text" or name.startswith(only)}
     Base.metadata.drop_all(engine)
     Base.metadata.create_all(engine)
     try:
@@ -160,12 +161,13 @@ def main() -> None:
     parser.add_argument("--url", help="a database to measure in; by default SQLite in a temporary folder")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="measure these only, beside text: the beginning of their names")
     options = parser.parse_args()
     with ExitStack() as closing:
         folder = Path(closing.enter_context(tempfile.TemporaryDirectory()))
         engine = create_engine(options.url or f"sqlite:///{folder / 'rows.db'}")
         closing.callback(engine.dispose)
-        report(engine, options.rows, options.rounds)
+        report(engine, options.rows, options.rounds, options.only)
 
 
 if __name__ == "__main__":

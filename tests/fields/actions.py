@@ -69,12 +69,7 @@ def documents(session: Session) -> tuple[Document, Document]:
     return session.get_one(Document, FIRST), session.get_one(Document, SECOND)
 
 
-def every_action(test: Any) -> Any:
-    """Run a test with each action of the table."""
-    return pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS)(test)
-
-
-def some_actions(*names: str) -> Any:
+def some_actions(*names: str) -> pytest.MarkDecorator:
     """Run a test with these actions."""
     return pytest.mark.parametrize("action", [ACTIONS[name] for name in names], ids=names)
 
@@ -390,3 +385,7 @@ def _merge_a_new_row(session: Session) -> None:
 @action(*BEFORE)
 def _change_something_else(session: Session) -> None:
     documents(session)[0].name = "renamed"
+
+
+#: Runs a test with each action of the table, once all of them are in it.
+every_action: Final = some_actions(*ACTIONS)

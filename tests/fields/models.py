@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ForeignKey, ForeignKeyConstraint
+from sqlalchemy import Dialect, ForeignKey, ForeignKeyConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from depot_lite.fields.interfaces import FileFilter
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
+from depot_lite.io.content import Content
 from depot_lite.manager import DepotManager
 from tests.models import Base
 
@@ -23,6 +24,10 @@ class Account(Base):
     photo: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
 
 
+def _can_defer(*args: object, dialect: Dialect, **_: object) -> bool:
+    return dialect.name in {"sqlite", "postgresql"}
+
+
 class Booking(Base):
     """A row that the database refuses at COMMIT if its folder does not exist (MariaDB never does)."""
 
@@ -32,7 +37,7 @@ class Booking(Base):
     ticket: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
     __table_args__ = (
         ForeignKeyConstraint(["folder_id"], ["folder.id"], deferrable=True, initially="DEFERRED").ddl_if(
-            dialect=("sqlite", "postgresql")
+            callable_=_can_defer
         ),
     )
 
@@ -44,7 +49,12 @@ class Parcel(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     version: Mapped[int] = mapped_column()
     label: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
-    __mapper_args__ = {"version_id_col": version}
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # as SQLAlchemy declares it
+
+
+def _bytes_of(content: Any) -> bytes:
+    with Content.of(content).open() as file:
+        return file.read()
 
 
 class Preview(FileFilter):
@@ -52,7 +62,7 @@ class Preview(FileFilter):
 
     def on_save(self, uploaded_file: Any) -> None:
         """Store the first three bytes."""
-        content = uploaded_file.original_content
+        content = _bytes_of(uploaded_file.original_content)
         path, file_id = uploaded_file.store_content(content[:3], "preview.bin")
         uploaded_file.preview = {"path": path, "id": file_id}
         if content == b"bad":
@@ -66,6 +76,7 @@ class Signed(UploadedFile):
 
     def process_content(self, content: Any, filename: str | None = None, content_type: str | None = None) -> None:
         """Store the content in capitals, and the signature in a file of its own."""
+        content = _bytes_of(content)
         super().process_content(content.upper(), filename, content_type)
         self.signature_path, _ = self.store_content(b"signed: " + content, "signature.txt")
         if content == b"bad":

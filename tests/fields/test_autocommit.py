@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
 
+from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.interfaces import FileStorage
 from tests.conftest import World
 from tests.models import Base, Document
@@ -57,7 +58,7 @@ def test_a_release_that_commits_deletes_what_was_replaced(legacy_sqlite: World) 
         session.add(document)
         session.commit()
         with session.begin_nested():
-            document.content = b"new"
+            document.content = UploadedFile(b"new")
         session.rollback()
         assert session.scalars(select(Document.name)).all() == [None]
     legacy_sqlite.check(b"new")

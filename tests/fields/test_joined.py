@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Literal
@@ -11,7 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from tests.conftest import World
-from tests.fields.actions import BEFORE, FIGURES, NEW, OTHER, PHOTO, Action, begin, documents, put, some_actions
+from tests.fields.actions import BEFORE, FIGURES, NEW, OTHER, PHOTO, PLAN, Action, begin, documents, put, some_actions
 from tests.models import Document
 
 Mode = Literal["conditional_savepoint", "rollback_only", "control_fully", "create_savepoint"]
@@ -21,7 +22,7 @@ MODES: Final[tuple[Mode, ...]] = ("conditional_savepoint", "rollback_only", "con
 #: What a session does before it is closed.
 SESSION_ENDS: Final = ("commit", "rollback", "close")
 
-FEW = some_actions("add", "replace", "delete", "copy_to_another_row", "replace_in_three_flushes", "swap_rows")
+few = some_actions("add", "replace_in_three_flushes", "delete", "swap_rows")
 modes = pytest.mark.parametrize("mode", MODES)
 session_ends = pytest.mark.parametrize("session_end", SESSION_ENDS)
 outer_ends = pytest.mark.parametrize("outer_end", ["commit", "rollback", "close"])
@@ -54,7 +55,7 @@ def _kept_by_session(mode: Mode, end: str) -> bool:
     return end != "rollback"  # close() of a session that controls only rollbacks leaves its rows where they are
 
 
-@FEW
+@few
 @modes
 @session_ends
 @outer_ends
@@ -69,7 +70,7 @@ def test_files_follow_the_rows_to_the_end_of_the_outer_transaction(
     world.check(*action.leaves if decided and _kept_by_session(mode, session_end) else BEFORE)
 
 
-@FEW
+@some_actions("replace_in_three_flushes", "copy_and_delete_the_original")
 @modes
 @session_ends
 @pytest.mark.parametrize("savepoint_end", ["commit", "rollback"])
@@ -95,6 +96,24 @@ def _kept_in_savepoint(mode: Mode, end: str) -> bool:
     if mode == "rollback_only":
         return end != "rollback"
     return end == "commit"
+
+
+@pytest.mark.parametrize("ends", list(itertools.product(("commit", "rollback"), repeat=2)), ids=", ".join)
+@pytest.mark.parametrize("outer_end", ["commit", "rollback"])
+def test_each_of_the_users_savepoints_decides_for_itself(world: World, ends: tuple[str, str], outer_end: str) -> None:
+    """Two savepoints on the connection, one after the other, each with a session in it."""
+    begin(world)
+    left = [PLAN, FIGURES, PHOTO]
+    with _outer(world, outer_end) as connection:
+        for end, content in zip(ends, (NEW, OTHER), strict=True):
+            savepoint = connection.begin_nested()
+            _work(connection, "create_savepoint", lambda each: put(documents(each)[0], content=content), "commit")  # noqa: B023  # called at once
+            if end == "commit":
+                savepoint.commit()
+                left[0] = content
+            else:
+                savepoint.rollback()
+    world.check(*left if outer_end == "commit" else BEFORE)
 
 
 @modes
@@ -152,7 +171,9 @@ def test_several_sessions_on_one_connection_add_up(world: World, outer_end: str)
     """The second session finds the rows of the first, replaces their files, and the outer transaction decides."""
     begin(world)
     with _outer(world, outer_end) as connection:
-        _work(connection, "create_savepoint", lambda each: put(documents(each)[0], content=b"first session's"), "commit")
+        _work(
+            connection, "create_savepoint", lambda each: put(documents(each)[0], content=b"first session's"), "commit"
+        )
         _work(connection, "create_savepoint", lambda each: put(documents(each)[0], content=b"lost"), "rollback")
         _work(connection, "create_savepoint", lambda each: put(documents(each)[0], content=NEW), "commit")
         _work(connection, "create_savepoint", lambda each: each.add(Document(content=b"lost")), "close")
@@ -175,7 +196,10 @@ def test_sessions_of_different_modes_on_one_connection_add_up(world: World, oute
 def test_savepoints_of_the_session_inside_of_an_outer_transaction(world: World, outer_end: str) -> None:
     """The session's own savepoints end as ever; what survives them waits for the outer end."""
     begin(world)
-    with _outer(world, outer_end) as connection, Session(connection, join_transaction_mode="create_savepoint") as session:
+    with (
+        _outer(world, outer_end) as connection,
+        Session(connection, join_transaction_mode="create_savepoint") as session,
+    ):
         session.begin_nested()
         put(documents(session)[0], content=NEW)
         session.flush()

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, object_session
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
 from tests.fields.actions import BEFORE, FIGURES, NEW, OTHER, PHOTO, PLAN, begin, documents, put
-from tests.models import Document
+from tests.models import Document, Plate
 
 Listen = Callable[..., None]
 
@@ -67,7 +67,7 @@ def test_before_flush_may_replace_a_value_that_was_assigned(
 @outcome
 @pytest.mark.parametrize("name", ["before_insert", "before_update"])
 def test_mapper_listeners_may_assign(world: World, listen: Listen, name: str, first: bool, commit: bool) -> None:
-    """``before_insert`` and ``before_update`` come after our ``before_flush``; what they assign is stored all the same."""
+    """They come after our ``before_flush``; what they assign is stored all the same."""
     begin(world)
     listen(Document, name, lambda mapper, connection, target: put(target, content=NEW), insert=first)
     with world.session() as session:
@@ -185,8 +185,9 @@ def test_a_listener_may_expunge_what_was_just_stored(world: World, listen: Liste
 
 
 @outcome
-def test_a_listener_may_delete_what_another_listener_stored(world: World, listen: Listen, commit: bool) -> None:
-    """An object is deleted in before_flush after ours has looked at it."""
+@pytest.mark.parametrize("loaded", [True, False], ids=["loaded", "expired"])
+def test_a_listener_may_delete_what_was_just_stored(world: World, listen: Listen, commit: bool, loaded: bool) -> None:
+    """An object is deleted in before_flush after ours has looked at it, also with attributes that nobody loaded."""
     begin(world)
 
     def delete(session: Session, context: Any, instances: Any) -> None:
@@ -195,9 +196,53 @@ def test_a_listener_may_delete_what_another_listener_stored(world: World, listen
 
     with world.session() as session:
         listen(session, "before_flush", delete)
-        put(documents(session)[0], content=NEW)
+        first, _ = documents(session)
+        if not loaded:
+            session.expire(first)
+        put(first, content=NEW)
         _end(session, commit)
     world.check(*(PHOTO,) if commit else BEFORE)
+
+
+@outcome
+def test_a_listener_may_delete_a_row_with_a_deferred_attribute(world: World, listen: Listen, commit: bool) -> None:
+    """Deleted in before_flush after ours: the file that nobody has loaded is looked up and goes too."""
+    with world.session() as session:
+        session.add(Plate(number=1, part=1, image=PLAN, original=PHOTO))
+        session.commit()
+
+    def delete(session: Session, context: Any, instances: Any) -> None:
+        for each in list(session.dirty):
+            session.delete(each)
+
+    with world.session() as session:
+        listen(session, "before_flush", delete)
+        session.get_one(Plate, (1, 1)).caption = "changed"
+        _end(session, commit)
+    world.check(*() if commit else (PLAN, PHOTO))
+
+
+@outcome
+@pytest.mark.parametrize("value", ["bytes", "the value of another row", "None"])
+def test_a_listener_may_bring_in_a_changed_object(world: World, listen: Listen, commit: bool, value: str) -> None:
+    """A detached object, whose attribute was set without having been loaded, is added in before_flush after ours."""
+    begin(world)
+    with world.session() as session:
+        first, second = documents(session)
+        values = {"bytes": OTHER, "the value of another row": first.content, "None": None}
+        session.expire(second)
+        session.expunge(second)
+    put(second, content=values[value])
+
+    def bring_in(session: Session, context: Any, instances: Any) -> None:
+        session.add(second)
+
+    with world.session() as session:
+        listen(session, "before_flush", bring_in)
+        session.add(Document(content=NEW))
+        _end(session, commit)
+    left = {"bytes": (OTHER,), "the value of another row": (PLAN,), "None": ()}
+    world.check(*(PLAN, FIGURES, NEW, *left[value]) if commit else BEFORE)
 
 
 @outcome

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, event, text
@@ -221,6 +220,12 @@ def _statements(session: Session) -> None:
 CASES = [_insert, _replace, _replace_in_savepoints, _delete, _statements]
 
 
+def _in_a_session(engine: Engine, case: Callable[[Session], None]) -> None:
+    with Session(engine) as session:
+        case(session)
+        session.commit()
+
+
 @behind_a_line
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__.strip("_"))
 def test_a_connection_cut_at_any_statement_leaves_rows_and_files_as_they_were(
@@ -232,9 +237,8 @@ def test_a_connection_cut_at_any_statement_leaves_rows_and_files_as_they_were(
     while not tried or b"COMMIT" not in tried[-1]:
         line.connect()
         line.proxy.cut(number=len(tried))
-        with Session(line.engine) as session, pytest.raises(DBAPIError):
-            case(session)
-            session.commit()
+        with pytest.raises(DBAPIError):
+            _in_a_session(line.engine, case)
         assert line.proxy.cut_at is not None
         tried.append(line.proxy.cut_at)
         if b"COMMIT" not in tried[-1]:

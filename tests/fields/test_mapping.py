@@ -1,4 +1,4 @@
-"""Files in every kind of mapped class: inheritance, mixins, composites, renamed and deferred columns, cascades, versions."""
+"""Files in every kind of mapped class: inheritance, mixins, composites, deferred columns, cascades, versions."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ def _get(session: Session, kind: type[Base], key: dict[str, Any]) -> Base:
 
 @every_kind
 @outcome
-def test_a_new_row(world: World, kind: type[Base], key: dict[str, Any], attributes: tuple[str, ...], commit: bool) -> None:
+def test_a_new_row(
+    world: World, kind: type[Base], key: dict[str, Any], attributes: tuple[str, ...], commit: bool
+) -> None:
     """Each attribute of each kind of class stores its file with the row."""
     with world.session() as session:
         session.add(kind(**key, **dict(zip(attributes, _new(attributes), strict=True))))

@@ -13,7 +13,21 @@ from sqlalchemy.orm import Session, make_transient, scoped_session, sessionmaker
 
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
-from tests.fields.actions import BEFORE, FIGURES, FIRST, NEW, OTHER, PHOTO, PLAN, Action, begin, documents, every_action, put, some_actions
+from tests.fields.actions import (
+    BEFORE,
+    FIGURES,
+    FIRST,
+    NEW,
+    OTHER,
+    PHOTO,
+    PLAN,
+    Action,
+    begin,
+    documents,
+    every_action,
+    put,
+    some_actions,
+)
 from tests.fields.models import Account, Booking
 from tests.models import Document
 
@@ -72,18 +86,20 @@ def _flush_and_invalidate(session: Session, does: Does) -> None:
     session.invalidate()
 
 
+def _do_and_stop(session: Session, does: Does) -> None:
+    does(session)
+    session.flush()
+    raise Stop
+
+
 def _exception_in_with_session(session: Session, does: Does) -> None:
     with pytest.raises(Stop), session:
-        does(session)
-        session.flush()
-        raise Stop
+        _do_and_stop(session, does)
 
 
 def _exception_in_block(session: Session, does: Does) -> None:
     with pytest.raises(Stop), session.begin():
-        does(session)
-        session.flush()
-        raise Stop
+        _do_and_stop(session, does)
 
 
 def _failed_flush(session: Session, does: Does) -> None:

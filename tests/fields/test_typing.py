@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 
-PROJECT = '''
+PROJECT = """
 from __future__ import annotations
 
 from datetime import datetime
@@ -83,16 +83,16 @@ with Session(create_engine("sqlite://")) as session:
     assert_type(session.scalars(select(Document.required)).one(), UploadedFile)
     assert_type(DepotManager.get(), FileStorage)
     assert_type(DepotManager.get_file(found.required.path), StoredFile)
-'''
+"""
 
 #: What a checker must object to: each line holds one mistake.
 MISTAKES = (
-    'document.required = None',
+    "document.required = None",
     'DepotManager.confgure("default", {})',
-    'from depot_lite import UploadedFyle',
+    "from depot_lite import UploadedFyle",
     'UploadedFile(b"bytes", filename=5)',
-    'UploadedFileField(upload_typ=Scan)',
-    'found.content.filename',
+    "UploadedFileField(upload_typ=Scan)",
+    "found.content.filename",
 )
 
 

@@ -226,7 +226,7 @@ def test_a_value_from_a_row_parses_nothing_until_it_is_asked(depot: FileStorage)
 
 @pytest.mark.parametrize("nothing", [None, "", "null"])
 def test_a_row_without_a_file_gives_none(nothing: str | None) -> None:
-    """filedepot's text columns may hold an empty text, other JSON columns JSON's null."""
+    """Text columns of filedepot may hold an empty text, other JSON columns JSON's null."""
     assert UploadedFile.loader()(nothing) is None
 
 
@@ -262,7 +262,7 @@ READINGS: dict[str, Callable[[Any], object]] = {
     "deepcopy": lambda value: copy.deepcopy([value]),
     "encode": lambda value: value.encode(),
     "template": lambda value: Template("$filename").substitute(value),
-    "percent": lambda value: "%(filename)s" % value,
+    "format": lambda value: "{filename}".format_map(value),
     "match": lambda value: _matched(value),
 }
 
@@ -298,7 +298,7 @@ def test_values_are_compared_by_what_they_hold(stored: UploadedFile, unread: Any
     assert plain == unread()
     assert unread() == stored
     assert stored == unread()
-    assert not unread() != plain
+    assert (unread() != plain) is False
     assert unread() != other
     assert other != unread()
     assert unread() != "text"
@@ -342,7 +342,12 @@ def test_an_unread_value_is_json_of_its_keys(
 
 def test_an_unread_value_is_json_with_every_option(stored: UploadedFile, unread: Any) -> None:
     plain = dict(stored)
-    for options in ({"sort_keys": True}, {"separators": (",", ":")}, {"ensure_ascii": False}, {"check_circular": False}):
+    for options in (
+        {"sort_keys": True},
+        {"separators": (",", ":")},
+        {"ensure_ascii": False},
+        {"check_circular": False},
+    ):
         assert json.dumps(unread(), **options) == json.dumps(plain, **options)
     assert "".join(json.JSONEncoder().iterencode([unread()])) == json.dumps([plain])
     target = io.StringIO()
@@ -351,7 +356,7 @@ def test_an_unread_value_is_json_with_every_option(stored: UploadedFile, unread:
 
 
 def test_an_encoder_that_looks_behind_our_back_fails_loudly(stored: UploadedFile, unread: Any) -> None:
-    """orjson reads the memory of dictionaries: an unread value is refused, a read one is right, and none is ``{}``."""
+    """Such as orjson, which reads the memory of dictionaries: an unread value is refused, and never ``{}``."""
     orjson = pytest.importorskip("orjson")
     with pytest.raises(TypeError):
         orjson.dumps(unread())

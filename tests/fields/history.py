@@ -1,0 +1,368 @@
+"""A model of sessions with files: what rows must hold at each savepoint, and the check that rows and files agree.
+
+`tests.fields.test_state_machine` makes histories of it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hypothesis.stateful import RuleBasedStateMachine, invariant
+from sqlalchemy import Engine, inspect, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, SessionTransaction
+
+from depot_lite.errors import StorageFailed
+from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.io.content import Content
+from depot_lite.io.interfaces import FileInfo
+from depot_lite.io.local import LocalFileStorage
+from depot_lite.manager import DepotManager
+from depot_lite.testing import temporary_depots
+from tests.models import Base, Document, Page
+
+ATTRIBUTES = ("content", "report")
+
+#: What a row holds: the bytes of each file attribute, None where there is no file.
+Files = dict[str, bytes | None]
+#: Primary key -> what the row holds.
+Rows = dict[int, Files]
+
+
+class Fragile(LocalFileStorage):
+    """A folder that fails when told so, and remembers what it therefore did not delete."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, durable=False)
+        # How many saves still succeed; None: all. `after_save`: it fails with the file in place, as when the answer
+        # of a remote storage is lost.
+        self.saves_left: int | None = None
+        self.after_save = False
+        self.error: type[BaseException] = StorageFailed
+        self.deletes_to_fail = 0
+        self.leaked: set[str] = set()
+
+    def _save(self, file_id: str, content: Content) -> FileInfo:
+        with self._fails():
+            return super()._save(file_id, content)
+
+    def _copy(self, source_id: str, file_id: str) -> FileInfo:
+        with self._fails():
+            return super()._copy(source_id, file_id)
+
+    @contextmanager
+    def _fails(self) -> Iterator[None]:
+        due = self.saves_left == 0
+        if self.saves_left is not None:
+            self.saves_left = None if due else self.saves_left - 1
+        if due and not self.after_save:
+            raise self.error("no space")
+        yield
+        if due:
+            raise self.error("no answer")
+
+    def _delete(self, file_id: str) -> None:
+        if self.deletes_to_fail and self._exists(file_id):
+            self.deletes_to_fail -= 1
+            self.leaked.add(file_id)
+            raise StorageFailed("no connection")
+        super()._delete(file_id)
+        self.leaked.discard(file_id)
+
+    def sweep(self) -> int:
+        """Delete what was left behind, and return how many files that were."""
+        self.deletes_to_fail, leaked, self.leaked = 0, self.leaked, set()
+        self.delete_many(leaked)
+        return len(leaked)
+
+
+@dataclass
+class Lost:
+    """An object that was new in a transaction that was rolled back, and may be added again."""
+
+    document: Document
+    files: Files
+
+
+def is_there(value: DepotFileInfo) -> bool:
+    """Return whether the bytes of a value can still be had: not of a copy whose original has gone, or is about to."""
+    waiting = value.waiting()
+    if waiting is None:
+        storage, file_id = DepotManager.get(value["depot_name"]), value["file_id"]
+        assert isinstance(storage, Fragile)
+        return storage.exists(file_id) and file_id not in storage.leaked
+    return waiting[0].original is None or is_there(waiting[0].original)
+
+
+def read(value: DepotFileInfo | None) -> bytes | None:
+    """Return the bytes of a stored value."""
+    if value is None:
+        return None
+    with DepotManager.get_file(value["path"]) as stored:
+        return stored.read()
+
+
+class History(RuleBasedStateMachine):
+    """One session after the other, the model of what they do, and the check that both agree.
+
+    It has no rules: those are the subclass's. An engine, a folder for files and counters are set by a subclass too.
+    """
+
+    engine: Engine
+    folder: Path
+    reached: Counter[str]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closing = ExitStack()
+        self.closing.enter_context(temporary_depots())
+        self.storages = {name: Fragile(self.folder / name) for name in ("default", "archive")}
+        for name, storage in self.storages.items():
+            DepotManager.configure(name, storage)
+        # What rows hold at each open savepoint, as far as it was flushed: the first is what is committed.
+        self.levels: list[Rows] = [{}, {}]
+        # What they will hold after the next flush.
+        self.now: Rows = {}
+        self.savepoints: list[SessionTransaction] = []
+        self.objects: dict[int, Document] = {}
+        self.lost: list[Lost] = []
+        self.replaced: list[tuple[int, str, DepotFileInfo, bytes]] = []
+        # Objects whose values may come from rows that were rolled back since: they are not added again.
+        self.reloaded: set[Document] = set()
+        self.broken = False
+        self.committed_paths: set[str] = set()
+        self.numbers = iter(range(1, 1_000_000))
+        self.session = self._new_session()
+
+    def _new_session(self) -> Session:
+        return Session(self.engine, autoflush=False)
+
+    # --- rows and values ------------------------------------------------------------------------------------------
+
+    def _bytes(self) -> bytes:
+        return b"bytes %d" % next(self.numbers)
+
+    def _pick(self, number: int) -> int:
+        rows = sorted(self.now)
+        return rows[number % len(rows)]
+
+    def _picked(self, numbers: Sequence[int]) -> list[int]:
+        return sorted({self._pick(number) for number in numbers})
+
+    def _object(self, row: int) -> Document:
+        if row not in self.objects:
+            found = self.session.get(Document, row)
+            assert found is not None
+            self.objects[row] = found
+        return self.objects[row]
+
+    def _remember(self, row: int, attribute: str) -> None:
+        value, data = getattr(self._object(row), attribute), self.now[row][attribute]
+        assert (value is None) == (data is None)
+        if value is not None and data is not None:
+            self.replaced.append((row, attribute, value, data))
+
+    def _assign(self, row: int, attribute: str, value: Any, data: bytes | None) -> None:
+        self._remember(row, attribute)
+        setattr(self._object(row), attribute, value)
+        self.now[row] = {**self.now[row], attribute: data}
+
+    # --- what flushes, and what fails ---------------------------------------------------------------------------------
+
+    def _flushed(self) -> None:
+        self.levels[-1] = dict(self.now)
+
+    def _try(self, step: Callable[[], object]) -> bool:
+        """Do what flushes; return False where it failed as it should: with the model as it was, or rolled back."""
+        armed = [each for each in self.storages.values() if each.saves_left is not None]
+        try:
+            step()
+        except IntegrityError:
+            assert self.broken
+            self.reached["flush refused by the database"] += 1
+            self._roll_back_innermost()
+            return False
+        except (StorageFailed, PermissionError, KeyboardInterrupt):
+            assert any(each.saves_left is None for each in armed)
+            self.reached["upload failed"] += 1
+            return False
+        assert not self.broken
+        return True
+
+    def _flush(self) -> bool:
+        if self._try(self.session.flush):
+            self._flushed()
+            return True
+        return False
+
+    def _execute(self, step: Callable[[], object], new: Mapping[int, Files | None], kind: str = "statement") -> None:
+        """Write rows behind the back of their objects; ``new``: what they hold afterwards, None if they are gone."""
+        if not self._flush() or not self._try(step):
+            return
+        self.reached[kind] += 1
+        for row, files in new.items():
+            if files is None:
+                del self.now[row]
+            else:
+                self.now[row] = {**self.now.get(row, {}), **files}
+        self._flushed()
+        for row in set(self.objects).intersection(new):
+            self._look_again(row)
+
+    def _look_again(self, row: int) -> None:
+        document = self.objects[row]
+        self.reloaded.add(document)
+        if row in self.now:
+            self.session.expire(document)
+        else:
+            del self.objects[row]
+            if document in self.session:
+                self.session.expunge(document)
+
+    # --- how transactions end -----------------------------------------------------------------------------------------
+
+    def _roll_back_innermost(self) -> None:
+        if self.savepoints:
+            self.savepoints[-1].rollback()
+            self._savepoint_rolled_back()
+        else:
+            self.session.rollback()
+            self._rolled_back()
+
+    def _savepoint_rolled_back(self) -> None:
+        self.reached["savepoint rolled back"] += 1
+        self.savepoints.pop()
+        self.levels.pop()
+        self._back_to(self.levels[-1])
+        self.reloaded.update(self.objects.values())
+        # SQLAlchemy expires what objects have changed, not what they have read of rows that statements changed.
+        self.session.expire_all()
+
+    def _rolled_back(self) -> None:
+        self.reached["rollback"] += 1
+        self.savepoints.clear()
+        self.levels = [self.levels[0], self.levels[0]]
+        self._back_to(self.levels[0])
+        self._transaction_ended()
+
+    def _back_to(self, rows: Rows) -> None:
+        self.broken = False
+        for row, document in list(self.objects.items()):
+            if inspect(document).transient:
+                del self.objects[row]
+                self._lose(document, self.now[row])
+            elif row not in rows:  # loaded from a row that a statement had inserted
+                self.session.expunge(self.objects.pop(row))
+        self.now = dict(rows)
+
+    def _lose(self, document: Document, files: Files) -> None:
+        """Keep what was new and is not any more, to add it again: its files are pending, with the same bytes."""
+        if document in self.reloaded:
+            return
+        values = [document.__dict__.get(attribute) for attribute in ATTRIBUTES]
+        assert [value is None for value in values] == [files[attribute] is None for attribute in ATTRIBUTES]
+        assert all(value is None or value.pending for value in values)
+        self.lost.append(Lost(document, dict(files)))
+
+    def _committed(self) -> None:
+        self.reached["commit"] += 1
+        self.savepoints.clear()
+        self.levels = [dict(self.now), dict(self.now)]
+        self._transaction_ended()
+
+    def _transaction_ended(self) -> None:
+        self.replaced.clear()
+        self.reloaded.clear()
+        self.check()
+
+    def _add_lost(self) -> None:
+        lost, self.lost = self.lost, []
+        for each in lost:
+            row = each.document.id
+            values = [getattr(each.document, attribute) for attribute in ATTRIBUTES]
+            free = row not in self.now and row not in self.levels[-1]
+            if free and all(value is None or is_there(value) for value in values):
+                self.reached["added a second time"] += 1
+                self.session.add(each.document)
+                self.objects[row], self.now[row] = each.document, each.files
+
+    def _begin_savepoint(self) -> None:
+        begun: list[SessionTransaction] = []
+        if self._try(lambda: begun.append(self.session.begin_nested())):
+            self._flushed()
+            self.savepoints += begun
+            self.levels.append(dict(self.now))
+
+    def _release_savepoint(self) -> None:
+        if self._try(self.savepoints[-1].commit):
+            self.reached["savepoint released"] += 1
+            self._flushed()
+            self.savepoints.pop()
+            self.levels[-2:] = [self.levels[-1]]
+
+    def _roll_back(self) -> None:
+        if self.savepoints:  # each of them is rolled back on the way, which expires what changed in it
+            self.reloaded.update(self.objects.values())
+        self.session.rollback()
+        self._rolled_back()
+
+    def _close(self) -> None:
+        self.session.close()
+        self.reached["close"] += 1
+        self.savepoints.clear()
+        self.objects.clear()
+        self.broken = False
+        self.now = dict(self.levels[0])
+        self.levels = [self.levels[0], self.levels[0]]
+        self.session = self._new_session()
+        self._transaction_ended()
+
+    # --- what must hold -------------------------------------------------------------------------------------------
+
+    @invariant()
+    def committed_files_are_there(self) -> None:
+        """At no moment is a file missing that a committed row names."""
+        self.reached["step"] += 1
+        for path in self.committed_paths:
+            name, _, file_id = path.partition("/")
+            assert self.storages[name].exists(file_id), f"{path} is gone while a committed row names it"
+
+    def check(self) -> None:
+        """Compare rows with the model, and files with rows."""
+        found = self._committed_rows()
+        self.committed_paths = {
+            path for files in found.values() for value in files.values() if value for path in value.paths
+        }
+        self.committed_files_are_there()
+        assert {row: {key: read(value) for key, value in files.items()} for row, files in found.items()} == self.levels[
+            0
+        ]
+        stored = {f"{name}/{file_id}" for name, storage in self.storages.items() for file_id in storage.list()}
+        leaked = {f"{name}/{file_id}" for name, storage in self.storages.items() for file_id in storage.leaked}
+        assert stored == self.committed_paths | leaked
+        assert not self.committed_paths & leaked
+
+    def _committed_rows(self) -> dict[int, dict[str, DepotFileInfo | None]]:
+        with self.engine.connect() as connection:
+            rows = connection.execute(select(Document.id, Document.content, Document.report)).all()
+            assert connection.scalar(select(Page.id)) is None
+        return {row.id: {"content": row.content, "report": row.report} for row in rows}
+
+    def teardown(self) -> None:
+        """End the last transaction too; leave no row and no file."""
+        try:
+            self._close()
+        finally:
+            self.session.close()
+            with self.engine.begin() as connection:
+                for table in ("document", "page"):
+                    connection.execute(Base.metadata.tables[table].delete())
+            self.reached["delete failed"] += sum(len(storage.leaked) for storage in self.storages.values())
+            self.closing.close()
+            shutil.rmtree(self.folder, ignore_errors=True)
