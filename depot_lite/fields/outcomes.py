@@ -94,7 +94,7 @@ def _births(frame: Frame) -> list[Birth]:
 
 
 #: Why nobody knows, said in the log.
-BROKEN: Final = "the connection broke during COMMIT"
+BROKEN: Final = "COMMIT was sent and its answer did not come through (a broken connection, or a listener that raised)"
 AUTOCOMMIT: Final = "it was rolled back on a connection in AUTOCOMMIT"
 
 

@@ -1,5 +1,7 @@
 """A storage, awaited: one facade over the contract, for every backend.
 
+For example::
+
     depot = DepotManager.get()
     file_id = await depot.aio.create(upload)
     async with await depot.aio.get(file_id) as stored:
