@@ -190,6 +190,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         "file_id",
         ["", "..", "../../etc/passwd", "a" * 36, "\x00", f"{new_file_id()}\n", new_file_id().upper(), "é" * 36],
+        ids=["empty", "parent", "path", "no id", "NUL", "line end", "upper case", "not ASCII"],
     )
     def test_what_is_no_file_id_is_not_found(self, file_id: str) -> None:
         put(MemoryFileStorage())

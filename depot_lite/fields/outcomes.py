@@ -270,6 +270,8 @@ def _on_error(context: ExceptionContext) -> None:
     else:
         for frame in found.take_all():
             unknown(frame, BROKEN)
+    for key in [key for key, each in list(_unanswered.items()) if each is found]:
+        _unanswered.pop(key, None)  # nothing waits any more, and a broken connection never goes back to its pool
 
 
 def _is_an_answer(context: ExceptionContext) -> bool:

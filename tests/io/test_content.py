@@ -95,7 +95,7 @@ def test_a_content_may_be_labelled_again_and_shares_its_bytes() -> None:
         (3, None),
         (None, None),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_of_a_name_only_what_is_safe_is_kept(name: object, expected: str | None) -> None:
     """The last component, without what ends a header or turns the order of letters around."""
@@ -149,7 +149,9 @@ def test_a_path_that_is_moved_is_removed_at_release(path: Path) -> None:
     moved.release()
 
 
-@pytest.mark.parametrize("content", [b"bytes", io.BytesIO(b"file"), "/a/str", None], ids=repr)
+@pytest.mark.parametrize(
+    "content", [b"bytes", io.BytesIO(b"file"), "/a/str", None], ids=lambda value: type(value).__name__
+)
 def test_only_a_path_can_be_moved(content: object) -> None:
     """There is nothing else to rename."""
     with pytest.raises(InvalidContent, match=r"move=True\) needs a pathlib.Path"):
@@ -175,7 +177,9 @@ def test_text_is_refused_with_a_hint() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [None, 7, 1.5, True, [b"x"], {"file": b"x"}, object(), iter([b"x"]), FileIntent(None)], ids=repr
+    "content",
+    [None, 7, 1.5, True, [b"x"], {"file": b"x"}, object(), iter([b"x"]), FileIntent(None)],
+    ids=lambda content: type(content).__name__,
 )
 def test_what_cannot_be_read_is_refused_by_its_type(content: object) -> None:
     """The message names the type and what is wanted."""
