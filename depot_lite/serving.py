@@ -22,7 +22,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-import unicodedata
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -32,7 +31,8 @@ from typing import Final, Self
 from urllib.parse import quote
 
 from depot_lite.errors import InvalidFileId, StorageFailed, StoredFileNotFound, UnknownDepot
-from depot_lite.io.content import CHUNK_SIZE, clean_filename
+from depot_lite.io.content import CHUNK_SIZE
+from depot_lite.io.disposition import INLINE_TYPES, content_disposition
 from depot_lite.io.interfaces import StoredFile
 from depot_lite.io.mimetype import valid_media_type
 from depot_lite.manager import DepotManager
@@ -42,15 +42,6 @@ _log = logging.getLogger("depot_lite")
 #: How long a browser may keep a file, in seconds: a week, as filedepot has it.
 DEFAULT_CACHE_MAX_AGE: Final = 3600 * 24 * 7
 
-_PASSIVE: Final = {
-    "application": "pdf",
-    "text": "plain",
-    "image": "apng avif bmp gif heic heif jpeg jpg jxl png tiff vnd.microsoft.icon webp x-icon",
-    "audio": "aac flac mp3 mp4 mpeg ogg opus wav webm x-m4a x-wav",
-    "video": "3gpp mp4 mpeg ogg quicktime webm x-m4v x-matroska",
-}
-#: The types that a browser shows without executing anything. SVG is not one of them: it is XML, and holds scripts.
-INLINE_TYPES: Final = frozenset(f"{kind}/{name}" for kind, names in _PASSIVE.items() for name in names.split())
 _NO_TYPE: Final = "application/octet-stream"
 
 # A document in a sandbox has no origin, so that whatever were executed in it, by a bug of ours or of a browser, had no
@@ -376,29 +367,3 @@ def _description(file: StoredFile) -> tuple[tuple[str, str], ...]:
 def _content_type(inline: str | None) -> str:
     # Text is UTF-8 today, or has a byte order mark, which counts more than this. Without it browsers guess by country.
     return "text/plain; charset=utf-8" if inline == "text/plain" else inline or _NO_TYPE
-
-
-def content_disposition(disposition: str, filename: str) -> str:
-    r"""Return the value of a ``Content-Disposition`` header (RFC 6266), safe for any name that a user thought of.
-
-    ``filename`` is plain ASCII, for old clients; where the name is more than that, ``filename*`` tells it (RFC 8187).
-
-    >>> content_disposition("inline", "plan.pdf")
-    'inline; filename="plan.pdf"'
-    >>> content_disposition("attachment", 'Zoë "7%"\r\n.pdf')
-    'attachment; filename="Zoe _7__.pdf"; filename*=UTF-8\'\'Zo%C3%AB%20%227%25%22.pdf'
-    """
-    name = clean_filename(filename)
-    if name is None:
-        return disposition
-    plain = "".join(_plain(character) for character in name)
-    value = f'{disposition}; filename="{plain}"'
-    # Safe are RFC 8187's attr-char that quote() does not know; the others it leaves alone anyway.
-    return value if plain == name else f"{value}; filename*=UTF-8''{quote(name, safe='!#$&+^`|')}"
-
-
-def _plain(character: str) -> str:
-    """Return a character as it may stand in a quoted string, without its accents; ``_`` for what may not."""
-    base = unicodedata.normalize("NFKD", character)[0]
-    # A quote or a backslash ends or escapes something; some browsers take a percent sign for an escape (RFC 6266, D).
-    return base if " " <= base <= "~" and base not in '"\\%' else "_"

@@ -17,13 +17,15 @@ from __future__ import annotations
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 
 from depot_lite.errors import StoredFileNotFound
+from depot_lite.io.aio import AsyncStorage
 from depot_lite.io.content import CHUNK_SIZE, Content
 from depot_lite.io.fileid import check_file_id, new_file_id
 
@@ -53,7 +55,8 @@ class FileInfo:
 class FileEntry(str):
     """A file id that `FileStorage.list` yields; ``size`` (bytes) and ``last_modified`` (UTC) are looked up when asked.
 
-    Both raise `StoredFileNotFound` where the file has gone since it was listed and was not looked at before.
+    Where the listing told them, they are what it told. Otherwise both raise `StoredFileNotFound` where the file has
+    gone since it was listed and was not looked at before.
     """
 
     __slots__ = ("_known", "_look")
@@ -252,6 +255,21 @@ class FileStorage(ABC):
         """Return the error for a file that is not there."""
         return StoredFileNotFound(f"file {file_id} is not in its storage")
 
+    @property
+    def concurrency(self) -> int:
+        """How many transfers at once this storage gains from: 1 where they would only wait for each other."""
+        return 1
+
+    @property
+    def executor(self) -> Executor | None:
+        """Where transfers of this storage run that run in threads; None is the executor that all storages share."""
+        return None
+
+    @property
+    def aio(self) -> AsyncStorage:
+        """The same methods, awaited: ``await depot.aio.get(file_id)``."""
+        return AsyncStorage(self)
+
     # --- what everybody calls -------------------------------------------------------------------------------------
 
     def create(
@@ -359,6 +377,31 @@ class FileStorage(ABC):
 
     def public_url(self, file_or_id: StoredFile | str) -> str | None:
         """Return the storage's own URL of a file, or None where the application has to serve it; makes no request."""
+        self._id(file_or_id)
+        return None
+
+    def url(
+        self,
+        file_or_id: StoredFile | str,
+        *,
+        expires_in: int | timedelta | None = None,
+        filename: str | None = None,
+        disposition: str | None = None,
+        content_type: str | None = None,
+    ) -> str | None:
+        """Return a URL at which the storage itself gives the file to whoever has it, or None where it has none.
+
+        Makes no request, so that a page may show hundreds; the file need not be there.
+
+        Args:
+            expires_in: how long the URL works, at least; in seconds. The storage says where it is not given.
+            filename: the name to save the file under.
+            disposition: ``inline`` or ``attachment``.
+            content_type: the type to send it with.
+
+        Raises:
+            ConfigurationError: one of these cannot be.
+        """
         self._id(file_or_id)
         return None
 
