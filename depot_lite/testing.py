@@ -389,7 +389,7 @@ class StorageContract(ABC):
             assert abs(datetime.now(UTC) - entry.last_modified) < timedelta(minutes=5)
 
     def test_listing_is_lazy_and_bears_deletions(self, tmp_path: Path) -> None:
-        """``list`` is an iterator; files may be deleted meanwhile: then they have no size, or the one that was listed."""
+        """``list`` is an iterator; files deleted meanwhile have no size, or the one that was listed."""
         storage = self.make_storage(tmp_path)
         file_ids = {storage.create(b"x") for _ in range(10)}
         assert isinstance(storage.list(), Iterator), "list() gives no iterator"
