@@ -1,0 +1,151 @@
+"""URLs of objects: where they are, and signed ones that stay the same for a while.
+
+boto3 signs with the time of the call, so that each rendering of a page has other URLs and no browser finds in its cache
+what it has. Here the time is rounded, which takes a signature of our own: AWS Signature Version 4 in a query string
+(https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html). What boto3 signs in another way
+is left to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qs, quote, urlsplit
+
+from botocore.exceptions import NoCredentialsError
+
+#: Seven days: S3 takes no longer expiry.
+LONGEST: Final = 7 * 24 * 3600
+#: The time is rounded down to a multiple of this part of the expiry, and the expiry is longer by as much.
+_ROUNDING: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    """What boto3 made of a request that it signed for us: its URL, and who signed it for which region."""
+
+    url: str
+    signer: Any
+    #: ``region/service``; None where it was not signed by version 4.
+    scope: str | None
+
+
+class ObjectUrls:
+    """The URLs of the objects of one bucket, as one client would ask for them. Makes no request."""
+
+    def __init__(self, client: Any, bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._probing = threading.local()
+        self._found: _Probe | None = None
+        client.meta.events.register("before-sign.s3.GetObject", self._capture)
+
+    def plain(self, key: str) -> str:
+        """Return the URL without a signature."""
+        return self._at(self._probe(), key)
+
+    def signed(self, key: str, expires_in: int, overrides: Mapping[str, str]) -> str:
+        """Return a URL that works for at least so many seconds.
+
+        Args:
+            overrides: parameters of GetObject for headers of the answer, such as ``ResponseContentType``.
+
+        Raises:
+            NoCredentialsError: there is nothing to sign with.
+        """
+        probe = self._probe()
+        if probe.scope is None:
+            params = {"Bucket": self._bucket, "Key": key, **overrides}
+            url: str = self._client.generate_presigned_url("get_object", Params=params, ExpiresIn=expires_in)
+            return url
+        # Asked each time, for credentials that expire are renewed meanwhile.
+        credentials = probe.signer.get_auth_instance("s3", probe.scope.partition("/")[0], "s3v4-query").credentials
+        if credentials is None:
+            raise NoCredentialsError
+        start, expiry = rounded(time.time(), expires_in)
+        query = {_PARAMETERS[name]: value for name, value in overrides.items()}
+        return _signed(self._at(probe, key), query, credentials, probe.scope, start, expiry)
+
+    def _at(self, probe: _Probe, key: str) -> str:
+        # "/" stands between the folders of a prefix; "~" is unreserved (RFC 3986).
+        return probe.url + quote(key, safe="/~")
+
+    def _probe(self) -> _Probe:
+        """Return what boto3 makes of a key, found out once: host and path depend on region, endpoint and bucket."""
+        if self._found is None:
+            self._probing.request = None
+            self._probing.active = True
+            params, url = {"Bucket": self._bucket, "Key": "k"}, ""
+            try:
+                # The URL without a signature needs no credentials; it is captured before they are missed.
+                with suppress(NoCredentialsError):
+                    url = self._client.generate_presigned_url("get_object", Params=params, ExpiresIn=60)
+            finally:
+                self._probing.active = False
+            base, signer = self._probing.request
+            self._found = _Probe(
+                base.partition("?")[0].removesuffix("k"), signer, self._scope(parse_qs(urlsplit(url).query))
+            )
+        return self._found
+
+    def _scope(self, query: Mapping[str, list[str]]) -> str | None:
+        """Return region and service that version 4 signs for."""
+        if "X-Amz-Credential" in query:
+            return "/".join(query["X-Amz-Credential"][0].split("/")[-3:-1])
+        # boto3 signs by version 2 where it was not told otherwise, although it signs requests by version 4.
+        if "AWSAccessKeyId" in query and self._client.meta.config.signature_version == "s3v4":
+            region = self._client.meta.region_name
+            return f"{'us-east-1' if region in {None, 'aws-global'} else region}/s3"
+        return None
+
+    def _capture(self, request: Any, request_signer: Any, **_: object) -> None:
+        if getattr(self._probing, "active", False):
+            self._probing.request = request.url, request_signer
+
+
+_PARAMETERS: Final = {
+    "ResponseContentType": "response-content-type",
+    "ResponseContentDisposition": "response-content-disposition",
+}
+
+
+def rounded(now: float, expires_in: int) -> tuple[int, int]:
+    """Return the time to sign with and the seconds from then on, so that the URL works ``expires_in`` from now.
+
+    >>> rounded(10_399, 400), rounded(10_301, 400)
+    ((10300, 500), (10300, 500))
+    """
+    step = max(1, min(expires_in // _ROUNDING, LONGEST - expires_in))
+    return int(now) // step * step, min(expires_in + step, LONGEST)
+
+
+def _signed(url: str, query: Mapping[str, str], credentials: Any, scope: str, start: int, expiry: int) -> str:
+    """Return the URL with a signature of version 4 in its query."""
+    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(start))
+    full_scope = f"{moment[:8]}/{scope}/aws4_request"
+    parameters = {
+        **query,
+        "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+        "X-Amz-Credential": f"{credentials.access_key}/{full_scope}",
+        "X-Amz-Date": moment,
+        "X-Amz-Expires": str(expiry),
+        "X-Amz-SignedHeaders": "host",
+    }
+    if credentials.token:
+        parameters["X-Amz-Security-Token"] = credentials.token
+    encoded = sorted((quote(name, safe="~"), quote(value, safe="~")) for name, value in parameters.items())
+    text = "&".join(f"{name}={value}" for name, value in encoded)
+    parts = urlsplit(url)
+    request = f"GET\n{parts.path}\n{text}\nhost:{parts.netloc}\n\nhost\nUNSIGNED-PAYLOAD"
+    digest = hashlib.sha256(request.encode()).hexdigest()
+    signing = f"AWS4-HMAC-SHA256\n{moment}\n{full_scope}\n{digest}"
+    key = f"AWS4{credentials.secret_key}".encode()
+    for part in full_scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return f"{url}?{text}&X-Amz-Signature={hmac.digest(key, signing.encode(), 'sha256').hex()}"
