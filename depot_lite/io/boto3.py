@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
 from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -29,14 +30,13 @@ from depot_lite.errors import ConfigurationError, InvalidFileId, StorageFailed
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import check_file_id
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
-from depot_lite.io.options import boolean
+from depot_lite.io.options import boolean, executor_of, integer
 from depot_lite.io.s3client import S3Connection
 from depot_lite.io.s3errors import S3_ERRORS, code_of, failing, is_missing, may_have_arrived
 from depot_lite.io.s3objects import ATTEMPT, copied, crc32_of, described, encoded, now, overrides, shown, understood
 from depot_lite.io.s3options import (
     bucket_of,
     client_arguments,
-    integer,
     prefix_of,
     seconds,
     transfer_of,
@@ -109,10 +109,13 @@ class S3Storage(FileStorage):
         create_bucket: bool | str = False,
         # How many files a flush uploads at once.
         concurrency: int | str = 16,
+        # The threads that do it; those that all storages share where there is none.
+        executor: Executor | None = None,
     ) -> None:
         self._bucket = bucket_of(bucket, bucket_name, access_key_id)
         self._prefix = prefix_of(prefix, folder_name)
         self._concurrency = integer("concurrency", concurrency, 1, 1000)
+        self._executor = executor_of("executor", executor)
         self._upload = upload_arguments(policy, storage_class, upload_metadata)
         self._sign_urls = boolean("sign_urls", sign_urls)
         self._expiry = seconds("signed_url_expiry", signed_url_expiry)
@@ -130,11 +133,6 @@ class S3Storage(FileStorage):
             create_bucket=boolean("create_bucket", create_bucket),
             acl=self._upload.get("ACL"),
         )
-
-    @property
-    def concurrency(self) -> int:
-        """How many transfers at once this storage gains from: the option of this name."""
-        return self._concurrency
 
     def __repr__(self) -> str:
         """Show where the files are."""

@@ -204,6 +204,10 @@ class StoredFile(io.BufferedIOBase):
 class FileStorage(ABC):
     """A place for files. The public methods are the same for every backend; the underscored ones make a backend."""
 
+    #: How many transfers at once, and where: what `concurrency` and `executor` tell. A backend sets its options here.
+    _concurrency: int = 1
+    _executor: Executor | None = None
+
     # --- what a backend gives -------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -258,12 +262,12 @@ class FileStorage(ABC):
     @property
     def concurrency(self) -> int:
         """How many transfers at once this storage gains from: 1 where they would only wait for each other."""
-        return 1
+        return self._concurrency
 
     @property
     def executor(self) -> Executor | None:
         """Where transfers of this storage run that run in threads; None is the executor that all storages share."""
-        return None
+        return self._executor
 
     @property
     def aio(self) -> AsyncStorage:

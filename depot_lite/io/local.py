@@ -21,6 +21,7 @@ import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -34,7 +35,7 @@ from depot_lite.io.datafile import DataFile, checksum_algorithm
 from depot_lite.io.disk import is_there, locked, names, read_small, sync_folder, unlink
 from depot_lite.io.fileid import check_file_id
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
-from depot_lite.io.options import boolean, directory_mode, permissions
+from depot_lite.io.options import boolean, directory_mode, executor_of, integer, permissions
 from depot_lite.io.sidecar import belongs_to, described, named_data, understood, understood_filedepot
 
 _SHARD: Final = re.compile(r"[0-9a-f]{2}")
@@ -92,12 +93,18 @@ class LocalFileStorage(FileStorage):
         # Computed while the file is written. True is "crc32", which costs next to nothing and notices accidents;
         # "sha256" also notices forgery, at about half the speed; False computes none.
         checksum: bool | str = True,
+        # How many files a flush stores at once. Disks gain little; a network file system that waits may gain much.
+        concurrency: int | str = 1,
+        # The threads that do it; those that all storages share where there is none.
+        executor: Executor | None = None,
     ) -> None:
         if not os.fspath(storage_path):
             raise ConfigurationError("storage_path is empty: the path of a folder is wanted")
         self._root = os.path.abspath(storage_path)
         self._file_mode = permissions("file_permissions", file_permissions)
         self._durable = boolean("durable", durable)
+        self._concurrency = integer("concurrency", concurrency, 1, 1000)
+        self._executor = executor_of("executor", executor)
         self._algorithm = checksum_algorithm("checksum", checksum)
         # Shard folders whose entry in the root was synced by this process. Another process's mkdir does not count: it
         # may not have come to its sync yet when our first file there is committed.

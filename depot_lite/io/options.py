@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor, ProcessPoolExecutor
 from typing import Final
 
 from depot_lite.errors import ConfigurationError
@@ -63,3 +64,31 @@ def directory_mode(file_mode: int) -> int:
     ['0o700', '0o750', '0o755']
     """
     return 0o700 | file_mode | (file_mode & 0o444) >> 2
+
+
+def integer(option: str, value: object, lowest: int, highest: int) -> int:
+    """Return a whole number between two others, both included; a string may hold it.
+
+    >>> integer("concurrency", "16", 1, 1000)
+    16
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    text = value.strip() if isinstance(value, str) else value
+    if isinstance(text, str) and text.isascii() and text.isdigit():
+        text = int(text)
+    if isinstance(text, int) and not isinstance(text, bool) and lowest <= text <= highest:
+        return text
+    raise ConfigurationError(f"{option}={value!r}: a whole number from {lowest} to {highest} is wanted")
+
+
+def executor_of(option: str, value: object) -> Executor | None:
+    """Return an executor of threads, or None.
+
+    Raises:
+        ConfigurationError: it is something else. Processes would not see the files that are to be stored.
+    """
+    if value is None or (isinstance(value, Executor) and not isinstance(value, ProcessPoolExecutor)):
+        return value
+    raise ConfigurationError(f"{option}={value!r}: a concurrent.futures.Executor of threads is wanted")

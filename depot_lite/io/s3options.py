@@ -18,6 +18,7 @@ from boto3.s3.transfer import S3Transfer, TransferConfig
 from botocore.config import Config
 
 from depot_lite.errors import ConfigurationError
+from depot_lite.io.options import integer
 from depot_lite.io.s3urls import LONGEST
 
 _POLICIES: Final = (
@@ -31,23 +32,6 @@ _POLICIES: Final = (
 # What belongs to one content and not to all, or is computed here.
 _OF_ONE_FILE: Final = ("MpuObjectSize", "ChecksumType")
 _CLIENT_OPTIONS: Final = frozenset(inspect.signature(boto3.Session.client).parameters) - {"self", "service_name"}
-
-
-def integer(option: str, value: object, lowest: int, highest: int) -> int:
-    """Return a whole number between two others, both included; a string may hold it.
-
-    >>> integer("concurrency", "16", 1, 1000)
-    16
-
-    Raises:
-        ConfigurationError: it is none.
-    """
-    text = value.strip() if isinstance(value, str) else value
-    if isinstance(text, str) and text.isascii() and text.isdigit():
-        text = int(text)
-    if isinstance(text, int) and not isinstance(text, bool) and lowest <= text <= highest:
-        return text
-    raise ConfigurationError(f"{option}={value!r}: a whole number from {lowest} to {highest} is wanted")
 
 
 def seconds(option: str, value: object) -> int:
