@@ -19,8 +19,7 @@ from __future__ import annotations
 
 import mimetypes
 import re
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import puremagic
@@ -207,35 +206,31 @@ def _signature(head: bytes, claims: list[str]) -> str | None:
 
 
 def _library(head: bytes, claims: list[str]) -> str | None:
-    """Ask puremagic's table. Where it names several types for one signature, a claim among them decides."""
-    if _is_text(head):
+    """Ask puremagic. Where it names several types for its longest signature, a claim among them decides."""
+    if not head or _is_text(head):
         return None
-    longest, candidates = 0, frozenset[str]()
-    for offset, signatures in _library_index().items():
-        for signature, media_types in signatures.get(head[offset : offset + 4], ()):
-            if len(signature) > longest and head.startswith(signature, offset):
-                longest, candidates = len(signature), media_types
+    longest, candidates = 0, set[str]()
+    for signature, media_type in _known_to_library(head):
+        if len(signature) > longest:
+            longest, candidates = len(signature), {media_type}
+        elif len(signature) == longest:
+            candidates.add(media_type)
     if len(candidates) == 1:
         return next(iter(candidates))
     return next((claim for claim in claims if claim in candidates), None)
 
 
-@cache
-def _library_index() -> dict[int, dict[bytes, list[tuple[bytes, frozenset[str]]]]]:
-    """Return puremagic's convincing signatures: offset -> first four bytes -> signature and types.
-
-    Its own search walks through all 1400 of them at every call, which takes a third of a millisecond.
-    """
-    found: dict[tuple[int, bytes], set[str]] = {}
-    for row in puremagic.magic_header_array:
-        name: str = row.mime_type.lower()
+def _known_to_library(head: bytes) -> Iterator[tuple[bytes, str]]:
+    """Yield puremagic's convincing signatures in these bytes, with their types."""
+    try:
+        rows = puremagic.magic_string(head)
+    except (puremagic.PureError, ValueError):  # it knows nothing of them
+        return
+    for row in rows:
+        name = row.mime_type.lower()
         media_type = _NAMES.get(name, name)
         if _convinces(row.offset, row.byte_match) and _is_specific(media_type):
-            found.setdefault((row.offset, row.byte_match), set()).add(media_type)
-    index: dict[int, dict[bytes, list[tuple[bytes, frozenset[str]]]]] = {}
-    for (offset, signature), media_types in found.items():
-        index.setdefault(offset, {}).setdefault(signature[:4], []).append((signature, frozenset(media_types)))
-    return index
+            yield row.byte_match, media_type
 
 
 def _convinces(offset: int, signature: bytes) -> bool:

@@ -15,6 +15,8 @@ from depot_lite.io.interfaces import FileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.testing import some_bytes, temporary_depots
 from tests.conftest import World, sqlite_engine
+from tests.fields.actions import BEFORE, Action, begin, every_action
+from tests.fields.ends import End, some_ends
 from tests.io.s3_server import Requests, Server, moto_server
 from tests.models import Base, Document
 
@@ -120,3 +122,13 @@ def test_each_attachment_costs_the_requests_it_must(world: World, storage: S3Sto
             session.delete(document)
         session.commit()
         assert requests.taken() == {"DeleteObjects": 1}
+
+
+@every_action
+@some_ends("commit", "roll back a savepoint and commit")
+def test_the_table_of_transaction_cases_holds_with_s3_below(world: World, action: Action, end: End) -> None:
+    """Every action, committed and rolled back; the other ends differ in nothing that a storage sees."""
+    begin(world)
+    with world.session() as session:
+        end.run(session, action)
+    world.check(*action.leaves if end.commits else BEFORE)
