@@ -41,6 +41,10 @@ LIMIT = 1.25
 
 _UPLOAD = b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"
 _COMPLETE = b"<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>"
+# What filedepot asks for: the names of all buckets, and after each upload what it has just written.
+_BUCKETS = b"<ListAllMyBucketsResult><Buckets><Bucket><Name>bucket</Name></Bucket></Buckets></ListAllMyBucketsResult>"
+
+_OF_FILEDEPOT = b"x-amz-meta-x-depot-filename: unnamed\r\nx-amz-meta-x-depot-modified: 2026-01-01 00:00:00\r\n"
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:
@@ -58,8 +62,11 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, de
             body = b""
             if head.startswith("POST"):
                 body = _UPLOAD if "?uploads" in head.partition("\r\n")[0] else _COMPLETE
+            elif head.startswith("GET / "):
+                body = _BUCKETS
             await asyncio.sleep(delay - (time.monotonic() - started))
-            writer.write(b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: %d\r\n\r\n%s' % (len(body), body))
+            more = _OF_FILEDEPOT if head.startswith("HEAD") else b""
+            writer.write(b'HTTP/1.1 200 OK\r\nETag: "e"\r\n%sContent-Length: %d\r\n\r\n%s' % (more, len(body), body))
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
         writer.close()

@@ -6,14 +6,17 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from hypothesis.stateful import RuleBasedStateMachine, invariant
+from hypothesis import stateful
+from hypothesis.strategies import SearchStrategy
 from sqlalchemy import Engine, inspect, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, SessionTransaction
@@ -21,7 +24,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 from depot_lite.errors import StorageFailed
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.io.content import Content
-from depot_lite.io.interfaces import FileInfo
+from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage, StoredFile
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
@@ -35,11 +38,12 @@ Files = dict[str, bytes | None]
 Rows = dict[int, Files]
 
 
-class Fragile(LocalFileStorage):
-    """A folder that fails when told so, and remembers what it therefore did not delete."""
+class Fragile(FileStorage):
+    """A storage that fails when told so, in front of another; it remembers what it therefore did not delete."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, durable=False)
+    def __init__(self, inner: FileStorage) -> None:
+        self.inner = inner
+        self._concurrency = inner.concurrency
         # How many saves still succeed; None: all. `after_save`: it fails with the file in place, as when the answer
         # of a remote storage is lost.
         self.saves_left: int | None = None
@@ -47,33 +51,54 @@ class Fragile(LocalFileStorage):
         self.error: type[BaseException] = StorageFailed
         self.deletes_to_fail = 0
         self.leaked: set[str] = set()
+        # Saves go side by side: without it, how many succeed would depend on the threads.
+        self._counting = threading.Lock()
 
     def _save(self, file_id: str, content: Content) -> FileInfo:
         with self._fails():
-            return super()._save(file_id, content)
+            return self.inner._save(file_id, content)
 
     def _copy(self, source_id: str, file_id: str) -> FileInfo:
         with self._fails():
-            return super()._copy(source_id, file_id)
+            return self.inner._copy(source_id, file_id)
 
     @contextmanager
     def _fails(self) -> Iterator[None]:
-        due = self.saves_left == 0
-        if self.saves_left is not None:
-            self.saves_left = None if due else self.saves_left - 1
-        if due and not self.after_save:
-            raise self.error("no space")
+        with self._counting:
+            due, error, after = self.saves_left == 0, self.error, self.after_save
+            if self.saves_left is not None:
+                self.saves_left = None if due else self.saves_left - 1
+        if due and not after:
+            raise error("no space")
         yield
         if due:
-            raise self.error("no answer")
+            raise error("no answer")
 
     def _delete(self, file_id: str) -> None:
-        if self.deletes_to_fail and self._exists(file_id):
-            self.deletes_to_fail -= 1
-            self.leaked.add(file_id)
-            raise StorageFailed("no connection")
-        super()._delete(file_id)
-        self.leaked.discard(file_id)
+        for error in self._delete_many([file_id]).values():
+            raise error
+
+    def _delete_many(self, file_ids: list[str]) -> dict[str, Exception]:
+        refused = [each for each in dict.fromkeys(file_ids) if self._refuses(each)]
+        self.leaked.update(refused)
+        doomed = [each for each in file_ids if each not in refused]
+        failed = self.inner._delete_many(doomed)
+        self.leaked.difference_update(set(doomed).difference(failed))
+        return {**dict.fromkeys(refused, StorageFailed("no connection")), **failed}
+
+    def _refuses(self, file_id: str) -> bool:
+        refuses = self.deletes_to_fail > 0 and self._exists(file_id)
+        self.deletes_to_fail -= refuses
+        return refuses
+
+    def _open(self, file_id: str) -> StoredFile:
+        return self.inner._open(file_id)
+
+    def _exists(self, file_id: str) -> bool:
+        return self.inner._exists(file_id)
+
+    def _list(self) -> Iterator[FileEntry]:
+        return self.inner._list()
 
     def sweep(self) -> int:
         """Delete what was left behind, and return how many files that were."""
@@ -108,7 +133,26 @@ def read(value: DepotFileInfo | None) -> bytes | None:
         return stored.read()
 
 
-class History(RuleBasedStateMachine):
+def _done_by_machine(step: Callable[..., None]) -> Callable[..., None]:
+    @wraps(step)
+    def done(self: History, *args: Any, **drawn: Any) -> None:
+        self._do(lambda: step(self, *args, **drawn))
+
+    return done
+
+
+def rule(**drawn: SearchStrategy[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Hypothesis's ``rule``, whose work is done by `History._do`."""
+    hypothesis: Callable[..., Callable[[Callable[..., None]], Callable[..., None]]] = stateful.rule
+    return lambda step: hypothesis(**drawn)(_done_by_machine(step))
+
+
+def initialize() -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Hypothesis's ``initialize``, whose work is done by `History._do`."""
+    return lambda step: stateful.initialize()(_done_by_machine(step))
+
+
+class History(stateful.RuleBasedStateMachine):
     """One session after the other, the model of what they do, and the check that both agree.
 
     It has no rules: those are the subclass's. An engine, a folder for files and counters are set by a subclass too.
@@ -122,7 +166,7 @@ class History(RuleBasedStateMachine):
         super().__init__()
         self.closing = ExitStack()
         self.closing.enter_context(temporary_depots())
-        self.storages = {name: Fragile(self.folder / name) for name in ("default", "archive")}
+        self.storages = {name: Fragile(self._new_storage(name)) for name in ("default", "archive")}
         for name, storage in self.storages.items():
             DepotManager.configure(name, storage)
         # What rows hold at each open savepoint, as far as it was flushed: the first is what is committed.
@@ -142,6 +186,13 @@ class History(RuleBasedStateMachine):
 
     def _new_session(self) -> Session:
         return Session(self.engine, autoflush=False)
+
+    def _new_storage(self, name: str) -> FileStorage:
+        return LocalFileStorage(self.folder / name, durable=False)
+
+    def _do(self, step: Callable[[], None]) -> None:
+        """Do the work of a rule, which may call others."""
+        step()
 
     # --- rows and values ------------------------------------------------------------------------------------------
 
@@ -325,13 +376,15 @@ class History(RuleBasedStateMachine):
 
     # --- what must hold -------------------------------------------------------------------------------------------
 
-    @invariant()
+    @stateful.invariant()
     def committed_files_are_there(self) -> None:
         """At no moment is a file missing that a committed row names."""
         self.reached["step"] += 1
-        for path in self.committed_paths:
-            name, _, file_id = path.partition("/")
-            assert self.storages[name].exists(file_id), f"{path} is gone while a committed row names it"
+        gone = self.committed_paths - self._stored() if self.committed_paths else ()
+        assert not gone, f"gone while a committed row names them: {gone}"
+
+    def _stored(self) -> set[str]:
+        return {f"{name}/{file_id}" for name, storage in self.storages.items() for file_id in storage.list()}
 
     def check(self) -> None:
         """Compare rows with the model, and files with rows."""
@@ -343,9 +396,8 @@ class History(RuleBasedStateMachine):
         assert {row: {key: read(value) for key, value in files.items()} for row, files in found.items()} == self.levels[
             0
         ]
-        stored = {f"{name}/{file_id}" for name, storage in self.storages.items() for file_id in storage.list()}
         leaked = {f"{name}/{file_id}" for name, storage in self.storages.items() for file_id in storage.leaked}
-        assert stored == self.committed_paths | leaked
+        assert self._stored() == self.committed_paths | leaked
         assert not self.committed_paths & leaked
 
     def _committed_rows(self) -> dict[int, dict[str, DepotFileInfo | None]]:
@@ -357,9 +409,9 @@ class History(RuleBasedStateMachine):
     def teardown(self) -> None:
         """End the last transaction too; leave no row and no file."""
         try:
-            self._close()
+            self._do(self._close)
         finally:
-            self.session.close()
+            self._do(self.session.close)
             with self.engine.begin() as connection:
                 for table in ("document", "page"):
                     connection.execute(Base.metadata.tables[table].delete())

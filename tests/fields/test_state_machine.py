@@ -19,12 +19,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    initialize,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import precondition, run_state_machine_as_test
 from sqlalchemy import Engine, delete, insert, inspect, update
 
 from depot_lite.errors import StorageFailed, StoredFileNotFound
@@ -34,7 +29,7 @@ from depot_lite.fields.interfaces import discard
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.ledger import Frame
 from tests.conftest import World, sqlite_engine
-from tests.fields.history import ATTRIBUTES, Files, History, Rows, is_there
+from tests.fields.history import ATTRIBUTES, Files, History, Rows, initialize, is_there, rule
 from tests.models import Base, Document, Page
 
 #: Every kind of step that a run must have reached, or it has shown nothing.
@@ -346,12 +341,19 @@ class Machine(History):
             self.reached["delete failed"] += storage.sweep()
 
 
-def play(engine: Engine, path: Path, examples: int, *, phases: Sequence[Phase] = tuple(Phase)) -> Counter[str]:
+def play(
+    engine: Engine,
+    path: Path,
+    examples: int,
+    *,
+    machine: type[History] = Machine,
+    phases: Sequence[Phase] = tuple(Phase),
+) -> Counter[str]:
     """Play histories and return how often they came to each kind of step."""
     wanted = os.environ.get("DEPOT_TEST_EXAMPLES")
     reached: Counter[str] = Counter()
     run_state_machine_as_test(
-        type("PlayedMachine", (Machine,), {"engine": engine, "folder": path, "reached": reached}),
+        type("PlayedMachine", (machine,), {"engine": engine, "folder": path, "reached": reached}),
         settings=settings(
             max_examples=int(wanted or examples),
             stateful_step_count=50,
