@@ -107,7 +107,7 @@ def test_each_attachment_costs_the_requests_it_must(world: World, storage: S3Sto
         for document in documents:
             assert document.content is not None
             assert document.content.filename == "unnamed"
-            assert storage.url(document.content.file_id)
+            assert document.content.url == storage.url(document.content.file_id)
         assert requests.taken() == {}
         for number, document in enumerate(documents):
             assert document.content is not None
