@@ -67,6 +67,8 @@ class Batch:
         """Do the jobs in this thread and others, and raise the error of the first job that failed, in their order."""
         others = self._submit(self._lanes - 1)
         self._lane()
+        # Nothing is left to begin, so a lane that no thread had time for is not waited for: it might wait for us.
+        others = [lane for lane in others if not lane.cancel()]
         while others:
             try:
                 wait(others)

@@ -68,6 +68,18 @@ def test_a_busy_executor_does_not_stop_the_work() -> None:
     assert sorted(done) == [0, 1, 2, 3, 4]
 
 
+def test_a_thread_that_waits_for_the_work_is_not_waited_for() -> None:
+    """The only thread of the executor is busy until the work is done, so its share is done by who asked."""
+    release = threading.Event()
+    done: list[int] = []
+    with ThreadPoolExecutor(1) as executor:
+        busy = executor.submit(release.wait, 20)
+        Batch([partial(done.append, number) for number in range(5)], 2, executor).run()
+        assert not busy.done()
+        release.set()
+    assert done == [0, 1, 2, 3, 4]
+
+
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_the_error_of_the_first_job_is_raised_when_none_is_under_way_any_more(asynchronous: bool) -> None:
     """Two jobs fail, the second earlier: which error is raised depends on their order and not on time."""
