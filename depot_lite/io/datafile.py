@@ -2,30 +2,28 @@
 
 Large content is copied in the kernel (``copy_file_range``, which shares the blocks where the file system can, else
 ``sendfile``). The checksum is made of what was written, read back from the page cache by a second thread that follows
-the writer: so it describes what is stored, and costs no time of its own as long as it is the faster of the two.
+the writer: so it describes what is stored. When all is written and the second thread is still behind, a CRC, whose
+parts can be joined, is finished by both: the writer sums from the end until they meet.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import threading
-import zlib
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol, Self
+from typing import BinaryIO, Final, Self
 
-from depot_lite.errors import ConfigurationError, StorageFailed
-from depot_lite.io.options import boolean
+from depot_lite.errors import StorageFailed
+from depot_lite.io.checksums import CHECKSUMS, Crc32
 
 #: How far one call copies: little at first, so that the thread behind can begin, then as much as was copied already.
 #: After each call the two threads may wait for one another, and on a busy machine the other has no processor just then.
 _FIRST_STEP: Final = 4 * 1024 * 1024
 _STEP: Final = 32 * 1024 * 1024
 _STREAM_STEP: Final = 1024 * 1024
-_READ_BACK: Final = 2 * 1024 * 1024
+_READ_BACK: Final = 1024 * 1024
 #: What is behind by less than this is read back at the end, without a second thread.
 _WORTH_A_THREAD: Final = 8 * 1024 * 1024
 
@@ -33,47 +31,6 @@ _WORTH_A_THREAD: Final = 8 * 1024 * 1024
 _TRY_ANOTHER: Final = frozenset(
     {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOTSOCK, errno.EPERM}
 )
-
-
-class _Checksum(Protocol):
-    def update(self, data: memoryview, /) -> None: ...
-
-    def hexdigest(self) -> str: ...
-
-
-class _Crc32:
-    def __init__(self) -> None:
-        self._sum = 0
-
-    def update(self, data: memoryview, /) -> None:
-        self._sum = zlib.crc32(data, self._sum)
-
-    def hexdigest(self) -> str:
-        return f"{self._sum:08x}"
-
-
-#: What a checksum may be called in front of its colon, and how it is made.
-CHECKSUMS: Final[dict[str, Callable[[], _Checksum]]] = {"sha256": hashlib.sha256, "crc32": _Crc32}
-
-# The only one that a second thread makes as fast as the kernel copies (2.8 GB/s on a processor whose SHA instructions
-# give 1.8): a file is stored in the time of `cp`. Object stores verify it too, and S3 in multipart uploads nothing but
-# a CRC for the whole. It notices accidents; against forgery, sha256 has to be asked for.
-_DEFAULT_CHECKSUM: Final = "crc32"
-
-
-def checksum_algorithm(option: str, value: object) -> str | None:
-    """Return a key of `CHECKSUMS`: the one that the option names, the default one for true, and None for false.
-
-    Raises:
-        ConfigurationError: it is something else.
-    """
-    if isinstance(value, str) and value.strip().lower() in CHECKSUMS:
-        return value.strip().lower()
-    try:
-        return _DEFAULT_CHECKSUM if boolean(option, value) else None
-    except ConfigurationError:
-        wanted = f"true, false, {' or '.join(CHECKSUMS)} is wanted"
-        raise ConfigurationError(f"{option}={value!r}: {wanted}") from None
 
 
 class DataFile:
@@ -177,20 +134,20 @@ class _ReadingBehind:
         self._descriptor = descriptor
         self._algorithm = algorithm
         self._sum = CHECKSUMS[algorithm]()
-        self._buffer = memoryview(b"")
-        self._done = 0
-        self._written = 0
+        # What is between them is for who comes first to take; above is not written yet, or taken from the end.
+        self._low = 0
+        self._high = 0
         self._ended = False
-        self._error: OSError | None = None
+        self._error: Exception | None = None
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
     def follow(self, written: int) -> None:
         """Learn how much there is."""
         with self._changed:
-            self._written = written
+            self._high = written
             self._changed.notify()
-        if self._thread is None and written - self._done >= _WORTH_A_THREAD:
+        if self._thread is None and written - self._low >= _WORTH_A_THREAD:
             thread = threading.Thread(target=self._run, name="depot_lite checksum")
             # There may be none to be had (a limit, the end of the process). Then all is read back at the end.
             with suppress(RuntimeError):
@@ -199,43 +156,74 @@ class _ReadingBehind:
 
     def _run(self) -> None:
         try:
-            while (written := self._wait()) > self._done:
-                self._read_to(min(written, self._done + _STEP))
-        except OSError as error:
+            self._sum_up()
+        # Any: what it took and did not sum is missing from the checksum.
+        except Exception as error:
             self._error = error
 
-    def _wait(self) -> int:
-        with self._changed:
-            self._changed.wait_for(lambda: self._ended or self._written > self._done)
-            return self._written
+    def _sum_up(self) -> None:
+        buffer = memoryview(b"")
+        while count := self._take():
+            if len(buffer) < count:
+                buffer = memoryview(bytearray(count))
+            part = buffer[:count]
+            self._read(part, self._low - count)
+            self._sum.update(part)
 
-    def _read_to(self, end: int) -> None:
-        if len(self._buffer) < min(end - self._done, _READ_BACK):
-            self._buffer = memoryview(bytearray(min(end - self._done, _READ_BACK)))
-        while self._done < end:
-            count = os.preadv(self._descriptor, [self._buffer[: end - self._done]], self._done)
+    def _take(self) -> int:
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or self._high > self._low)
+            count = max(min(_READ_BACK, self._high - self._low), 0)
+            self._low += count
+            return count
+
+    def _take_from_the_end(self) -> tuple[int, int]:
+        with self._changed:
+            count = max(min(_READ_BACK, self._high - self._low), 0)
+            self._high -= count
+            return self._high, count
+
+    def _read(self, part: memoryview, offset: int) -> None:
+        while part:
+            count = os.preadv(self._descriptor, [part], offset)
             if not count:
                 raise OSError(errno.EIO, "what was written cannot be read back")
-            self._sum.update(self._buffer[:count])
-            self._done += count
+            part, offset = part[count:], offset + count
 
     def result(self, length: int) -> str:
         self._end(length)
+        if self._thread is None:
+            self._sum_up()
+        elif isinstance(self._sum, Crc32):
+            self._meet(self._thread, self._sum)
+        else:
+            self._thread.join()
         if self._error is not None:
             raise self._error
-        self._read_to(length)
         return f"{self._algorithm}:{self._sum.hexdigest()}"
+
+    def _meet(self, thread: threading.Thread, front: Crc32) -> None:
+        parts: list[tuple[Crc32, int]] = []
+        buffer = memoryview(bytearray(_READ_BACK))
+        while (taken := self._take_from_the_end())[1]:
+            offset, count = taken
+            self._read(buffer[:count], offset)
+            parts.append((Crc32(), count))
+            parts[-1][0].update(buffer[:count])
+        thread.join()
+        for part, count in reversed(parts):
+            front.join(part, count)
 
     def stop(self) -> None:
         """Give up what was not read yet."""
         self._end(0)
+        if self._thread is not None:
+            self._thread.join()
 
     def _end(self, written: int) -> None:
         with self._changed:
-            self._ended, self._written = True, written
+            self._ended, self._high = True, written
             self._changed.notify()
-        if self._thread is not None:
-            self._thread.join()
 
 
 def _by_copy_file_range(source: int, target: int, count: int, offset: int) -> int:

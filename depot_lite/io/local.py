@@ -30,8 +30,9 @@ from secrets import token_hex
 from typing import BinaryIO, Final
 
 from depot_lite.errors import ConfigurationError, DepotError, InvalidFileId, StorageFailed, StoredFileNotFound
+from depot_lite.io.checksums import checksum_algorithm
 from depot_lite.io.content import Content
-from depot_lite.io.datafile import DataFile, checksum_algorithm
+from depot_lite.io.datafile import DataFile
 from depot_lite.io.disk import is_there, locked, names, read_small, sync_folder, unlink
 from depot_lite.io.fileid import check_file_id
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
