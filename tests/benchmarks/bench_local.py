@@ -3,7 +3,8 @@
     python tests/benchmarks/bench_local.py [--size MIB] [--rounds N] [--folder FOLDER]
 
 In each round every candidate stores the same file once, one after the other, so that all meet the same state of the
-disk; the table gives medians and their ratio to ``cp``. As ``cp`` syncs nothing, it is compared with
+disk, and in another order each time: what the kernel does every few seconds shall not meet the same one always. The
+table gives medians and their ratio to ``cp``. As ``cp`` syncs nothing, it is compared with
 ``durable=False``; the durable ones stand beside ``cp`` and ``sync`` of the copy. Each storage runs in a fresh process,
 whose peak memory is told over that of the process before it stored.
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import shutil
 import statistics
 import subprocess
@@ -85,9 +87,9 @@ def measured(source: Path, folder: Path, rounds: int) -> dict[str, list[tuple[fl
     """Return the seconds and MB of each candidate in each round; the first round, which warms up, is left out."""
     results: dict[str, list[tuple[float, float]]] = {name: [] for name in CANDIDATES}
     for number in range(rounds + 1):
-        for name, (_, candidate) in CANDIDATES.items():
+        for name in random.sample(list(CANDIDATES), len(CANDIDATES)):
             copied(source, folder)
-            result = candidate(source, folder)
+            result = CANDIDATES[name][1](source, folder)
             if number:
                 results[name].append(result)
     return results
