@@ -9,7 +9,12 @@
     +- InvalidFileId      (also ValueError)
     +- InvalidContent     (also TypeError)
     +- ValidationError    (also ValueError)
+    |  +- SizeRefused
+    |  +- TypeRefused
+    |  +- NameRefused
     |  +- ImageRefused
+    |  +- CountRefused
+    |  +- SeveralRefused
     +- StorageFailed      (also OSError)
 
 The second parent keeps an ``except IOError`` or ``except ValueError`` written for filedepot working. Before COMMIT any
@@ -17,6 +22,9 @@ of them may be raised; after COMMIT none is: what goes wrong then is logged on t
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
 
 
 class DepotError(Exception):
@@ -52,11 +60,93 @@ class InvalidContent(DepotError, TypeError):
 
 
 class ValidationError(DepotError, ValueError):
-    """Raised when a column refuses a file; names the column, the limit and the value."""
+    """Raised when a column refuses a file, before anything is stored.
+
+    Args:
+        message: what is wrong, in words that can stand beside a form field: no column, no path.
+        rule: a short name of the rule that was broken, such as ``"max_size"``, for programs and translations.
+        limit: what the rule allows.
+        value: what the file has instead.
+    """
+
+    #: The class and the attribute, such as ``"Document.content"``; None until the error has left its validator.
+    column: str | None = None
+    #: The name of the file that was refused.
+    filename: str | None = None
+
+    def __init__(self, message: str, *, rule: str = "", limit: Any = None, value: Any = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.rule = rule
+        self.limit = limit
+        self.value = value
+
+    def at(self, column: str, filename: str | None) -> Self:
+        """Enter whose file it is, and return the error."""
+        self.column, self.filename = column, filename
+        return self
+
+    @property
+    def errors(self) -> tuple[ValidationError, ...]:
+        """The broken rules, one each: this one, or all of a `SeveralRefused`."""
+        return (self,)
+
+    @property
+    def by_field(self) -> dict[str, list[str]]:
+        """The messages by attribute, as forms want them: ``{"content": ["..."]}``."""
+        found: dict[str, list[str]] = {}
+        for error in self.errors:
+            found.setdefault((error.column or "").rpartition(".")[2], []).append(error.message)
+        return found
+
+    def __str__(self) -> str:
+        """Return the message behind the column and the file."""
+        if self.column is None:
+            return self.message
+        file = "" if self.filename is None else f", {self.filename!r}"
+        return f"{self.column}{file}: {self.message}"
+
+    def __reduce__(self) -> Any:
+        return _unpickled, (type(self), self.message, dict(self.__dict__))
+
+
+def _unpickled(kind: type[ValidationError], message: str, state: dict[str, Any]) -> ValidationError:
+    error = kind.__new__(kind, message)
+    error.__dict__.update(state)
+    return error
+
+
+class SizeRefused(ValidationError):
+    """Raised when a file has too many bytes, or too few."""
+
+
+class TypeRefused(ValidationError):
+    """Raised when a file is of a type that the column does not take, or of another than its name or sender says."""
+
+
+class NameRefused(ValidationError):
+    """Raised when a file name is too long, or has an extension or characters that the column does not take."""
 
 
 class ImageRefused(ValidationError):
     """Raised when a file is no image, or an image with too many pixels or the wrong dimensions."""
+
+
+class CountRefused(ValidationError):
+    """Raised when a list has more files than its column takes."""
+
+
+class SeveralRefused(ValidationError):
+    """Raised when the files of one object break several rules; ``errors`` has them all, each of its own class."""
+
+    def __init__(self, errors: Sequence[ValidationError]) -> None:
+        super().__init__("; ".join(str(each) for each in errors), rule="several")
+        self._errors = tuple(errors)
+
+    @property
+    def errors(self) -> tuple[ValidationError, ...]:
+        """The broken rules, in the order of the attributes."""
+        return self._errors
 
 
 class StorageFailed(DepotError, OSError):

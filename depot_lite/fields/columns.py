@@ -7,7 +7,7 @@ mapped class. Both are known without a session, so that an attribute can be set 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +22,13 @@ from depot_lite.manager import DepotManager
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import InstanceState
+
+
+def files_in(held: object) -> Sequence[DepotFileInfo]:
+    """Return the values in what an attribute holds: one, all of a list, or none."""
+    if isinstance(held, DepotFileInfo):
+        return (held,)
+    return ()
 
 
 def unknown(value: object) -> bool:
@@ -41,8 +48,8 @@ def any_type_made() -> bool:
 class FileType(TypeDecorator[Any]):
     """A column type whose values are files.
 
-    SQLAlchemy builds its cache key from attributes that are named as the arguments, so these are, but for filters: they
-    change neither the SQL nor what comes back, and one that is a dataclass cannot be hashed.
+    SQLAlchemy builds its cache key from attributes that are named as the arguments, so these are, but for filters,
+    validators and variants: they change neither the SQL nor what comes back, and some cannot be hashed.
     """
 
     impl = JSON
@@ -55,6 +62,9 @@ class FileType(TypeDecorator[Any]):
         upload_storage: str | None = None,
         *,
         text: bool = False,
+        validators: Any = (),
+        variants: Mapping[str, Any] | None = None,
+        multiple: bool = False,
     ) -> None:
         super().__init__(none_as_null=True)
         _made.append(True)
@@ -63,6 +73,13 @@ class FileType(TypeDecorator[Any]):
         self.upload_type = _checked_type(upload_type)
         self.upload_storage = upload_storage
         self.text = text
+        self.multiple = multiple
+        self._validators: tuple[Any, ...] = (*self.upload_type.validators, *validators)
+        self._variants = dict(variants or {})
+        self.upload_type.check_variants(self._variants)
+        for each in self._validators:
+            if not callable(each):
+                raise ConfigurationError(f"validators={validators!r}: {each!r} is neither a validator nor a function")
         for each in self.filters:
             if not isinstance(each, FileFilter):
                 raise ConfigurationError(f"filters={filters!r}: {each!r} is not a FileFilter")
@@ -71,6 +88,16 @@ class FileType(TypeDecorator[Any]):
     def filters(self) -> tuple[FileFilter, ...]:
         """What is done with each file once it is stored."""
         return self._filters
+
+    @property
+    def validators(self) -> tuple[Any, ...]:
+        """What a file must comply with before anything of it is stored."""
+        return self._validators
+
+    @property
+    def variants(self) -> Mapping[str, Any]:
+        """What is made of each image, by name."""
+        return self._variants
 
 
 def _checked_type(upload_type: Any) -> Any:

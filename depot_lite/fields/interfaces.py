@@ -11,11 +11,11 @@ import json
 import logging
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Self, cast
+from typing import Any, ClassVar, Final, Self, cast
 
-from depot_lite.errors import InvalidContent
+from depot_lite.errors import ConfigurationError, InvalidContent
 from depot_lite.fields.reference import UNREAD, Reference
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import new_file_id
@@ -32,7 +32,7 @@ class Pending:
     ``original`` is the stored value that is to be copied, where that is what was assigned. ``owner`` is set by the
     first attribute that takes the value; a second one gets a value of its own. ``paths`` are the files that storing it
     has made so far, ``announce`` is told of each before its first byte moves. ``handed_in`` is what `process_content`
-    and filters are given.
+    and filters are given, ``variants`` are the column's.
     """
 
     content: Content | None
@@ -42,6 +42,7 @@ class Pending:
     paths: list[str] = field(default_factory=list)
     announce: Callable[[str], None] | None = None
     handed_in: Any = None
+    variants: Mapping[str, Any] = field(default_factory=dict)
 
 
 class FileFilter(ABC):
@@ -76,6 +77,20 @@ class DepotFileInfo(Reference, ABC):
     __slots__ = ("__weakref__", "_pending")
 
     _pending: Pending | None
+
+    #: How many values of this class are worth storing at once, whatever their storage gains: one that computes, as
+    #: images do, keeps a processor busy.
+    workers: ClassVar[int] = 1
+    #: What every column of this class refuses, before its own validators (`depot_lite.fields.validators`).
+    validators: ClassVar[Sequence[Any]] = ()
+
+    @classmethod
+    def check_variants(cls, variants: Mapping[str, Any]) -> None:
+        """Raise ConfigurationError if a column of this class cannot have these variants; overridden by images."""
+        if variants:
+            raise ConfigurationError(
+                f"variants={variants!r}: {cls.__name__} makes none; upload_type=UploadedImage does"
+            )
 
     def __init__(
         self,
@@ -225,11 +240,18 @@ class DepotFileInfo(Reference, ABC):
         Overridden to change what is stored, or to store more beside it (`store_content`).
         """
 
-    def store(self, filters: Iterable[FileFilter] = (), *, announce: Callable[[str], None] | None = None) -> None:
+    def store(
+        self,
+        filters: Iterable[FileFilter] = (),
+        *,
+        variants: Mapping[str, Any] | None = None,
+        announce: Callable[[str], None] | None = None,
+    ) -> None:
         """Store what is pending and freeze the value; a stored value is left as it is.
 
         Args:
             filters: what is done with the file once it is there.
+            variants: what a class that makes variants shall make, by name.
             announce: called with the path of each file before its first byte moves.
 
         Raises:
@@ -241,6 +263,7 @@ class DepotFileInfo(Reference, ABC):
             return
         before = dict(self)
         pending.announce = announce
+        pending.variants = variants or {}
         try:
             if pending.original is None:
                 self.process_content(self.original_content)

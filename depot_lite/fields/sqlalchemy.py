@@ -10,7 +10,7 @@ Importing this module makes every session of the process look after the files of
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import JSON, Dialect, String, Text, event, exc, types
@@ -73,6 +73,9 @@ class UploadedFileField(FileType):
         upload_storage: the depot for new files, or an alias; the default depot where not given. Files that are
             in other depots already stay there and go on working.
         text: keep the reference as text, for columns that exist already, such as filedepot's.
+        validators: what each file must comply with (`depot_lite.fields.validators`), in the order of the messages.
+        variants: what is made of each image, by name; needs an ``upload_type`` that makes them (`UploadedImage`).
+        multiple: an ordered list of files instead of one.
     """
 
     cache_ok = True
@@ -83,13 +86,25 @@ class UploadedFileField(FileType):
         filters: Any = (),
         upload_type: type[DepotFileInfo] = UploadedFile,
         upload_storage: str | None = None,
-        text: bool = False,  # not keyword-only: SQLAlchemy would not find it when it builds its cache key
+        # None is keyword-only: SQLAlchemy would not find it when it builds its cache key.
+        text: bool = False,
+        validators: Any = (),
+        variants: Mapping[str, Any] | None = None,
+        multiple: bool = False,
     ) -> None:
-        super().__init__(filters, upload_type, upload_storage, text=text)
+        super().__init__(
+            filters,
+            upload_type,
+            upload_storage,
+            text=text,
+            validators=validators,
+            variants=variants,
+            multiple=multiple,
+        )
 
     def __repr__(self) -> str:
         """Show what makes the same column. Alembic writes it into migrations, where classes and filters cannot go."""
-        given = {"upload_storage": self.upload_storage, "text": self.text or None}
+        given = {"upload_storage": self.upload_storage, "text": self.text or None, "multiple": self.multiple or None}
         arguments = ", ".join(f"{name}={each!r}" for name, each in given.items() if each is not None)
         return f"{type(self).__name__}({arguments})"
 

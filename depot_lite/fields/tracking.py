@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import event, select, tuple_
 from sqlalchemy.orm import Mapper, Session, attributes
 
-from depot_lite.errors import DepotError
+from depot_lite.errors import DepotError, ValidationError
 from depot_lite.fields import columns, outcomes, transfers
 from depot_lite.fields.columns import FileColumn
 from depot_lite.fields.interfaces import DepotFileInfo, discard
@@ -146,7 +146,8 @@ def store_all(session: Session, waiting: Sequence[tuple[FileColumn, DepotFileInf
     frame = frame_of(session)
     births = [(column, Birth(value, *state)) for column, value in waiting if (state := value.waiting()) is not None]
     try:
-        transfers.side_by_side(_jobs(frame, births))
+        workers = max((birth.value.workers for _, birth in births), default=1)
+        transfers.side_by_side(_jobs(frame, births), workers)
     except BaseException:
         done = [birth for _, birth in births if not birth.value.pending]
         transfers.off_loop(partial(discard, [path for birth in done for path in birth.value.paths]))
@@ -173,7 +174,12 @@ def _one_after_the_other(jobs: Sequence[Callable[[], None]]) -> None:
 
 def _store(frame: Frame, column: FileColumn, birth: Birth) -> None:
     try:
-        birth.value.store(column.type.filters, announce=lambda path: frame.bear(path, birth))
+        birth.value.store(
+            column.type.filters, variants=column.type.variants, announce=lambda path: frame.bear(path, birth)
+        )
+    except ValidationError as error:  # found while the file was worked on: an image that breaks off, say
+        error.at(str(column), birth.before.get("filename"))
+        raise
     except DepotError as error:
         error.add_note(f"while storing {birth.before.get('filename')!r} for {column}")
         raise

@@ -26,8 +26,8 @@ def _awaiting() -> bool:
     return sys.modules.get("greenlet") is not None and in_greenlet()
 
 
-def side_by_side(jobs: Sequence[tuple[FileStorage, Callable[[], None]]]) -> None:
-    """Do the jobs, as many at once as their storages allow, one storage after the other.
+def side_by_side(jobs: Sequence[tuple[FileStorage, Callable[[], None]]], workers: int = 1) -> None:
+    """Do the jobs, as many at once as their storages gain from but at least ``workers``, one storage after the other.
 
     Raises:
         Exception: of the first job that failed, in the order of the jobs. No other has begun after it, and none is
@@ -37,7 +37,7 @@ def side_by_side(jobs: Sequence[tuple[FileStorage, Callable[[], None]]]) -> None
     for storage, job in jobs:
         by_storage.setdefault(id(storage), (storage, []))[1].append(job)
     for storage, its_jobs in by_storage.values():
-        batch = Batch(its_jobs, max(1, storage.concurrency), storage.executor)
+        batch = Batch(its_jobs, max(workers, storage.concurrency), storage.executor)
         if _awaiting():
             await_only(batch.arun())
         else:
