@@ -12,8 +12,7 @@ from sqlalchemy import Engine, create_engine, event, make_url, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from depot_lite.fields.columns import columns_of_mapper
-from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.fields.columns import columns_of_mapper, paths_of
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.manager import DepotManager
@@ -110,9 +109,9 @@ class World:
                         found.update(self._read(value))
         return found
 
-    def _read(self, value: DepotFileInfo | None) -> dict[str, bytes]:
+    def _read(self, value: Any) -> dict[str, bytes]:
         read = {}
-        for path in () if value is None else value.paths:
+        for path in paths_of(value):
             with DepotManager.get_file(path) as stored:
                 read[path] = stored.read()
         return read

@@ -22,7 +22,8 @@ from sqlalchemy.exc import NoReferenceError
 from sqlalchemy.orm import Mapper, Session, attributes
 
 from depot_lite.fields import columns, tracking
-from depot_lite.fields.targets import Rows, batches, condemn, is_one_of, paths_of
+from depot_lite.fields.columns import paths_of
+from depot_lite.fields.targets import Rows, batches, condemn, is_one_of
 from depot_lite.ledger import Frame
 
 # Where a MetaData keeps what is below, and a session what falls in its flush: in their ``info``. A weak dictionary

@@ -7,16 +7,17 @@ mapped class. Both are known without a session, so that an attribute can be set 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import JSON, Column, Table
-from sqlalchemy.orm import ColumnProperty, LoaderCallableStatus, Mapper
+from sqlalchemy.orm import ColumnProperty, LoaderCallableStatus, Mapper, attributes
 from sqlalchemy.types import TypeDecorator
 
 from depot_lite.errors import ConfigurationError, InvalidContent
 from depot_lite.fields.interfaces import DepotFileInfo, FileFilter
+from depot_lite.fields.lists import FileList
 from depot_lite.io.content import is_empty_upload
 from depot_lite.manager import DepotManager
 
@@ -28,7 +29,22 @@ def files_in(held: object) -> Sequence[DepotFileInfo]:
     """Return the values in what an attribute holds: one, all of a list, or none."""
     if isinstance(held, DepotFileInfo):
         return (held,)
-    return ()
+    return held if isinstance(held, FileList) else ()
+
+
+def paths_of(held: object) -> list[str]:
+    """Return the paths of all files of what an attribute holds."""
+    return [path for value in files_in(held) for path in value.paths]
+
+
+def has_pending(held: object) -> bool:
+    """Return whether something of what an attribute holds is not stored yet."""
+    return any(value.pending for value in files_in(held))
+
+
+def twin_of(held: Any) -> Any:
+    """Return pending values with the same content for another row, of a value or of a list."""
+    return FileList.of(value.twin() for value in held) if isinstance(held, FileList) else held.twin()
 
 
 def unknown(value: object) -> bool:
@@ -124,34 +140,81 @@ class FileColumn:
     def accept(self, value: Any, state: InstanceState[Any] | None, held: Any) -> Any:
         """Return what the attribute is to hold when ``value`` is assigned to it: a value of the column's kind, or None.
 
+        A column of many files holds a `FileList`, an empty one for None.
+
         Args:
-            value: bytes, a file, an upload ..., a pending or stored value, or None to clear.
+            value: bytes, a file, an upload ..., a pending or stored value, or None to clear; a list of such.
             state: the object that the attribute belongs to; None for a row that a statement names.
             held: what the attribute holds now, if anybody looked; an upload without a file leaves it.
 
         Raises:
             InvalidContent: this is nothing that can be stored.
         """
+        if self.type.multiple:
+            return self._accept_list(value, state, held)
         if value is None:
             return None
+        if is_no_file(value):
+            return self._held(state, held)
+        return self._accept_one(value, state)
+
+    def _accept_list(self, value: Any, state: InstanceState[Any] | None, held: Any) -> Any:
+        if value is held and isinstance(value, FileList):
+            return value  # what `+=` leads to
+        if isinstance(value, _ONE_FILE) or not isinstance(value, Iterable | None) or hasattr(value, "read"):
+            raise InvalidContent(f"{self}: a list of files is wanted, not one {type(value).__name__}")
+        items = list(value or ())
+        if items and all(map(is_no_file, items)):
+            return self._held(state, held)
+        return self._listed(self.accept_items(items, (), state), state)
+
+    def accept_items(
+        self, items: Sequence[Any], held: Sequence[DepotFileInfo], state: InstanceState[Any] | None
+    ) -> list[DepotFileInfo]:
+        """Return the values of a list of these items, of which ``held`` are in the attribute's list already."""
+        accepted: list[DepotFileInfo] = []
+        known, paths = {id(each) for each in held}, set()
+        for item in items:
+            if is_no_file(item):
+                continue
+            value = item if id(item) in known else self._accept_one(item, state)
+            if value["path"] in paths:  # a second time: each element owns its file
+                value = self._own(value.twin(), state) if value.pending else self.copy(value, state)
+            paths.add(value["path"])
+            accepted.append(value)
+        return accepted
+
+    def _listed(self, values: Sequence[DepotFileInfo], state: InstanceState[Any] | None) -> FileList[Any]:
+        return FileList.of(values, None if state is None else AttributePlace(self, weakref.ref(state)))
+
+    def bind(self, state: InstanceState[Any]) -> None:
+        """Tie the list that the attribute of an object holds to this attribute, after it was loaded."""
+        held = state.dict.get(self.key)
+        if isinstance(held, FileList):
+            state.dict[self.key] = held.bound_to(AttributePlace(self, weakref.ref(state)))
+
+    def empty(self, state: InstanceState[Any]) -> FileList[Any]:
+        """Return the list of an object that has none yet."""
+        return self._listed((), state)
+
+    def _accept_one(self, value: Any, state: InstanceState[Any] | None) -> DepotFileInfo:
         if isinstance(value, DepotFileInfo):
             return self._accept_value(value, state)
-        if is_empty_upload(value):
-            return self._held(state, held)
         if isinstance(value, dict):
             # A dictionary that came with a request could name any file of anybody.
             raise InvalidContent(f"{self}: a dictionary is not a file; {_WANTED}")
         try:
-            pending = self.type.upload_type(value, self.type.upload_storage)
+            pending: DepotFileInfo = self.type.upload_type(value, self.type.upload_storage)
         except InvalidContent as error:
             raise InvalidContent(f"{self}: {error}") from error
         return self._own(pending, state)
 
     def _held(self, state: InstanceState[Any] | None, held: Any) -> Any:
-        if not unknown(held):
-            return held
-        loaded = state is not None and state.key is not None
-        return getattr(state.obj(), self.key) if loaded and state is not None else None
+        if state is not None and unknown(held) and state.key is not None:
+            return getattr(state.obj(), self.key)
+        if self.type.multiple and not isinstance(held, FileList):
+            return self._listed((), state)
+        return None if unknown(held) else held
 
     def _accept_value(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:
         if not value.pending:
@@ -169,7 +232,7 @@ class FileColumn:
         known = [each[self.key] for each in (state.dict, state.committed_state) if self.key in each]
         if not known or any(unknown(each) for each in known):
             return True
-        return any(isinstance(each, DepotFileInfo) and each.get("path") == value.get("path") for each in known)
+        return any(own.get("path") == value.get("path") for each in known for own in files_in(each))
 
     def copy(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:
         """Return a pending copy of a stored value that belongs to another row, so that each row owns its file."""
@@ -186,6 +249,48 @@ class FileColumn:
             value.own(weakref.ref(state), self.key)
         return value
 
+
+@dataclass(frozen=True, slots=True)
+class AttributePlace:
+    """The attribute of one object that holds a `FileList`."""
+
+    column: FileColumn
+    state: weakref.ref[InstanceState[Any]]
+
+    def accept(self, items: Sequence[Any], held: Sequence[DepotFileInfo]) -> list[Any]:
+        """Return the values that a list of these items shall have."""
+        return self.column.accept_items(items, held, self.state())
+
+    def changing(self, files: FileList[Any], before: Sequence[DepotFileInfo]) -> None:
+        """Let the session know that the list is about to change, and what the row holds until the flush.
+
+        Raises:
+            TypeError: the object has gone, or holds another list: the change would be lost.
+        """
+        state, key = self.state(), self.column.key
+        target = None if state is None else state.obj()
+        if state is None or target is None:
+            raise TypeError(
+                f"{self.column}: the object of this list has gone; keep a reference to it while you change it"
+            )
+        if state.dict.get(key) is not files:
+            raise TypeError(f"{self.column}: the object holds another list by now; change that one")
+        old = state.committed_state.get(key, _NOT_SET)
+        attributes.flag_modified(target, key)
+        # In the place of SQLAlchemy's mark for "unknown".
+        state.committed_state[key] = FileList.of(before) if old is _NOT_SET else old
+
+
+_NOT_SET: Final = object()
+
+
+def is_no_file(value: object) -> bool:
+    """Return whether this is what a form sends where no file was chosen."""
+    return not isinstance(value, DepotFileInfo) and is_empty_upload(value)
+
+
+#: What can be iterated, and is no list of files.
+_ONE_FILE: Final = (str, bytes, bytearray, memoryview, dict)
 
 _WANTED: Final = "assign bytes, a binary file, a pathlib.Path, an upload, a FileIntent or an UploadedFile"
 

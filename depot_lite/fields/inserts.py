@@ -16,8 +16,9 @@ from sqlalchemy.util import immutabledict
 
 from depot_lite.errors import InvalidContent
 from depot_lite.fields import tracking
-from depot_lite.fields.columns import FileColumn
+from depot_lite.fields.columns import FileColumn, files_in
 from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.fields.lists import FileList
 from depot_lite.fields.targets import Target, name
 from depot_lite.fields.updates import Invoke, each_of, plain, rowcount, values_of
 
@@ -83,7 +84,7 @@ def _mapping(statement: Insert, row: Any) -> Mapping[Any, Any]:
     return row if isinstance(row, Mapping) else dict(zip(statement.table.columns, row, strict=False))
 
 
-def _in_doubt(target: Target, stored: Stored) -> Iterator[DepotFileInfo]:
+def _in_doubt(target: Target, stored: Stored) -> Iterator[Any]:
     """Yield the values of the rows that were inserted before one failed: the application may yet commit those."""
     try:
         yield from target.found_in_rows(stored.waiting)
@@ -137,14 +138,14 @@ class Stored:
     """Collects the files of the rows of one INSERT."""
 
     def __init__(self, target: Target) -> None:
-        self.waiting: list[tuple[FileColumn, DepotFileInfo]] = []
-        #: Whether a value became None that was none, as an upload without a file does.
+        self.waiting: list[tuple[FileColumn, Any]] = []
+        #: Whether a value became none that was not given as None, as an upload without a file does.
         self.cleared = False
         self._target = target
         self._seen: set[int] = set()
 
     @property
-    def values(self) -> list[DepotFileInfo]:
+    def values(self) -> list[Any]:
         """What the rows will hold."""
         return [value for _, value in self.waiting]
 
@@ -158,11 +159,17 @@ class Stored:
             return value
         given = plain(column, value)
         accepted = column.accept(given, None, None)
-        if accepted is None:
+        if not files_in(accepted):
             self.cleared |= given is not None
-            return None
-        if id(accepted) in self._seen:
-            accepted = accepted.twin()
-        self._seen.add(id(accepted))
+            return accepted
+        if isinstance(accepted, FileList):
+            accepted = FileList.of(self._once(each) for each in accepted)
+        else:
+            accepted = self._once(accepted)
         self.waiting.append((column, accepted))
         return accepted
+
+    def _once(self, value: DepotFileInfo) -> DepotFileInfo:
+        own = value.twin() if id(value) in self._seen else value
+        self._seen.add(id(own))
+        return own

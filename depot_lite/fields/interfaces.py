@@ -149,7 +149,12 @@ class DepotFileInfo(Reference, ABC):
     @classmethod
     def decode(cls, data: str) -> Self:
         """Return the stored value that JSON text describes (filedepot's name)."""
-        return dict.__new__(cls)._fill(json.loads(data))
+        return cls.of_data(json.loads(data))
+
+    @classmethod
+    def of_data(cls, data: dict[str, Any]) -> Self:
+        """Return the stored value that a dictionary from a row describes."""
+        return dict.__new__(cls)._fill(data)
 
     def encode(self) -> str:
         """Return the value as JSON text (filedepot's name)."""

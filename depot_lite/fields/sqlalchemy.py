@@ -10,7 +10,7 @@ Importing this module makes every session of the process look after the files of
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import JSON, Dialect, String, Text, event, exc, types
@@ -21,9 +21,10 @@ from sqlalchemy.sql import ColumnElement
 from sqlalchemy.sql.functions import GenericFunction
 
 from depot_lite.errors import InvalidContent
-from depot_lite.fields import columns, statements, tracking
+from depot_lite.fields import columns, slots, statements, tracking
 from depot_lite.fields.columns import FileColumn, FileType
 from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.fields.lists import FileList
 from depot_lite.fields.upload import UploadedFile
 
 
@@ -110,8 +111,8 @@ class UploadedFileField(FileType):
 
     @property
     def python_type(self) -> type[Any]:
-        """The class of the values."""
-        upload_type: type[Any] = self.upload_type
+        """The class of what an attribute holds."""
+        upload_type: type[Any] = list if self.multiple else self.upload_type
         return upload_type
 
     def load_dialect_impl(self, dialect: Dialect) -> types.TypeEngine[Any]:
@@ -128,14 +129,21 @@ class UploadedFileField(FileType):
         Raises:
             InvalidContent: a fresh file in a statement that no session sees.
         """
+        if self.multiple:
+            data: Any = [self._bound(each) for each in ([] if value is None else _listed(value))]
+            return json.dumps(data) if self.text else data
         if value is None:
             return None
+        data = self._bound(value)
+        return value.encode() if self.text else data
+
+    def _bound(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, DepotFileInfo) or (value.pending and not tracking.store_late(value)):
             raise _Refused(
                 f"{type(value).__name__} cannot be written by a statement of its own, since no session would look "
                 "after the file: use session.execute() instead of connection.execute(), or assign it to an attribute"
             )
-        return value.encode() if self.text else dict(value)
+        return dict(value)
 
     def process_literal_param(self, value: Any, dialect: Dialect) -> str:
         """Render a stored value into the text of a statement."""
@@ -152,12 +160,14 @@ class UploadedFileField(FileType):
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
         """Return the function that makes a value of what the driver delivers; it parses nothing."""
-        load: Callable[[Any], Any] = self.upload_type.loader()
+        load: Callable[[Any], Any] = FileList.loader(self.upload_type) if self.multiple else self.upload_type.loader()
         return load
 
     def coerce_compared_value(self, op: Any, value: Any) -> Any:
         """Compare with files as files, and with everything else as JSON does."""
-        return self if isinstance(value, DepotFileInfo) else self.impl_instance.coerce_compared_value(op, value)
+        return (
+            self if isinstance(value, DepotFileInfo | FileList) else self.impl_instance.coerce_compared_value(op, value)
+        )
 
     def compare_values(self, x: Any, y: Any) -> bool:
         """Return whether two values are the same, as far as the row is concerned."""
@@ -175,16 +185,45 @@ def _set(column: FileColumn) -> Callable[..., Any]:
     def on_set(target: Any, value: Any, held: Any, initiator: Any) -> Any:
         state = attributes.instance_state(target)
         if columns.unknown(held):
-            tracking.look_up_in_flush(column, state)
+            slots.look_up_in_flush(column, state)
         return column.accept(value, state, held)
 
     return on_set
 
 
+def _listed(value: Any) -> Any:
+    if not isinstance(value, list | tuple):
+        raise _Refused(f"a list of files is wanted, not {type(value).__name__}")
+    return value
+
+
+def _empty(column: FileColumn) -> Callable[..., Any]:
+    def init_scalar(target: Any, value: Any, dict_: dict[str, Any]) -> Any:
+        dict_[column.key] = files = column.empty(attributes.instance_state(target))
+        return files
+
+    return init_scalar
+
+
+def _bind(lists: Sequence[FileColumn]) -> Callable[..., None]:
+    def loaded(target: Any, *args: Any) -> None:
+        state = attributes.instance_state(target)
+        for column in lists:
+            column.bind(state)
+
+    return loaded
+
+
 def _mapper_configured(mapper: Mapper[Any], class_: type) -> None:
-    for key, column in columns.register(mapper).items():
+    found = columns.register(mapper)
+    for key, column in found.items():
         event.listen(mapper.class_manager[key], "set", _set(column), retval=True)
-    if columns.columns_of_mapper(mapper):
+        if column.type.multiple:
+            event.listen(mapper.class_manager[key], "init_scalar", _empty(column), retval=True)
+    lists = [column for column in found.values() if column.type.multiple]
+    for name in ("load", "refresh", "refresh_flush", "unpickle") if lists else ():
+        event.listen(class_, name, _bind(lists))
+    if found:
         tracking.track_mapper(mapper)
 
 

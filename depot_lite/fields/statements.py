@@ -29,9 +29,10 @@ from depot_lite.errors import InvalidContent
 from depot_lite.fields import columns
 from depot_lite.fields.bulk import wrap_bulk_methods
 from depot_lite.fields.cascades import Falling, constraints_of, track_cascades
+from depot_lite.fields.columns import paths_of
 from depot_lite.fields.inserts import insert
 from depot_lite.fields.interfaces import logger
-from depot_lite.fields.targets import Rows, Target, condemn, mapper_of, paths_of, readable_options
+from depot_lite.fields.targets import Rows, Target, condemn, mapper_of, readable_options
 from depot_lite.fields.updates import each_of, rowcount, update
 
 

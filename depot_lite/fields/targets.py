@@ -18,15 +18,14 @@ from sqlalchemy.sql import ColumnElement
 
 from depot_lite.errors import ConfigurationError
 from depot_lite.fields import tracking
-from depot_lite.fields.columns import FileColumn
-from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.fields.columns import FileColumn, files_in, paths_of
 from depot_lite.ledger import Frame
 
 #: How many rows one condition names at most.
 BATCH: Final = 500
 
-#: Primary key -> what the file columns of that row hold, by key.
-Rows = dict[tuple[Any, ...], dict[str, DepotFileInfo | None]]
+#: Primary key -> what the file columns of that row hold, by key: a value, a `FileList`, or None.
+Rows = dict[tuple[Any, ...], dict[str, Any]]
 
 # What only means something to the statement itself. A SELECT that streamed its rows would still be open at the next
 # one.
@@ -40,19 +39,14 @@ def readable_options(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def paths_of(value: DepotFileInfo | None) -> list[str]:
-    """Return the paths of all files of a value; none for None."""
-    return [] if value is None else value.paths
-
-
-def condemn(frame: Frame, values: Iterable[DepotFileInfo | None]) -> None:
+def condemn(frame: Frame, values: Iterable[Any]) -> None:
     """Enter that rows do not name these values any more."""
     for value in values:
         for path in paths_of(value):
             frame.condemn(path)
 
 
-def name(frame: Frame, values: Iterable[DepotFileInfo | None]) -> None:
+def name(frame: Frame, values: Iterable[Any]) -> None:
     """Enter that rows name these values."""
     for value in values:
         for path in paths_of(value):
@@ -191,14 +185,15 @@ class Target:
             return statement, False
         return statement.where(is_one_of(self.key, rows)), True
 
-    def found_in_rows(self, waiting: Iterable[tuple[FileColumn, DepotFileInfo]]) -> list[DepotFileInfo]:
-        """Return those of some values that rows hold, found by their paths."""
-        by_column: dict[str, dict[str, DepotFileInfo]] = {}
-        for column, value in waiting:
-            by_column.setdefault(column.key, {})[value["path"]] = value
-        found: list[DepotFileInfo] = []
+    def found_in_rows(self, waiting: Iterable[tuple[FileColumn, Any]]) -> list[Any]:
+        """Return those of some values and lists that rows hold, found by the path of their first file."""
+        by_column: dict[str, dict[str, Any]] = {}
+        for column, held in waiting:
+            by_column.setdefault(column.key, {})[files_in(held)[0]["path"]] = held
+        found: list[Any] = []
         for key, by_path in by_column.items():
-            path = self.expression(self.columns[key].column)["path"].as_string()
+            expression = self.expression(self.columns[key].column)
+            path = (expression[0, "path"] if self.columns[key].type.multiple else expression["path"]).as_string()
             for batch in batches((each,) for each in by_path):
                 query = select(path).where(is_one_of([path], batch))
                 options = readable_options(self.execution_options)

@@ -16,20 +16,20 @@ written (`store_late`). Sessions that touch no file pay for a look-up per object
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import event, select, tuple_
+from sqlalchemy import event
 from sqlalchemy.orm import Mapper, Session, attributes
 
 from depot_lite.errors import DepotError, ValidationError
-from depot_lite.fields import columns, outcomes, transfers
-from depot_lite.fields.columns import FileColumn
+from depot_lite.fields import checks, columns, outcomes, transfers
+from depot_lite.fields.columns import FileColumn, files_in, has_pending
 from depot_lite.fields.interfaces import DepotFileInfo, discard
 from depot_lite.fields.outcomes import Birth
+from depot_lite.fields.slots import Slot, look_up_old, slots_of, slots_of_state
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.ledger import Frame, Ledger
 from depot_lite.manager import DepotManager
@@ -40,49 +40,6 @@ if TYPE_CHECKING:
 
 #: Where a session keeps its ledger: in ``session.info``.
 LEDGER: Final = "depot_lite.ledger"
-
-# How many primary keys one SELECT of old values names.
-_BATCH: Final = 500
-
-
-@dataclass(frozen=True, slots=True)
-class _Slot:
-    """One file attribute of one object."""
-
-    state: InstanceState[Any]
-    column: FileColumn
-
-    @property
-    def value(self) -> Any:
-        """What the attribute holds, None where it holds nothing or is not loaded."""
-        return self.state.dict.get(self.column.key)
-
-    @property
-    def changed(self) -> bool:
-        """Whether the attribute was set since the last flush."""
-        return self.column.key in self.state.committed_state
-
-    @property
-    def old_unknown(self) -> bool:
-        """Whether the row holds a value that was never loaded."""
-        if self.state.key is None:
-            return False
-        if self.changed:
-            return columns.unknown(self.state.committed_state[self.column.key])
-        return self.column.key not in self.state.dict
-
-    @property
-    def old(self) -> DepotFileInfo | None:
-        """What the row held at the last flush, if that is known."""
-        old = self.state.committed_state.get(self.column.key) if self.changed else self.value
-        return old if isinstance(old, DepotFileInfo) else None
-
-    def remember_old(self, old: Any) -> None:
-        """Enter what the row turned out to hold."""
-        if self.changed:
-            self.state.committed_state[self.column.key] = old
-        else:
-            attributes.set_committed_value(self.state.obj(), self.column.key, old)
 
 
 def ledger_of(session: Session) -> Ledger | None:
@@ -110,41 +67,31 @@ def _before_flush(session: Session, context: Any, instances: Sequence[Any] | Non
     if not columns.any_type_made():
         return
     chosen = None if not instances else {id(each) for each in instances}
-    living = list(_slots([*session.new, *session.dirty], chosen))
-    _look_up_old(session, [slot for slot in living if slot.changed] + list(_slots(session.deleted, chosen)))
+    living = list(slots_of([*session.new, *session.dirty], chosen))
+    look_up_old(session, [slot for slot in living if slot.changed] + list(slots_of(session.deleted, chosen)))
     for slot in living:
-        _own_file(slot)
-    store_all(session, [(slot.column, slot.value) for slot in living if _is_pending(slot.value)])
+        slot.own_files()
+    store_all(session, [(slot.column, slot.value) for slot in living if has_pending(slot.value)])
 
 
-def _slots(objects: Iterable[Any], chosen: set[int] | None) -> Iterator[_Slot]:
-    for each in objects:
-        found = columns.columns_of_class(type(each))
-        if found and (chosen is None or id(each) in chosen):
-            state = attributes.instance_state(each)
-            for column in found.values():
-                yield _Slot(state, column)
+def store_all(session: Session, waiting: Sequence[tuple[FileColumn, Any]]) -> None:
+    """Store what is pending, side by side where the storages gain by it, and enter the files as born.
 
+    Args:
+        session: whose innermost transaction they are born in.
+        waiting: what attributes are to hold, values or lists, with their columns.
 
-def _own_file(slot: _Slot) -> None:
-    """Give the row a copy where it was assigned a stored file that is not its own: the owner may delete it any time."""
-    value = slot.value
-    if not isinstance(value, DepotFileInfo) or value.pending or (slot.state.key is not None and not slot.changed):
-        return
-    old = slot.old if slot.state.key is not None else None
-    if old is None or old.get("path") != value.get("path"):
-        slot.state.dict[slot.column.key] = slot.column.copy(value, slot.state)
-
-
-def store_all(session: Session, waiting: Sequence[tuple[FileColumn, DepotFileInfo]]) -> None:
-    """Store pending values, side by side where their storages gain by it, and enter their files as born.
-
-    If one fails, nothing of any of them is left, and its error is raised; of several, that of the first value.
+    Raises:
+        ValidationError: a column refuses a file, or more of one object. Nothing was stored.
+        DepotError: one could not be stored. Nothing of any of them is left; of several errors, that of the first value.
     """
     if not waiting:
         return
+    if any(column.type.validators for column, _ in waiting):
+        transfers.off_loop(partial(checks.check, waiting))
     frame = frame_of(session)
-    births = [(column, Birth(value, *state)) for column, value in waiting if (state := value.waiting()) is not None]
+    pending = [(column, value, value.waiting()) for column, held in waiting for value in files_in(held)]
+    births = [(column, Birth(value, *state)) for column, value, state in pending if state is not None]
     try:
         workers = max((birth.value.workers for _, birth in births), default=1)
         transfers.side_by_side(_jobs(frame, births), workers)
@@ -192,11 +139,12 @@ def store_late(value: DepotFileInfo) -> bool:
     session = None if state is None else state.session
     if owner is None or state is None or session is None:
         return False
-    column = columns.columns_of_mapper(state.mapper)[owner[1]]
-    slot = _Slot(state, column)
+    slot = Slot(state, columns.columns_of_mapper(state.mapper)[owner[1]])
     if slot.old_unknown:
-        _look_up_old(session, [slot])
-    store_all(session, [(column, value)])
+        look_up_old(session, [slot])
+    # With the others of its list, if it is in one: they are of this row, too.
+    in_list = any(each is value for each in files_in(slot.value))
+    store_all(session, [(slot.column, slot.value if in_list else value)])
     return True
 
 
@@ -210,76 +158,20 @@ class Saved:
 
     def __init__(self, session: Session, objects: Sequence[Any]) -> None:
         self._session = session
-        self._slots = [slot for slot in _slots(objects, None) if slot.state.key is None or slot.changed]
+        self._slots = [slot for slot in slots_of(objects, None) if slot.state.key is None or slot.changed]
         if not self._slots:
             return
-        _look_up_old(session, self._slots)
+        look_up_old(session, self._slots)
         self._old = [slot.old if slot.state.key is not None else None for slot in self._slots]
         for slot in self._slots:
-            _own_file(slot)
-        store_all(session, [(slot.column, slot.value) for slot in self._slots if _is_pending(slot.value)])
+            slot.own_files()
+        store_all(session, [(slot.column, slot.value) for slot in self._slots if has_pending(slot.value)])
 
     def done(self) -> None:
         """Enter what the rows name now, and what they do not name any more."""
         for slot, old in zip(self._slots, self._old if self._slots else (), strict=True):
             connection = self._session.connection(bind_arguments={"mapper": slot.state.mapper})
             _replaced(self._session, connection, old, slot.value)
-
-
-def _is_pending(value: Any) -> bool:
-    return isinstance(value, DepotFileInfo) and value.pending
-
-
-# --- old values that nobody loaded --------------------------------------------------------------------------------
-
-
-def _look_up_old(session: Session, slots: Iterable[_Slot]) -> None:
-    """Read what rows hold in attributes that were replaced, or whose object is deleted, without having been loaded.
-
-    The rows are locked, as the flush is about to change them anyway: what is read is what will be overwritten.
-    """
-    by_mapper: dict[Mapper[Any], dict[tuple[Any, ...], list[_Slot]]] = {}
-    for slot in slots:
-        if slot.old_unknown and slot.state.key is not None:
-            by_mapper.setdefault(slot.state.mapper, {}).setdefault(tuple(slot.state.key[1]), []).append(slot)
-    for mapper, by_key in by_mapper.items():
-        connection = session.connection(bind_arguments={"mapper": mapper})
-        keys = sorted(by_key)
-        for start in range(0, len(keys), _BATCH):
-            _look_up_batch(connection, mapper, {key: by_key[key] for key in keys[start : start + _BATCH]})
-
-
-def look_up_in_flush(column: FileColumn, state: InstanceState[Any]) -> None:
-    """Read what the row holds where a listener of the user's sets an attribute that nobody has loaded.
-
-    It may do so after our ``before_flush`` and ``before_update``, the last moments at which we look. Outside of a flush
-    nothing is read: those will.
-    """
-    session = state.session
-    slot = _Slot(state, column)
-    if session is None or not session._flushing or not slot.old_unknown:  # there is no public name for it
-        return
-    _look_up_old(session, [slot])
-    # SQLAlchemy is about to enter the value as unknown, unless one is entered already.
-    if not slot.changed and column.key in state.dict:
-        state.committed_state[column.key] = slot.value
-
-
-def _look_up_batch(connection: Connection, mapper: Mapper[Any], by_key: dict[tuple[Any, ...], list[_Slot]]) -> None:
-    primary = mapper.primary_key
-    wanted = {slot.column.key: slot.column for slots in by_key.values() for slot in slots}
-    condition = primary[0].in_([key[0] for key in by_key]) if len(primary) == 1 else tuple_(*primary).in_(list(by_key))
-    query = (
-        select(*primary, *(column.column for column in wanted.values()))
-        .select_from(mapper.persist_selectable)
-        .where(condition)
-        .order_by(*primary)
-        .with_for_update()
-    )
-    for row in connection.execute(query):
-        found = dict(zip(wanted, row[len(primary) :], strict=True))
-        for slot in by_key.get(tuple(row[: len(primary)]), ()):
-            slot.remember_old(found[slot.column.key])
 
 
 # --- rows ---------------------------------------------------------------------------------------------------------
@@ -293,11 +185,11 @@ def _after_save(mapper: Mapper[Any], connection: Connection, target: Any) -> Non
         return
     before = state if state.key is not None else _row_taken_over(session, mapper, target)
     for column in columns.columns_of_mapper(mapper).values():
-        slot = _Slot(state, column)
+        slot = Slot(state, column)
         if before is not state and column.key not in state.dict:
             continue  # SQLAlchemy leaves alone what the new object of a row does not mention: the row names it still
         if slot.changed or before is not state:
-            old = None if before is None else _Slot(before, column).old
+            old = None if before is None else Slot(before, column).old
             _replaced(session, connection, old, slot.value)
 
 
@@ -312,51 +204,50 @@ def _row_taken_over(session: Session, mapper: Mapper[Any], target: Any) -> Insta
 def _before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
     """Look up what ``before_flush`` could not: objects that a cascade or another listener has brought in since."""
     state = attributes.instance_state(target)
-    unseen = [slot for slot in _slots_of(mapper, state) if slot.changed and slot.old_unknown]
+    unseen = [slot for slot in slots_of_state(mapper, state) if slot.changed and slot.old_unknown]
     if state.session is not None and unseen:
-        _look_up_old(state.session, unseen)
+        look_up_old(state.session, unseen)
         for slot in unseen:
-            _own_file(slot)
+            slot.own_files()
 
 
-def _slots_of(mapper: Mapper[Any], state: InstanceState[Any]) -> list[_Slot]:
-    return [_Slot(state, column) for column in columns.columns_of_mapper(mapper).values()]
-
-
-def _replaced(session: Session, connection: Connection, old: DepotFileInfo | None, new: Any) -> None:
-    if old is not None and not (isinstance(new, DepotFileInfo) and new.get("path") == old.get("path")):
-        _condemn(session, connection, old)
-    _name(session, connection, new)
+def _replaced(session: Session, connection: Connection, old: Any, new: Any) -> None:
+    kept = {value.get("path") for value in files_in(new)}
+    _condemn(session, connection, [value for value in files_in(old) if value.get("path") not in kept])
+    _name(session, connection, files_in(new))
 
 
 def _before_delete(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
     """Look up what ``before_flush`` could not, for the same reason."""
     state = attributes.instance_state(target)
     if state.session is not None:
-        _look_up_old(state.session, _slots_of(mapper, state))
+        look_up_old(state.session, slots_of_state(mapper, state))
 
 
 def _after_delete(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
     state = attributes.instance_state(target)
     for column in columns.columns_of_mapper(mapper).values():
         if state.session is not None:
-            _condemn(state.session, connection, _Slot(state, column).old)
+            _condemn(state.session, connection, files_in(Slot(state, column).old))
 
 
-def _name(session: Session, connection: Connection, value: Any) -> None:
-    if isinstance(value, DepotFileInfo):
+def _name(session: Session, connection: Connection, values: Sequence[DepotFileInfo]) -> None:
+    if values:
         frame = frame_of(session)
         rows_written(frame, connection)
-        for path in value.paths:
-            frame.name(path)
+        for value in values:
+            for path in value.paths:
+                frame.name(path)
 
 
-def _condemn(session: Session, connection: Connection, value: Any) -> None:
-    if isinstance(value, DepotFileInfo) and not value.pending:
+def _condemn(session: Session, connection: Connection, values: Sequence[DepotFileInfo]) -> None:
+    stored = [value for value in values if not value.pending]
+    if stored:
         frame = frame_of(session)
         rows_written(frame, connection)
-        for path in value.paths:
-            frame.condemn(path)
+        for value in stored:
+            for path in value.paths:
+                frame.condemn(path)
 
 
 # --- how transactions end -----------------------------------------------------------------------------------------

@@ -22,10 +22,8 @@ from sqlalchemy.util import immutabledict
 
 from depot_lite.errors import InvalidContent
 from depot_lite.fields import tracking
-from depot_lite.fields.columns import FileColumn
-from depot_lite.fields.interfaces import DepotFileInfo
-from depot_lite.fields.targets import Rows, Target, condemn, name, paths_of
-from depot_lite.io.content import is_empty_upload
+from depot_lite.fields.columns import FileColumn, is_no_file, paths_of, twin_of
+from depot_lite.fields.targets import Rows, Target, condemn, name
 
 Invoke = Callable[[ORMExecuteState, Any], Any]
 
@@ -94,7 +92,9 @@ def update(state: ORMExecuteState, statement: Update, target: Target, invoke: In
 
 def _leaves(value: Any) -> bool:
     """Return whether this is what a form sends where no file was chosen: the row keeps what it has."""
-    return not isinstance(value, DepotFileInfo) and is_empty_upload(value)
+    if isinstance(value, list | tuple):
+        return bool(value) and all(map(is_no_file, value))
+    return is_no_file(value)
 
 
 def _given(statement: Update, target: Target, parameters: dict[str, Any]) -> dict[Any, Any]:
@@ -134,12 +134,12 @@ def _refuse_new_keys(
 def _store_for_rows(target: Target, fresh: Mapping[str, Any], identities: Sequence[tuple[Any, ...]]) -> Rows:
     """Store a file of its own for each row and return them; no file where the value is None."""
     new: Rows = {}
-    waiting: list[tuple[FileColumn, DepotFileInfo]] = []
+    waiting: list[tuple[FileColumn, Any]] = []
     seen: set[int] = set()
     for identity in identities:
         new[identity] = {}
         for key, value in fresh.items():
-            own = value.twin() if value is not None and id(value) in seen else value
+            own = twin_of(value) if value is not None and id(value) in seen else value
             new[identity][key] = own
             if own is not None:
                 seen.add(id(own))
@@ -244,7 +244,7 @@ class UpdateByKey:
         self._old = self._read()
         tracking.store_all(target.session, waiting)
 
-    def _accept(self, mapping: dict[str, Any]) -> list[tuple[FileColumn, DepotFileInfo]]:
+    def _accept(self, mapping: dict[str, Any]) -> list[tuple[FileColumn, Any]]:
         found = {each: column for each in mapping if (column := self._target.named(each)) is not None}
         for each in [each for each in found if _leaves(mapping[each])]:
             del mapping[each], found[each]

@@ -1,0 +1,164 @@
+"""`FileList`: what an attribute of a column with ``multiple=True`` holds, in the order of the user.
+
+It is a list. Each method that changes it first makes the new list, lets the attribute's column accept what is new in
+it (bytes, uploads, stored values of other rows ...), tells the session, and only then takes the new items over: so a
+refusal leaves everything as it was, and there is one door through which a change comes.
+
+A list that comes from a row keeps the row's text until something is asked of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from typing import Any, Final, Protocol, Self, TypeVar
+
+from depot_lite.fields.interfaces import DepotFileInfo
+
+T = TypeVar("T", bound=DepotFileInfo)
+
+
+class Place(Protocol):
+    """The attribute of one object that holds a list."""
+
+    def accept(self, items: Sequence[Any], held: Sequence[DepotFileInfo]) -> list[Any]:
+        """Return the values that a list of these items shall have, ``held`` being those that it has."""
+
+    def changing(self, files: FileList[Any], before: Sequence[DepotFileInfo]) -> None:
+        """Tell the session of a change; raise TypeError if the attribute holds another list by now."""
+
+
+class FileList(list[T]):
+    """An ordered list of the files of one row. Changes are seen by the session, as those of a relationship are.
+
+    Whatever may be assigned to an attribute of one file may be put into it. A file of another row becomes a copy, and
+    so does a file that the list has already, so that each element owns its file. Elements cannot be changed themselves.
+
+    A list that an object has given up (another one was assigned, or the object was expired and loaded anew) raises
+    TypeError at a change, which nobody would see; ``list(files)`` makes an ordinary list of the same values.
+    """
+
+    __slots__ = ("__weakref__", "_place")
+
+    _place: Place
+
+    @classmethod
+    def of(cls, values: Iterable[T], place: Place | None = None) -> Self:
+        """Return a list of values that are accepted already."""
+        files = cls.__new__(cls)
+        list.extend(files, values)
+        if place is not None:
+            files._place = place
+        return files
+
+    @classmethod
+    def loader(cls, kind: type[DepotFileInfo]) -> Callable[[Any], FileList[Any]]:
+        """Return the function that makes a list of what is in a row: JSON text, or what a driver made of it."""
+        unread: Any = _Unread
+
+        def load(data: Any) -> Any:
+            if data.__class__ is str and len(data) > 2 and data != "null":
+                return cls.of((unread(kind, data),))
+            values: Any = (kind.of_data(each) for each in (data if isinstance(data, list) else ()))
+            return cls.of(values)
+
+        return load
+
+    def bound_to(self, place: Place) -> Self:
+        """Tie the list to an attribute; return another one with the same values if it is tied to one already."""
+        known = getattr(self, "_place", place)
+        if known != place:
+            return self.of(self, place)
+        self._place = place
+        return self
+
+    def put(self, index: int, value: T) -> None:
+        """Let another value take the place of one, without telling anybody: what is flushed is being prepared."""
+        list.__setitem__(self, index, value)
+
+    def _read(self) -> None:
+        if list.__len__(self) == 1:
+            only: Any = list.__getitem__(self, 0)
+            if only.__class__ is _Unread:
+                # Two threads may come here: both make the same values, and either list is whole.
+                list.__setitem__(self, slice(None), only.values())
+
+    def _become(self, items: list[Any]) -> None:
+        place: Place | None = getattr(self, "_place", None)
+        if place is None:
+            raise TypeError("this list of files belongs to no object: assign it to an attribute, or change list(files)")
+        before = list(self)
+        after = place.accept(items, before)
+        if len(after) != len(before) or any(new is not old for new, old in zip(after, before, strict=True)):
+            place.changing(self, before)
+            list.__setitem__(self, slice(None), after)
+
+    def __radd__(self, other: Any) -> Any:
+        # `[...] + files` would take our items behind our back, read or not.
+        return other + list(self) if isinstance(other, list) else NotImplemented
+
+    def __copy__(self) -> list[T]:
+        return list(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> list[T]:
+        return [each.__deepcopy__(memo) for each in self]
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _unpickled, (type(self), list(self))
+
+    __hash__ = None  # as every list
+
+
+class _Unread:
+    """The text of a list from a row, in the place of its elements. An encoder written in C that sees it fails."""
+
+    __slots__ = ("_kind", "_text")
+
+    def __init__(self, kind: type[DepotFileInfo], text: str) -> None:
+        self._kind = kind
+        self._text = text
+
+    def values(self) -> list[Any]:
+        return [self._kind.of_data(each) for each in json.loads(self._text)]
+
+
+def _unpickled(cls: type[FileList[Any]], values: list[Any]) -> FileList[Any]:
+    return cls.of(values)
+
+
+def _looking(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def look(self: FileList[Any], /, *args: Any, **kwargs: Any) -> Any:
+        self._read()
+        for each in args:
+            if isinstance(each, FileList):
+                each._read()
+        return method(self, *args, **kwargs)
+
+    return look
+
+
+def _changing(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def change(self: FileList[Any], /, *args: Any, **kwargs: Any) -> Any:
+        items = list(self)
+        result = method(items, *args, **kwargs)
+        self._become(items)
+        return self if result is items else result
+
+    return change
+
+
+_LOOKING: Final = (
+    *("__getitem__", "__len__", "__iter__", "__reversed__", "__contains__", "__repr__", "__add__", "__mul__"),
+    *("__rmul__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "count", "index", "copy"),
+)
+_CHANGING: Final = (
+    *("append", "extend", "insert", "remove", "pop", "clear", "sort", "reverse"),
+    *("__setitem__", "__delitem__", "__iadd__", "__imul__"),
+)
+for _name in _LOOKING:
+    setattr(FileList, _name, _looking(getattr(list, _name)))
+for _name in _CHANGING:
+    setattr(FileList, _name, _changing(getattr(list, _name)))
