@@ -185,13 +185,19 @@ class FileColumn:
         return accepted
 
     def _listed(self, values: Sequence[DepotFileInfo], state: InstanceState[Any] | None) -> FileList[Any]:
-        return FileList.of(values, None if state is None else AttributePlace(self, weakref.ref(state)))
+        return FileList.of(values, None if state is None else AttributePlace(self, state.obj()))
 
     def bind(self, state: InstanceState[Any]) -> None:
-        """Tie the list that the attribute of an object holds to this attribute, after it was loaded."""
+        """Tie the list that an object has been given, from its row or by a default, to this attribute."""
         held = state.dict.get(self.key)
         if isinstance(held, FileList):
-            state.dict[self.key] = held.bound_to(AttributePlace(self, weakref.ref(state)))
+            state.dict[self.key] = self.tie(held, state)
+        elif isinstance(held, list):
+            state.dict[self.key] = self._listed(held, state)
+
+    def tie(self, files: FileList[Any], state: InstanceState[Any]) -> FileList[Any]:
+        """Return the list, or another one with its values if it is another object's, tied to this attribute."""
+        return files.bound_to(AttributePlace(self, state.obj()))
 
     def empty(self, state: InstanceState[Any]) -> FileList[Any]:
         """Return the list of an object that has none yet."""
@@ -250,33 +256,35 @@ class FileColumn:
         return value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class AttributePlace:
-    """The attribute of one object that holds a `FileList`."""
+    """The attribute of one object that holds a `FileList`.
+
+    The object is kept alive by its list: ``session.get_one(Movie, 1).screenshots.append(...)`` is not lost.
+    """
 
     column: FileColumn
-    state: weakref.ref[InstanceState[Any]]
+    target: Any
+
+    def same_as(self, place: Any) -> bool:
+        """Return whether this is the same attribute of the same object."""
+        return isinstance(place, AttributePlace) and self.target is place.target and self.column.key == place.column.key
 
     def accept(self, items: Sequence[Any], held: Sequence[DepotFileInfo]) -> list[Any]:
         """Return the values that a list of these items shall have."""
-        return self.column.accept_items(items, held, self.state())
+        return self.column.accept_items(items, held, attributes.instance_state(self.target))
 
     def changing(self, files: FileList[Any], before: Sequence[DepotFileInfo]) -> None:
         """Let the session know that the list is about to change, and what the row holds until the flush.
 
         Raises:
-            TypeError: the object has gone, or holds another list: the change would be lost.
+            TypeError: the object holds another list by now: the change would be lost.
         """
-        state, key = self.state(), self.column.key
-        target = None if state is None else state.obj()
-        if state is None or target is None:
-            raise TypeError(
-                f"{self.column}: the object of this list has gone; keep a reference to it while you change it"
-            )
+        state, key = attributes.instance_state(self.target), self.column.key
         if state.dict.get(key) is not files:
             raise TypeError(f"{self.column}: the object holds another list by now; change that one")
         old = state.committed_state.get(key, _NOT_SET)
-        attributes.flag_modified(target, key)
+        attributes.flag_modified(self.target, key)
         # In the place of SQLAlchemy's mark for "unknown".
         state.committed_state[key] = FileList.of(before) if old is _NOT_SET else old
 

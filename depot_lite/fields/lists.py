@@ -22,6 +22,9 @@ T = TypeVar("T", bound=DepotFileInfo)
 class Place(Protocol):
     """The attribute of one object that holds a list."""
 
+    def same_as(self, place: Any) -> bool:
+        """Return whether this is the same attribute of the same object."""
+
     def accept(self, items: Sequence[Any], held: Sequence[DepotFileInfo]) -> list[Any]:
         """Return the values that a list of these items shall have, ``held`` being those that it has."""
 
@@ -67,8 +70,8 @@ class FileList(list[T]):
 
     def bound_to(self, place: Place) -> Self:
         """Tie the list to an attribute; return another one with the same values if it is tied to one already."""
-        known = getattr(self, "_place", place)
-        if known != place:
+        known: Place = getattr(self, "_place", place)
+        if not known.same_as(place):
             return self.of(self, place)
         self._place = place
         return self

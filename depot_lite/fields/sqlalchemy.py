@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import JSON, Dialect, String, Text, event, exc, types
+from sqlalchemy import JSON, ColumnDefault, Dialect, String, Text, event, exc, types
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Mapper, attributes
@@ -197,6 +197,38 @@ def _listed(value: Any) -> Any:
     return value
 
 
+def _track_lists(mapper: Mapper[Any], lists: Sequence[FileColumn]) -> None:
+    """Let objects begin with an empty list, and tie the lists that come from rows to the objects that hold them."""
+
+    def bind(target: Any, *args: Any) -> None:
+        for column in lists:
+            column.bind(attributes.instance_state(target))
+
+    def pickled(target: Any, state_dict: dict[str, Any]) -> None:
+        held = attributes.instance_dict(target)
+        state_dict[_LISTS] = {column.key: held[column.key] for column in lists if column.key in held}
+
+    def unpickled(target: Any, state_dict: dict[str, Any]) -> None:
+        # The object's own dictionary is not filled yet; its lists are the same ones as these.
+        for column in lists:
+            if column.key in state_dict.get(_LISTS, ()):
+                column.tie(state_dict[_LISTS][column.key], attributes.instance_state(target))
+
+    for name in ("load", "refresh", "refresh_flush"):
+        event.listen(mapper.class_, name, bind)
+    event.listen(mapper.class_, "pickle", pickled)
+    event.listen(mapper.class_, "unpickle", unpickled)
+    for column in lists:
+        event.listen(mapper.class_manager[column.key], "init_scalar", _empty(column), retval=True)
+        if column.column.default is None and column.column.server_default is None:
+            # For INSERT statements that do not mention the column, which is NOT NULL as a rule.
+            ColumnDefault(FileList)._set_parent_with_dispatch(column.column)
+
+
+#: Where a pickled object keeps its lists a second time.
+_LISTS: Final = "depot_lite.lists"
+
+
 def _empty(column: FileColumn) -> Callable[..., Any]:
     def init_scalar(target: Any, value: Any, dict_: dict[str, Any]) -> Any:
         dict_[column.key] = files = column.empty(attributes.instance_state(target))
@@ -205,24 +237,13 @@ def _empty(column: FileColumn) -> Callable[..., Any]:
     return init_scalar
 
 
-def _bind(lists: Sequence[FileColumn]) -> Callable[..., None]:
-    def loaded(target: Any, *args: Any) -> None:
-        state = attributes.instance_state(target)
-        for column in lists:
-            column.bind(state)
-
-    return loaded
-
-
 def _mapper_configured(mapper: Mapper[Any], class_: type) -> None:
     found = columns.register(mapper)
     for key, column in found.items():
         event.listen(mapper.class_manager[key], "set", _set(column), retval=True)
-        if column.type.multiple:
-            event.listen(mapper.class_manager[key], "init_scalar", _empty(column), retval=True)
     lists = [column for column in found.values() if column.type.multiple]
-    for name in ("load", "refresh", "refresh_flush", "unpickle") if lists else ():
-        event.listen(class_, name, _bind(lists))
+    if lists:
+        _track_lists(mapper, lists)
     if found:
         tracking.track_mapper(mapper)
 
