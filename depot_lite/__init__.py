@@ -33,12 +33,23 @@ from depot_lite.errors import (
 )
 
 if TYPE_CHECKING:
+    from depot_lite.asgi import DepotASGI
+    from depot_lite.fields.filters.thumbnails import WithThumbnailFilter
     from depot_lite.fields.interfaces import DepotFileInfo, FileFilter
+    from depot_lite.fields.lists import FileList
+    from depot_lite.fields.specialized.image import (
+        UploadedImage,
+        UploadedImageWithThumb,
+        outdated,
+        regenerate,
+    )
+    from depot_lite.fields.specialized.variants import ImageVariant
     from depot_lite.fields.sqlalchemy import UploadedFileField
     from depot_lite.fields.upload import UploadedFile
     from depot_lite.io.content import FileIntent
     from depot_lite.io.interfaces import FileEntry, FileStorage, StoredFile
     from depot_lite.manager import DepotManager
+    from depot_lite.recipes import Crop, Pad, Thumbnail
 
 __version__ = "0.1.0"
 
@@ -46,41 +57,63 @@ __all__ = [
     "AlreadyConfigured",
     "ConfigurationError",
     "CountRefused",
+    "Crop",
+    "DepotASGI",
     "DepotError",
     "DepotFileInfo",
     "DepotManager",
     "FileEntry",
     "FileFilter",
     "FileIntent",
+    "FileList",
     "FileStorage",
     "ImageRefused",
+    "ImageVariant",
     "InvalidContent",
     "InvalidFileId",
     "NameRefused",
+    "Pad",
     "SeveralRefused",
     "SizeRefused",
     "StorageFailed",
     "StoredFile",
     "StoredFileNotFound",
+    "Thumbnail",
     "TypeRefused",
     "UnknownBackend",
     "UnknownDepot",
     "UploadedFile",
     "UploadedFileField",
+    "UploadedImage",
+    "UploadedImageWithThumb",
     "ValidationError",
+    "WithThumbnailFilter",
     "__version__",
+    "outdated",
+    "regenerate",
 ]
 
 _HOMES: Final = {
+    "Crop": "depot_lite.recipes",
+    "DepotASGI": "depot_lite.asgi",
     "DepotFileInfo": "depot_lite.fields.interfaces",
     "DepotManager": "depot_lite.manager",
     "FileEntry": "depot_lite.io.interfaces",
     "FileFilter": "depot_lite.fields.interfaces",
     "FileIntent": "depot_lite.io.content",
+    "FileList": "depot_lite.fields.lists",
     "FileStorage": "depot_lite.io.interfaces",
+    "ImageVariant": "depot_lite.fields.specialized.variants",
+    "Pad": "depot_lite.recipes",
     "StoredFile": "depot_lite.io.interfaces",
+    "Thumbnail": "depot_lite.recipes",
     "UploadedFile": "depot_lite.fields.upload",
     "UploadedFileField": "depot_lite.fields.sqlalchemy",
+    "UploadedImage": "depot_lite.fields.specialized.image",
+    "UploadedImageWithThumb": "depot_lite.fields.specialized.image",
+    "WithThumbnailFilter": "depot_lite.fields.filters.thumbnails",
+    "outdated": "depot_lite.fields.specialized.image",
+    "regenerate": "depot_lite.fields.specialized.image",
 }
 
 # Hidden from type checkers: for them a module with __getattr__ has every name, also a misspelt one.

@@ -73,6 +73,8 @@ class ValidationError(DepotError, ValueError):
     column: str | None = None
     #: The name of the file that was refused.
     filename: str | None = None
+    #: Which element of a list of files it is, counted from 0; None where the attribute holds one file.
+    index: int | None = None
 
     def __init__(self, message: str, *, rule: str = "", limit: Any = None, value: Any = None) -> None:
         super().__init__(message)
@@ -81,9 +83,10 @@ class ValidationError(DepotError, ValueError):
         self.limit = limit
         self.value = value
 
-    def at(self, column: str, filename: str | None) -> Self:
-        """Enter whose file it is, and return the error."""
+    def at(self, column: str, filename: str | None, index: int | None = None) -> Self:
+        """Enter whose file it is, and in a list which one, and return the error. An index that is known stays."""
         self.column, self.filename = column, filename
+        self.index = self.index if index is None else index
         return self
 
     @property
@@ -93,18 +96,23 @@ class ValidationError(DepotError, ValueError):
 
     @property
     def by_field(self) -> dict[str, list[str]]:
-        """The messages by attribute, as forms want them: ``{"content": ["..."]}``."""
+        """The messages by attribute, as forms want them: ``{"content": ["..."]}``.
+
+        In a list of files a message begins with the name of the file, as several share one field.
+        """
         found: dict[str, list[str]] = {}
         for error in self.errors:
-            found.setdefault((error.column or "").rpartition(".")[2], []).append(error.message)
+            whose = "" if error.index is None or error.filename is None else f"{error.filename}: "
+            found.setdefault((error.column or "").rpartition(".")[2], []).append(whose + error.message)
         return found
 
     def __str__(self) -> str:
         """Return the message behind the column and the file."""
         if self.column is None:
             return self.message
+        element = "" if self.index is None else f"[{self.index}]"
         file = "" if self.filename is None else f", {self.filename!r}"
-        return f"{self.column}{file}: {self.message}"
+        return f"{self.column}{element}{file}: {self.message}"
 
     def __reduce__(self) -> Any:
         return _unpickled, (type(self), self.message, dict(self.__dict__))

@@ -20,33 +20,20 @@ reads it takes no lock and never sees half of a change.
 from __future__ import annotations
 
 import importlib
-import inspect
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
-from depot_lite.errors import AlreadyConfigured, ConfigurationError, InvalidFileId, UnknownBackend, UnknownDepot
+from depot_lite.errors import AlreadyConfigured, ConfigurationError, InvalidFileId, UnknownDepot
 from depot_lite.io.fileid import check_file_id
 from depot_lite.io.interfaces import FileStorage, StoredFile
+from depot_lite.settings import build, options_in
+from depot_lite.signing import Signer
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
-
-_DEFAULT_BACKEND: Final = "depot_lite.io.local.LocalFileStorage"
-
-#: The backends that need no extra, shown to who names one that is not there.
-_BUILT_IN: Final = (_DEFAULT_BACKEND, "depot_lite.io.memory.MemoryFileStorage")
-
-#: The extra to install for a backend of ours whose library is missing.
-_EXTRAS: Final = {
-    "depot_lite.io.boto3": "s3",
-    "depot_lite.io.gcs": "gcs",
-    "depot_lite.io.gridfs": "gridfs",
-    "depot_lite.io.objectstore": "objectstore",
-}
-
-_SECRET_WORDS: Final = ("secret", "password", "passwd", "token", "key", "credential", "auth", "signature")
 
 
 class Middleware(Protocol):
@@ -74,6 +61,9 @@ class _State:
     # A depot or an alias; kept as it was given, so that a default that is an alias moves with it.
     default: str | None = None
     middleware: Middleware | None = None
+    # Of the depots that have one.
+    visibility: Mapping[str, str] = field(default_factory=dict)
+    signer: Signer | None = None
 
     def find(self, name: str) -> str | None:
         """Return the real depot that a name leads to. It ends: `DepotManager.alias` lets no circle in."""
@@ -107,13 +97,23 @@ class DepotManager:
     # --- configuring ----------------------------------------------------------------------------------------------
 
     @classmethod
-    def configure(cls, name: str, config: Mapping[str, Any] | FileStorage, prefix: str = "depot.") -> FileStorage:
+    def configure(
+        cls,
+        name: str,
+        config: Mapping[str, Any] | FileStorage,
+        prefix: str = "depot.",
+        *,
+        visibility: str | None = None,
+    ) -> FileStorage:
         """Give a depot its name and its storage, and return the storage. The first one becomes the default.
 
         Args:
             name: what rows remember, as the first part of a path: it holds no ``/`` and must not change later.
             config: the settings, as `from_config` takes them, or a storage that is ready.
             prefix: how the keys of the settings begin.
+            visibility: who may read the files by their URLs, also a setting (``depot.visibility``): ``"unlisted"``,
+                everybody who knows one (the default); ``"private"``, only with a signature; ``"public"``, everybody,
+                and shared caches may keep them.
 
         Raises:
             AlreadyConfigured: the name is taken, by a depot or by an alias.
@@ -128,9 +128,13 @@ class DepotManager:
                 raise AlreadyConfigured(
                     f"{name!r} is an alias of {cls._state.aliases[name]!r}, so no depot can be called that"
                 )
-            storage = config if isinstance(config, FileStorage) else _build(config, prefix, f"depot {name!r}")
+            whose = f"depot {name!r}"
+            options = {} if isinstance(config, FileStorage) else options_in(config, prefix, whose)
+            seen = _checked_visibility(options.pop("visibility", None) if visibility is None else visibility, whose)
+            storage = config if isinstance(config, FileStorage) else build(options, whose)
             depots = {**cls._state.depots, name: storage}
-            cls._set(depots=depots, default=cls._state.default or name)
+            known = {**cls._state.visibility, name: seen}
+            cls._set(depots=depots, visibility=known, default=cls._state.default or name)
         return storage
 
     @classmethod
@@ -145,7 +149,43 @@ class DepotManager:
             ConfigurationError: an option is unknown, missing or refused by the storage.
             UnknownBackend: the ``backend`` does not lead to a storage class.
         """
-        return _build(config, prefix, "this depot")
+        return build(options_in(config, prefix, "this depot"), "this depot")
+
+    @classmethod
+    def visibility(cls, name: str) -> str:
+        """Return who may read the files of a depot by their URLs: ``unlisted``, ``private`` or ``public``.
+
+        Raises:
+            UnknownDepot: the name leads nowhere.
+        """
+        return cls._state.visibility[cls._state.resolve(name)]
+
+    @classmethod
+    def configure_signing(cls, *keys: str | bytes) -> None:
+        """Set the keys that sign URLs and uploads. The first one signs, the others are still accepted.
+
+        A key is secret, the same in all processes, and at least 16 bytes long, such as ``secrets.token_urlsafe(32)``.
+        To change it, put the new one in front, and drop the old one when everything that it signed has expired.
+
+        Raises:
+            ConfigurationError: a key is too short, or there is none.
+        """
+        signer = Signer(*keys)
+        with cls._lock:
+            cls._set(signer=signer)
+
+    @classmethod
+    def signer(cls) -> Signer:
+        """Return what signs URLs and uploads.
+
+        Raises:
+            ConfigurationError: no keys have been set.
+        """
+        if (signer := cls._state.signer) is None:
+            raise ConfigurationError(
+                "nothing can be signed without keys: call DepotManager.configure_signing when the application starts"
+            )
+        return signer
 
     @classmethod
     def set_default(cls, name: str) -> None:
@@ -251,13 +291,40 @@ class DepotManager:
     # --- serving --------------------------------------------------------------------------------------------------
 
     @classmethod
-    def url_for(cls, path: str) -> str:
+    def url_for(
+        cls,
+        path: str,
+        *,
+        expires_in: int | timedelta | None = None,
+        download: bool = False,
+        filename: str | None = None,
+    ) -> str:
         """Return the URL at which the middleware serves the file with this path (``depot_name/file_id``).
 
+        It is signed if the depot is private or anything else is given, and then works ``expires_in`` from now, an hour
+        where it is not given, and up to a fourth longer: the time is rounded, so that a page that is made twice has the
+        same URLs and browsers find what they have kept.
+
+        Args:
+            expires_in: seconds, or a timedelta.
+            download: whether a browser shall save the file whatever it is.
+            filename: the name to save it under.
+
         Raises:
-            ConfigurationError: there is no middleware.
+            ConfigurationError: there is no middleware, or no keys to sign with.
         """
-        return cls.get_middleware().url_for(path)
+        url = cls.get_middleware().url_for(path)
+        private = cls._is_private(path.partition("/")[0])
+        if not (private or download) and expires_in is None and filename is None:
+            return url
+        return f"{url}?{cls.signer().query(path, expires_in, download=download, filename=filename)}"
+
+    @classmethod
+    def _is_private(cls, depot_name: str) -> bool:
+        try:
+            return cls.visibility(depot_name) == "private"
+        except UnknownDepot:  # no URL of its files leads anywhere
+            return False
 
     @classmethod
     def make_middleware(cls, app: Any, **options: Any) -> WSGIMiddleware:
@@ -276,6 +343,23 @@ class DepotManager:
             middleware: WSGIMiddleware = importlib.import_module("depot_lite.middleware").DepotMiddleware(
                 app, **options
             )
+            cls.set_middleware(middleware)
+        return middleware
+
+    @classmethod
+    def make_asgi_middleware(cls, app: Any = None, **options: Any) -> Any:
+        """Return a `DepotASGI` around an ASGI application, or one to be mounted, and register it for `url_for`.
+
+        Args:
+            app: the ASGI application, which gets every request that is for no file; None to mount it in one.
+            options: those of ``depot_lite.asgi.DepotASGI``.
+
+        Raises:
+            AlreadyConfigured: there is a middleware; it goes on serving.
+        """
+        with cls._lock:
+            cls._refuse_second_middleware()
+            middleware = importlib.import_module("depot_lite.asgi").DepotASGI(app, **options)
             cls.set_middleware(middleware)
         return middleware
 
@@ -344,6 +428,16 @@ def _check_name(name: object, what: str) -> None:
         )
 
 
+#: Who may read the files of a depot by their URLs.
+_VISIBILITIES: Final = ("unlisted", "private", "public")
+
+
+def _checked_visibility(value: object, whose: str) -> str:
+    if value is None or value in _VISIBILITIES:
+        return str(value or "unlisted")
+    raise ConfigurationError(f"{whose}: visibility={value!r}: one of {', '.join(_VISIBILITIES)} is wanted")
+
+
 def _split(path: object) -> tuple[str, str]:
     """Return the name of the depot and the file id of a path, both possible."""
     depot_name, _, file_id = path.partition("/") if isinstance(path, str) else ("", "", "")
@@ -358,110 +452,6 @@ def _default(state: _State) -> str:
             "no depot has been configured: call DepotManager.configure when the application starts"
         )
     return state.resolve(state.default)
-
-
-# --- from settings to a storage ---------------------------------------------------------------------------------------
-
-
-def _build(config: Mapping[str, Any], prefix: str, whose: str) -> FileStorage:
-    """Return the storage that the settings describe; ``whose`` names the depot in errors."""
-    options = _options(config, prefix, whose)
-    storage_class = _load(options.pop("backend", _DEFAULT_BACKEND), whose)
-    _check_options(storage_class, options, whose)
-    try:
-        return storage_class(**options)
-    except (ValueError, TypeError, ConfigurationError) as error:
-        reason, hidden = _without_secrets(str(error), options)
-        # A traceback prints the cause as well, so one that tells a secret is cut off.
-        cause = None if hidden else error
-        raise ConfigurationError(f"{whose} ({_dotted(storage_class)}): {reason}") from cause
-
-
-def _options(config: Mapping[str, Any], prefix: str, whose: str) -> dict[str, Any]:
-    """Return the settings of this depot, without their prefix."""
-    if not isinstance(config, Mapping):
-        raise ConfigurationError(f"{whose}: a settings dictionary or a storage is wanted, not {type(config).__name__}")
-    options = {key[len(prefix) :]: value for key, value in config.items() if str(key).startswith(prefix)}
-    if config and not options:
-        raise ConfigurationError(
-            f"{whose}: none of the {len(config)} settings begins with {prefix!r}, as {prefix + 'storage_path'!r} does; "
-            "give the prefix that yours have (configure(name, config, prefix='')), '' if they have none"
-        )
-    return options
-
-
-def _load(backend: object, whose: str) -> type[FileStorage]:
-    """Return the storage class that a ``backend`` setting means: the class itself or its dotted name."""
-    loaded = _load_by_name(backend, whose) if isinstance(backend, str) else backend
-    if not (isinstance(loaded, type) and issubclass(loaded, FileStorage)):
-        raise UnknownBackend(f"{whose}: backend {backend!r} is no subclass of FileStorage; {_HINT}")
-    return loaded
-
-
-_HINT: Final = "there is " + ", ".join(_BUILT_IN) + ", and any subclass of FileStorage by its dotted name"
-
-
-def _load_by_name(backend: str, whose: str) -> object:
-    # filedepot's settings go on working.
-    dotted = f"depot_lite.io.{backend.removeprefix('depot.io.')}" if backend.startswith("depot.io.") else backend
-    module_name, _, class_name = dotted.rpartition(".")
-    if not all(part.isidentifier() for part in dotted.split(".")) or not module_name:
-        raise UnknownBackend(f"{whose}: backend {backend!r} is not the dotted name of a class; {_HINT}")
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
-            raise UnknownBackend(f"{whose}: backend {backend!r}: there is no module {error.name!r}; {_HINT}") from error
-        raise _import_failed(module_name, error, whose) from error
-    if not hasattr(module, class_name):
-        raise UnknownBackend(f"{whose}: backend {backend!r}: {module_name} has no class {class_name!r}; {_HINT}")
-    return getattr(module, class_name)
-
-
-def _import_failed(module_name: str, error: ImportError, whose: str) -> ConfigurationError:
-    """Return the error for a backend that is there, and imports something that is not."""
-    message = f"{whose}: importing {module_name} failed: {error}"
-    if extra := _EXTRAS.get(module_name):
-        message += f"; install what it needs: pip install 'depot_lite[{extra}]'"
-    return ConfigurationError(message)
-
-
-def _check_options(storage_class: type[FileStorage], options: Mapping[str, Any], whose: str) -> None:
-    """Refuse options that the class does not have, and options that are missing, by name and never by value."""
-    parameters = inspect.signature(storage_class).parameters.values()
-    named = [each for each in parameters if each.kind in {each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY}]
-    takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters)
-    known = [each.name for each in named]
-    unknown = [] if takes_any else [each for each in options if each not in known]
-    missing = [each.name for each in named if each.default is each.empty and each.name not in options]
-    if not unknown and not missing:
-        return
-    found = [f"unknown option {_quoted(unknown)}"] if unknown else []
-    found += [f"option {_quoted(missing)} is missing"] if missing else []
-    raise ConfigurationError(
-        f"{whose} ({_dotted(storage_class)}): {' and '.join(found)}; the options are {_quoted(known) or 'none'}"
-    )
-
-
-def _without_secrets(text: str, options: Mapping[str, Any]) -> tuple[str, bool]:
-    """Return the text without the values of secret options, and whether there were any in it.
-
-    A storage may quote what it refuses, and its message ends in logs. A URL counts as secret: it may hold a password.
-    """
-    cleaned = text
-    for name, value in options.items():
-        secret = any(word in name.lower() for word in _SECRET_WORDS) or "://" in str(value)
-        if secret and str(value):
-            cleaned = cleaned.replace(str(value), f"<{name}>")
-    return cleaned, cleaned != text
-
-
-def _dotted(storage_class: type[FileStorage]) -> str:
-    return f"{storage_class.__module__}.{storage_class.__qualname__}"
-
-
-def _quoted(names: Iterable[str]) -> str:
-    return ", ".join(repr(each) for each in names)
 
 
 # filedepot's functions, for who imports the module and not the class.

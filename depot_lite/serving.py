@@ -21,19 +21,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import format_datetime
 from typing import Final, Self
 from urllib.parse import quote
 
+from depot_lite.conditions import precondition, wanted
 from depot_lite.errors import InvalidFileId, StorageFailed, StoredFileNotFound, UnknownDepot
 from depot_lite.io.content import CHUNK_SIZE
 from depot_lite.io.disposition import INLINE_TYPES, content_disposition
-from depot_lite.io.interfaces import StoredFile
+from depot_lite.io.interfaces import FileStorage, StoredFile
 from depot_lite.io.mimetype import valid_media_type
 from depot_lite.manager import DepotManager
 
@@ -72,23 +72,37 @@ class Body:
         """Whether this is all of the file, so that a server may send it until its end."""
         return self.length == self.file.content_length
 
-    def __iter__(self) -> Self:
-        return self
+    @property
+    def left(self) -> int:
+        """How many bytes are still to be read."""
+        return self._left
 
-    def __next__(self) -> bytes:
-        """Return the next chunk.
+    @property
+    def closed(self) -> bool:
+        """Whether the file is closed."""
+        return self.file.closed
+
+    def read(self, size: int) -> bytes:
+        """Return the next ``size`` bytes, fewer at the end or where the storage has no more of them ready.
 
         Raises:
             StorageFailed: the file ends too early. The server then cuts the connection off, by which the client sees
                 that the file is not whole.
         """
-        if not self._left:
-            raise StopIteration
-        chunk = self.file.read(min(CHUNK_SIZE, self._left))
-        if not chunk:
+        chunk = self.file.read(min(size, self._left))
+        if not chunk and self._left:
             raise StorageFailed(f"file {self.file.file_id} ends {self._left} bytes too early")
         self._left -= len(chunk)
         return chunk
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        """Return the next chunk, as `read` does."""
+        if not self._left:
+            raise StopIteration
+        return self.read(CHUNK_SIZE)
 
     def close(self) -> None:
         """Close the file; a second time does nothing."""
@@ -131,7 +145,22 @@ def parse_path(path: str) -> tuple[str, str] | None:
 
 def not_found() -> Response:
     """Return the answer for whatever is not there."""
-    return _refusal(404)
+    return refusal(404)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How files are handed out, whoever may have them."""
+
+    #: How long the browser may keep a file without asking, in seconds. It never has to ask, since a file id keeps its
+    #: content; who replaces files in place says 0, which makes it ask each time.
+    cache_max_age: int = DEFAULT_CACHE_MAX_AGE
+    #: Send the bytes of storages that have URLs of their own too, instead of a redirect to these.
+    proxy: bool = False
+    #: Save the file, whatever it is.
+    download: bool = False
+    #: The name to save it under, instead of its own.
+    filename: str | None = None
 
 
 def respond(
@@ -141,6 +170,7 @@ def respond(
     file_id: str,
     *,
     cache_max_age: int = DEFAULT_CACHE_MAX_AGE,
+    delivery: Delivery | None = None,
 ) -> Response:
     """Return the answer to a request for a file. Whoever asks may read it: access is checked before.
 
@@ -149,37 +179,55 @@ def respond(
         headers: those of the request, with names in lower case.
         depot_name: a depot or an alias.
         file_id: anything; it is checked here.
-        cache_max_age: how long the browser may keep the file without asking, in seconds. It never has to ask, since a
-            file id keeps its content; who replaces files in place says 0, which makes it ask each time.
+        cache_max_age: as in `Delivery`, for who needs nothing else of it.
+        delivery: how the file is handed out.
     """
     if method not in {"GET", "HEAD"}:
-        return _refusal(405, ("Allow", "GET, HEAD"))
+        return refusal(405, ("Allow", "GET, HEAD"))
     try:
-        return _found(method, headers, depot_name, file_id, cache_max_age)
+        return _found(method, headers, depot_name, file_id, delivery or Delivery(cache_max_age))
     except (UnknownDepot, InvalidFileId, StoredFileNotFound):
         return not_found()
     except StorageFailed:
         _log.exception("file %s of depot %r cannot be served", file_id, depot_name)
-        return _refusal(503)
+        return refusal(503)
 
 
-def _found(method: str, headers: Mapping[str, str], depot_name: str, file_id: str, cache_max_age: int) -> Response:
+def _found(method: str, headers: Mapping[str, str], depot_name: str, file_id: str, delivery: Delivery) -> Response:
     storage = DepotManager.get(depot_name)
+    public = DepotManager.visibility(depot_name) == "public"
     with ExitStack() as closing:
         file = closing.enter_context(storage.get(file_id))
-        # The file knows it in backends written as filedepot's are, the storage in ours.
-        url = file.public_url or storage.public_url(file)
+        url = None if delivery.proxy else _own_url(method, storage, file, delivery)
         if url is not None:
-            return _redirect(url)
-        response = _answer(method, headers, file, cache_max_age)
+            return _redirect(url, delivery.cache_max_age)
+        response = _answer(method, headers, file, delivery, public=public)
         if response.body is not None:
             closing.pop_all()
     return response
 
 
-def _answer(method: str, headers: Mapping[str, str], file: StoredFile, cache_max_age: int) -> Response:
+def _own_url(method: str, storage: FileStorage, file: StoredFile, delivery: Delivery) -> str | None:
+    """Return the storage's own URL, None where it has none."""
+    # The file knows it in backends written as filedepot's are, the storage in ours.
+    public = file.public_url or storage.public_url(file)
+    if public is not None and not delivery.download and delivery.filename is None:
+        return public
+    if method == "HEAD":
+        return None  # a signature is for one method, and what HEAD asks is known by now
+    media_type, disposition = _shown(file, delivery)
+    return storage.url(
+        file,
+        expires_in=_REDIRECT_EXPIRY,
+        filename=delivery.filename or file.filename,
+        disposition=disposition,
+        content_type=_content_type(media_type),
+    )
+
+
+def _answer(method: str, headers: Mapping[str, str], file: StoredFile, delivery: Delivery, *, public: bool) -> Response:
     """Return the answer for a file that is there, with the file opened where it is sent."""
-    response = _decided(method, headers, file, cache_max_age)
+    response = _decided(method, headers, file, delivery, public=public)
     if response.body is not None:
         known = file.info
         # Opened before the headers are out: a file that has gone meanwhile is still a 404.
@@ -187,36 +235,36 @@ def _answer(method: str, headers: Mapping[str, str], file: StoredFile, cache_max
         if file.info is not known:
             # It was replaced before it could be opened, and its length is another. It is open now, so this is the last
             # time.
-            return _answer(method, headers, file, cache_max_age)
+            return _answer(method, headers, file, delivery, public=public)
     return response
 
 
-def _decided(method: str, headers: Mapping[str, str], file: StoredFile, cache_max_age: int) -> Response:
+def _decided(
+    method: str, headers: Mapping[str, str], file: StoredFile, delivery: Delivery, *, public: bool
+) -> Response:
     """Return the answer by the rules of RFC 9110, in the order of its section 13.2.2."""
     etag, modified = _etag(file), _modified(file)
-    failed = _precondition(headers, etag, modified)
+    failed = precondition(headers, etag, modified)
     if failed == 412:
-        return _refusal(412)
-    known = _validators(etag, modified, cache_max_age)
+        return refusal(412)
+    known = _validators(etag, modified, delivery.cache_max_age, public=public)
     if failed == 304:
         return Response(304, known)
     length = file.content_length
-    described = (*known, *_description(file))
+    described = (*known, *_description(file, delivery))
     # Only GET has ranges (section 14.2): to HEAD, Range means nothing.
     if method == "HEAD":
         return Response(200, (*described, ("Content-Length", str(length))))
-    part = _wanted(headers, etag, modified, length)
+    part = wanted(headers, etag, modified, length)
     if part is None:
         return Response(200, (*described, ("Content-Length", str(length))), Body(file, range(length)))
     if not part:
-        return _refusal(416, ("Content-Range", f"bytes */{length}"), ("Accept-Ranges", "bytes"))
+        return refusal(416, ("Content-Range", f"bytes */{length}"), ("Accept-Ranges", "bytes"))
     partial = ("Content-Range", f"bytes {part.start}-{part.stop - 1}/{length}"), ("Content-Length", str(len(part)))
     return Response(206, (*described, *partial), Body(file, part))
 
 
-# --- preconditions ----------------------------------------------------------------------------------------------------
-
-_ETAG: Final = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
+# --- headers ----------------------------------------------------------------------------------------------------------
 
 
 def _etag(file: StoredFile) -> str | None:
@@ -235,125 +283,55 @@ def _modified(file: StoredFile) -> datetime:
     return min(file.last_modified.astimezone(UTC), datetime.now(UTC)).replace(microsecond=0)
 
 
-def _precondition(headers: Mapping[str, str], etag: str | None, modified: datetime) -> int | None:
-    """Return 412 or 304 where a precondition says so.
-
-    The order is RFC 9110's, which is a MUST: who would change or continue a certain version learns first that it is
-    another, and a date counts only where no tag was sent.
-    """
-    if (tags := headers.get("if-match")) is not None:
-        if not _lists(tags, etag, weakly=False):
-            return 412
-    elif (date := _date(headers.get("if-unmodified-since"))) and modified > date:
-        return 412
-    if (tags := headers.get("if-none-match")) is not None:
-        return 304 if _lists(tags, etag, weakly=True) else None
-    date = _date(headers.get("if-modified-since"))
-    return 304 if date and modified <= date else None
-
-
-def _lists(tags: str, etag: str | None, *, weakly: bool) -> bool:
-    """Return whether a list of entity tags, or ``*``, names this one (RFC 9110 section 8.8.3.2)."""
-    if tags.strip() == "*":
-        return True
-    return any(tag == etag and (weakly or not weak) for weak, tag in _ETAG.findall(tags))
-
-
-def _date(text: str | None) -> datetime | None:
-    """Return the time, None where it is none: such a header is ignored (RFC 9110 section 13.1.3)."""
-    try:
-        found = parsedate_to_datetime(text or "")
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
-    # The oldest of the three forms names no zone, and means UTC as the others do.
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
-
-
-# --- ranges -----------------------------------------------------------------------------------------------------------
-
-# As many digits as the length of a file may have. More are no mistake, only useless, and int() refuses thousands.
-_RANGE: Final = re.compile(r"([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18})")
-
-
-def _wanted(headers: Mapping[str, str], etag: str | None, modified: datetime, length: int) -> range | None:
-    """Return the bytes to send: None for the whole file, an empty range where there are none such."""
-    condition = headers.get("if-range")
-    if condition is not None and not _continues(condition.strip(), etag, modified):
-        return None
-    return parse_range(headers.get("range", ""), length)
-
-
-def _continues(condition: str, etag: str | None, modified: datetime) -> bool:
-    """Return whether what the client has a part of is still this file (RFC 9110 section 13.1.5)."""
-    # A weak tag begins with W, is no date either, and never matches.
-    return condition == etag if condition.startswith('"') else _date(condition) == modified
-
-
-def parse_range(header: str, length: int) -> range | None:
-    """Return the bytes that a ``Range`` header means: None for all of them, an empty range if the file has none such.
-
-    What is malformed or of another unit is ignored. So are several ranges, which RFC 9110 section 14.2 allows: a
-    hundred small ones that overlap cost a server more than they are worth to a client.
-
-    >>> parse_range("bytes=0-3", 10), parse_range("bytes=7-", 10), parse_range("bytes=-3", 10)
-    (range(0, 4), range(7, 10), range(7, 10))
-    >>> parse_range("bytes=10-", 10), parse_range("bytes=0-3,5-6", 10)
-    (range(0, 0), None)
-    """
-    unit, _, listed = header.partition("=")
-    ranges = [each.strip() for each in listed.split(",") if each.strip()]
-    found = _RANGE.fullmatch(ranges[0]) if len(ranges) == 1 and unit.strip().lower() == "bytes" else None
-    if found is None:
-        return None
-    first, last, suffix = found.groups()
-    if suffix is not None:
-        return _end(int(suffix), length)
-    if last and int(last) < int(first):
-        return None
-    stop = min(int(last) + 1, length) if last else length
-    return range(int(first), stop) if int(first) < stop else range(0)
-
-
-def _end(count: int, length: int) -> range | None:
-    """Return the last ``count`` bytes, of which there are none where nothing is asked for."""
-    if count and not length:
-        # The end of an empty file can be had (RFC 9110 section 14.1.2), but no Content-Range can express it.
-        return None
-    return range(max(0, length - count), length) if count else range(0)
-
-
-# --- headers ----------------------------------------------------------------------------------------------------------
-
-
 # A type for nothing, since the checkers of WSGI want one.
 _NOTHING: Final = ("Content-Type", "text/plain"), ("Content-Length", "0"), ("Cache-Control", "no-store")
 
 
-def _refusal(status: int, *headers: tuple[str, str]) -> Response:
+def refusal(status: int, *headers: tuple[str, str]) -> Response:
     """Return an answer that tells nothing, and is not kept: a pending file has its URL before it is stored."""
     return Response(status, (*headers, *_NOTHING))
 
 
-def _redirect(url: str) -> Response:
-    """Return the way to the storage's own URL. It may be signed and soon expire, so it is not to be remembered."""
-    # What a URL cannot hold, a line break first of all, is escaped; what it can hold stays as it was signed.
-    return _refusal(302, ("Location", quote(url, safe="%/:=&?~#+!$,;'@()*[]")))
+def _redirect(url: str, cache_max_age: int) -> Response:
+    """Return the way to the storage's own URL, to be remembered no longer than a signature in it lives."""
+    kept = min(cache_max_age, _REDIRECT_EXPIRY // 2)
+    headers = (
+        # What a URL cannot hold, a line break first of all, is escaped; what it can hold stays as it was signed.
+        ("Location", quote(url, safe="%/:=&?~#+!$,;'@()*[]")),
+        ("Content-Type", "text/plain"),
+        ("Content-Length", "0"),
+        ("Cache-Control", f"private, max-age={kept}" if kept > 0 else "no-store"),
+    )
+    return Response(302, headers)
 
 
-def _validators(etag: str | None, modified: datetime, cache_max_age: int) -> tuple[tuple[str, str], ...]:
+#: How long the URL works that a client is sent on to, in seconds. A browser keeps it half as long.
+_REDIRECT_EXPIRY: Final = 600
+
+
+def _validators(
+    etag: str | None, modified: datetime, cache_max_age: int, *, public: bool
+) -> tuple[tuple[str, str], ...]:
     # `private`: a proxy that serves others as well must not keep what it does not know the readers of.
-    kept = f"private, immutable, max-age={cache_max_age}" if cache_max_age > 0 else "private, no-cache"
+    who = "public" if public else "private"
+    kept = f"{who}, immutable, max-age={cache_max_age}" if cache_max_age > 0 else f"{who}, no-cache"
     tagged = () if etag is None else (("ETag", etag),)
     return (*tagged, ("Last-Modified", format_datetime(modified, usegmt=True)), ("Cache-Control", kept))
 
 
-def _description(file: StoredFile) -> tuple[tuple[str, str], ...]:
-    """Return the headers that say what the file is, and what a browser may do with it."""
+def _shown(file: StoredFile, delivery: Delivery) -> tuple[str | None, str]:
+    """Return the type to send the file with, None for one that no browser runs, and the disposition."""
     media_type = valid_media_type(file.content_type)
     inline = media_type if media_type in INLINE_TYPES else None
+    return inline, "attachment" if delivery.download or inline is None else "inline"
+
+
+def _description(file: StoredFile, delivery: Delivery) -> tuple[tuple[str, str], ...]:
+    """Return the headers that say what the file is, and what a browser may do with it."""
+    inline, disposition = _shown(file, delivery)
     return (
         ("Content-Type", _content_type(inline)),
-        ("Content-Disposition", content_disposition("inline" if inline else "attachment", file.filename)),
+        ("Content-Disposition", content_disposition(disposition, delivery.filename or file.filename)),
         ("Accept-Ranges", "bytes"),
         # A browser must not find out by itself that a picture is a page.
         ("X-Content-Type-Options", "nosniff"),

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-import depot_lite.manager
+import depot_lite.settings
 from depot_lite import (
     AlreadyConfigured,
     ConfigurationError,
@@ -284,7 +284,7 @@ class TestBackendsThatCannotBeLoaded:
     ) -> None:
         """A backend of ours whose library is not installed says how to install it."""
         write_module("lame_backend", "import no_such_library\n")
-        monkeypatch.setitem(depot_lite.manager._EXTRAS, "lame_backend", "s3")
+        monkeypatch.setitem(depot_lite.settings._EXTRAS, "lame_backend", "s3")
         assert "pip install 'depot_lite[s3]'" in str(self.refusal("lame_backend.Storage"))
 
 

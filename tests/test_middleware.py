@@ -441,9 +441,11 @@ class TestOptions:
     def test_they_are_filedepot_s(self) -> None:
         """By name and by position, with its defaults."""
         plain = DepotMiddleware(application)
-        assert (plain.mountpoint, plain.cache_max_age, plain.replace_wsgi_filewrapper) == ("/depot", 604800, False)
+        assert (plain.server.mountpoint, plain.server.cache_max_age) == ("/depot", 604800)
+        assert plain.replace_wsgi_filewrapper is False
         given = DepotMiddleware(application, "/f", 60, True)
-        assert (given.mountpoint, given.cache_max_age, given.replace_wsgi_filewrapper) == ("/f", 60, True)
+        assert (given.server.mountpoint, given.server.cache_max_age) == ("/f", 60)
+        assert given.replace_wsgi_filewrapper is True
 
     def test_cache_max_age_is_told_to_the_browser(self, storage: Watched) -> None:
         """It may be a string as it comes from an .ini file."""

@@ -18,6 +18,7 @@ from sqlalchemy.types import TypeDecorator
 from depot_lite.errors import ConfigurationError, InvalidContent
 from depot_lite.fields.interfaces import DepotFileInfo, FileFilter
 from depot_lite.fields.lists import FileList
+from depot_lite.fields.validators import Validator
 from depot_lite.io.content import is_empty_upload
 from depot_lite.manager import DepotManager
 
@@ -96,6 +97,10 @@ class FileType(TypeDecorator[Any]):
         for each in self._validators:
             if not callable(each):
                 raise ConfigurationError(f"validators={validators!r}: {each!r} is neither a validator nor a function")
+            if isinstance(each, Validator) and each.for_lists and not multiple:
+                raise ConfigurationError(
+                    f"validators={validators!r}: {each!r} counts the files of a list, which needs multiple=True"
+                )
         for each in self.filters:
             if not isinstance(each, FileFilter):
                 raise ConfigurationError(f"filters={filters!r}: {each!r} is not a FileFilter")
@@ -190,7 +195,10 @@ class FileColumn:
     def bind(self, state: InstanceState[Any]) -> None:
         """Tie the list that an object has been given, from its row or by a default, to this attribute."""
         held = state.dict.get(self.key)
-        if isinstance(held, FileList):
+        early = state.info.get(_EMPTY, {}).pop(self.key, None)
+        if early is not None and isinstance(held, list) and not held:
+            state.dict[self.key] = early  # somebody may have it in hand
+        elif isinstance(held, FileList):
             state.dict[self.key] = self.tie(held, state)
         elif isinstance(held, list):
             state.dict[self.key] = self._listed(held, state)
@@ -200,8 +208,15 @@ class FileColumn:
         return files.bound_to(AttributePlace(self, state.obj()))
 
     def empty(self, state: InstanceState[Any]) -> FileList[Any]:
-        """Return the list of an object that has none yet."""
-        return self._listed((), state)
+        """Return the list of an object that has none yet. It becomes the attribute's when it is changed.
+
+        Not when it is read: a merge would take an attribute that has a value for one that was assigned.
+        """
+        waiting: dict[str, FileList[Any]] = state.info.setdefault(_EMPTY, {})
+        files = waiting.get(self.key)
+        # Once the object was pickled, its list is tied to nothing.
+        waiting[self.key] = files = self._listed((), state) if files is None else self.tie(files, state)
+        return files
 
     def _accept_one(self, value: Any, state: InstanceState[Any] | None) -> DepotFileInfo:
         if isinstance(value, DepotFileInfo):
@@ -219,7 +234,7 @@ class FileColumn:
         if state is not None and unknown(held) and state.key is not None:
             return getattr(state.obj(), self.key)
         if self.type.multiple and not isinstance(held, FileList):
-            return self._listed((), state)
+            return self._listed((), None) if state is None else self.empty(state)
         return None if unknown(held) else held
 
     def _accept_value(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:
@@ -281,15 +296,22 @@ class AttributePlace:
             TypeError: the object holds another list by now: the change would be lost.
         """
         state, key = attributes.instance_state(self.target), self.column.key
+        if state.key is None and state.info.get(_EMPTY, {}).get(key) is files:
+            state.dict.setdefault(key, files)
         if state.dict.get(key) is not files:
             raise TypeError(f"{self.column}: the object holds another list by now; change that one")
         old = state.committed_state.get(key, _NOT_SET)
         attributes.flag_modified(self.target, key)
-        # In the place of SQLAlchemy's mark for "unknown".
-        state.committed_state[key] = FileList.of(before) if old is _NOT_SET else old
+        # In the place of SQLAlchemy's mark for "unknown"; and of the list itself, where it was assigned once more.
+        # A new object keeps the mark: if it takes over the row of another, its list is written whatever it holds.
+        if state.key is not None:
+            state.committed_state[key] = FileList.of(before) if old is _NOT_SET or old is files else old
 
 
 _NOT_SET: Final = object()
+
+# Where the state of a new object keeps the lists that were only read: in its ``info``.
+_EMPTY: Final = "depot_lite.empty"
 
 
 def is_no_file(value: object) -> bool:

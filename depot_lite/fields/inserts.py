@@ -17,10 +17,8 @@ from sqlalchemy.util import immutabledict
 from depot_lite.errors import InvalidContent
 from depot_lite.fields import tracking
 from depot_lite.fields.columns import FileColumn, files_in
-from depot_lite.fields.interfaces import DepotFileInfo
-from depot_lite.fields.lists import FileList
 from depot_lite.fields.targets import Target, name
-from depot_lite.fields.updates import Invoke, each_of, plain, rowcount, values_of
+from depot_lite.fields.updates import Invoke, Once, each_of, plain, rowcount, values_of
 
 
 def insert(state: ORMExecuteState, statement: Insert, target: Target, invoke: Invoke) -> Any:
@@ -142,7 +140,7 @@ class Stored:
         #: Whether a value became none that was not given as None, as an upload without a file does.
         self.cleared = False
         self._target = target
-        self._seen: set[int] = set()
+        self._once = Once()
 
     @property
     def values(self) -> list[Any]:
@@ -158,18 +156,9 @@ class Stored:
         if column is None:
             return value
         given = plain(column, value)
-        accepted = column.accept(given, None, None)
+        accepted = column.accept(self._once.own(given), None, None)
         if not files_in(accepted):
             self.cleared |= given is not None
             return accepted
-        if isinstance(accepted, FileList):
-            accepted = FileList.of(self._once(each) for each in accepted)
-        else:
-            accepted = self._once(accepted)
         self.waiting.append((column, accepted))
         return accepted
-
-    def _once(self, value: DepotFileInfo) -> DepotFileInfo:
-        own = value.twin() if id(value) in self._seen else value
-        self._seen.add(id(own))
-        return own

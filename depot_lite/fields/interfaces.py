@@ -12,7 +12,7 @@ import logging
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final, Self, cast
 
 from depot_lite.errors import ConfigurationError, InvalidContent
@@ -203,7 +203,9 @@ class DepotFileInfo(Reference, ABC):
             return self
         value = dict.__new__(kind)
         dict.update(value, dict(self))
-        object.__setattr__(value, "_pending", self._waiting())
+        # An id and a state of its own: this one stays pending, and may be assigned again when that one is stored.
+        object.__setattr__(value, "_pending", replace(self._waiting(), paths=[], announce=None))
+        value._renew_id()
         return value
 
     @property

@@ -214,7 +214,8 @@ def _track_lists(mapper: Mapper[Any], lists: Sequence[FileColumn]) -> None:
             if column.key in state_dict.get(_LISTS, ()):
                 column.tie(state_dict[_LISTS][column.key], attributes.instance_state(target))
 
-    for name in ("load", "refresh", "refresh_flush"):
+    # The last one has no public name: merge(load=False) hands on what the other object holds.
+    for name in ("load", "refresh", "refresh_flush", "_sa_event_merge_wo_load"):
         event.listen(mapper.class_, name, bind)
     event.listen(mapper.class_, "pickle", pickled)
     event.listen(mapper.class_, "unpickle", unpickled)
@@ -231,8 +232,7 @@ _LISTS: Final = "depot_lite.lists"
 
 def _empty(column: FileColumn) -> Callable[..., Any]:
     def init_scalar(target: Any, value: Any, dict_: dict[str, Any]) -> Any:
-        dict_[column.key] = files = column.empty(attributes.instance_state(target))
-        return files
+        return column.empty(attributes.instance_state(target))
 
     return init_scalar
 

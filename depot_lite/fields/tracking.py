@@ -186,9 +186,9 @@ def _after_save(mapper: Mapper[Any], connection: Connection, target: Any) -> Non
     before = state if state.key is not None else _row_taken_over(session, mapper, target)
     for column in columns.columns_of_mapper(mapper).values():
         slot = Slot(state, column)
-        if before is not state and column.key not in state.dict:
-            continue  # SQLAlchemy leaves alone what the new object of a row does not mention: the row names it still
-        if slot.changed or before is not state:
+        # An UPDATE leaves alone what was not assigned, even where a new object takes over the row of another: the row
+        # names it still. An INSERT writes what there is.
+        if slot.changed or before is None:
             old = None if before is None else Slot(before, column).old
             _replaced(session, connection, old, slot.value)
 

@@ -23,6 +23,7 @@ from sqlalchemy.util import immutabledict
 from depot_lite.errors import InvalidContent
 from depot_lite.fields import tracking
 from depot_lite.fields.columns import FileColumn, is_no_file, paths_of, twin_of
+from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.targets import Rows, Target, condemn, name
 
 Invoke = Callable[[ORMExecuteState, Any], Any]
@@ -65,6 +66,24 @@ def plain(column: FileColumn, value: Any) -> Any:
     return value
 
 
+class Once:
+    """Lets each row and each attribute that a statement writes have a value of its own."""
+
+    def __init__(self) -> None:
+        self._given: dict[int, DepotFileInfo] = {}  # the values too, so that no other gets the id of one of them
+
+    def own(self, given: Any) -> Any:
+        """Return what was given, with a twin in the place of each pending value that was given before."""
+        if isinstance(given, list | tuple):
+            return [self.own(each) for each in given]
+        if not isinstance(given, DepotFileInfo) or not given.pending:
+            return given
+        if id(given) in self._given:
+            return given.twin()
+        self._given[id(given)] = given
+        return given
+
+
 def update(state: ORMExecuteState, statement: Update, target: Target, invoke: Invoke) -> Any:
     """Execute an UPDATE and look after its files; return None, and do nothing, where it has none."""
     if state.is_executemany:
@@ -75,8 +94,11 @@ def update(state: ORMExecuteState, statement: Update, target: Target, invoke: In
         return None
     _refuse_new_keys(statement, target, parameters, given)
     columns = {key: column for key in given if (column := target.named(key)) is not None}
+    once = Once()
     fresh = {
-        columns[key].key: columns[key].accept(value, None, None) for key, value in given.items() if not _leaves(value)
+        columns[key].key: columns[key].accept(once.own(value), None, None)
+        for key, value in given.items()
+        if not _leaves(value)
     }
     target.flush()
     rows = target.read(fresh, statement.whereclause, parameters, statement._with_options)
@@ -239,6 +261,7 @@ class UpdateByKey:
         self._target = target
         self._new: Rows = {}
         self._names = [each.key for each in target.key]
+        self._once = Once()
         waiting = [found for mapping in self.mappings for found in self._accept(mapping)]
         self._keys = sorted({key for files in self._new.values() for key in files})
         self._old = self._read()
@@ -250,7 +273,10 @@ class UpdateByKey:
             del mapping[each], found[each]
         if not found or any(each not in mapping for each in self._names):
             return []  # without its primary key SQLAlchemy will refuse it
-        accepted = {each: column.accept(plain(column, mapping[each]), None, None) for each, column in found.items()}
+        accepted = {
+            each: column.accept(self._once.own(plain(column, mapping[each])), None, None)
+            for each, column in found.items()
+        }
         mapping.update(accepted)
         files = self._new.setdefault(tuple(mapping[each] for each in self._names), {})
         files.update({found[each].key: value for each, value in accepted.items()})

@@ -16,12 +16,16 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from depot_lite.errors import StoredFileNotFound
 from depot_lite.fields.interfaces import DepotFileInfo
-from depot_lite.io.content import Content
+from depot_lite.io.content import CHUNK_SIZE, INMEMORY_FILESIZE, Content
 from depot_lite.io.interfaces import FileStorage, StoredFile
 from depot_lite.manager import DepotManager
 
@@ -109,8 +113,7 @@ class UploadedFile(DepotFileInfo):
     @property
     def url(self) -> str:
         """The storage's own URL where it has one, signed if its files are private; else the middleware's."""
-        own = self.depot.url(self.file_id) or self.get("_public_url")
-        return DepotManager.url_for(self.path) if own is None else str(own)
+        return url_of(self.depot_name, self.file_id, self.get("_public_url"))
 
     def _opened(self, content: Any, filename: str | None, content_type: str | None) -> Content:
         # What was assigned has been looked at already, and if it is a stream, its first bytes are not in it any more.
@@ -133,3 +136,33 @@ class UploadedFile(DepotFileInfo):
             uploaded_at=info.last_modified.strftime(_UPLOADED_AT),
             _public_url=self.depot.public_url(info.file_id),
         )
+
+
+def url_of(depot_name: str, file_id: str, public_url: str | None = None) -> str:
+    """Return the storage's own URL of a file where it has one, else ``public_url``, else the middleware's.
+
+    Args:
+        public_url: the URL that the row remembers, where it does.
+
+    Raises:
+        ConfigurationError: there is none of them: no middleware serves the files.
+    """
+    own = DepotManager.get(depot_name).url(file_id) or public_url
+    return DepotManager.url_for(f"{depot_name}/{file_id}") if own is None else own
+
+
+@contextmanager
+def at_hand(content: Content) -> Iterator[Content]:
+    """Give content that can be read several times, from here: itself, or a copy in a temporary file.
+
+    The copy is made of a stream, whose bytes come once, and of a file in a storage elsewhere, which would be sent once
+    for each time. Beyond a megabyte it is on the disk.
+    """
+    elsewhere = isinstance(content.source, StoredFile) and content.path is None
+    if content.rereadable and not elsewhere:
+        yield content
+        return
+    with tempfile.SpooledTemporaryFile(INMEMORY_FILESIZE) as copied:
+        with content.open() as file:
+            shutil.copyfileobj(file, copied, CHUNK_SIZE)
+        yield Content.of(copied, content.filename, content.declared_type)

@@ -26,9 +26,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
-from depot_lite.errors import InvalidContent
+from depot_lite.errors import InvalidContent, ValidationError
 from depot_lite.io.mimetype import content_type_of
-from depot_lite.io.sources import CHUNK_SIZE, Source, blaming, source_of, type_of
+from depot_lite.io.sources import CHUNK_SIZE, INMEMORY_FILESIZE, Source, blaming, source_of, type_of
 
 __all__ = [
     "CHUNK_SIZE",
@@ -39,9 +39,6 @@ __all__ = [
     "file_from_content",
     "is_empty_upload",
 ]
-
-#: Bytes that `file_from_content` keeps of a stream in memory; more go to a temporary file (filedepot's number).
-INMEMORY_FILESIZE: Final = 1024 * 1024
 
 # Bytes of a file name in UTF-8: what the usual file systems take, and what fits in the metadata of every storage.
 _NAME_LIMIT: Final = 255
@@ -158,17 +155,40 @@ class Content:
 
         It does not hand over what ``move=True`` did, so that who stores it a second time takes nothing away.
         """
-        if not self.rereadable:  # its first bytes may have been read, and are here
+        if self._source.once:  # its bytes may have been read, and are here
             return FileIntent(self, self.filename, self.declared_type)
         found = Content.of(self._handed_in)
         if (found.filename, found.declared_type) == (self.filename, self.declared_type):
             return self._handed_in
         return FileIntent(self._handed_in, self.filename, self.declared_type)
 
+    def head(self) -> bytes:
+        """Return the first bytes, as many as tell the type (`depot_lite.io.mimetype.HEAD_SIZE`)."""
+        return self._source.head()
+
     @property
     def size(self) -> int | None:
         """The number of bytes, None for a stream of unknown length."""
         return self._source.size()
+
+    def limit(self, size: int | None, error: ValidationError | None) -> None:
+        """Let reading a stream stop with this error once it has given more than ``size`` bytes, now or at any time.
+
+        Not one byte more than the first one too many is taken from it. Content whose size is known is not limited. A
+        later call takes the place of an earlier one, and None takes the limit away.
+        """
+        self._source.limit(size, error)
+
+    def spool(self) -> None:
+        """Make the content readable more than once: read a stream into a temporary file, if it is not there yet.
+
+        The file lives as long as the content, so what was spooled can still be stored.
+
+        Raises:
+            InvalidContent: the stream cannot be read, or no longer.
+            ValidationError: it has more bytes than its limit allows.
+        """
+        self._source.spool()
 
     @property
     def path(self) -> Path | None:
@@ -177,7 +197,7 @@ class Content:
 
     @property
     def rereadable(self) -> bool:
-        """Whether `open` may be called more than once; not for a stream, whose bytes come once."""
+        """Whether `open` may be called more than once; for a stream, whose bytes come once, not before `spool`."""
         return self._source.rereadable
 
     @contextmanager
@@ -236,7 +256,7 @@ def file_from_content(content: object) -> tuple[bool, BinaryIO]:
         return True, io.BytesIO(source)
     if isinstance(source, Path):
         return True, source.open("rb")
-    if found.rereadable:
+    if not found._source.once:
         with blaming(source):
             source.seek(0)
         return False, source

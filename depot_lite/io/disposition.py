@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ _PASSIVE: Final = {
 INLINE_TYPES: Final = frozenset(f"{kind}/{name}" for kind, names in _PASSIVE.items() for name in names.split())
 
 
+@lru_cache(maxsize=256)
 def content_disposition(disposition: str, filename: str) -> str:
     r"""Return the value of a ``Content-Disposition`` header (RFC 6266), safe for any name that a user thought of.
 

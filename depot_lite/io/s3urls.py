@@ -20,10 +20,10 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from botocore.exceptions import NoCredentialsError
 
+from depot_lite.signing import rounded
+
 #: Seven days: S3 takes no longer expiry.
 LONGEST: Final = 7 * 24 * 3600
-#: The time is rounded down to a multiple of this part of the expiry, and the expiry is longer by as much.
-_ROUNDING: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class ObjectUrls:
         credentials = probe.signer.get_auth_instance("s3", probe.scope.partition("/")[0], "s3v4-query").credentials
         if credentials is None:
             raise NoCredentialsError
-        start, expiry = rounded(time.time(), expires_in)
+        start, expiry = rounded(time.time(), expires_in, LONGEST)
         query = {_PARAMETERS[name]: value for name, value in overrides.items()}
         return _signed(self._at(probe, key), query, credentials, probe.scope, start, expiry)
 
@@ -113,16 +113,6 @@ _PARAMETERS: Final = {
     "ResponseContentType": "response-content-type",
     "ResponseContentDisposition": "response-content-disposition",
 }
-
-
-def rounded(now: float, expires_in: int) -> tuple[int, int]:
-    """Return the time to sign with and the seconds from then on, so that the URL works ``expires_in`` from now.
-
-    >>> rounded(10_399, 400), rounded(10_301, 400)
-    ((10300, 500), (10300, 500))
-    """
-    step = max(1, min(expires_in // _ROUNDING, LONGEST - expires_in))
-    return int(now) // step * step, min(expires_in + step, LONGEST)
 
 
 def _signed(url: str, query: Mapping[str, str], credentials: Any, scope: str, start: int, expiry: int) -> str:

@@ -4,7 +4,7 @@
     +- BytesSource     in memory
     +- PathSource      a path, opened by us and closed again
     +- FileSource      the user's file: read from its start, put back to its position, never closed
-    +- StreamSource    the user's stream: read once
+    +- StreamSource    the user's stream: read once, up to a limit, or into a temporary file that can be read again
 
 They keep the user's objects apart from the storages. A storage gets a reader of ours whose ``close()`` closes nothing
 of the user's, and an error of the user's object comes out as `InvalidContent`, while that of the storage is its own.
@@ -17,13 +17,14 @@ import io
 import os
 import stat
 import tempfile
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from depot_lite.errors import DepotError, InvalidContent
+from depot_lite.errors import DepotError, InvalidContent, ValidationError
 from depot_lite.io.mimetype import HEAD_SIZE
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 #: How much is read, written or sent at once.
 CHUNK_SIZE: Final = 256 * 1024
+
+#: Bytes of a stream that are kept in memory; more go to a temporary file (filedepot's number).
+INMEMORY_FILESIZE: Final = 1024 * 1024
 
 _WANTED: Final = "bytes, a binary file, a pathlib.Path, a FileIntent or an upload of a web framework is wanted"
 
@@ -128,11 +132,25 @@ class _Reader(io.RawIOBase):
 class Source(ABC):
     """One kind of place where bytes come from. ``given`` is what the user handed in, below all wrappers."""
 
-    #: Whether it can be opened more than once.
-    rereadable = True
+    #: Whether what was given comes once, so that only this source has its bytes.
+    once = False
 
     def __init__(self, given: Any) -> None:
         self.given = given
+
+    @property
+    def rereadable(self) -> bool:
+        """Whether it can be opened more than once."""
+        return True
+
+    def spool(self) -> None:
+        """Make it readable more than once, if it is not yet."""
+
+    def limit(self, size: int | None, error: ValidationError | None) -> None:
+        """Let reading a stream stop with this error once it has given more than ``size`` bytes.
+
+        Of everything else the size is known before it is read.
+        """
 
     @abstractmethod
     def size(self) -> int | None:
@@ -293,26 +311,67 @@ class FileSource(Source):
         yield self._fileno()
 
 
+class _StreamReader(_Reader):
+    """The user's stream as a storage sees it, up to the limit."""
+
+    def __init__(self, source: StreamSource, before: bytes) -> None:
+        super().__init__(source.given, before=before, seekable=False)
+        self._source = source
+        self._count = 0
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fill ``buffer``; at most one byte more than is allowed is taken from the stream."""
+        view = memoryview(buffer).cast("B")
+        most = self._source.most
+        count = super().readinto(view if most is None else view[: max(most - self._count, 0) + 1])
+        self._count += count
+        self._source.passed(self._count)
+        return count
+
+
 class StreamSource(Source):
     """A stream of the user's. Its head is kept for whoever asks for the type before the bytes."""
 
-    rereadable = False
+    once = True
 
     def __init__(self, given: Any) -> None:
         super().__init__(given)
+        #: How many bytes it may have, None if as many as it has.
+        self.most: int | None = None
+        self._error: ValidationError | None = None
+        self._seen = 0
         self._head: bytes | None = None
         self._consumed = False
+        self._spooled: FileSource | None = None
 
-    def size(self) -> None:
-        """Return None."""
-        return
+    @property
+    def rereadable(self) -> bool:
+        """Whether its bytes are in a temporary file."""
+        return self._spooled is not None
+
+    def size(self) -> int | None:
+        """Return None, or the number of bytes that were spooled."""
+        return None if self._spooled is None else self._spooled.size()
+
+    def limit(self, size: int | None, error: ValidationError | None) -> None:
+        """Let reading stop with this error once more than ``size`` bytes came; None takes the limit away."""
+        self.most, self._error = size, error
+
+    def passed(self, count: int) -> None:
+        """Note that reading has come so far, and raise the error of the limit behind it."""
+        self._seen = max(self._seen, count)
+        if self.most is not None and self._error is not None and self._seen > self.most:
+            raise self._error
 
     def _check(self) -> None:
         if self._consumed:
+            self.passed(0)  # one that broke the limit does so again, rather than having gone
             raise InvalidContent(f"{shown(self.given)} is a stream and can be stored only once: assign the file again")
 
     def head(self) -> bytes:
         """Return the first bytes, also after the stream was read if they were asked for before."""
+        if self._head is None and self._spooled is not None:
+            self._head = self._spooled.head()
         if self._head is None:
             self._check()
             self._consumed = True  # and stays so if this fails in the middle: what was read could not be given again
@@ -322,18 +381,51 @@ class StreamSource(Source):
 
     def _read_head(self) -> bytes:
         # Not through a BufferedReader, which reads ahead what it would take with it.
-        reader, head = _Reader(self.given, seekable=False), b""
+        reader, head = _StreamReader(self, b""), b""
         while len(head) < HEAD_SIZE and (piece := reader.read(HEAD_SIZE - len(head))):
             head += piece
         return head
 
+    def spool(self) -> None:
+        """Read the stream into a temporary file, in memory if it is small, which goes with this object.
+
+        Raises:
+            InvalidContent: the stream cannot be read, or no longer.
+            ValidationError: it has more bytes than the limit allows.
+        """
+        if self._spooled is not None:
+            return
+        with ExitStack() as closing:
+            file = closing.enter_context(tempfile.SpooledTemporaryFile(INMEMORY_FILESIZE))
+            with self.opened() as stream:
+                while chunk := stream.read(CHUNK_SIZE):
+                    file.write(chunk)
+            weakref.finalize(self, file.close)
+            closing.pop_all()
+        self._spooled = FileSource(file)
+
     @contextmanager
     def opened(self, buffer_size: int = CHUNK_SIZE) -> Iterator[BinaryIO]:
-        """Give the stream, the first time."""
+        """Give the stream, the first time; the temporary file as often as wanted."""
+        if self._spooled is not None:
+            self.passed(self._seen)
+            with self._spooled.opened(buffer_size) as file:
+                yield file
+            return
         self._check()
         self._consumed = True
-        with io.BufferedReader(_Reader(self.given, before=self._head or b"", seekable=False), buffer_size) as reader:
+        with io.BufferedReader(_StreamReader(self, self._head or b""), buffer_size) as reader:
             yield reader
+
+    @contextmanager
+    def descriptor(self) -> Iterator[int | None]:
+        """Give the descriptor of the temporary file, if there is one on disk."""
+        if self._spooled is None:
+            yield None
+            return
+        self.passed(self._seen)
+        with self._spooled.descriptor() as number:
+            yield number
 
 
 def source_of(given: Any) -> Source:

@@ -22,7 +22,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, SessionTransaction
 
 from depot_lite.errors import StorageFailed
+from depot_lite.fields.columns import files_in, paths_of
 from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.fields.lists import FileList
 from depot_lite.io.content import Content
 from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage, StoredFile
 from depot_lite.io.local import LocalFileStorage
@@ -32,8 +34,10 @@ from tests.models import Base, Document, Page
 
 ATTRIBUTES = ("content", "report")
 
-#: What a row holds: the bytes of each file attribute, None where there is no file.
-Files = dict[str, bytes | None]
+#: What an attribute holds: the bytes of its file, None where there is none; of each file of a list.
+Held = bytes | tuple[bytes, ...] | None
+#: What a row holds: that (`Held`) of each file attribute, which the subclass knows more of.
+Files = dict[str, Any]
 #: Primary key -> what the row holds.
 Rows = dict[int, Files]
 
@@ -111,8 +115,13 @@ class Fragile(FileStorage):
 class Lost:
     """An object that was new in a transaction that was rolled back, and may be added again."""
 
-    document: Document
+    document: Any
     files: Files
+
+
+def count(held: Held) -> int:
+    """Return how many files that is."""
+    return len(held) if isinstance(held, tuple) else int(held is not None)
 
 
 def is_there(value: DepotFileInfo) -> bool:
@@ -125,10 +134,16 @@ def is_there(value: DepotFileInfo) -> bool:
     return waiting[0].original is None or is_there(waiting[0].original)
 
 
-def read(value: DepotFileInfo | None) -> bytes | None:
-    """Return the bytes of a stored value."""
+def read(value: Any) -> Held:
+    """Return the bytes of a stored value, or of a list of them."""
     if value is None:
         return None
+    if isinstance(value, FileList):
+        return tuple(map(_read_one, value))
+    return _read_one(value)
+
+
+def _read_one(value: DepotFileInfo) -> bytes:
     with DepotManager.get_file(value["path"]) as stored:
         return stored.read()
 
@@ -158,6 +173,9 @@ class History(stateful.RuleBasedStateMachine):
     It has no rules: those are the subclass's. An engine, a folder for files and counters are set by a subclass too.
     """
 
+    model: Any = Document
+    attributes: tuple[str, ...] = ATTRIBUTES
+
     engine: Engine
     folder: Path
     reached: Counter[str]
@@ -174,11 +192,11 @@ class History(stateful.RuleBasedStateMachine):
         # What they will hold after the next flush.
         self.now: Rows = {}
         self.savepoints: list[SessionTransaction] = []
-        self.objects: dict[int, Document] = {}
+        self.objects: dict[int, Any] = {}
         self.lost: list[Lost] = []
-        self.replaced: list[tuple[int, str, DepotFileInfo, bytes]] = []
+        self.replaced: list[tuple[int, str, DepotFileInfo, Held]] = []
         # Objects whose values may come from rows that were rolled back since: they are not added again.
-        self.reloaded: set[Document] = set()
+        self.reloaded: set[Any] = set()
         self.broken = False
         self.committed_paths: set[str] = set()
         self.numbers = iter(range(1, 1_000_000))
@@ -206,9 +224,9 @@ class History(stateful.RuleBasedStateMachine):
     def _picked(self, numbers: Sequence[int]) -> list[int]:
         return sorted({self._pick(number) for number in numbers})
 
-    def _object(self, row: int) -> Document:
+    def _object(self, row: int) -> Any:
         if row not in self.objects:
-            found = self.session.get(Document, row)
+            found = self.session.get(self.model, row)
             assert found is not None
             self.objects[row] = found
         return self.objects[row]
@@ -219,7 +237,7 @@ class History(stateful.RuleBasedStateMachine):
         if value is not None and data is not None:
             self.replaced.append((row, attribute, value, data))
 
-    def _assign(self, row: int, attribute: str, value: Any, data: bytes | None) -> None:
+    def _assign(self, row: int, attribute: str, value: Any, data: Held) -> None:
         self._remember(row, attribute)
         setattr(self._object(row), attribute, value)
         self.now[row] = {**self.now[row], attribute: data}
@@ -312,13 +330,13 @@ class History(stateful.RuleBasedStateMachine):
                 self.session.expunge(self.objects.pop(row))
         self.now = dict(rows)
 
-    def _lose(self, document: Document, files: Files) -> None:
+    def _lose(self, document: Any, files: Files) -> None:
         """Keep what was new and is not any more, to add it again: its files are pending, with the same bytes."""
         if document in self.reloaded:
             return
-        values = [document.__dict__.get(attribute) for attribute in ATTRIBUTES]
-        assert [value is None for value in values] == [files[attribute] is None for attribute in ATTRIBUTES]
-        assert all(value is None or value.pending for value in values)
+        held = [files_in(document.__dict__.get(attribute)) for attribute in self.attributes]
+        assert [len(values) for values in held] == [count(files[attribute]) for attribute in self.attributes]
+        assert all(value.pending for values in held for value in values)
         self.lost.append(Lost(document, dict(files)))
 
     def _committed(self) -> None:
@@ -336,9 +354,9 @@ class History(stateful.RuleBasedStateMachine):
         lost, self.lost = self.lost, []
         for each in lost:
             row = each.document.id
-            values = [getattr(each.document, attribute) for attribute in ATTRIBUTES]
+            values = [value for attribute in self.attributes for value in files_in(getattr(each.document, attribute))]
             free = row not in self.now and row not in self.levels[-1]
-            if free and all(value is None or is_there(value) for value in values):
+            if free and all(map(is_there, values)):
                 self.reached["added a second time"] += 1
                 self.session.add(each.document)
                 self.objects[row], self.now[row] = each.document, each.files
@@ -390,7 +408,7 @@ class History(stateful.RuleBasedStateMachine):
         """Compare rows with the model, and files with rows."""
         found = self._committed_rows()
         self.committed_paths = {
-            path for files in found.values() for value in files.values() if value for path in value.paths
+            path for files in found.values() for value in files.values() for path in paths_of(value)
         }
         self.committed_files_are_there()
         assert {row: {key: read(value) for key, value in files.items()} for row, files in found.items()} == self.levels[
@@ -400,11 +418,12 @@ class History(stateful.RuleBasedStateMachine):
         assert self._stored() == self.committed_paths | leaked
         assert not self.committed_paths & leaked
 
-    def _committed_rows(self) -> dict[int, dict[str, DepotFileInfo | None]]:
+    def _committed_rows(self) -> dict[int, dict[str, Any]]:
+        wanted = [getattr(self.model, attribute) for attribute in self.attributes]
         with self.engine.connect() as connection:
-            rows = connection.execute(select(Document.id, Document.content, Document.report)).all()
+            rows = connection.execute(select(self.model.id, *wanted)).all()
             assert connection.scalar(select(Page.id)) is None
-        return {row.id: {"content": row.content, "report": row.report} for row in rows}
+        return {row.id: dict(zip(self.attributes, row[1:], strict=True)) for row in rows}
 
     def teardown(self) -> None:
         """End the last transaction too; leave no row and no file."""
@@ -413,7 +432,7 @@ class History(stateful.RuleBasedStateMachine):
         finally:
             self._do(self.session.close)
             with self.engine.begin() as connection:
-                for table in ("document", "page"):
+                for table in (self.model.__tablename__, "page"):
                     connection.execute(Base.metadata.tables[table].delete())
             self.reached["delete failed"] += sum(len(storage.leaked) for storage in self.storages.values())
             self.closing.close()

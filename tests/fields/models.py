@@ -100,6 +100,19 @@ class Album(Base):
     plain: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
 
 
+class Movie(Base):
+    """One file and two lists of files, one of them in another depot and with a second file beside each."""
+
+    __tablename__ = "movie"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str | None]
+    poster: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
+    screenshots: Mapped[list[UploadedFile]] = mapped_column(UploadedFileField(multiple=True))
+    extras: Mapped[list[Signed]] = mapped_column(
+        UploadedFileField(upload_type=Signed, upload_storage="archive", multiple=True)
+    )
+
+
 class Person(Base):
     """Has a passport that lives and dies with it, and papers that go when they are taken away."""
 

@@ -101,6 +101,37 @@ def test_a_new_object_has_an_empty_list(session: Session) -> None:
     assert read(made.shots) == [b"one"]
 
 
+def test_a_list_that_was_only_read_is_not_assigned(session: Session) -> None:
+    """A merge would remove the files of the row."""
+    made = film(session, b"one")
+    other = Film(id=made.id)
+    assert other.shots == []
+    assert other.shots is other.shots
+    merged = session.merge(other)
+    session.commit()
+    assert read(merged.shots) == [b"one"]
+
+
+def test_a_list_that_was_read_before_the_flush_is_the_attributes_afterwards(session: Session) -> None:
+    made = Film()
+    shots = anything(made.shots)
+    session.add(made)
+    session.flush()
+    shots.append(b"one")
+    session.commit()
+    assert read(made.shots) == [b"one"]
+
+
+def test_an_object_whose_list_was_only_read_is_pickled(session: Session) -> None:
+    made = Film()
+    assert made.shots == []
+    found = pickle.loads(pickle.dumps(made))
+    anything(found.shots).append(b"one")
+    session.add(found)
+    session.commit()
+    assert read(found.shots) == [b"one"]
+
+
 def test_a_row_without_files_holds_an_empty_array(session: Session) -> None:
     session.add_all([Film(), Film(shots=None), Film(shots=[])])
     session.commit()

@@ -392,3 +392,20 @@ def test_a_flush_of_some_objects_stores_their_files_only(world: World, commit: b
         assert len(world.stored()) == 1
         _end(session, commit)
     world.check(*(NEW, OTHER) if commit else ())
+
+
+def test_a_pending_value_that_is_assigned_again_has_files_of_its_own(world: World) -> None:
+    """A column of another class makes a value of its own of it; its rollback is none of the committed one's."""
+    value = UploadedFile(b"letter")
+    with world.session() as session:
+        album = Album(letter=value)
+        session.add(album)
+        session.commit()
+        world.check(b"LETTER", b"signed: letter")
+        put(album, letter=value)
+        session.flush()
+        session.rollback()
+        world.check(b"LETTER", b"signed: letter")
+        put(album, letter=value)
+        session.commit()
+    world.check(b"LETTER", b"signed: letter")

@@ -1,0 +1,162 @@
+"""DepotASGI: serves the files of the depots to an ASGI server; in front of an application, or mounted in one.
+
+    app.mount("/depot", DepotASGI())                    # Starlette, FastAPI
+    app = DepotASGI(app, mountpoint="/depot")           # in front of any application
+
+and ``DepotManager.set_middleware(...)`` lets `DepotManager.url_for` give its URLs; `DepotManager.make_asgi_middleware`
+does both. Who may read a file is decided in `depot_lite.fileserver`, what is answered in `depot_lite.serving`.
+
+The event loop never waits for a storage: opening a file and reading its first part is one step in a thread, each
+further part is one more, begun while the part before it is sent. Where the server offers to send a file by its path
+(``http.response.pathsend``), it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
+from typing import Any, Final
+
+from depot_lite.fileserver import Asked, FileServer, Request, forbidden
+from depot_lite.io.threads import in_thread
+from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Body, Response, not_found
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+#: Bytes of one part. Each costs a step in a thread and a copy in the server; two of them are in memory at a time.
+PART_SIZE: Final = 256 * 1024
+
+
+class DepotASGI:
+    """Serves ``<mountpoint>/<depot>/<file id>``, with or without ``/<a name for people>`` behind it.
+
+    What else is below the mountpoint is not found; every other request goes to the application, unchanged.
+
+    Args:
+        app: the application; None where this is mounted in one.
+        mountpoint: the path of the files as browsers see it, also where an application mounts this there.
+        cache_max_age: how long a browser may keep a file without asking, in seconds; 0 makes it ask each time.
+        options: those of `depot_lite.fileserver.FileServer`.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApplication | None = None,
+        mountpoint: str = "/depot",
+        cache_max_age: int | str = DEFAULT_CACHE_MAX_AGE,
+        **options: Any,
+    ) -> None:
+        self.app = app
+        self.server = FileServer(mountpoint, cache_max_age, **options)
+
+    def url_for(self, path: str) -> str:
+        """Return the URL, without a host, of the file with this path (``depot_name/file_id``)."""
+        return self.server.url_for(path)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request for a file, hand any other to the application."""
+        path = self._below_mountpoint(scope) if scope["type"] == "http" else None
+        if path is not None:
+            await self._serve(self._request(scope, path), receive, send)
+        elif self.app is not None:
+            await self.app(scope, receive, send)
+        elif scope["type"] == "http":
+            await _send(not_found(), b"", receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
+
+    def _below_mountpoint(self, scope: Scope) -> str | None:
+        """Return what follows the mountpoint in the path, None where the request is the application's."""
+        path, root = scope["path"], scope.get("root_path", "").rstrip("/")
+        # A path holds the root path today; before ASGI said so, servers and frameworks took it away.
+        full = path if path == root or path.startswith(f"{root}/") else root + path
+        prefix = f"{self.server.mountpoint}/"
+        return full.removeprefix(prefix) if full.startswith(prefix) else None
+
+    @staticmethod
+    def _request(scope: Scope, path: str) -> Request:
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        return Request(scope["method"], path, headers, scope.get("query_string", b"").decode("latin-1"), scope)
+
+    async def _serve(self, request: Request, receive: Receive, send: Send) -> None:
+        asked = self.server.find(request)
+        if isinstance(asked, Asked) and not asked.open and not await self._lets(request, asked):
+            asked = forbidden()
+        if isinstance(asked, Response):
+            await _send(asked, b"", receive, send)
+            return
+        response, part = await in_thread(partial(self._opened, request, asked))
+        try:
+            await _send(response, part, receive, send)
+        finally:
+            if response.body is not None and not response.body.closed:
+                await in_thread(response.close)
+
+    async def _lets(self, request: Request, asked: Asked) -> bool:
+        authorize = self.server.authorize
+        if authorize is None:
+            return False
+        call = partial(authorize, request, asked.depot_name, asked.file_id)
+        answer = call() if inspect.iscoroutinefunction(authorize) else await in_thread(call)
+        return bool(await answer if inspect.isawaitable(answer) else answer)
+
+    def _opened(self, request: Request, asked: Asked) -> tuple[Response, bytes]:
+        """Return the answer and the first part of its body; a body that is all in it is closed."""
+        response = self.server.answer(request, asked)
+        body = response.body
+        if body is None or (_offers_paths(request.context) and body.is_whole and body.file.local_path is not None):
+            return response, b""
+        try:
+            part = body.read(PART_SIZE)
+            if not body.left:
+                response.close()
+        except BaseException:
+            response.close()
+            raise
+        return response, part
+
+
+def _offers_paths(scope: Scope) -> bool:
+    return "http.response.pathsend" in (scope.get("extensions") or {})
+
+
+async def _send(response: Response, part: bytes, receive: Receive, send: Send) -> None:
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    body = response.body
+    if body is None or not body.left:
+        await send({"type": "http.response.body", "body": part})
+    elif not part:
+        await send({"type": "http.response.pathsend", "path": str(body.file.local_path)})
+    else:
+        await _stream(body, part, receive, send)
+
+
+async def _stream(body: Body, part: bytes, receive: Receive, send: Send) -> None:
+    """Send what is left, reading the next part while one is sent, until the client has gone."""
+    gone = asyncio.ensure_future(_disconnected(receive))
+    following: asyncio.Future[bytes] | None = None
+    try:
+        while part and not gone.done():
+            following = asyncio.ensure_future(in_thread(partial(body.read, PART_SIZE))) if body.left else None
+            await send({"type": "http.response.body", "body": part, "more_body": following is not None})
+            part = b"" if following is None else await following
+    finally:
+        gone.cancel()
+        # The part that is being read comes from the file that is closed next.
+        unfinished = [each for each in (following, gone) if each is not None and not each.done()]
+        if unfinished:
+            await asyncio.wait(unfinished)
+        if not gone.cancelled():
+            gone.exception()  # looked at, or asyncio would complain that nobody did
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

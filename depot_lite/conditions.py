@@ -1,0 +1,98 @@
+"""What a conditional request or one for a range means: RFC 9110, sections 13 and 14, for one file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+_ETAG: Final = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
+
+
+def precondition(headers: Mapping[str, str], etag: str | None, modified: datetime) -> int | None:
+    """Return 412 or 304 where a precondition says so.
+
+    The order is RFC 9110's, which is a MUST: who would change or continue a certain version learns first that it is
+    another, and a date counts only where no tag was sent.
+    """
+    if (tags := headers.get("if-match")) is not None:
+        if not _lists(tags, etag, weakly=False):
+            return 412
+    elif (date := _date(headers.get("if-unmodified-since"))) and modified > date:
+        return 412
+    if (tags := headers.get("if-none-match")) is not None:
+        return 304 if _lists(tags, etag, weakly=True) else None
+    date = _date(headers.get("if-modified-since"))
+    return 304 if date and modified <= date else None
+
+
+def _lists(tags: str, etag: str | None, *, weakly: bool) -> bool:
+    """Return whether a list of entity tags, or ``*``, names this one (RFC 9110 section 8.8.3.2)."""
+    if tags.strip() == "*":
+        return True
+    return any(tag == etag and (weakly or not weak) for weak, tag in _ETAG.findall(tags))
+
+
+def _date(text: str | None) -> datetime | None:
+    """Return the time, None where it is none: such a header is ignored (RFC 9110 section 13.1.3)."""
+    try:
+        found = parsedate_to_datetime(text or "")
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    # The oldest of the three forms names no zone, and means UTC as the others do.
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+
+
+# --- ranges -----------------------------------------------------------------------------------------------------------
+
+# As many digits as the length of a file may have. More are no mistake, only useless, and int() refuses thousands.
+_RANGE: Final = re.compile(r"([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18})")
+
+
+def wanted(headers: Mapping[str, str], etag: str | None, modified: datetime, length: int) -> range | None:
+    """Return the bytes to send: None for the whole file, an empty range where there are none such."""
+    condition = headers.get("if-range")
+    if condition is not None and not _continues(condition.strip(), etag, modified):
+        return None
+    return parse_range(headers.get("range", ""), length)
+
+
+def _continues(condition: str, etag: str | None, modified: datetime) -> bool:
+    """Return whether what the client has a part of is still this file (RFC 9110 section 13.1.5)."""
+    # A weak tag begins with W, is no date either, and never matches.
+    return condition == etag if condition.startswith('"') else _date(condition) == modified
+
+
+def parse_range(header: str, length: int) -> range | None:
+    """Return the bytes that a ``Range`` header means: None for all of them, an empty range if the file has none such.
+
+    What is malformed or of another unit is ignored. So are several ranges, which RFC 9110 section 14.2 allows: a
+    hundred small ones that overlap cost a server more than they are worth to a client.
+
+    >>> parse_range("bytes=0-3", 10), parse_range("bytes=7-", 10), parse_range("bytes=-3", 10)
+    (range(0, 4), range(7, 10), range(7, 10))
+    >>> parse_range("bytes=10-", 10), parse_range("bytes=0-3,5-6", 10)
+    (range(0, 0), None)
+    """
+    unit, _, listed = header.partition("=")
+    ranges = [each.strip() for each in listed.split(",") if each.strip()]
+    found = _RANGE.fullmatch(ranges[0]) if len(ranges) == 1 and unit.strip().lower() == "bytes" else None
+    if found is None:
+        return None
+    first, last, suffix = found.groups()
+    if suffix is not None:
+        return _end(int(suffix), length)
+    if last and int(last) < int(first):
+        return None
+    stop = min(int(last) + 1, length) if last else length
+    return range(int(first), stop) if int(first) < stop else range(0)
+
+
+def _end(count: int, length: int) -> range | None:
+    """Return the last ``count`` bytes, of which there are none where nothing is asked for."""
+    if count and not length:
+        # The end of an empty file can be had (RFC 9110 section 14.1.2), but no Content-Range can express it.
+        return None
+    return range(max(0, length - count), length) if count else range(0)

@@ -1,0 +1,88 @@
+"""`ImageVariant`: one rendition of a stored image, as its row describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from depot_lite.fields.upload import url_of
+from depot_lite.io.interfaces import StoredFile
+from depot_lite.manager import DepotManager
+
+
+@dataclass(frozen=True, slots=True)
+class ImageVariant:
+    """A variant: its name, where it is, how large it is, and what it was made by.
+
+    ``size`` is in bytes, ``width`` and ``height`` are in pixels. ``recipe`` is the `Recipe.fingerprint` of the recipe
+    that made it.
+    """
+
+    name: str
+    depot_name: str
+    path: str
+    file_id: str
+    filename: str
+    width: int
+    height: int
+    content_type: str
+    size: int
+    recipe: str
+
+    @property
+    def file(self) -> StoredFile:
+        """The stored file, opened anew at each access.
+
+        Raises:
+            StoredFileNotFound: it has gone.
+        """
+        return DepotManager.get(self.depot_name).get(self.file_id)
+
+    @property
+    def url(self) -> str:
+        """The storage's own URL where it has one, signed if its files are private; else the middleware's."""
+        return url_of(self.depot_name, self.file_id)
+
+
+class ImageVariants(Mapping[str, ImageVariant]):
+    """The variants of one image, by name.
+
+    Args:
+        entries: what the row says of each; None for an image that is not stored yet.
+        depot_name: the depot that holds them.
+        filename: the name of the image, for messages.
+    """
+
+    def __init__(self, entries: Mapping[str, Any] | None, depot_name: str, filename: str) -> None:
+        self._entries = entries
+        self._depot_name = depot_name
+        self._filename = filename
+
+    def __getitem__(self, name: str) -> ImageVariant:
+        """Return the variant of that name.
+
+        Raises:
+            KeyError: there is none; the message says which there are.
+        """
+        entry = (self._entries or {}).get(name)
+        if entry is not None:
+            given = {key: entry[key] for key in _IN_THE_ROW}
+            return ImageVariant(name=name, depot_name=self._depot_name, **given)
+        if self._entries is None:
+            raise KeyError(f"no variant {name!r}: {self._filename!r} is not stored yet, flush the session")
+        there_are = ", ".join(map(repr, self._entries)) or "none"
+        raise KeyError(f"no variant {name!r} of {self._filename!r}; there is {there_are}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries or ())
+
+    def __len__(self) -> int:
+        return len(self._entries or ())
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+# What the row says of a variant: a path holds the depot already, and the name is the key.
+_IN_THE_ROW = tuple(name for name in ImageVariant.__dataclass_fields__ if name not in {"name", "depot_name"})

@@ -1,0 +1,178 @@
+"""FileServer: the files of the depots below a path, and who may read them; for WSGI and ASGI alike.
+
+Who may read a file:
+
+- of an *unlisted* depot (the default): everybody who knows its URL. It cannot be guessed, but it is passed on.
+- of a *private* depot: who has a URL with a signature that has not expired (`UploadedFile.url` gives such).
+- of a *public* depot: as of an unlisted one; shared caches may keep the files, too.
+- with an ``authorize`` hook: whom it lets, and who has a signed URL. It decides for each request, in every depot.
+
+A URL whose signature is wrong or has expired is refused, whatever the depot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs, quote
+
+from depot_lite.errors import ConfigurationError, UnknownDepot
+from depot_lite.io.options import boolean
+from depot_lite.manager import DepotManager
+from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Delivery, Response, not_found, parse_path, refusal, respond
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request for a file, as an ``authorize`` hook sees it."""
+
+    method: str
+    #: Below the mountpoint.
+    path: str
+    #: Names in lower case.
+    headers: Mapping[str, str]
+    #: What follows the question mark, as it was sent.
+    query: str
+    #: The WSGI environ or the ASGI scope, in which a framework keeps its user.
+    context: Any
+
+
+#: ``authorize(request, depot_name, file_id)``: whether who asks may read the file. ASGI takes asynchronous ones, too.
+Authorize = Callable[[Request, str, str], "bool | Awaitable[bool]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A file that was asked for, how it is to be handed out, and whether a hook has to be asked before."""
+
+    depot_name: str
+    file_id: str
+    delivery: Delivery
+    open: bool
+
+
+class FileServer:
+    """The files of all depots below one path.
+
+    Args:
+        mountpoint: where that is, as browsers see it.
+        cache_max_age: how long a browser may keep a file without asking, in seconds; 0 makes it ask each time.
+        proxy: send the bytes of storages that have URLs of their own too, instead of a redirect to these.
+        authorize: decides who may read a file, see above.
+        x_sendfile: let the web server in front send local files (Apache's mod_xsendfile, lighttpd): the answer names
+            the file in ``X-Sendfile``.
+        x_accel_redirect: the same for nginx: folder -> internal location, as a mapping or as ``/srv/media=/protected``.
+    """
+
+    def __init__(
+        self,
+        mountpoint: str = "/depot",
+        cache_max_age: int | str = DEFAULT_CACHE_MAX_AGE,
+        *,
+        proxy: bool | str = False,
+        authorize: Authorize | None = None,
+        x_sendfile: bool | str = False,
+        x_accel_redirect: Mapping[str, str] | str | None = None,
+    ) -> None:
+        self.mountpoint = _mountpoint(mountpoint)
+        self.authorize = authorize
+        self.cache_max_age = _seconds(cache_max_age)
+        self._delivery = Delivery(self.cache_max_age, boolean("proxy", proxy))
+        self._x_sendfile = boolean("x_sendfile", x_sendfile)
+        self._locations = _locations(x_accel_redirect)
+
+    def url_for(self, path: str) -> str:
+        """Return the URL, without a host, of the file with this path (``depot_name/file_id``)."""
+        return quote(f"{self.mountpoint}/{path}")
+
+    def find(self, request: Request) -> Asked | Response:
+        """Return the file that is asked for, or the answer where none is given: 405, 404 or 403, in that order."""
+        if request.method not in {"GET", "HEAD"}:
+            return refusal(405, ("Allow", "GET, HEAD"))
+        found = parse_path(request.path)
+        if found is None:
+            return not_found()
+        try:
+            private = DepotManager.visibility(found[0]) == "private"
+            depot_name = DepotManager.resolve_alias(found[0])
+        except UnknownDepot:
+            return not_found()
+        if not request.query or "signature" not in parse_qs(request.query, keep_blank_values=True):
+            if private and self.authorize is None:
+                return refusal(403)
+            return Asked(depot_name, found[1], self._delivery, open=self.authorize is None)
+        return self._signed(request, depot_name, found)
+
+    def _signed(self, request: Request, depot_name: str, found: tuple[str, str]) -> Asked | Response:
+        grant = DepotManager.signer().grant("/".join(found), request.query)
+        if grant is None:
+            return refusal(403)
+        delivery = replace(self._delivery, download=grant.download, filename=grant.filename)
+        return Asked(depot_name, found[1], delivery, open=True)
+
+    def answer(self, request: Request, asked: Asked) -> Response:
+        """Return the answer for a file that whoever asks may read."""
+        headers, sent_by_us = request.headers, not (self._x_sendfile or self._locations)
+        if not sent_by_us:
+            # The web server in front looks at it, and has the whole file to take it from.
+            headers = {name: value for name, value in headers.items() if name not in {"range", "if-range"}}
+        response = respond(request.method, headers, asked.depot_name, asked.file_id, delivery=asked.delivery)
+        return response if sent_by_us else self._handed_over(response)
+
+    def _handed_over(self, response: Response) -> Response:
+        path = None if response.body is None else response.body.file.local_path
+        location = None if path is None else self._location(path)
+        if location is None:
+            return response
+        response.close()
+        kept = tuple(each for each in response.headers if each[0] != "Content-Length")
+        return Response(response.status, (*kept, location, ("Content-Length", "0")))
+
+    def _location(self, path: Path) -> tuple[str, str] | None:
+        for folder, location in self._locations.items():
+            if path.is_relative_to(folder):
+                return "X-Accel-Redirect", quote(f"{location}/{path.relative_to(folder)}")
+        return ("X-Sendfile", quote(str(path))) if self._x_sendfile else None
+
+
+#: What a client is told that may not read a file.
+FORBIDDEN: Final = 403
+
+
+def forbidden() -> Response:
+    """Return the answer to whom an ``authorize`` hook does not let."""
+    return refusal(FORBIDDEN)
+
+
+def _mountpoint(mountpoint: str) -> str:
+    """Return the mountpoint without a slash at its end."""
+    if not mountpoint.startswith("/"):
+        raise ConfigurationError(f"mountpoint={mountpoint!r}: the mountpoint must be an absolute path such as '/depot'")
+    parts = mountpoint.rstrip("/").split("/")[1:]
+    if not parts or any(part in {"", ".", ".."} for part in parts):
+        raise ConfigurationError(
+            f"mountpoint={mountpoint!r}: a path such as '/depot' is wanted, with no part empty, '.' or '..'; "
+            "'/' would leave no request to the application"
+        )
+    return "/" + "/".join(parts)
+
+
+def _seconds(value: int | str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise ConfigurationError(f"cache_max_age={value!r}: a number of seconds is wanted") from None
+
+
+def _locations(given: Mapping[str, str] | str | None) -> dict[Path, str]:
+    pairs = dict([given.split("=", 1)]) if isinstance(given, str) and "=" in given else given or {}
+    if isinstance(pairs, str):
+        raise ConfigurationError(f"x_accel_redirect={given!r}: 'folder=location' or a mapping is wanted")
+    for folder, location in pairs.items():
+        if not Path(folder).is_absolute() or not location.startswith("/"):
+            raise ConfigurationError(
+                f"x_accel_redirect={given!r}: an absolute folder and a location such as '/protected' are wanted"
+            )
+    return {Path(folder).resolve(): location.rstrip("/") for folder, location in pairs.items()}

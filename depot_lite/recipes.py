@@ -1,0 +1,214 @@
+"""Recipes: what is to be made of an image, as plain data.
+
+A recipe says how large a rendition is, what happens where its shape is another than that of the source, and how it is
+written. It knows no pixels and needs no Pillow, so that columns can be declared, compared and described anywhere;
+`depot_lite.images` carries it out.
+
+    Thumbnail(400, 400)              the whole image within 400 x 400, never enlarged
+    Crop(200, 200)                   200 x 200 exactly, what is too much cut off around the middle
+    Pad(600, 400, background="#eee") 600 x 400 exactly, the whole image in the middle of a background
+
+Sizes are in pixels and mean the image as it is displayed: after the orientation that a camera wrote has been applied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import KW_ONLY, dataclass, fields
+from typing import Final, Literal, NamedTuple
+
+from depot_lite.errors import ConfigurationError
+
+#: Counted up when the same recipe begins to lead to other bytes worth having: it is a part of every fingerprint.
+RECIPE_VERSION: Final = 1
+
+#: What a recipe can be written as: formats that browsers show.
+OUTPUT_FORMATS: Final = ("JPEG", "PNG", "WEBP", "AVIF", "GIF")
+
+#: The longest side of a rendition, that of the strictest format (WebP, 14 bits less one).
+MAX_SIDE: Final = 16_383
+
+_COLOUR: Final = re.compile(r"#(?:[0-9a-f]{3}|[0-9a-f]{6}|[0-9a-f]{8})", re.IGNORECASE)
+
+
+class Frame(NamedTuple):
+    """Which part of a source a rendition shows, and at which size."""
+
+    #: Left, top, right and bottom of that part, in pixels of the displayed source; not necessarily whole ones.
+    box: tuple[float, float, float, float]
+    #: Width and height that the part is scaled to.
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The size and the form of a rendition; use `Thumbnail`, `Crop` or `Pad`.
+
+    Args:
+        width: the greatest width, or the exact one, in pixels.
+        height: the same for the height.
+        format: one of `OUTPUT_FORMATS`, in any case, ``"JPG"`` too. None keeps that of the source where browsers show
+            it, and else takes PNG for an image with transparency and JPEG for any other.
+        quality: 1 to 100, for JPEG, WebP and AVIF; None leaves it to Pillow.
+        background: ``"#rgb"``, ``"#rrggbb"``, ``"#rrggbbaa"`` or ``"transparent"``; stands behind transparent pixels
+            where the format has none (JPEG), and fills what `Pad` leaves free.
+        animated: keep the frames of an animation, where the source has them and the format takes them. Otherwise the
+            rendition shows the first.
+        icc: ``"srgb"`` converts to sRGB, which needs no profile; ``"keep"`` keeps colours and profile as they are.
+        metadata: keep what EXIF says of author, time, camera and exposure; never orientation, position, preview
+            or the camera's private notes. Without it, nothing is kept.
+
+    Raises:
+        ConfigurationError: for a value out of its range, naming it and what is wanted.
+    """
+
+    width: int
+    height: int
+    _: KW_ONLY
+    format: str | None = None
+    quality: int | None = None
+    background: str = "#ffffff"
+    animated: bool = False
+    icc: Literal["srgb", "keep"] = "srgb"
+    metadata: bool = False
+
+    def __post_init__(self) -> None:
+        """Check every value, and write the format as Pillow does."""
+        for name in ("width", "height"):
+            _whole(self, name, MAX_SIDE)
+        if self.quality is not None:
+            _whole(self, "quality", 100)
+        if self.format is not None:
+            object.__setattr__(self, "format", _format(self))
+        if self.background != "transparent" and not _is_colour(self.background):
+            raise _wrong(self, "background", "a colour such as '#fff', '#ffffff' or '#ffffff80', or 'transparent'")
+        if self.icc not in ("srgb", "keep"):
+            raise _wrong(self, "icc", "'srgb' or 'keep'")
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits that are the same wherever the recipe is, and others for any other recipe.
+
+        >>> Thumbnail(128, 128, format="jpg").fingerprint == Thumbnail(128, 128, format="JPEG").fingerprint
+        True
+        >>> Thumbnail(128, 128).fingerprint == Crop(128, 128).fingerprint
+        False
+        """
+        values = [(field.name, getattr(self, field.name)) for field in fields(self)]
+        text = repr((RECIPE_VERSION, type(self).__name__, values))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def fill(self) -> tuple[int, int, int, int]:
+        """The background as red, green, blue and opacity, 0 to 255 each.
+
+        >>> Thumbnail(1, 1, background="#f80").fill, Pad(1, 1, background="transparent").fill
+        ((255, 136, 0, 255), (255, 255, 255, 0))
+        """
+        if self.background == "transparent":
+            return 255, 255, 255, 0
+        digits = self.background[1:]
+        if len(digits) == 3:
+            digits = "".join(2 * digit for digit in digits)
+        red, green, blue, opacity = bytes.fromhex((digits + "ff")[:8])
+        return red, green, blue, opacity
+
+    def frame(self, width: int, height: int) -> Frame:
+        """Return what is taken of a source of this size, and how large that becomes."""
+        raise ConfigurationError(f"{self!r} says no more than a size: use Thumbnail, Crop or Pad")
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnail(Recipe):
+    """The whole image within ``width`` x ``height``: its ratio kept, never enlarged.
+
+    >>> Thumbnail(400, 400).frame(6000, 4000).size
+    (400, 267)
+    """
+
+    def frame(self, width: int, height: int) -> Frame:
+        """Return the whole, made small enough."""
+        return Frame((0, 0, width, height), _within(width, height, self.width, self.height))
+
+
+@dataclass(frozen=True, slots=True)
+class Crop(Recipe):
+    """Exactly ``width`` x ``height``, full of image: scaled until it covers, enlarged where it must be, and cut.
+
+    Args:
+        focus: which point of the source stays in the middle as far as its edges allow: from ``(0, 0)``, the top left
+            corner, to ``(1, 1)``, the bottom right one.
+
+    >>> Crop(200, 200).frame(6000, 4000)
+    Frame(box=(1000.0, 0.0, 5000.0, 4000.0), size=(200, 200))
+    """
+
+    focus: tuple[float, float] = (0.5, 0.5)
+
+    def __post_init__(self) -> None:
+        """Check the focus too."""
+        Recipe.__post_init__(self)
+        try:
+            x, y = (float(part) for part in self.focus)
+        except (TypeError, ValueError):
+            x = y = -1.0
+        if not (0 <= x <= 1 and 0 <= y <= 1):
+            raise _wrong(self, "focus", "two fractions from 0 to 1, (x, y)")
+        object.__setattr__(self, "focus", (x, y))
+
+    def frame(self, width: int, height: int) -> Frame:
+        """Return the largest part that has the wanted ratio, as near to the focus as may be."""
+        scale = min(width / self.width, height / self.height)
+        wide, high = min(self.width * scale, width), min(self.height * scale, height)
+        left = min(max(self.focus[0] * width - wide / 2, 0), width - wide)
+        top = min(max(self.focus[1] * height - high / 2, 0), height - high)
+        return Frame((left, top, left + wide, top + high), (self.width, self.height))
+
+
+@dataclass(frozen=True, slots=True)
+class Pad(Recipe):
+    """Exactly ``width`` x ``height``: the whole image in the middle, never enlarged, and ``background`` around it.
+
+    The background may be transparent, except in JPEG; where only the source makes the rendition a JPEG, it is white.
+
+    >>> Pad(600, 400).frame(400, 400).size
+    (400, 400)
+    """
+
+    def __post_init__(self) -> None:
+        """Refuse a transparent background in a format that has no transparency."""
+        Recipe.__post_init__(self)
+        if self.format == "JPEG" and self.fill[3] < 255:
+            raise _wrong(self, "background", "an opaque colour, since JPEG has no transparency")
+
+    def frame(self, width: int, height: int) -> Frame:
+        """Return the whole, made small enough."""
+        return Frame((0, 0, width, height), _within(width, height, self.width, self.height))
+
+
+def _within(width: int, height: int, most_wide: int, most_high: int) -> tuple[int, int]:
+    scale = min(1.0, most_wide / width, most_high / height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _whole(recipe: Recipe, name: str, most: int) -> None:
+    value = getattr(recipe, name)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise _wrong(recipe, name, f"a whole number from 1 to {most}")
+
+
+def _format(recipe: Recipe) -> str:
+    name = str(recipe.format).upper()
+    name = "JPEG" if name == "JPG" else name
+    if name not in OUTPUT_FORMATS:
+        raise _wrong(recipe, "format", f"one of {', '.join(OUTPUT_FORMATS)}, or None for that of the source")
+    return name
+
+
+def _is_colour(text: object) -> bool:
+    return isinstance(text, str) and _COLOUR.fullmatch(text) is not None
+
+
+def _wrong(recipe: Recipe, name: str, wanted: str) -> ConfigurationError:
+    return ConfigurationError(f"{type(recipe).__name__}: {name} is {getattr(recipe, name)!r}; wanted is {wanted}")

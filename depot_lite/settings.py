@@ -1,0 +1,132 @@
+"""From settings to a storage: a dictionary whose values may be strings, as .ini files and the environment give them."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from depot_lite.errors import ConfigurationError, UnknownBackend
+from depot_lite.io.interfaces import FileStorage
+
+_DEFAULT_BACKEND: Final = "depot_lite.io.local.LocalFileStorage"
+
+#: The backends that need no extra, shown to who names one that is not there.
+_BUILT_IN: Final = (_DEFAULT_BACKEND, "depot_lite.io.memory.MemoryFileStorage")
+
+#: The extra to install for a backend of ours whose library is missing.
+_EXTRAS: Final = {
+    "depot_lite.io.boto3": "s3",
+    "depot_lite.io.gcs": "gcs",
+    "depot_lite.io.gridfs": "gridfs",
+    "depot_lite.io.objectstore": "objectstore",
+}
+
+_SECRET_WORDS: Final = ("secret", "password", "passwd", "token", "key", "credential", "auth", "signature")
+
+
+def build(options: Mapping[str, Any], whose: str) -> FileStorage:
+    """Return the storage that these options describe, ``backend`` among them; ``whose`` names the depot in errors.
+
+    Raises:
+        ConfigurationError: an option is unknown, missing or refused by the storage.
+        UnknownBackend: the ``backend`` does not lead to a storage class.
+    """
+    options = dict(options)
+    storage_class = _load(options.pop("backend", _DEFAULT_BACKEND), whose)
+    _check_options(storage_class, options, whose)
+    try:
+        return storage_class(**options)
+    except (ValueError, TypeError, ConfigurationError) as error:
+        reason, hidden = _without_secrets(str(error), options)
+        # A traceback prints the cause as well, so one that tells a secret is cut off.
+        cause = None if hidden else error
+        raise ConfigurationError(f"{whose} ({_dotted(storage_class)}): {reason}") from cause
+
+
+def options_in(config: Mapping[str, Any], prefix: str, whose: str) -> dict[str, Any]:
+    """Return the settings of this depot, without their prefix."""
+    if not isinstance(config, Mapping):
+        raise ConfigurationError(f"{whose}: a settings dictionary or a storage is wanted, not {type(config).__name__}")
+    options = {key[len(prefix) :]: value for key, value in config.items() if str(key).startswith(prefix)}
+    if config and not options:
+        raise ConfigurationError(
+            f"{whose}: none of the {len(config)} settings begins with {prefix!r}, as {prefix + 'storage_path'!r} does; "
+            "give the prefix that yours have (configure(name, config, prefix='')), '' if they have none"
+        )
+    return options
+
+
+def _load(backend: object, whose: str) -> type[FileStorage]:
+    """Return the storage class that a ``backend`` setting means: the class itself or its dotted name."""
+    loaded = _load_by_name(backend, whose) if isinstance(backend, str) else backend
+    if not (isinstance(loaded, type) and issubclass(loaded, FileStorage)):
+        raise UnknownBackend(f"{whose}: backend {backend!r} is no subclass of FileStorage; {_HINT}")
+    return loaded
+
+
+_HINT: Final = "there is " + ", ".join(_BUILT_IN) + ", and any subclass of FileStorage by its dotted name"
+
+
+def _load_by_name(backend: str, whose: str) -> object:
+    # filedepot's settings go on working.
+    dotted = f"depot_lite.io.{backend.removeprefix('depot.io.')}" if backend.startswith("depot.io.") else backend
+    module_name, _, class_name = dotted.rpartition(".")
+    if not all(part.isidentifier() for part in dotted.split(".")) or not module_name:
+        raise UnknownBackend(f"{whose}: backend {backend!r} is not the dotted name of a class; {_HINT}")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
+            raise UnknownBackend(f"{whose}: backend {backend!r}: there is no module {error.name!r}; {_HINT}") from error
+        raise _import_failed(module_name, error, whose) from error
+    if not hasattr(module, class_name):
+        raise UnknownBackend(f"{whose}: backend {backend!r}: {module_name} has no class {class_name!r}; {_HINT}")
+    return getattr(module, class_name)
+
+
+def _import_failed(module_name: str, error: ImportError, whose: str) -> ConfigurationError:
+    """Return the error for a backend that is there, and imports something that is not."""
+    message = f"{whose}: importing {module_name} failed: {error}"
+    if extra := _EXTRAS.get(module_name):
+        message += f"; install what it needs: pip install 'depot_lite[{extra}]'"
+    return ConfigurationError(message)
+
+
+def _check_options(storage_class: type[FileStorage], options: Mapping[str, Any], whose: str) -> None:
+    """Refuse options that the class does not have, and options that are missing, by name and never by value."""
+    parameters = inspect.signature(storage_class).parameters.values()
+    named = [each for each in parameters if each.kind in {each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY}]
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters)
+    known = [each.name for each in named]
+    unknown = [] if takes_any else [each for each in options if each not in known]
+    missing = [each.name for each in named if each.default is each.empty and each.name not in options]
+    if not unknown and not missing:
+        return
+    found = [f"unknown option {_quoted(unknown)}"] if unknown else []
+    found += [f"option {_quoted(missing)} is missing"] if missing else []
+    raise ConfigurationError(
+        f"{whose} ({_dotted(storage_class)}): {' and '.join(found)}; the options are {_quoted(known) or 'none'}"
+    )
+
+
+def _without_secrets(text: str, options: Mapping[str, Any]) -> tuple[str, bool]:
+    """Return the text without the values of secret options, and whether there were any in it.
+
+    A storage may quote what it refuses, and its message ends in logs. A URL counts as secret: it may hold a password.
+    """
+    cleaned = text
+    for name, value in options.items():
+        secret = any(word in name.lower() for word in _SECRET_WORDS) or "://" in str(value)
+        if secret and str(value):
+            cleaned = cleaned.replace(str(value), f"<{name}>")
+    return cleaned, cleaned != text
+
+
+def _dotted(storage_class: type[FileStorage]) -> str:
+    return f"{storage_class.__module__}.{storage_class.__qualname__}"
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(repr(each) for each in names)

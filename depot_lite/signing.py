@@ -1,0 +1,161 @@
+"""Signatures: URLs that expire, and forms that nobody else has filled in.
+
+What is signed says what it is for, so that one cannot be used as the other, and which file it means.
+
+>>> signer = Signer("a key that is long enough")
+>>> query = signer.query("default/b3a1c6de", 300, download=True, filename="plan.pdf")
+>>> signer.grant("default/b3a1c6de", query)
+Grant(download=True, filename='plan.pdf')
+>>> signer.grant("default/another", query) is None
+True
+
+HMAC-SHA256, by way of itsdangerous, with keys that can be changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
+
+import itsdangerous
+
+from depot_lite.errors import ConfigurationError
+
+#: How long a signed URL works where nobody says, in seconds.
+DEFAULT_EXPIRY: Final = 3600
+
+#: What is shorter could be guessed.
+_SHORTEST_KEY: Final = 16
+
+#: The time is rounded down to a multiple of this part of the expiry, and the expiry is longer by as much.
+_ROUNDING: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What the signature of a URL allows beside reading the file."""
+
+    download: bool = False
+    filename: str | None = None
+
+
+class Signer:
+    """Signs with the first of some keys, and accepts what any of them has signed."""
+
+    def __init__(self, *keys: str | bytes) -> None:
+        encoded = [key.encode() if isinstance(key, str) else key for key in keys]
+        if not encoded or any(len(key) < _SHORTEST_KEY for key in encoded):
+            raise ConfigurationError(
+                f"a key to sign with has at least {_SHORTEST_KEY} bytes; take secrets.token_urlsafe(32)"
+            )
+        # itsdangerous signs with the last one.
+        self._keys = encoded[::-1]
+
+    def __repr__(self) -> str:
+        """Show how many keys there are, and none of them."""
+        return f"<Signer with {len(self._keys)} keys>"
+
+    def query(
+        self,
+        path: str,
+        expires_in: int | timedelta | None = None,
+        *,
+        download: bool = False,
+        filename: str | None = None,
+    ) -> str:
+        """Return the query of a URL that allows reading the file with this path for some time.
+
+        Raises:
+            ConfigurationError: ``expires_in`` is not positive.
+        """
+        start, seconds = rounded(time.time(), positive_seconds(expires_in, DEFAULT_EXPIRY))
+        given = {"expires": str(start + seconds)}
+        if download:
+            given["download"] = "1"
+        if filename is not None:
+            given["name"] = filename
+        return urlencode({**given, "signature": self._signature("url", [path, given])})
+
+    def grant(self, path: str, query: str) -> Grant | None:
+        """Return what a query allows, None where it is not ours, or has expired."""
+        try:
+            pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=10, errors="strict")
+        except ValueError:
+            return None
+        given = {name: value for name, value in pairs if name in _SIGNED}
+        signature = dict(pairs).get("signature", "")
+        if len(pairs) != len(dict(pairs)) or not self._verified("url", [path, given], signature):
+            return None
+        return Grant("download" in given, given.get("name")) if int(given["expires"]) > time.time() else None
+
+    def token(self, purpose: str, facts: Mapping[str, Any], expires_in: int | timedelta) -> str:
+        """Return a text that holds some facts, for everybody to read and nobody to change, for some time."""
+        known = {**facts, "expires": int(time.time()) + positive_seconds(expires_in, DEFAULT_EXPIRY)}
+        payload = itsdangerous.encoding.base64_encode(_text(known)).decode()
+        return f"{payload}.{self._signature(purpose, [known])}"
+
+    def facts(self, purpose: str, token: str) -> dict[str, Any] | None:
+        """Return the facts in a token of this purpose, None where it is not ours, or has expired."""
+        payload, _, signature = token.rpartition(".")
+        try:
+            known = json.loads(itsdangerous.encoding.base64_decode(payload))
+        except (itsdangerous.BadData, ValueError):
+            return None
+        if not isinstance(known, dict) or not self._verified(purpose, [known], signature):
+            return None
+        return known if known.pop("expires") > time.time() else None
+
+    def _signer(self, purpose: str) -> itsdangerous.Signer:
+        return itsdangerous.Signer(
+            self._keys, f"depot_lite.{purpose}", digest_method=hashlib.sha256, key_derivation="hmac"
+        )
+
+    def _signature(self, purpose: str, facts: list[Any]) -> str:
+        return self._signer(purpose).get_signature(_text(facts)).decode()
+
+    def _verified(self, purpose: str, facts: list[Any], signature: str) -> bool:
+        return signature.isascii() and self._signer(purpose).verify_signature(_text(facts), signature)
+
+
+#: What of a URL's query is signed.
+_SIGNED: Final = ("expires", "download", "name")
+
+
+def _text(facts: Any) -> bytes:
+    return json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
+
+
+def positive_seconds(expires_in: int | timedelta | None, default: int) -> int:
+    """Return a time as whole seconds.
+
+    Raises:
+        ConfigurationError: it is not positive.
+    """
+    if expires_in is None:
+        return default
+    seconds = int(expires_in.total_seconds() if isinstance(expires_in, timedelta) else expires_in)
+    if seconds < 1:
+        raise ConfigurationError(f"expires_in={expires_in!r}: a positive number of seconds, or a timedelta, is wanted")
+    return seconds
+
+
+def rounded(now: float, expires_in: int, longest: int | None = None) -> tuple[int, int]:
+    """Return the time to sign with and the seconds from then on, so that a URL works ``expires_in`` from now.
+
+    Both stay the same for a fourth of the expiry, and with them the URL.
+
+    >>> rounded(10_399, 400), rounded(10_301, 400)
+    ((10300, 500), (10300, 500))
+    """
+    step = expires_in // _ROUNDING
+    if longest is not None:
+        step = min(step, longest - expires_in)
+    step = max(1, step)
+    expiry = expires_in + step
+    return int(now) // step * step, expiry if longest is None else min(expiry, longest)

@@ -1,0 +1,179 @@
+"""How fast files are served beside Starlette's FileResponse and filedepot's middleware, under real servers.
+
+    python -m tests.benchmarks.bench_serving [--rounds N] [--server uvicorn|gunicorn|waitress]
+
+One server process serves the same file from both at different paths; a client in this process asks for them in turns,
+over kept connections. The table gives medians of requests or megabytes per second, and their ratio to the peer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from depot_lite.io.local import LocalFileStorage
+from depot_lite.manager import DepotManager
+
+SMALL: Final = 10 * 1024
+LARGE: Final = 200 * 1024 * 1024
+LIMITS: Final = {"uvicorn": (1.5, 2.5), "gunicorn": (1.0, 1.0), "waitress": (1.0, 1.0)}
+PEERS: Final = {"uvicorn": "Starlette FileResponse", "gunicorn": "filedepot", "waitress": "filedepot"}
+
+COMMANDS: Final = {
+    "uvicorn": "-m uvicorn --log-level warning --no-access-log --fd {fd} tests.benchmarks.bench_serving:asgi --factory",
+    "gunicorn": "-m gunicorn -w 1 --threads 2 --log-level warning -b fd://{fd} tests.benchmarks.bench_serving:wsgi()",
+}
+
+
+# --- in the server ----------------------------------------------------------------------------------------------------
+
+
+def _configured() -> None:
+    DepotManager.configure("default", LocalFileStorage(os.environ["BENCH_FOLDER"]))
+
+
+def asgi() -> object:
+    """Return the application for uvicorn: ours below /depot, Starlette's below /peer."""
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import FileResponse
+    from starlette.routing import Mount, Route
+
+    from depot_lite.asgi import DepotASGI
+
+    _configured()
+
+    async def peer(request: Request) -> FileResponse:
+        return FileResponse(os.path.join(os.environ["BENCH_PEER"], request.path_params["name"]))
+
+    return Starlette(routes=[Mount("/depot", DepotASGI()), Route("/peer/{name}", peer)])
+
+
+def wsgi() -> object:
+    """Return the application for gunicorn and waitress: ours below /depot, filedepot's below /peer."""
+    from depot.manager import DepotManager as PeerManager
+    from depot.middleware import DepotMiddleware as PeerMiddleware
+
+    from depot_lite.middleware import DepotMiddleware
+
+    _configured()
+    PeerManager.configure("default", {"depot.storage_path": os.environ["BENCH_PEER"]})
+
+    def nothing(environ: dict[str, object], start_response: object) -> list[bytes]:
+        raise LookupError(environ["PATH_INFO"])
+
+    return DepotMiddleware(PeerMiddleware(nothing, mountpoint="/peer"), mountpoint="/depot")
+
+
+def serve_waitress(fd: int) -> None:
+    """Run waitress with two threads."""
+    import waitress
+
+    waitress.serve(wsgi(), sockets=[socket.socket(fileno=fd)], threads=2)
+
+
+# --- the client -------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def served(server: str, folder: Path, peer: Path) -> Iterator[int]:
+    """Give the port of a server of that kind."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.set_inheritable(True)
+        port: int = listening.getsockname()[1]
+        code = f"from tests.benchmarks.bench_serving import *; serve_waitress({listening.fileno()})"
+        known = COMMANDS.get(server, "").format(fd=listening.fileno()).split()
+        arguments = known or ["-c", code]
+        environment = {**os.environ, "BENCH_FOLDER": str(folder), "BENCH_PEER": str(peer), "PYTHONPATH": os.getcwd()}
+        process = subprocess.Popen([sys.executable, *arguments], pass_fds=[listening.fileno()], env=environment)
+    try:
+        yield port
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def asked(connection: socket.socket, path: str, buffer: bytearray) -> int:
+    """Send a request over a connection that stays open, take the answer, and return the length of its body."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)  # else some answers wait 40 ms for our ACK
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
+    count = connection.recv_into(buffer)
+    while (end := buffer.find(b"\r\n\r\n", 0, count)) < 0:
+        count += connection.recv_into(memoryview(buffer)[count:])
+    head = bytes(buffer[:end]).lower()
+    assert head.startswith(b"http/1.1 200"), head
+    length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0])
+    left = length - (count - end - 4)
+    while left:
+        left -= connection.recv_into(buffer, min(left, len(buffer)))
+    return length
+
+
+def seconds(port: int, path: str, times: int) -> float:
+    """Return how long that many requests take, one after the other."""
+    buffer = bytearray(4 * 1024 * 1024)
+    with closing(socket.create_connection(("127.0.0.1", port))) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        asked(connection, path, buffer)
+        start = time.perf_counter()
+        for _ in range(times):
+            asked(connection, path, buffer)
+        return time.perf_counter() - start
+
+
+def _stored(folder: Path, peer: Path, size: int) -> tuple[str, str]:
+    """Store random bytes for both, and return their paths."""
+    data = os.urandom(size)
+    file_id = LocalFileStorage(folder, durable=False).create(data, "file.bin", "video/mp4")
+    from depot.io.local import LocalFileStorage as PeerStorage
+
+    peer_id = PeerStorage(str(peer)).create(data, "file.bin", "video/mp4")
+    (peer / f"{peer_id}.mp4").symlink_to(peer / peer_id / "file")
+    return file_id, peer_id
+
+
+def measured(server: str, rounds: int) -> list[str]:
+    """Return the lines of the table."""
+    lines = []
+    with tempfile.TemporaryDirectory(prefix="bench_serving-") as name:
+        folder, peer = Path(name, "ours"), Path(name, "peer")
+        for size, times, limit in ((SMALL, 1000, LIMITS[server][0]), (LARGE, 2, LIMITS[server][1])):
+            ours, theirs = _stored(folder, peer, size)
+            paths = {
+                "depot_lite": f"/depot/default/{ours}",
+                PEERS[server]: f"/peer/{theirs}.mp4" if server == "uvicorn" else f"/peer/default/{theirs}",
+            }
+            with served(server, folder, peer) as port:
+                taken: dict[str, list[float]] = {each: [] for each in paths}
+                for number in range(rounds):
+                    for each in list(paths)[:: 1 if number % 2 else -1]:
+                        taken[each].append(seconds(port, paths[each], times))
+            rates = {each: times / statistics.median(found) for each, found in taken.items()}
+            for each, rate in rates.items():
+                shown = f"{rate:10.0f} /s" if size == SMALL else f"{rate * size / 1e6:10.0f} MB/s"
+                ratio = rate / rates[PEERS[server]]
+                lines.append(f"{server:10}{size // 1024:>8} KiB  {each:24}{shown}{ratio:8.2f}  (at least {limit})")
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Serving beside Starlette and filedepot")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--server", choices=sorted(PEERS), action="append")
+    given = parser.parse_args()
+    for server in given.server or sorted(PEERS):
+        sys.stdout.write("\n".join([*measured(server, given.rounds), ""]))
+
+
+if __name__ == "__main__":
+    main()

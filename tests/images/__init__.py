@@ -1,0 +1,1 @@
+"""Images: probed, verified, rendered, stripped."""
