@@ -17,11 +17,14 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Self
 
+from depot_lite.errors import InvalidContent, UnknownDepot
 from depot_lite.fileserver import Asked, FileServer, Request, forbidden
-from depot_lite.io.threads import in_thread
+from depot_lite.io.threads import finished, in_thread
+from depot_lite.manager import DepotManager
 from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Body, Response, not_found
+from depot_lite.uploads import Upload
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -70,33 +73,58 @@ class DepotASGI:
             await _send(not_found(), b"", receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close"})
+        elif scope["type"] == "lifespan":
+            await _live(receive, send)
 
     def _below_mountpoint(self, scope: Scope) -> str | None:
         """Return what follows the mountpoint in the path, None where the request is the application's."""
         path, root = scope["path"], scope.get("root_path", "").rstrip("/")
         # A path holds the root path today; before ASGI said so, servers and frameworks took it away.
-        full = path if path == root or path.startswith(f"{root}/") else root + path
+        path = path.removeprefix(root) if path.startswith(f"{root}/") else path
         prefix = f"{self.server.mountpoint}/"
-        return full.removeprefix(prefix) if full.startswith(prefix) else None
+        if self.app is None and f"{root}/".endswith(prefix):
+            prefix = "/"  # an application mounted this there, itself being wherever a proxy has it
+        elif root and prefix.startswith(f"{root}/") and prefix != f"{root}/":
+            # Not where the mountpoint is all of the root path: nothing would be left for the application.
+            prefix = prefix.removeprefix(root)
+        return path.removeprefix(prefix) if path.startswith(prefix) else None
 
     @staticmethod
     def _request(scope: Scope, path: str) -> Request:
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in scope["headers"]:
+            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+            # One that was sent in several lines is one (RFC 9110 section 5.3); HTTP/2 sends cookies so.
+            joined = "; " if name == "cookie" else ", "
+            headers[name] = f"{headers[name]}{joined}{value}" if name in headers else value
         return Request(scope["method"], path, headers, scope.get("query_string", b"").decode("latin-1"), scope)
 
     async def _serve(self, request: Request, receive: Receive, send: Send) -> None:
-        asked = self.server.find(request)
+        asked: Asked | Upload | Response = self.server.find(request)
+        if isinstance(asked, Upload):
+            asked = await self._received(request, asked, receive)
         if isinstance(asked, Asked) and not asked.open and not await self._lets(request, asked):
             asked = forbidden()
         if isinstance(asked, Response):
             await _send(asked, b"", receive, send)
             return
-        response, part = await in_thread(partial(self._opened, request, asked))
+        opened: list[Response] = []
         try:
-            await _send(response, part, receive, send)
+            part = await in_thread(partial(self._opened, request, asked, opened))
+            await _send(opened[0], part, receive, send)
         finally:
-            if response.body is not None and not response.body.closed:
-                await in_thread(response.close)
+            # Also where a cancellation came while it was opened, whose result nobody gets.
+            for response in opened:
+                if response.body is not None and not response.body.closed:
+                    await in_thread(response.close)
+
+    async def _received(self, request: Request, upload: Upload, receive: Receive) -> Response:
+        """Return the answer to a file that is sent to us. Each part is fetched when the storage wants it."""
+        try:
+            storage = DepotManager.get(upload.depot_name)
+        except UnknownDepot:
+            return not_found()
+        return await storage.aio._storing(_RequestBody(receive), partial(self.server.receive, request, upload))
 
     async def _lets(self, request: Request, asked: Asked) -> bool:
         authorize = self.server.authorize
@@ -106,20 +134,17 @@ class DepotASGI:
         answer = call() if inspect.iscoroutinefunction(authorize) else await in_thread(call)
         return bool(await answer if inspect.isawaitable(answer) else answer)
 
-    def _opened(self, request: Request, asked: Asked) -> tuple[Response, bytes]:
-        """Return the answer and the first part of its body; a body that is all in it is closed."""
+    def _opened(self, request: Request, asked: Asked, opened: list[Response]) -> bytes:
+        """Put the answer into ``opened`` and return the first part of its body; one that is all in it is closed."""
         response = self.server.answer(request, asked)
+        opened.append(response)
         body = response.body
         if body is None or (_offers_paths(request.context) and body.is_whole and body.file.local_path is not None):
-            return response, b""
-        try:
-            part = body.read(PART_SIZE)
-            if not body.left:
-                response.close()
-        except BaseException:
+            return b""
+        part = body.read(PART_SIZE) if body.left else b""
+        if not body.left:
             response.close()
-            raise
-        return response, part
+        return part
 
 
 def _offers_paths(scope: Scope) -> bool:
@@ -149,12 +174,41 @@ async def _stream(body: Body, part: bytes, receive: Receive, send: Send) -> None
             part = b"" if following is None else await following
     finally:
         gone.cancel()
-        # The part that is being read comes from the file that is closed next.
-        unfinished = [each for each in (following, gone) if each is not None and not each.done()]
-        if unfinished:
-            await asyncio.wait(unfinished)
-        if not gone.cancelled():
-            gone.exception()  # looked at, or asyncio would complain that nobody did
+        # The part that is being read comes from the file that is closed next. What failed here failed for nobody.
+        await finished(asyncio.gather(*([gone] if following is None else [gone, following]), return_exceptions=True))
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """Begin and end with the server, with nothing to do for it."""
+    message: Message = {"type": ""}
+    while message["type"] != "lifespan.shutdown":
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+
+
+class _RequestBody:
+    """The body of a request, part by part."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._more = True
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next part.
+
+        Raises:
+            InvalidContent: the client has gone before it had sent all.
+        """
+        if not self._more:
+            raise StopAsyncIteration
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise InvalidContent("the request broke off")
+        self._more = message.get("more_body", False)
+        return bytes(message.get("body", b""))
 
 
 async def _disconnected(receive: Receive) -> None:

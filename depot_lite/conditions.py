@@ -37,8 +37,10 @@ def _lists(tags: str, etag: str | None, *, weakly: bool) -> bool:
 
 def _date(text: str | None) -> datetime | None:
     """Return the time, None where it is none: such a header is ignored (RFC 9110 section 13.1.3)."""
+    if text is None:
+        return None
     try:
-        found = parsedate_to_datetime(text or "")
+        found = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
     # The oldest of the three forms names no zone, and means UTC as the others do.
@@ -53,10 +55,13 @@ _RANGE: Final = re.compile(r"([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18})")
 
 def wanted(headers: Mapping[str, str], etag: str | None, modified: datetime, length: int) -> range | None:
     """Return the bytes to send: None for the whole file, an empty range where there are none such."""
+    asked = headers.get("range")
+    if asked is None:
+        return None
     condition = headers.get("if-range")
     if condition is not None and not _continues(condition.strip(), etag, modified):
         return None
-    return parse_range(headers.get("range", ""), length)
+    return parse_range(asked, length)
 
 
 def _continues(condition: str, etag: str | None, modified: datetime) -> bool:

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
-from contextlib import ExitStack
+from dataclasses import replace
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
-from depot_lite.errors import ConfigurationError
-from depot_lite.fileserver import FileServer, Request, forbidden
+from depot_lite.errors import ConfigurationError, InvalidContent
+from depot_lite.fileserver import Asked, FileServer, Request, forbidden
 from depot_lite.io.content import CHUNK_SIZE
 from depot_lite.io.options import boolean
-from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Response, not_found
+from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Response, not_found, refusal
+from depot_lite.uploads import Upload
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -62,15 +64,15 @@ class DepotMiddleware:
         path = self._below_mountpoint(environ)
         if path is None:
             return self.app(environ, start_response)
-        with ExitStack() as closing:
-            response = closing.enter_context(self._response(environ, path))
-            status = HTTPStatus(response.status)
+        response = self._response(environ, path)
+        try:
             # A new list: servers add headers of their own to it.
-            start_response(f"{status.value} {status.phrase}", list(response.headers))
-            sent = self._sent(environ, response)
+            start_response(_status_line(response.status), list(response.headers))
             # The server closes it from here on, as PEP 3333 has it, also when the client has gone.
-            closing.pop_all()
-        return sent
+            return self._sent(environ, response)
+        except BaseException:
+            response.close()
+            raise
 
     def _below_mountpoint(self, environ: WSGIEnvironment) -> str | None:
         """Return what follows the mountpoint in the path, None where the request is the application's."""
@@ -95,10 +97,30 @@ class DepotMiddleware:
         asked = self.server.find(request)
         if isinstance(asked, Response):
             return asked
-        authorize = self.server.authorize
-        if not asked.open and (authorize is None or not authorize(request, asked.depot_name, asked.file_id)):
+        if isinstance(asked, Upload):
+            return self._received(environ, request, asked)
+        if not asked.open and not self._lets(request, asked):
             return forbidden()
         return self.server.answer(request, asked)
+
+    def _received(self, environ: WSGIEnvironment, request: Request, upload: Upload) -> Response:
+        length = environ.get("CONTENT_LENGTH") or ""
+        if not length and not environ.get("wsgi.input_terminated"):
+            return refusal(411)  # chunked, say: where such a body ends, only some servers tell
+        if length and not (length.isascii() and length.isdigit()):
+            return refusal(400)
+        body = _RequestBody(environ["wsgi.input"], int(length) if length else None)
+        headers = {**request.headers, "content-length": length}
+        return self.server.receive(replace(request, headers=headers), upload, body)
+
+    def _lets(self, request: Request, asked: Asked) -> bool:
+        authorize = self.server.authorize
+        answer = authorize is not None and authorize(request, asked.depot_name, asked.file_id)
+        if inspect.iscoroutine(answer):
+            answer.close()  # or Python would complain that nobody awaited it
+        if inspect.isawaitable(answer):  # which is true, whatever it would say
+            raise ConfigurationError("authorize has to be awaited, which only an ASGI server can do")
+        return bool(answer)
 
     def _sent(self, environ: WSGIEnvironment, response: Response) -> Iterable[bytes]:
         body = response.body
@@ -114,6 +136,38 @@ class DepotMiddleware:
             return body
         wrapped: Iterable[bytes] = wrapper(body.file, CHUNK_SIZE)
         return wrapped
+
+
+@lru_cache
+def _status_line(status: int) -> str:
+    return f"{status} {HTTPStatus(status).phrase}"
+
+
+class _RequestBody:
+    """The body of a request as a stream that ends with it: to read further may take for ever.
+
+    Args:
+        stream: the server's.
+        length: how many bytes the client has announced; None where the server's stream ends by itself.
+    """
+
+    def __init__(self, stream: Any, length: int | None) -> None:
+        self._stream = stream
+        self._left = length
+
+    def read(self, size: int) -> bytes:
+        """Return up to ``size`` bytes, ``b""`` at the end.
+
+        Raises:
+            InvalidContent: the client has gone before it had sent all.
+        """
+        wanted = size if self._left is None else min(size, self._left)
+        data: bytes = self._stream.read(wanted) if wanted else b""
+        if self._left is not None:
+            self._left -= len(data)
+            if wanted and not data:
+                raise InvalidContent(f"the request broke off {self._left} bytes before its end")
+        return data
 
 
 #: Bytes that are read before the answer is begun.

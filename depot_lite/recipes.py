@@ -4,6 +4,8 @@ A recipe says how large a rendition is, what happens where its shape is another 
 written. It knows no pixels and needs no Pillow, so that columns can be declared, compared and described anywhere;
 `depot_lite.images` carries it out.
 
+::
+
     Thumbnail(400, 400)              the whole image within 400 x 400, never enlarged
     Crop(200, 200)                   200 x 200 exactly, what is too much cut off around the middle
     Pad(600, 400, background="#eee") 600 x 400 exactly, the whole image in the middle of a background

@@ -20,6 +20,7 @@ only passive types are shown (`INLINE_TYPES`); all others are handed out as a do
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -69,8 +70,14 @@ class Body:
 
     @property
     def is_whole(self) -> bool:
-        """Whether this is all of the file, so that a server may send it until its end."""
-        return self.length == self.file.content_length
+        """Whether this is all of the file, and all of it is there, so that a server may send it until its end."""
+        if self.length != self.file.content_length or self.file.local_path is None:
+            return self.length == self.file.content_length
+        # A server sends a file on the disk as long as it is, and some (waitress) say then that it was to be so long.
+        position = self.file.tell()
+        end = self.file.seek(0, io.SEEK_END)
+        self.file.seek(position)
+        return end == self.length
 
     @property
     def left(self) -> int:
@@ -161,6 +168,8 @@ class Delivery:
     download: bool = False
     #: The name to save it under, instead of its own.
     filename: str | None = None
+    #: Whether not everybody may have it, so that no shared cache keeps it, even of a public depot.
+    checked: bool = False
 
 
 def respond(
@@ -195,7 +204,7 @@ def respond(
 
 def _found(method: str, headers: Mapping[str, str], depot_name: str, file_id: str, delivery: Delivery) -> Response:
     storage = DepotManager.get(depot_name)
-    public = DepotManager.visibility(depot_name) == "public"
+    public = DepotManager.visibility(depot_name) == "public" and not delivery.checked
     with ExitStack() as closing:
         file = closing.enter_context(storage.get(file_id))
         url = None if delivery.proxy else _own_url(method, storage, file, delivery)

@@ -368,10 +368,10 @@ class TestWSGI:
         body.close()
         assert wrapped == storage.given
 
-    @pytest.mark.parametrize("part", ["bytes=0-4", "bytes=5-"])
+    @pytest.mark.parametrize("part", ["bytes=0-99999", "bytes=100000-"])
     def test_a_part_of_a_file_does_not(self, storage: Watched, part: str) -> None:
         """A server would send it to its end, and some from its start."""
-        path = f"/depot/default/{storage.create(DATA)}"
+        path = f"/depot/default/{storage.create(bytes(200_000))}"
 
         def file_wrapper(*_: Any) -> Any:
             raise AssertionError("this is not all of the file")
@@ -380,6 +380,17 @@ class TestWSGI:
         status, _, body = call(DepotMiddleware(application), path, **more)
         assert status == "206 Partial Content"
         body.close()
+
+    def test_a_small_file_is_read_and_closed_before_the_answer_begins(self, storage: Watched) -> None:
+        """To set up a transfer by the server would cost more."""
+        path = "/depot/default/" + storage.create(b"a small file")
+
+        def file_wrapper(*_: Any) -> Any:
+            raise AssertionError("this is too small")
+
+        _, _, body = call(DepotMiddleware(application), path, **{"wsgi.file_wrapper": file_wrapper})
+        assert body == [b"a small file"]
+        assert [file.closed for file in storage.given] == [True]
 
     def test_the_server_s_file_wrapper_can_be_done_without(self, storage: Watched) -> None:
         """The option is filedepot's, and may be a string as it comes from an .ini file."""
@@ -502,7 +513,7 @@ class TestSeveral:
         """Nothing of a request is kept in the middleware."""
         app = DepotMiddleware(application)
         paths = {
-            f"/depot/default/{storage.create(data)}": data for data in (some_bytes(50_000, seed) for seed in range(8))
+            f"/depot/default/{storage.create(data)}": data for data in (some_bytes(100_000, seed) for seed in range(8))
         }
         wrong: list[str] = []
 

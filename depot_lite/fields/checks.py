@@ -13,9 +13,10 @@ from functools import partial
 from typing import Any
 
 from depot_lite.errors import DepotError, SeveralRefused, ValidationError
+from depot_lite.fields.candidate import Candidate, StoredCandidate
 from depot_lite.fields.columns import FileColumn, files_in
 from depot_lite.fields.interfaces import DepotFileInfo
-from depot_lite.fields.validators import Candidate, StoredCandidate, Validator
+from depot_lite.fields.rules import Validator
 from depot_lite.manager import DepotManager
 
 

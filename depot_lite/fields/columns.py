@@ -16,6 +16,7 @@ from sqlalchemy.orm import ColumnProperty, LoaderCallableStatus, Mapper, attribu
 from sqlalchemy.types import TypeDecorator
 
 from depot_lite.errors import ConfigurationError, InvalidContent
+from depot_lite.fields import adoption
 from depot_lite.fields.interfaces import DepotFileInfo, FileFilter
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.validators import Validator
@@ -148,12 +149,13 @@ class FileColumn:
         A column of many files holds a `FileList`, an empty one for None.
 
         Args:
-            value: bytes, a file, an upload ..., a pending or stored value, or None to clear; a list of such.
+            value: bytes, a file, an upload, the token of a direct upload ..., a pending or stored value, or None to
+                clear; a list of such.
             state: the object that the attribute belongs to; None for a row that a statement names.
             held: what the attribute holds now, if anybody looked; an upload without a file leaves it.
 
         Raises:
-            InvalidContent: this is nothing that can be stored.
+            InvalidContent: this is nothing that can be stored, or a token that has expired or is not ours.
         """
         if self.type.multiple:
             return self._accept_list(value, state, held)
@@ -224,8 +226,13 @@ class FileColumn:
         if isinstance(value, dict):
             # A dictionary that came with a request could name any file of anybody.
             raise InvalidContent(f"{self}: a dictionary is not a file; {_WANTED}")
+        token = adoption.token_in(value)
         try:
-            pending: DepotFileInfo = self.type.upload_type(value, self.type.upload_storage)
+            pending: DepotFileInfo = (
+                self.type.upload_type(value, self.type.upload_storage)
+                if token is None
+                else adoption.adopting(self.type.upload_type, *token, self.type.upload_storage)
+            )
         except InvalidContent as error:
             raise InvalidContent(f"{self}: {error}") from error
         return self._own(pending, state)

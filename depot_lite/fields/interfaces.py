@@ -17,12 +17,16 @@ from typing import Any, ClassVar, Final, Self, cast
 
 from depot_lite.errors import ConfigurationError, InvalidContent
 from depot_lite.fields.reference import UNREAD, Reference
-from depot_lite.io.content import Content
+from depot_lite.io.content import Content, clean_filename
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import UNNAMED, FileInfo
 from depot_lite.manager import DepotManager
+from depot_lite.uploads import Upload
 
 logger: Final = logging.getLogger("depot_lite")
+
+#: The type of a file that nobody has looked at.
+_NO_TYPE: Final = "application/octet-stream"
 
 
 @dataclass(slots=True)
@@ -32,7 +36,8 @@ class Pending:
     ``original`` is the stored value that is to be copied, where that is what was assigned. ``owner`` is set by the
     first attribute that takes the value; a second one gets a value of its own. ``paths`` are the files that storing it
     has made so far, ``announce`` is told of each before its first byte moves. ``handed_in`` is what `process_content`
-    and filters are given, ``variants`` are the column's.
+    and filters are given, ``variants`` are the column's. ``adopts`` is the direct upload whose file becomes the
+    content, for the time of a flush (`depot_lite.fields.adoption`).
     """
 
     content: Content | None
@@ -43,6 +48,7 @@ class Pending:
     announce: Callable[[str], None] | None = None
     handed_in: Any = None
     variants: Mapping[str, Any] = field(default_factory=dict)
+    adopts: Upload | None = None
 
 
 class FileFilter(ABC):
@@ -173,6 +179,18 @@ class DepotFileInfo(Reference, ABC):
         )
         return value
 
+    @classmethod
+    def adopting(cls, upload: Upload, filename: str | None = None) -> Self:
+        """Return a pending value that will be a copy of the file that a browser has sent to the storage itself.
+
+        Its type and size are known when it is stored.
+        """
+        value = dict.__new__(cls)
+        name = clean_filename(filename) or upload.filename or UNNAMED
+        dict.update(value, filename=name, content_type=upload.exact_type or _NO_TYPE, size=None)
+        value._begin(Pending(None, adopts=upload), upload.depot_name)
+        return value
+
     def twin(self) -> Self:
         """Return another pending value with the same content and keys, and an id of its own.
 
@@ -187,7 +205,8 @@ class DepotFileInfo(Reference, ABC):
         value = dict.__new__(type(self))
         dict.update(value, copy.deepcopy(dict(self)))
         value._begin(
-            Pending(pending.content, pending.original, depot_chosen=pending.depot_chosen), cast(str, self["depot_name"])
+            Pending(pending.content, pending.original, depot_chosen=pending.depot_chosen, adopts=pending.adopts),
+            cast(str, self["depot_name"]),
         )
         return value
 
@@ -301,6 +320,11 @@ class DepotFileInfo(Reference, ABC):
         pending = self._pending_now()
         return None if pending is None else (pending, dict(self))
 
+    def adopting_now(self) -> Pending | None:
+        """Return what waits if it is the file of a direct upload, else None."""
+        pending = self._pending_now()
+        return pending if pending is not None and pending.adopts is not None and pending.original is None else None
+
     def store_content(
         self, content: Any, filename: str | None = None, content_type: str | None = None
     ) -> tuple[str, str]:
@@ -374,6 +398,7 @@ class DepotFileInfo(Reference, ABC):
             original, place = pending.original, {key: self[key] for key in ("depot_name", "file_id", "path", "files")}
             waiting = original._waiting()
             pending.content, pending.original, pending.handed_in = waiting.content, waiting.original, None
+            pending.adopts = waiting.adopts
             dict.clear(self)
             dict.update(self, copy.deepcopy(dict(original)), **place)
         return pending

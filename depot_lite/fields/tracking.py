@@ -16,7 +16,7 @@ written (`store_late`). Sessions that touch no file pay for a look-up per object
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +26,7 @@ from sqlalchemy.orm import Mapper, Session, attributes
 
 from depot_lite.errors import DepotError, ValidationError
 from depot_lite.fields import checks, columns, outcomes, transfers
+from depot_lite.fields.adoption import Adoption, adoptions
 from depot_lite.fields.columns import FileColumn, files_in, has_pending
 from depot_lite.fields.interfaces import DepotFileInfo, discard
 from depot_lite.fields.outcomes import Birth
@@ -83,34 +84,60 @@ def store_all(session: Session, waiting: Sequence[tuple[FileColumn, Any]]) -> No
 
     Raises:
         ValidationError: a column refuses a file, or more of one object. Nothing was stored.
+        InvalidContent: a file cannot be read; or it was to be uploaded by a browser, and is not there.
         DepotError: one could not be stored. Nothing of any of them is left; of several errors, that of the first value.
     """
     if not waiting:
         return
+    adopting = list(adoptions((column, value) for column, held in waiting for value in files_in(held)))
+    try:
+        transfers.side_by_side([(each.storage, each.open) for each in adopting])
+        _check_and_store(session, waiting)
+    finally:
+        if adopting:
+            transfers.off_loop(partial(_close_all, adopting))
+
+
+def _close_all(adopting: Sequence[Adoption]) -> None:
+    for each in adopting:
+        each.close()
+
+
+def _check_and_store(session: Session, waiting: Sequence[tuple[FileColumn, Any]]) -> None:
     if any(column.type.validators for column, _ in waiting):
         transfers.off_loop(partial(checks.check, waiting))
     frame = frame_of(session)
-    pending = [(column, value, value.waiting()) for column, held in waiting for value in files_in(held)]
-    births = [(column, Birth(value, *state)) for column, value, state in pending if state is not None]
+    births = list(_births(waiting))
     try:
-        workers = max((birth.value.workers for _, birth in births), default=1)
+        workers = max((birth.value.workers for _, _, birth in births), default=1)
         transfers.side_by_side(_jobs(frame, births), workers)
     except BaseException:
-        done = [birth for _, birth in births if not birth.value.pending]
+        done = [birth for _, _, birth in births if not birth.value.pending]
         transfers.off_loop(partial(discard, [path for birth in done for path in birth.value.paths]))
         for birth in done:
             birth.value.revert(birth.pending, birth.before)
         raise
 
 
-def _jobs(frame: Frame, births: Sequence[tuple[FileColumn, Birth]]) -> list[tuple[FileStorage, Callable[[], None]]]:
+def _births(waiting: Sequence[tuple[FileColumn, Any]]) -> Iterator[tuple[FileColumn, int | None, Birth]]:
+    """Yield what is pending, with its column and, where it is in a list, its index there."""
+    for column, held in waiting:
+        for index, value in enumerate(files_in(held)):
+            state = value.waiting()
+            if state is not None:
+                yield column, index if isinstance(held, list) else None, Birth(value, *state)
+
+
+def _jobs(
+    frame: Frame, births: Sequence[tuple[FileColumn, int | None, Birth]]
+) -> list[tuple[FileStorage, Callable[[], None]]]:
     """Return what is to be done, with the storage that it is done in; what reads the same open file is one job."""
     by_source: dict[Any, tuple[FileStorage, list[Callable[[], None]]]] = {}
-    for column, birth in births:
+    for column, index, birth in births:
         source = None if birth.pending.content is None else birth.pending.content.source
         key = id(birth) if source is None or isinstance(source, bytes | Path) else id(source)
         storage = DepotManager.get(birth.before["depot_name"])
-        by_source.setdefault(key, (storage, []))[1].append(partial(_store, frame, column, birth))
+        by_source.setdefault(key, (storage, []))[1].append(partial(_store, frame, column, index, birth))
     return [(storage, partial(_one_after_the_other, jobs)) for storage, jobs in by_source.values()]
 
 
@@ -119,13 +146,13 @@ def _one_after_the_other(jobs: Sequence[Callable[[], None]]) -> None:
         job()
 
 
-def _store(frame: Frame, column: FileColumn, birth: Birth) -> None:
+def _store(frame: Frame, column: FileColumn, index: int | None, birth: Birth) -> None:
     try:
         birth.value.store(
             column.type.filters, variants=column.type.variants, announce=lambda path: frame.bear(path, birth)
         )
     except ValidationError as error:  # found while the file was worked on: an image that breaks off, say
-        error.at(str(column), birth.before.get("filename"))
+        error.at(str(column), birth.before.get("filename"), index)
         raise
     except DepotError as error:
         error.add_note(f"while storing {birth.before.get('filename')!r} for {column}")
@@ -266,6 +293,7 @@ def _after_commit(session: Session) -> None:
     frame = ledger.take(savepoint)
     if frame is not None:
         if any(outcomes.release_committed(connection) for connection in frame.rows_in):
+            _condemn_adopted(frame)
             outcomes.committed(frame)
             return
         outer = ledger.frame(_enclosing(savepoint))
@@ -281,7 +309,16 @@ def _enclosing(savepoint: SessionTransaction) -> SessionTransaction:
     return outer
 
 
+def _condemn_adopted(frame: Frame) -> None:
+    """Condemn the uploads of which rows have copies now, so that nobody adopts them a second time."""
+    copies = {path: birth.pending.adopts for path, birth in frame.born.items() if birth.pending.adopts is not None}
+    if copies:
+        for path in copies.keys() - set(frame.condemned):
+            frame.condemn(copies[path].path)
+
+
 def _committed(frame: Frame) -> None:
+    _condemn_adopted(frame)
     joined = [connection for connection in frame.rows_in if connection.in_transaction()]
     if joined:
         outcomes.hand_over(joined[0], frame)

@@ -20,7 +20,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from depot_lite.errors import StoredFileNotFound
@@ -115,6 +115,27 @@ class UploadedFile(DepotFileInfo):
         """The storage's own URL where it has one, signed if its files are private; else the middleware's."""
         return url_of(self.depot_name, self.file_id, self.get("_public_url"))
 
+    def url_for(
+        self, *, expires_in: int | timedelta | None = None, download: bool = False, filename: str | None = None
+    ) -> str:
+        """Return a URL as `url` does, made for one purpose.
+
+        A storage whose URLs are not signed gives its own, which does not expire and says nothing of name and download.
+
+        Args:
+            expires_in: how long it works, at least; in seconds, or a timedelta.
+            download: whether a browser shall save the file whatever it is.
+            filename: the name to save it under.
+
+        Raises:
+            ConfigurationError: ``expires_in`` is not positive, nothing serves the files, or there are no keys.
+        """
+        name = self.filename if download and filename is None else filename
+        public_url = self.get("_public_url")
+        return url_of(
+            self.depot_name, self.file_id, public_url, expires_in=expires_in, download=download, filename=name
+        )
+
     def _opened(self, content: Any, filename: str | None, content_type: str | None) -> Content:
         # What was assigned has been looked at already, and if it is a stream, its first bytes are not in it any more.
         assigned = self._waiting().content
@@ -138,17 +159,35 @@ class UploadedFile(DepotFileInfo):
         )
 
 
-def url_of(depot_name: str, file_id: str, public_url: str | None = None) -> str:
+def url_of(
+    depot_name: str,
+    file_id: str,
+    public_url: str | None = None,
+    *,
+    expires_in: int | timedelta | None = None,
+    download: bool = False,
+    filename: str | None = None,
+) -> str:
     """Return the storage's own URL of a file where it has one, else ``public_url``, else the middleware's.
 
     Args:
-        public_url: the URL that the row remembers, where it does.
+        public_url: the URL that the row remembers, where it does. Not of a private depot: it was public once.
+        expires_in: as in `DepotManager.url_for`, like the next two. With any of them ``public_url``, which cannot tell
+            them, is not taken.
+        download: whether a browser shall save the file whatever it is.
+        filename: the name to save it under.
 
     Raises:
         ConfigurationError: there is none of them: no middleware serves the files.
     """
-    own = DepotManager.get(depot_name).url(file_id) or public_url
-    return DepotManager.url_for(f"{depot_name}/{file_id}") if own is None else own
+    disposition = "attachment" if download else None
+    own = DepotManager.get(depot_name).url(file_id, expires_in=expires_in, filename=filename, disposition=disposition)
+    if own is not None:
+        return own
+    plain = expires_in is None and not download and filename is None
+    if public_url is not None and plain and DepotManager.visibility(depot_name) != "private":
+        return public_url
+    return DepotManager.url_for(f"{depot_name}/{file_id}", expires_in=expires_in, download=download, filename=filename)
 
 
 @contextmanager

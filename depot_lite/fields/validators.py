@@ -1,5 +1,7 @@
 """What a file must comply with before a column takes it.
 
+::
+
     class Person(Base):
         photo: Mapped[UploadedFile | None] = mapped_column(
             UploadedFileField(validators=[Size("5 MiB"), ContentTypes("image/*"), Image(min_width=200)])
@@ -18,22 +20,12 @@ depot_lite.errors.SizeRefused: is 1.5 kB, at most 1 kB is allowed
 from __future__ import annotations
 
 import string
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, ClassVar, Final, Literal, TypeVar
+from typing import ClassVar, Final, Literal
 
-from depot_lite.errors import (
-    ConfigurationError,
-    CountRefused,
-    ImageRefused,
-    NameRefused,
-    SeveralRefused,
-    SizeRefused,
-    TypeRefused,
-    ValidationError,
-)
+from depot_lite.errors import ConfigurationError, CountRefused, NameRefused, SizeRefused, TypeRefused
+from depot_lite.fields.candidate import Candidate, StoredCandidate
 from depot_lite.fields.extensions import (
     ALLOWED_EXTENSIONS,
     AUDIO_EXTENSIONS,
@@ -45,14 +37,12 @@ from depot_lite.fields.extensions import (
     VIDEO_EXTENSIONS,
     contradicting,
     extension_of,
-    proven_type,
     renamed,
     run_inside,
     type_of_name,
 )
-from depot_lite.images import FORMATS, MAX_PIXELS, ImageInfo, probe, verify
-from depot_lite.io.content import Content, clean_filename
-from depot_lite.io.interfaces import UNNAMED, StoredFile
+from depot_lite.fields.imagerules import Image
+from depot_lite.fields.rules import Validator, all_of, one_of, positive, text_of
 from depot_lite.io.sizes import exact_size, is_decimal, shown_size, size_of
 
 __all__ = [
@@ -75,201 +65,8 @@ __all__ = [
     "Validator",
 ]
 
-T = TypeVar("T")
-
 #: The characters that Piccolo allows in file names: those of every keyboard and every file system.
 ALLOWED_CHARACTERS: Final = string.ascii_letters + string.digits + " -_.()"
-
-
-class Candidate:
-    """A file that wants to be stored, as a validator sees it. Nothing is read before it is asked for.
-
-    Args:
-        content: the content.
-        filename: the name that it shall be stored under.
-        content_type: the type that it shall be stored with, as far as its bytes do not tell.
-    """
-
-    #: The error of the limit that counts, None where there is none.
-    limiting: ValidationError | None = None
-    _most: int | None = None
-
-    def __init__(self, content: Content, filename: str, content_type: str | None = None) -> None:
-        self._filename = filename
-        self._ready = content
-        self._claimed = content_type
-        self._known: dict[object, Any] = {}
-
-    @classmethod
-    def of(cls, content: object, filename: str | None = None, content_type: str | None = None) -> Candidate:
-        """Return a candidate of whatever can be stored, to try a validator.
-
-        >>> Candidate.of(b"a,b", "table.csv").content_type
-        'text/csv'
-        """
-        ready = Content.of(content, filename, content_type)
-        return Candidate(ready, ready.filename or UNNAMED, ready.declared_type)
-
-    @property
-    def _content(self) -> Content:
-        return self._ready
-
-    @property
-    def filename(self) -> str:
-        """The name that the file will be stored under, ``unnamed`` where it has none.
-
-        A validator may set it. It changes in the row only once all files of the object have passed.
-        """
-        return self._filename
-
-    @filename.setter
-    def filename(self, name: str) -> None:
-        cleaned = clean_filename(name)
-        if cleaned is None:
-            raise NameRefused("has no usable name", rule="filename", value=name)
-        self._filename = cleaned
-
-    @property
-    def content_type(self) -> str:
-        """The media type that the bytes show.
-
-        Where they show none, as those of text do not, a claim counts. It does not where files of the type that is
-        claimed always show it: what is called ``photo.png`` and is no PNG has the type ``application/octet-stream``.
-        """
-        return proven_type(self.head(), self._claimed, self.filename)
-
-    @property
-    def declared_type(self) -> str | None:
-        """The type that the client claimed, None if it said nothing."""
-        return self._content.declared_type
-
-    @property
-    def size(self) -> int | None:
-        """The number of bytes, None for a stream of unknown length as long as nobody has opened it."""
-        return self._content.size
-
-    def head(self) -> bytes:
-        """Return the first bytes, up to 8 KiB."""
-        return self._content.head()
-
-    @contextmanager
-    def open(self) -> Iterator[BinaryIO]:
-        """Give a binary file at its start. The user's own is back at its position afterwards.
-
-        A stream is read into a temporary file first, as far as its limit allows, so that it can be stored afterwards.
-        """
-        content = self._content
-        content.spool()
-        with content.open() as file:
-            yield file
-
-    def limit(self, size: int | None, error: ValidationError | None) -> None:
-        """Let a stream that has more than ``size`` bytes be refused with this error, wherever it is read.
-
-        That may be in a storage, while the file is being stored: reading stops one byte behind the limit. Where
-        several limits are set, the lowest counts. None takes them away.
-        """
-        if size is None or self._most is None or size < self._most:
-            self._most, self.limiting = size, error
-            self._content.limit(size, error)
-
-    def once(self, key: object, find: Callable[[], T]) -> T:
-        """Return what ``find`` returns, called only if no validator has asked for ``key`` before."""
-        if key not in self._known:
-            self._known[key] = find()
-        found: T = self._known[key]
-        return found
-
-    def close(self) -> None:
-        """Close what looking at the bytes has opened. The file can be stored all the same."""
-
-    def __repr__(self) -> str:
-        """Show which file it is."""
-        return f"<{type(self).__name__} {self.filename!r}>"
-
-
-class StoredCandidate(Candidate):
-    """A stored file of which a copy shall be made: its keys tell about it, and it is opened for its bytes only.
-
-    A copy has the name of its original, so setting the name does nothing.
-
-    Args:
-        keys: those of the original.
-        find: what returns the stored file.
-    """
-
-    def __init__(self, keys: Mapping[str, Any], find: Callable[[], StoredFile]) -> None:
-        self._filename = str(keys.get("filename") or UNNAMED)
-        self._keys = keys
-        self._find = find
-        self._stored: StoredFile | None = None
-        self._known = {}
-
-    @property
-    def _content(self) -> Content:
-        return Content.of(self._file())
-
-    def _file(self) -> StoredFile:
-        if self._stored is None:
-            self._stored = self._find()
-        return self._stored
-
-    @property
-    def filename(self) -> str:
-        """The name of the original."""
-        return self._filename
-
-    @filename.setter
-    def filename(self, name: str) -> None:
-        pass
-
-    @property
-    def content_type(self) -> str:
-        """The type that was found when the original was stored."""
-        return str(self._keys.get("content_type") or UNKNOWN)
-
-    @property
-    def declared_type(self) -> None:
-        """None: no client has anything to do with a copy."""
-        return
-
-    @property
-    def size(self) -> int | None:
-        """The number of bytes; asked of the storage where the row is one of filedepot's, which do not tell it."""
-        known: int | None = self._keys.get("size")
-        return self._file().content_length if known is None else known
-
-    def limit(self, size: int | None, error: ValidationError | None) -> None:
-        """Do nothing, as the size is known."""
-
-    def close(self) -> None:
-        """Close the stored file, if it was opened."""
-        stored, self._stored = self._stored, None
-        if stored is not None:
-            stored.close()
-
-
-class Validator(ABC):
-    """A rule. One that needs no more than the file may be a function instead."""
-
-    #: Whether it is done last, since it takes long.
-    costly: ClassVar[bool] = False
-    #: Whether it makes sense only for a column with ``multiple=True``.
-    for_lists: ClassVar[bool] = False
-
-    @abstractmethod
-    def __call__(self, file: Candidate) -> None:
-        """Raise ValidationError if the file breaks the rule, several of them as `SeveralRefused`."""
-
-    def prepare(self, file: Candidate) -> None:
-        """Set limits and correct the name, before any validator of the column looks at the file. Refuses nothing."""
-
-    def check_list(self, count: int) -> None:
-        """Raise ValidationError if a list must not have so many files. Called for columns with ``multiple=True``."""
-
-    def is_pointless(self, errors: Sequence[ValidationError]) -> bool:
-        """Return whether the file need not be looked at any more, after these refusals of other validators."""
-        return False
 
 
 # --- size -----------------------------------------------------------------------------------------------------------
@@ -346,7 +143,7 @@ class ContentTypes(Validator):
 
     def __init__(self, *types: str) -> None:
         for each in types:
-            kind, _, subtype = _text(each).partition("/")
+            kind, _, subtype = text_of(each).partition("/")
             if not kind or not subtype or "*" in kind or ("*" in subtype and subtype != "*"):
                 raise ConfigurationError(f"{each!r}: a media type is wanted, such as 'application/pdf' or 'image/*'")
         if not types:
@@ -380,12 +177,12 @@ class Extensions(Validator):
 
     def __init__(self, *extensions: str, double: Literal["refuse", "allow"] = "refuse") -> None:
         for each in extensions:
-            if not _text(each).strip(".") or set(each) & set("/\\*, "):
+            if not text_of(each).strip(".") or set(each) & set("/\\*, "):
                 raise ConfigurationError(f"{each!r}: an extension is wanted, such as 'pdf'")
         if not extensions:
             raise ConfigurationError("Extensions() allows no file at all: Extensions('pdf', *IMAGE_EXTENSIONS)")
         self.extensions = tuple(dict.fromkeys(each.lstrip(".").lower() for each in extensions))
-        self.double = _one_of("double", double, ("refuse", "allow"))
+        self.double = one_of("double", double, ("refuse", "allow"))
 
     def __call__(self, file: Candidate) -> None:
         """Look at the name that the file will be stored under."""
@@ -427,18 +224,18 @@ class FileName(Validator):
     dots: Literal["refuse", "allow"] = "refuse"
 
     def __post_init__(self) -> None:
-        if self.characters is not None and not all(len(_text(each)) == 1 for each in self.characters):
+        if self.characters is not None and not all(len(text_of(each)) == 1 for each in self.characters):
             raise ConfigurationError(f"characters={self.characters!r}: characters are wanted, or None for all")
         if self.characters is not None and not self.characters:
             raise ConfigurationError("characters='' allows no name at all: None allows all")
-        _positive("max_length", self.max_length)
-        _one_of("dots", self.dots, ("refuse", "allow"))
+        positive("max_length", self.max_length)
+        one_of("dots", self.dots, ("refuse", "allow"))
 
     def __call__(self, file: Candidate) -> None:
         """Look at the name that the file will be stored under."""
         errors = list(self._refusals(file.filename))
         if errors:
-            raise _all_of(errors)
+            raise all_of(errors)
 
     def _refusals(self, name: str) -> Iterator[NameRefused]:
         if self.dots == "refuse" and name.startswith("."):
@@ -475,8 +272,8 @@ class MatchingType(Validator):
     declared: Literal["refuse", "correct", "ignore"] = "ignore"
 
     def __post_init__(self) -> None:
-        _one_of("extension", self.extension, _WAYS)
-        _one_of("declared", self.declared, _WAYS)
+        one_of("extension", self.extension, _WAYS)
+        one_of("declared", self.declared, _WAYS)
 
     def prepare(self, file: Candidate) -> None:
         """Correct the extension, so that every validator sees the corrected name."""
@@ -501,7 +298,7 @@ class MatchingType(Validator):
             message = f"was sent as {declared} but is {_shown_type(found)}"
             errors.append(TypeRefused(message, rule="declared_type", limit=declared, value=found))
         if errors:
-            raise _all_of(errors)
+            raise all_of(errors)
 
 
 _WAYS: Final = ("refuse", "correct", "ignore")
@@ -509,128 +306,6 @@ _WAYS: Final = ("refuse", "correct", "ignore")
 
 def _shown_type(found: str) -> str:
     return "of another type" if found == UNKNOWN else found
-
-
-# --- images ---------------------------------------------------------------------------------------------------------
-
-# Other names that people know the formats by.
-_FORMATS: Final = {"JPG": "JPEG", "TIF": "TIFF", "HEIC": "HEIF"}
-
-
-@dataclass(frozen=True)
-class Image(Validator):
-    """An image that can be decoded, of dimensions within limits. Needs the extra ``images``.
-
-    The dimensions are read from the header; an image that breaks a limit is never decoded.
-
-    Args:
-        formats: those of Pillow that are tried, such as ``("JPEG", "PNG")``; a file of any other is refused.
-        max_pixels: of width times height, so that a small file cannot fill the memory; None for no limit.
-        min_ratio: of width to height; 1 refuses what is higher than wide.
-        max_ratio: of width to height.
-        aspect_ratio: the width and height of what is wanted, as ``(16, 9)``, or their quotient.
-        tolerance: by how much the quotient may differ from ``aspect_ratio``, as a part of it.
-        decode: whether every pixel is decoded, to find files that break off or are damaged.
-    """
-
-    formats: Collection[str] = FORMATS
-    min_width: int | None = None
-    max_width: int | None = None
-    min_height: int | None = None
-    max_height: int | None = None
-    max_pixels: int | None = MAX_PIXELS
-    min_ratio: float | None = None
-    max_ratio: float | None = None
-    aspect_ratio: tuple[float, float] | float | None = None
-    tolerance: float = 0.01
-    decode: bool = True
-
-    costly: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        for name in ("min_width", "max_width", "min_height", "max_height", "max_pixels"):
-            _positive(name, self._options[name])
-        for name in ("min_ratio", "max_ratio"):
-            _positive(name, self._options[name], float)
-        for each in self.aspect_ratio if isinstance(self.aspect_ratio, tuple) else (self.aspect_ratio,):
-            _positive("aspect_ratio", each, float)
-        if isinstance(self.aspect_ratio, tuple) and len(self.aspect_ratio) != 2:
-            raise ConfigurationError(f"aspect_ratio={self.aspect_ratio!r}: two numbers are wanted, such as (16, 9)")
-        if isinstance(self.tolerance, bool) or not 0 <= self.tolerance < 1:
-            raise ConfigurationError(f"tolerance={self.tolerance!r}: a part of the ratio is wanted, such as 0.01")
-        for low, high in (("min_width", "max_width"), ("min_height", "max_height"), ("min_ratio", "max_ratio")):
-            if None not in (self._options[low], self._options[high]) and self._options[low] > self._options[high]:
-                raise ConfigurationError(f"{low}={self._options[low]!r} is more than {high}={self._options[high]!r}")
-        unknown = set(self._formats) - set(FORMATS)
-        if isinstance(self.formats, str) or unknown or not self._formats:
-            raise ConfigurationError(f"formats={self.formats!r}: some of {', '.join(FORMATS)} are wanted")
-
-    @property
-    def _options(self) -> Mapping[str, Any]:
-        return vars(self)
-
-    @property
-    def _formats(self) -> tuple[str, ...]:
-        return tuple(_FORMATS.get(str(each).upper(), str(each).upper()) for each in self.formats)
-
-    def is_pointless(self, errors: Sequence[ValidationError]) -> bool:
-        """Return whether it is no image for certain, or too large, or another `Image` could not read it."""
-        return any(isinstance(each, SizeRefused | TypeRefused) or _is_unreadable(each) for each in errors)
-
-    def __call__(self, file: Candidate) -> None:
-        """Read the header and compare; then decode."""
-        errors = list(self._refusals(self._look(file, probe)))
-        if errors:
-            raise _all_of(errors)
-        if self.decode:
-            self._look(file, verify)
-
-    def _look(self, file: Candidate, look: Callable[..., ImageInfo]) -> ImageInfo:
-        def find() -> ImageInfo:
-            with file.open() as opened:
-                return look(opened, formats=self._formats, max_pixels=self.max_pixels)
-
-        return file.once((look, self._formats, self.max_pixels), find)
-
-    def _refusals(self, found: ImageInfo) -> Iterator[ImageRefused]:
-        width, height = found.width, found.height
-        for side, value, least, most in (
-            ("wide", width, self.min_width, self.max_width),
-            ("high", height, self.min_height, self.max_height),
-        ):
-            rule = "width" if side == "wide" else "height"
-            if least is not None and value < least:
-                message = f"is {value} pixels {side}, at least {least} are needed"
-                yield ImageRefused(message, rule=f"min_{rule}", limit=least, value=value)
-            if most is not None and value > most:
-                message = f"is {value} pixels {side}, at most {most} are allowed"
-                yield ImageRefused(message, rule=f"max_{rule}", limit=most, value=value)
-        yield from self._ratio_refusals(width, height)
-
-    def _ratio_refusals(self, width: int, height: int) -> Iterator[ImageRefused]:
-        ratio = width / height
-        measured = f"is {width} x {height} pixels"
-        if self.min_ratio is not None and ratio < self.min_ratio:
-            message = f"{measured}, at least {self.min_ratio:g} times as wide as high is needed"
-            yield ImageRefused(message, rule="min_ratio", limit=self.min_ratio, value=ratio)
-        if self.max_ratio is not None and ratio > self.max_ratio:
-            message = f"{measured}, at most {self.max_ratio:g} times as wide as high is allowed"
-            yield ImageRefused(message, rule="max_ratio", limit=self.max_ratio, value=ratio)
-        if self.aspect_ratio is not None:
-            sides = self.aspect_ratio if isinstance(self.aspect_ratio, tuple) else (self.aspect_ratio, 1)
-            wanted = sides[0] / sides[1]
-            if abs(ratio - wanted) > wanted * self.tolerance:
-                message = f"{measured}, a ratio of {sides[0]:g}:{sides[1]:g} is wanted"
-                yield ImageRefused(message, rule="aspect_ratio", limit=wanted, value=ratio)
-
-
-def _is_unreadable(error: ValidationError) -> bool:
-    return isinstance(error, ImageRefused) and error.rule not in _MEASURES
-
-
-_MEASURES: Final = {f"{most}_{what}" for most in ("min", "max") for what in ("width", "height", "ratio")} | {
-    "aspect_ratio"
-}
 
 
 # --- lists ----------------------------------------------------------------------------------------------------------
@@ -647,7 +322,7 @@ class MaxCount(Validator):
     def __post_init__(self) -> None:
         if self.count is None:
             raise ConfigurationError("count=None: a number is wanted")
-        _positive("count", self.count)
+        positive("count", self.count)
 
     def __call__(self, file: Candidate) -> None:
         """Allow each single file."""
@@ -657,28 +332,3 @@ class MaxCount(Validator):
         if count > self.count:
             allowed = "1 is allowed" if self.count == 1 else f"at most {self.count} are allowed"
             raise CountRefused(f"{count} files, {allowed}", rule="max_count", limit=self.count, value=count)
-
-
-# --- options --------------------------------------------------------------------------------------------------------
-
-
-def _text(value: object) -> str:
-    """Return a text, "" for what is none."""
-    return value if isinstance(value, str) else ""
-
-
-def _all_of(errors: Sequence[ValidationError]) -> ValidationError:
-    return errors[0] if len(errors) == 1 else SeveralRefused(errors)
-
-
-def _one_of(option: str, value: Any, allowed: Sequence[str]) -> Any:
-    if value not in allowed:
-        raise ConfigurationError(f"{option}={value!r}: {' or '.join(map(repr, allowed))} is wanted")
-    return value
-
-
-def _positive(option: str, value: object, kind: type[int | float] = int) -> None:
-    kinds = (int, float) if kind is float else (int,)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, kinds) or not value > 0):
-        wanted = "a positive number" if kind is float else "a positive whole number"
-        raise ConfigurationError(f"{option}={value!r}: {wanted} is wanted")

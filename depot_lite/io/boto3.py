@@ -33,6 +33,7 @@ from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, 
 from depot_lite.io.options import boolean, executor_of, integer
 from depot_lite.io.s3client import S3Connection
 from depot_lite.io.s3errors import S3_ERRORS, code_of, failing, is_missing, may_have_arrived
+from depot_lite.io.s3forms import can_be_sent, form_of
 from depot_lite.io.s3objects import ATTEMPT, copied, crc32_of, described, encoded, now, overrides, shown, understood
 from depot_lite.io.s3options import (
     bucket_of,
@@ -169,6 +170,8 @@ class S3Storage(FileStorage):
         content_type = self._upload.get("ContentType") or content.content_type
         filename = content.filename or UNNAMED
         info = FileInfo(file_id, filename, content_type, 0, now())
+        if isinstance(content.source, _Object) and content.source.storage is self:
+            return self._save_copy_of(content.source, info)
         large = content.size is not None and content.size >= self._transfer.multipart_threshold
         known = crc32_of(content) if large else None
         with failing(self._what("store", file_id)), content.open() as source:
@@ -246,23 +249,34 @@ class S3Storage(FileStorage):
             found = self._head(source_id)
             when = now()
             info = replace(understood(source_id, found), file_id=file_id, last_modified=when)
-            arguments = {
-                **copied(found, when, self._upload),
-                **{f"CopySource{n}": v for n, v in self._arguments(_OF_READING).items() if n.startswith("SSECustomer")},
-                "MetadataDirective": "REPLACE",
-                # What was just described, and not what may have taken its place.
-                "CopySourceIfMatch": found["ETag"],
-            }
-            source = self._where(source_id)
-            try:
-                if info.content_length <= _COPY_LIMIT:
-                    self._client.copy_object(**self._where(file_id), CopySource=source, **arguments)
-                else:
-                    config = TransferConfig(multipart_threshold=_COPY_LIMIT, multipart_chunksize=_COPY_PART)
-                    self._client.copy(source, **self._where(file_id), ExtraArgs=arguments, Config=config)
-            except S3_ERRORS as error:
-                self._unless_stored(file_id, arguments, error)
+            self._copy_object(source_id, found["ETag"], info, copied(found, when, self._upload))
         return info
+
+    def _save_copy_of(self, source: _Object, info: FileInfo) -> FileInfo:
+        """Let S3 copy an object that is open here, with a name and a type that may be others."""
+        info = replace(info, content_length=source.content_length, checksum=source.checksum)
+        with failing(self._what("copy", source.file_id), source.file_id):
+            answer = self._copy_object(source.file_id, source.found["ETag"], info, described(info, self._upload))
+            tags = _md5_in(source.found), _md5_in({**answer, **answer.get("CopyObjectResult", {})})
+            if None not in tags and tags[0] != tags[1]:
+                # Some servers, radosgw for one, copy whatever is there, on whichever condition.
+                self._delete(info.file_id)
+                raise StorageFailed(f"file {source.file_id} was replaced while it was copied")
+        return info
+
+    def _copy_object(self, source_id: str, etag: str, info: FileInfo, described_as: Mapping[str, Any]) -> Any:
+        keys = {f"CopySource{n}": v for n, v in self._arguments(_OF_READING).items() if n.startswith("SSECustomer")}
+        # What was looked at, and not what may have taken its place.
+        arguments = {**described_as, **keys, "MetadataDirective": "REPLACE", "CopySourceIfMatch": etag}
+        source = self._where(source_id)
+        try:
+            if info.content_length <= _COPY_LIMIT:
+                return self._client.copy_object(**self._where(info.file_id), CopySource=source, **arguments)
+            config = TransferConfig(multipart_threshold=_COPY_LIMIT, multipart_chunksize=_COPY_PART)
+            self._client.copy(source, **self._where(info.file_id), ExtraArgs=arguments, Config=config)
+        except S3_ERRORS as error:
+            self._unless_stored(info.file_id, arguments, error)
+        return {}
 
     # --- finding --------------------------------------------------------------------------------------------------
 
@@ -275,7 +289,7 @@ class S3Storage(FileStorage):
             self._what("read", file_id),
             partial(self._get_range, file_id, found["ETag"]),
         )
-        return S3StoredFile(info, reader, self.public_url(file_id))
+        return _Object(info, reader, self.public_url(file_id), self, found)
 
     def _get(self, file_id: str, **arguments: str) -> dict[str, Any]:
         with failing(self._what("read", file_id), file_id):
@@ -395,11 +409,46 @@ class S3Storage(FileStorage):
         public = self._upload.get("ACL") == "public-read" or not self._sign_urls or self._public_base_url is not None
         return self._plain_url(file_id) if public else None
 
+    def _upload_form(
+        self, file_id: str, max_size: int, content_type: str | None, filename: str | None, expires_in: int
+    ) -> tuple[str, dict[str, str]] | None:
+        if not can_be_sent(self._upload):
+            return None
+        limits = {"max_size": max_size, "expires_in": seconds("expires_in", expires_in)}
+        with failing(self._what("sign a form for", file_id)):
+            return form_of(
+                self._client,
+                self._bucket,
+                self._key(file_id),
+                self._upload,
+                content_type=content_type,
+                filename=filename,
+                **limits,
+            )
+
     def _plain_url(self, file_id: str) -> str:
         if self._public_base_url is not None:
             return f"{self._public_base_url}/{quote(self._key(file_id), safe='/~')}"
         with failing(self._what("find the URL of", file_id)):
             return self._connection.urls.plain(self._key(file_id))
+
+
+class _Object(S3StoredFile):
+    """A file that knows its storage and its version, so that S3 can copy just that."""
+
+    def __init__(
+        self, info: FileInfo, reader: RangeReader, url: str | None, storage: S3Storage, found: Mapping[str, Any]
+    ) -> None:
+        super().__init__(info, reader, url)
+        self.storage = storage
+        self.found = {name: value for name, value in found.items() if name != "Body"}
+
+
+def _md5_in(headers: Mapping[str, Any]) -> str | None:
+    """Return the MD5 of an object; None where its ETag is none, as that of several parts or of an encrypted object."""
+    etag = str(headers.get("ETag", "-")).strip('"')
+    encrypted = headers.get("ServerSideEncryption", "AES256") != "AES256" or "SSECustomerAlgorithm" in headers
+    return None if encrypted or "-" in etag else etag
 
 
 def _told(size: int, when: datetime) -> tuple[int, datetime]:

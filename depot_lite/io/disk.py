@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Final
 
 from depot_lite.errors import StorageFailed
 
@@ -37,10 +38,21 @@ def sync_folder(path: str) -> None:
 def read_small(path: str) -> bytes | None:
     """Return the bytes of a small file, or None if there is none."""
     try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read()
+        # Not open(), which asks for more than it needs: this is done for each file that is served.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    try:
+        parts = []
+        while part := os.read(descriptor, _SMALL):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
+
+
+#: More than what is read in one go has, as a rule.
+_SMALL: Final = 8192
 
 
 def is_there(path: str) -> bool:

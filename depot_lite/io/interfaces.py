@@ -409,6 +409,36 @@ class FileStorage(ABC):
         self._id(file_or_id)
         return None
 
+    def upload_form(
+        self,
+        file_id: str,
+        *,
+        max_size: int,
+        content_type: str | None = None,
+        filename: str | None = None,
+        expires_in: int = 600,
+    ) -> tuple[str, dict[str, str]] | None:
+        """Return the form with which a browser sends a file to the storage itself: its URL, and its fields in order.
+
+        None where the storage takes none, so that the application has to receive the file. The file goes last, in the
+        field ``file``. The storage refuses what is larger than ``max_size`` bytes, and any other id. Makes no request.
+
+        Args:
+            file_id: the id that the file will have.
+            max_size: in bytes.
+            content_type: ``image/png``; ``image/*``, of which the browser names one in the field ``Content-Type``; or
+                None, with which the file is stored as one of no type.
+            filename: the name to remember.
+            expires_in: how long the form works, in seconds.
+        """
+        return self._upload_form(check_file_id(file_id), max_size, content_type, filename, expires_in)
+
+    def _upload_form(
+        self, file_id: str, max_size: int, content_type: str | None, filename: str | None, expires_in: int
+    ) -> tuple[str, dict[str, str]] | None:
+        """Return the form, for `upload_form`. Backends that take files from browsers override it."""
+        return None
+
     # --- filedepot's helpers --------------------------------------------------------------------------------------
 
     @staticmethod

@@ -279,7 +279,7 @@ class LocalFileStorage(FileStorage):
         text = read_small(self._sidecar(file_id))
         if text is None:
             return None
-        info, data = understood(file_id, text), named_data(file_id, text)
+        info, data = understood(file_id, text)
         if data is None:
             raise StorageFailed(f"the sidecar of file {file_id} is damaged: it names no data")
         return info, f"{self._shard(file_id)}/{data}"

@@ -20,6 +20,7 @@ from __future__ import annotations
 import mimetypes
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Final
 
 import puremagic
@@ -56,6 +57,7 @@ def content_type_of(head: bytes, declared: str | None, filename: str | None) -> 
     return "text/plain" if head and _is_text(head) else _UNKNOWN
 
 
+@lru_cache(maxsize=256)
 def valid_media_type(declared: str | None) -> str | None:
     r"""Return ``type/subtype`` in lower case without parameters, None if it is not well formed.
 

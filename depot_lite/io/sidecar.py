@@ -23,8 +23,8 @@ def described(info: FileInfo, data: str) -> bytes:
     return json.dumps(known).encode("ascii")
 
 
-def understood(file_id: str, text: bytes) -> FileInfo:
-    """Return what a sidecar tells.
+def understood(file_id: str, text: bytes) -> tuple[FileInfo, str | None]:
+    """Return what a sidecar tells, and the name of the data file; None where that cannot be one of this id.
 
     Raises:
         StorageFailed: it is damaged.
@@ -35,15 +35,19 @@ def understood(file_id: str, text: bytes) -> FileInfo:
         told = (known["filename"], known["content_type"], known["content_length"], when, known["checksum"])
     except (KeyError, TypeError, ValueError) as error:
         raise StorageFailed(f"the sidecar of file {file_id} is damaged: {error!r}") from error
-    return FileInfo(file_id, *told)
+    return FileInfo(file_id, *told), _data_of(file_id, known)
 
 
 def named_data(file_id: str, text: bytes) -> str | None:
     """Return the name of the data file that a sidecar names; None where that cannot be one of this id."""
     try:
-        name = _parsed(file_id, text).get("data")
+        return _data_of(file_id, _parsed(file_id, text))
     except StorageFailed:
         return None
+
+
+def _data_of(file_id: str, known: dict[str, Any]) -> str | None:
+    name = known.get("data")
     return name if isinstance(name, str) and belongs_to(name) == file_id else None
 
 

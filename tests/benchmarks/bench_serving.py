@@ -29,11 +29,6 @@ LARGE: Final = 200 * 1024 * 1024
 LIMITS: Final = {"uvicorn": (1.5, 2.5), "gunicorn": (1.0, 1.0), "waitress": (1.0, 1.0)}
 PEERS: Final = {"uvicorn": "Starlette FileResponse", "gunicorn": "filedepot", "waitress": "filedepot"}
 
-COMMANDS: Final = {
-    "uvicorn": "-m uvicorn --log-level warning --no-access-log --fd {fd} tests.benchmarks.bench_serving:asgi --factory",
-    "gunicorn": "-m gunicorn -w 1 --threads 2 --log-level warning -b fd://{fd} tests.benchmarks.bench_serving:wsgi()",
-}
-
 
 # --- in the server ----------------------------------------------------------------------------------------------------
 
@@ -75,11 +70,26 @@ def wsgi() -> object:
     return DepotMiddleware(PeerMiddleware(nothing, mountpoint="/peer"), mountpoint="/depot")
 
 
-def serve_waitress(fd: int) -> None:
+def serve_uvicorn(listening: socket.socket) -> None:
+    """Run uvicorn, whose option --fd would take the socket for one without TCP_NODELAY."""
+    import uvicorn
+
+    config = uvicorn.Config("tests.benchmarks.bench_serving:asgi", factory=True, log_level="warning", access_log=False)
+    uvicorn.Server(config).run([listening])
+
+
+def serve_waitress(listening: socket.socket) -> None:
     """Run waitress with two threads."""
     import waitress
 
-    waitress.serve(wsgi(), sockets=[socket.socket(fileno=fd)], threads=2)
+    waitress.serve(wsgi(), sockets=[listening], threads=2)
+
+
+def serve_gunicorn(listening: socket.socket) -> None:
+    """Run gunicorn with one worker and two threads."""
+    options = ["-w", "1", "--threads", "2", "--log-level", "warning", "-b", f"fd://{listening.fileno()}"]
+    arguments = [sys.executable, "-m", "gunicorn", *options, "tests.benchmarks.bench_serving:wsgi()"]
+    os.execv(sys.executable, arguments)
 
 
 # --- the client -------------------------------------------------------------------------------------------------------
@@ -91,9 +101,8 @@ def served(server: str, folder: Path, peer: Path) -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.set_inheritable(True)
         port: int = listening.getsockname()[1]
-        code = f"from tests.benchmarks.bench_serving import *; serve_waitress({listening.fileno()})"
-        known = COMMANDS.get(server, "").format(fd=listening.fileno()).split()
-        arguments = known or ["-c", code]
+        code = f"import socket; from tests.benchmarks.bench_serving import serve_{server} as serve"
+        arguments = ["-c", f"{code}; serve(socket.socket(fileno={listening.fileno()}))"]
         environment = {**os.environ, "BENCH_FOLDER": str(folder), "BENCH_PEER": str(peer), "PYTHONPATH": os.getcwd()}
         process = subprocess.Popen([sys.executable, *arguments], pass_fds=[listening.fileno()], env=environment)
     try:
@@ -115,7 +124,9 @@ def asked(connection: socket.socket, path: str, buffer: bytearray) -> int:
     length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0])
     left = length - (count - end - 4)
     while left:
-        left -= connection.recv_into(buffer, min(left, len(buffer)))
+        got = connection.recv_into(buffer, min(left, len(buffer)))
+        assert got, f"the connection was closed, {left} of {length} bytes of {path} are missing"
+        left -= got
     return length
 
 
@@ -147,7 +158,7 @@ def measured(server: str, rounds: int) -> list[str]:
     lines = []
     with tempfile.TemporaryDirectory(prefix="bench_serving-") as name:
         folder, peer = Path(name, "ours"), Path(name, "peer")
-        for size, times, limit in ((SMALL, 1000, LIMITS[server][0]), (LARGE, 2, LIMITS[server][1])):
+        for size, times, limit in ((SMALL, 1000, LIMITS[server][0]), (LARGE, 6, LIMITS[server][1])):
             ours, theirs = _stored(folder, peer, size)
             paths = {
                 "depot_lite": f"/depot/default/{ours}",

@@ -1,19 +1,18 @@
-"""What objects can do to lists of files in one transaction: the rows of the table of transaction cases for lists.
+"""What can be done to lists of files in one transaction: the rows of the table of transaction cases for lists.
 
-As `tests.fields.actions`, but an action says what each row holds afterwards, in which order.
+As `tests.fields.actions`, but an action says what each row holds afterwards, in which order. What becomes of lists
+where something is done to their objects follows in `tests.fields.list_object_actions`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any, Final
 
 import pytest
-from sqlalchemy import event, select
-from sqlalchemy.orm import Session, make_transient
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.manager import DepotManager
@@ -138,37 +137,37 @@ def some_actions(*names: str) -> pytest.MarkDecorator:
 # --- what a list can do -------------------------------------------------------------------------------------------
 
 
-def _added(data: bytes) -> Any:
+def added(data: bytes) -> Any:
     """Return what a list takes, though its type says that it holds files."""
     return data
 
 
 @action(first=first(ONE, TWO, THREE, NEW))
 def _append(session: Session) -> None:
-    movies(session)[0].screenshots.append(_added(NEW))
+    movies(session)[0].screenshots.append(added(NEW))
 
 
 @action(first=first(ONE, TWO, THREE, extras=[EXTRA, NEW, OTHER]))
 def _append_values_of_two_files_in_two_flushes(session: Session) -> None:
     movie, _ = movies(session)
-    movie.extras.append(_added(NEW))
+    movie.extras.append(added(NEW))
     session.flush()
-    movie.extras.append(_added(OTHER))
+    movie.extras.append(added(OTHER))
 
 
 @action(first=first(NEW, ONE, TWO, THREE))
 def _insert(session: Session) -> None:
-    movies(session)[0].screenshots.insert(0, _added(NEW))
+    movies(session)[0].screenshots.insert(0, added(NEW))
 
 
 @action(first=first(ONE, TWO, THREE, NEW, OTHER))
 def _extend(session: Session) -> None:
-    movies(session)[0].screenshots.extend(map(_added, (NEW, OTHER)))
+    movies(session)[0].screenshots.extend(map(added, (NEW, OTHER)))
 
 
 @action(first=first(ONE, TWO, THREE, NEW))
 def _add_to_itself(session: Session) -> None:
-    movies(session)[0].screenshots += [_added(NEW)]
+    movies(session)[0].screenshots += [added(NEW)]
 
 
 @action(first=first(TWO, THREE))
@@ -186,7 +185,7 @@ def _pop(session: Session) -> None:
 
 @action(first=first(ONE, NEW, OTHER))
 def _assign_a_slice(session: Session) -> None:
-    movies(session)[0].screenshots[1:] = [_added(NEW), _added(OTHER)]
+    movies(session)[0].screenshots[1:] = [added(NEW), added(OTHER)]
 
 
 @action(first=first(TWO))
@@ -197,14 +196,14 @@ def _delete_a_slice(session: Session) -> None:
 @action(first=first(ONE, NEW, THREE, extras=[OTHER]))
 def _replace_an_element(session: Session) -> None:
     movie, _ = movies(session)
-    movie.screenshots[1] = _added(NEW)
-    movie.extras[0] = _added(OTHER)
+    movie.screenshots[1] = added(NEW)
+    movie.extras[0] = added(OTHER)
 
 
 @action(first=first(ONE, NEW, THREE))
 def _replace_an_element_in_three_flushes(session: Session) -> None:
     for data in (OTHER, TWO, NEW):
-        movies(session)[0].screenshots[1] = _added(data)
+        movies(session)[0].screenshots[1] = added(data)
         session.flush()
 
 
@@ -230,7 +229,7 @@ def _clear_and_fill(session: Session) -> None:
     movie, _ = movies(session)
     movie.screenshots.clear()
     session.flush()
-    movie.screenshots.append(_added(NEW))
+    movie.screenshots.append(added(NEW))
 
 
 @action(first=first(TWO, ONE, THREE))
@@ -271,7 +270,7 @@ def _take_out_and_put_back_after_a_flush(session: Session) -> None:
 @action(first=first(ONE, TWO, THREE, NEW))
 def _add_take_out_and_put_back_in_three_flushes(session: Session) -> None:
     movie, _ = movies(session)
-    movie.screenshots.append(_added(NEW))
+    movie.screenshots.append(added(NEW))
     session.flush()
     taken = movie.screenshots.pop()
     session.flush()
@@ -281,7 +280,7 @@ def _add_take_out_and_put_back_in_three_flushes(session: Session) -> None:
 @action(first=first(ONE, TWO))
 def _change_and_change_back_in_parts(session: Session) -> None:
     movie, _ = movies(session)
-    movie.screenshots.append(_added(NEW))
+    movie.screenshots.append(added(NEW))
     session.flush()
     movie.screenshots.pop()
     movie.screenshots.pop()
@@ -306,9 +305,9 @@ def _add_without_files(session: Session) -> None:
 @action(third=holds(NEW, OTHER))
 def _add_and_append(session: Session) -> None:
     movie = Movie(name="third")
-    movie.screenshots.append(_added(NEW))
+    movie.screenshots.append(added(NEW))
     session.add(movie)
-    movie.screenshots.append(_added(OTHER))
+    movie.screenshots.append(added(OTHER))
 
 
 @action(third=holds(NEW))
@@ -316,7 +315,7 @@ def _add_flush_and_append(session: Session) -> None:
     movie = Movie(name="third")
     session.add(movie)
     session.flush()
-    movie.screenshots.append(_added(NEW))
+    movie.screenshots.append(added(NEW))
 
 
 @action(first=first(NEW, TWO))
@@ -344,17 +343,17 @@ def _assign_the_lists_to_another_row(session: Session) -> None:
 @action(first=first(ONE, TWO, THREE, NEW), second=holds(ONE, TWO, THREE, NEW, OTHER))
 def _assign_a_changed_list_to_another_row_and_change_that(session: Session) -> None:
     movie, other = movies(session)
-    movie.screenshots.append(_added(NEW))
+    movie.screenshots.append(added(NEW))
     other.screenshots = movie.screenshots
-    other.screenshots.append(_added(OTHER))
+    other.screenshots.append(added(OTHER))
 
 
 @action(first=first(ONE, TWO, THREE, NEW, extras=[EXTRA, NEW]))
 def _assign_the_list_to_itself_and_change_it(session: Session) -> None:
     movie, _ = movies(session)
     put(movie, screenshots=movie.screenshots, extras=movie.extras)
-    movie.screenshots.append(_added(NEW))
-    movie.extras.append(_added(NEW))
+    movie.screenshots.append(added(NEW))
+    movie.extras.append(added(NEW))
 
 
 @action(first=first(ONE, THREE))
@@ -403,7 +402,7 @@ def _move_an_element_with_two_files_to_another_row(session: Session) -> None:
 @action(first=first(ONE, TWO, THREE), second=holds(FOUR, NEW))
 def _move_a_new_element_to_another_row(session: Session) -> None:
     movie, other = movies(session)
-    movie.screenshots.append(_added(NEW))
+    movie.screenshots.append(added(NEW))
     other.screenshots.append(movie.screenshots.pop())
 
 
@@ -452,266 +451,3 @@ def _copy_and_delete_the_original(session: Session) -> None:
     movie, _ = movies(session)
     session.add(Movie(name="third", screenshots=movie.screenshots[::2], extras=movie.extras))
     session.delete(movie)
-
-
-# --- rows ---------------------------------------------------------------------------------------------------------
-
-
-@action(first=None)
-def _delete(session: Session) -> None:
-    session.delete(movies(session)[0])
-
-
-@action(first=None)
-def _change_and_delete(session: Session) -> None:
-    movie, _ = movies(session)
-    movie.screenshots[0] = _added(NEW)
-    movie.extras.pop()
-    session.delete(movie)
-
-
-@action(first=None)
-def _change_flush_and_delete(session: Session) -> None:
-    movie, _ = movies(session)
-    movie.screenshots[0] = _added(NEW)
-    movie.extras.pop()
-    session.flush()
-    session.delete(movie)
-
-
-@action()
-def _add_and_delete(session: Session) -> None:
-    movie = Movie(name="third")
-    put(movie, screenshots=[NEW], extras=[NEW])
-    session.add(movie)
-    session.flush()
-    session.delete(movie)
-
-
-@action(first=None, again=first(NEW, ONE))
-def _delete_and_add_the_row_with_a_list(session: Session) -> None:
-    movie, _ = movies(session)
-    session.delete(movie)
-    again = Movie(id=FIRST, name="again")
-    put(again, screenshots=[NEW, movie.screenshots[0]])
-    session.add(again)
-
-
-@action(first=None, again=first(NEW, extras=()))
-def _delete_and_add_the_row_with_lists_that_were_changed(session: Session) -> None:
-    session.delete(movies(session)[0])
-    again = Movie(id=FIRST, name="again")
-    again.screenshots.append(_added(NEW))
-    again.extras.append(_added(NEW))
-    again.extras.clear()
-    session.add(again)
-
-
-@action(first=None, again=first(ONE, TWO, THREE))
-def _delete_and_add_the_row_with_lists_that_were_only_looked_at(session: Session) -> None:
-    session.delete(movies(session)[0])
-    again = Movie(id=FIRST, name="again")
-    assert (again.screenshots, again.extras) == ([], [])
-    session.add(again)
-
-
-@action(first=None, again=holds(NEW))
-def _delete_flush_and_add_the_row(session: Session) -> None:
-    session.delete(movies(session)[0])
-    session.flush()
-    again = Movie(id=FIRST, name="again")
-    put(again, screenshots=[NEW])
-    session.add(again)
-
-
-# --- what a session does with its objects -------------------------------------------------------------------------
-
-
-@action(first=first(NEW), second=holds(FOUR, OTHER))
-def _change_what_is_expired(session: Session) -> None:
-    movie, other = movies(session)
-    session.expire_all()
-    put(movie, screenshots=[NEW])
-    other.screenshots.append(_added(OTHER))
-
-
-@action(first=first(TWO, NEW, ONE))
-def _assign_own_elements_to_what_is_expired(session: Session) -> None:
-    movie, _ = movies(session)
-    one, two, _three = movie.screenshots
-    session.expire(movie)
-    put(movie, screenshots=[two, NEW, one])
-
-
-@action(first=first(TWO, FOUR, TWO))
-def _assign_foreign_elements_to_what_is_expired(session: Session) -> None:
-    movie, other = movies(session)
-    two, four = movie.screenshots[1], other.screenshots[0]
-    session.expire(movie)
-    put(movie, screenshots=[two, four, two])
-
-
-@action(first=None)
-def _delete_what_is_expired(session: Session) -> None:
-    movie, _ = movies(session)
-    session.expire(movie)
-    session.delete(movie)
-
-
-@action()
-def _change_and_expire(session: Session) -> None:
-    movie, _ = movies(session)
-    movie.screenshots[0] = _added(NEW)
-    session.expire(movie, ["screenshots"])
-    assert len(movie.screenshots) == 3
-
-
-@action()
-def _change_and_refresh(session: Session) -> None:
-    movie, _ = movies(session)
-    movie.extras.append(_added(NEW))
-    with session.no_autoflush:
-        session.refresh(movie)
-
-
-@action(first=first(ONE, NEW, OTHER, extras=[OTHER]))
-def _change_flush_refresh_and_change(session: Session) -> None:
-    movie, _ = movies(session)
-    movie.screenshots[1:] = [_added(NEW)]
-    put(movie, extras=[OTHER])
-    session.flush()
-    session.refresh(movie)
-    movie.screenshots.append(_added(OTHER))
-
-
-@action()
-def _change_and_expunge(session: Session) -> None:
-    movie, _ = movies(session)
-    movie.screenshots.append(_added(NEW))
-    session.expunge(movie)
-
-
-@action(first=first(ONE, TWO, THREE, NEW))
-def _change_flush_and_expunge(session: Session) -> None:
-    movie, _ = movies(session)
-    movie.screenshots.append(_added(NEW))
-    session.flush()
-    session.expunge(movie)
-
-
-@action(first=first(NEW, ONE), second=holds(FOUR, extras=[NEW]))
-def _merge_with_lists(session: Session) -> None:
-    movie, _ = movies(session)
-    session.merge(_new_row(FIRST, screenshots=[NEW, movie.screenshots[0]]))
-    session.merge(_new_row(SECOND, extras=[NEW]))
-
-
-@action(first=first(extras=()))
-def _merge_with_empty_lists(session: Session) -> None:
-    session.merge(_new_row(FIRST, screenshots=[], extras=None))
-
-
-@action()
-def _merge_without_mentioning_lists(session: Session) -> None:
-    session.merge(Movie(id=FIRST, name="first"))
-
-
-@action(third=holds(NEW, extras=[OTHER]))
-def _merge_a_new_row(session: Session) -> None:
-    session.merge(_new_row(1_000_003, name="third", screenshots=[NEW], extras=[OTHER]))
-
-
-@action(first=first(THREE, NEW))
-def _detach_change_and_merge(session: Session) -> None:
-    movie, _ = movies(session)
-    assert len(movie.screenshots) == 3
-    session.expunge(movie)
-    movie.screenshots[:2] = []
-    movie.screenshots.append(_added(NEW))
-    session.merge(movie)
-
-
-def _new_row(id_: int, **values: Any) -> Movie:
-    movie = Movie(id=id_)
-    put(movie, **values)
-    return movie
-
-
-@action(third=first(ONE, TWO, THREE, NEW))
-def _copy_the_row_by_make_transient(session: Session) -> None:
-    movie, _ = movies(session)
-    assert (len(movie.screenshots), len(movie.extras), movie.poster) != (0, 0, None)
-    make_transient(movie)
-    put(movie, id=None, name="third")
-    movie.screenshots.append(_added(NEW))
-    session.add(movie)
-
-
-@contextmanager
-def _when(name: str, listener: Callable[[Movie], None]) -> Iterator[None]:
-    def _listener(mapper: Any, connection: Any, target: Movie) -> None:
-        listener(target)
-
-    event.listen(Movie, name, _listener)
-    try:
-        yield
-    finally:
-        event.remove(Movie, name, _listener)
-
-
-@action(first=first(ONE, OTHER, extras=[NEW]), renamed=holds(FOUR), second=None)
-def _change_in_a_listener(session: Session) -> None:
-    def change(movie: Movie) -> None:
-        if movie.name == "first":
-            movie.screenshots[1:] = [_added(OTHER)]
-            put(movie, extras=[NEW])
-
-    movie, other = movies(session)
-    movie.screenshots.append(_added(NEW))
-    other.name = "renamed"
-    with _when("before_update", change):
-        session.flush()
-
-
-@action(renamed=first(ONE, NEW), first=None)
-def _change_in_a_listener_what_is_expired(session: Session) -> None:
-    def change(movie: Movie) -> None:
-        put(movie, screenshots=[one, NEW])
-
-    movie, _ = movies(session)
-    one = movie.screenshots[0]
-    session.expire(movie)
-    movie.name = "renamed"
-    with _when("before_update", change):
-        session.flush()
-
-
-@action(third=holds(NEW, OTHER, extras=[NEW]))
-def _append_in_a_listener_to_a_new_row(session: Session) -> None:
-    def change(movie: Movie) -> None:
-        movie.screenshots.append(_added(OTHER))
-        movie.extras.append(_added(NEW))
-
-    session.add(_new_row(1_000_003, name="third", screenshots=[NEW]))
-    with _when("before_insert", change):
-        session.flush()
-
-
-@action(first=first(TWO, NEW, extras=[EXTRA, NEW]))
-def _replace_by_streams(session: Session) -> None:
-    movie, _ = movies(session)
-    movie.screenshots[:] = [movie.screenshots[1], _added_stream(NEW)]
-    movie.extras.append(_added_stream(NEW))
-
-
-def _added_stream(data: bytes) -> Any:
-    return BytesIO(data)
-
-
-@action(renamed=first(ONE, TWO, THREE), first=None)
-def _change_something_else(session: Session) -> None:
-    movies(session)[0].name = "renamed"
-
-
-#: Runs a test with each action of the table, once all of them are in it.
-every_action: Final = some_actions(*ACTIONS)

@@ -24,12 +24,12 @@ from tests.fields.list_actions import (
     ListAction,
     begin,
     check,
-    every_action,
     first,
     holds,
     movies,
     some_actions,
 )
+from tests.fields.list_object_actions import every_action
 from tests.fields.models import Booking, Movie
 from tests.fields.test_transactions import ALSO_NOT_COMMITTED, COMMITTED, NOT_COMMITTED, End
 

@@ -27,6 +27,7 @@ from depot_lite.errors import (
     TypeRefused,
     ValidationError,
 )
+from depot_lite.fields.candidate import StoredCandidate
 from depot_lite.fields.extensions import contradicting, extension_of, proven_type, renamed, run_inside
 from depot_lite.fields.validators import (
     ALLOWED_CHARACTERS,
@@ -45,7 +46,6 @@ from depot_lite.fields.validators import (
     MatchingType,
     MaxCount,
     Size,
-    StoredCandidate,
     Validator,
 )
 from depot_lite.io.content import Content, file_from_content

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageSequence
 
-from depot_lite import images
+from depot_lite.budget import BUDGET, Budget
 from depot_lite.errors import ImageRefused
 from depot_lite.images import ImageInfo, Rendition, render, strip
 from depot_lite.recipes import Crop, Pad, Recipe, Thumbnail
@@ -433,7 +433,7 @@ def test_images_are_rendered_by_several_threads_as_by_one() -> None:
 
 
 def test_no_more_is_decoded_at_a_time_than_the_budget_has_except_by_one_alone() -> None:
-    budget, lock = images._Budget(10), threading.Lock()
+    budget, lock = Budget(10), threading.Lock()
     holding: list[int] = []
     most: list[tuple[int, ...]] = []
 
@@ -453,7 +453,7 @@ def test_no_more_is_decoded_at_a_time_than_the_budget_has_except_by_one_alone() 
 
 
 def test_who_waits_goes_on_when_another_fails() -> None:
-    budget, entered, passed = images._Budget(10), threading.Event(), threading.Event()
+    budget, entered, passed = Budget(10), threading.Event(), threading.Event()
 
     def wait() -> None:
         entered.set()
@@ -481,5 +481,5 @@ def test_a_broken_image_gives_its_part_of_the_budget_back() -> None:
     for _ in range(3):
         with pytest.raises(ImageRefused):
             render(BytesIO(data), {"it": _HALF})
-    assert images._BUDGET._used == 0
-    assert not images._BUDGET._queue
+    assert BUDGET._used == 0
+    assert not BUDGET._queue

@@ -1,5 +1,7 @@
 """`UploadedImage`: an image in a column, with variants that live and die with it.
 
+::
+
     class Person(Base):
         photo: Mapped[UploadedImage | None] = mapped_column(
             UploadedFileField(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from depot_lite.fields.upload import url_of
@@ -43,6 +44,13 @@ class ImageVariant:
     def url(self) -> str:
         """The storage's own URL where it has one, signed if its files are private; else the middleware's."""
         return url_of(self.depot_name, self.file_id)
+
+    def url_for(
+        self, *, expires_in: int | timedelta | None = None, download: bool = False, filename: str | None = None
+    ) -> str:
+        """Return a URL made for one purpose, as `UploadedFile.url_for` does."""
+        name = self.filename if download and filename is None else filename
+        return url_of(self.depot_name, self.file_id, expires_in=expires_in, download=download, filename=name)
 
 
 class ImageVariants(Mapping[str, ImageVariant]):

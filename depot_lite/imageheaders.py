@@ -1,0 +1,121 @@
+"""What the first bytes of an image say: its format, and how many pixels it claims to have.
+
+Read without Pillow, since that would reserve the canvas of a GIF or a WebP as soon as it opens one, or warn of it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+from depot_lite.errors import ConfigurationError, ImageRefused
+
+#: The decoders that may be used, under Pillow's names. JPEG includes MPO, HEIF the HEIC of phones.
+FORMATS: Final = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "HEIF")
+
+#: The most pixels an image may have: as many as Pillow takes without a warning, 256 MiB at three bytes each. That is
+#: more than cameras make (61 million) and less than what hurts (4 bytes each, once decoded).
+MAX_PIXELS: Final = 1024**3 // 4 // 3
+
+#: The content type of each of `FORMATS`.
+CONTENT_TYPES: Final = {name: f"image/{name.lower()}" for name in FORMATS}
+#: The extension of each format that is written.
+EXTENSIONS: Final = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "WEBP": ".webp", "AVIF": ".avif"}
+
+_SIGNATURES: Final = {
+    "JPEG": re.compile(rb"\xff\xd8\xff"),
+    "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "GIF": re.compile(rb"GIF8[79]a"),
+    "WEBP": re.compile(rb"RIFF.{4}WEBPVP8[ LX]", re.DOTALL),
+    # The brand mif1 is the container only; whether AV1 or HEVC is inside is said by the brands that follow.
+    "AVIF": re.compile(rb".{4}ftyp(?:avi[fs]|m[is]f1.{4}(?:.{4}){0,8}?avi[fs])", re.DOTALL),
+    "HEIF": re.compile(rb".{4}ftyp(?:he[iv][cmsx]|m[is]f1)", re.DOTALL),
+    "BMP": re.compile(rb"BM"),
+    "TIFF": re.compile(rb"II[*+]\0|MM\0[*+]"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """What the header of an image says."""
+
+    #: One of `FORMATS`.
+    format: str
+    content_type: str
+    #: In pixels, as displayed: the orientation in its EXIF data is applied.
+    width: int
+    height: int
+    #: 1 for a still image, and for a TIFF of several pages.
+    frames: int
+    #: Whether its form has transparency; its pixels may be opaque all the same.
+    has_alpha: bool
+
+
+def format_of(file: BinaryIO, formats: Collection[str]) -> str:
+    """Return the one of `FORMATS` that the first bytes show; a name counts for nothing.
+
+    Raises:
+        ImageRefused: it is none of ``formats``, by the rule ``"format"``.
+        ConfigurationError: one of ``formats`` is none of `FORMATS`.
+    """
+    allowed = [str(name).upper().replace("JPG", "JPEG") for name in formats]
+    if unknown := [name for name in allowed if name not in FORMATS]:
+        raise ConfigurationError(f"formats has {', '.join(unknown)}; wanted are some of {', '.join(FORMATS)}")
+    file.seek(0)
+    head = file.read(64)
+    found = next((name for name, signature in _SIGNATURES.items() if signature.match(head)), None)
+    if found is None or found not in allowed:
+        what = "is not an image that can be read" if found is None else f"is an image of the type {found}"
+        message = f"the file {what}; {', '.join(allowed)} are taken"
+        raise ImageRefused(message, rule="format", limit=tuple(allowed), value=found)
+    return found
+
+
+def gif_extent(file: BinaryIO) -> tuple[int, int, int]:
+    """Return width, height and number of the frames of a GIF: a frame may be larger than the screen it stands on."""
+    file.seek(6)
+    width, height, flags = struct.unpack("<HHB2x", file.read(7))
+    _skip_palette(file, flags)
+    frames = 0
+    while block := file.read(1):
+        if block == b",":
+            left, top, wide, high, flags = struct.unpack("<HHHHB", file.read(9))
+            width, height, frames = max(width, left + wide), max(height, top + high), frames + 1
+            _skip_palette(file, flags)
+        elif block == b";":
+            break
+        elif block != b"!":
+            continue
+        file.read(1)
+        while (size := file.read(1)) not in (b"", b"\0"):
+            file.seek(size[0], os.SEEK_CUR)
+    return width, height, frames
+
+
+def _skip_palette(file: BinaryIO, flags: int) -> None:
+    if flags & 0x80:
+        file.seek(3 << (flags & 7) + 1, os.SEEK_CUR)
+
+
+def webp_canvas(file: BinaryIO) -> tuple[int, int]:
+    """Return the size in the header of a WebP (RFC 9649, sections 2.5 to 2.7)."""
+    file.seek(0)
+    head = file.read(30).ljust(30, b"\0")
+    if head[12:16] == b"VP8X":
+        return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
+    if head[12:16] == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    width, height = struct.unpack("<HH", head[26:30])
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def check_pixels(width: int, height: int, limit: int | None) -> None:
+    """Raise ImageRefused by the rule ``"max_pixels"`` if there are more pixels than the limit; None is no limit."""
+    if limit is not None and width * height > limit:
+        message = f"the image has {width} x {height} pixels, more than {limit:,} in all"
+        raise ImageRefused(message, rule="max_pixels", limit=limit, value=width * height)

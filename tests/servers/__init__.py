@@ -1,0 +1,1 @@
+"""Files over HTTP: real servers, each in a process of its own, and real clients."""

@@ -1,0 +1,244 @@
+"""What a browser makes of our answers: Debian's Chromium, driven by Playwright."""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from PIL import Image
+
+from depot_lite.io.interfaces import FileStorage
+from depot_lite.manager import DepotManager
+from tests.servers.checks import serving
+from tests.servers.running import Running, eventually, unavailable
+from tests.servers.site import PAGES
+
+CHROMIUM: Final = Path("/usr/bin/chromium")
+#: A page that says so when it runs: by its title, and by a request.
+SCRIPT: Final = "document.title = 'it ran'; fetch('/it-ran')"
+HTML: Final = f"<!DOCTYPE html><title>harmless</title><script>{SCRIPT}</script>".encode()
+SVG: Final = f'<svg xmlns="http://www.w3.org/2000/svg"><title>harmless</title><script>{SCRIPT}</script></svg>'.encode()
+
+
+def png() -> bytes:
+    """Return a picture of 3 by 2 pixels."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", 3, 2, 8, 2, 0, 0, 0)
+    rows = zlib.compress((b"\x00" + b"\xff\x00\x00" * 3) * 2)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def pdf() -> bytes:
+    """Return a page that is all red."""
+    objects = (
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 99 99] /Contents 4 0 R >>",
+        b"<< /Length 26 >>\nstream\n1 0 0 rg 0 0 99 99 re f   \nendstream",
+    )
+    made, offsets = b"%PDF-1.4\n", []
+    for number, content in enumerate(objects, 1):
+        offsets.append(len(made))
+        made += b"%d 0 obj\n%s\nendobj\n" % (number, content)
+    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    trailer = b"trailer\n<< /Size 5 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % len(made)
+    return made + b"xref\n0 5\n0000000000 65535 f \n" + table + trailer
+
+
+def video() -> bytes:
+    """Return 20 seconds that a player cannot begin before it has read the end.
+
+    The index of ``tiny.mp4`` (ffmpeg's testsrc in VP9) is its last box; 16 MB of nothing are put before that.
+    """
+    data = Path(__file__).with_name("tiny.mp4").read_bytes()
+    index = data.index(b"moov") - 4
+    nothing = 16 * 1024 * 1024
+    return data[:index] + struct.pack(">I", nothing) + b"free" + bytes(nothing - 8) + data[index:]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with serving("uvicorn", tmp_path_factory.mktemp("browser")) as server:
+        (server.folder / PAGES).mkdir()
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError as error:
+        unavailable(f"no playwright (pip install playwright): {error}")
+    if not CHROMIUM.exists():
+        unavailable(f"no {CHROMIUM} (apt-get install chromium)")
+    with sync_playwright() as playwright:
+        # As root it has no sandbox of its own. headless: said here, since what Playwright says is another mode, which
+        # has no viewer for PDF.
+        arguments = ["--no-sandbox", "--headless=new"]
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), headless=False, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Any, server: Running) -> Iterator[Any]:
+    context = browser.new_context(base_url=server.url, accept_downloads=True)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def depot() -> FileStorage:
+    return DepotManager.get("default")
+
+
+def url_of(depot: FileStorage, data: bytes, name: str, content_type: str | None = None) -> str:
+    return DepotManager.url_for(f"default/{depot.create(data, name, content_type)}")
+
+
+def add_page(server: Running, html: str) -> None:
+    (server.folder / PAGES / "page").write_text(f"<!DOCTYPE html>{html}")
+
+
+def asked_of(page: Any) -> list[str]:
+    """Return the list into which the paths of all requests go."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(re.sub("https?://[^/]*", "", request.url)))
+    return asked
+
+
+def test_a_video_is_played_and_seeking_in_it_works(page: Any, server: Running, depot: FileStorage) -> None:
+    """By ranges: the end first, where the index is, and not the nothing before it."""
+    ranges: list[str] = []
+    page.on("response", lambda answer: ranges.append(answer.headers.get("content-range", "")))
+    data = video()
+    add_page(server, f'<video muted src="{url_of(depot, data, "film.mp4", "video/mp4")}"></video>')
+    page.goto("/page")
+    played = page.evaluate("""async () => {
+        const video = document.querySelector('video')
+        const event = name => new Promise(done => video.addEventListener(name, done, {once: true}))
+        if (video.readyState < 2) await event('loadeddata')
+        const seeked = event('seeked')
+        video.currentTime = 15
+        await seeked
+        const moved = event('timeupdate')
+        await video.play()
+        await moved
+        return [video.duration, video.videoWidth, video.currentTime >= 15, video.error]
+    }""")
+    assert played == [20, 64, True, None]
+    starts = [int(found[1]) for told in ranges if (found := re.match(r"bytes (\d+)-\d+/", told))]
+    assert 0 in starts
+    # Chromium begins a little before what it wants.
+    assert max(starts) > data.index(b"moov") - 100_000
+
+
+def test_a_picture_is_shown(page: Any, server: Running, depot: FileStorage) -> None:
+    """In a page, and opened by itself."""
+    url = url_of(depot, png(), "a.png")
+    width = "document.images[0].naturalWidth"
+    add_page(server, f'<img src="{url}">')
+    page.goto("/page")
+    assert page.evaluate(width) == 3
+    page.goto(url)
+    assert (page.evaluate(width), page.evaluate("document.contentType")) == (3, "image/png")
+
+
+def test_a_pdf_is_shown(page: Any, depot: FileStorage) -> None:
+    """By the viewer, which our policy lets work: the page of the document is painted."""
+    page.goto(url_of(depot, pdf(), "a.pdf"))
+
+    def painted() -> bool:
+        with Image.open(io.BytesIO(page.screenshot())) as seen:
+            colours = seen.convert("RGB").getcolors(seen.width * seen.height)
+        return any(colour == (255, 0, 0) and count > 1000 for count, colour in colours or ())
+
+    assert eventually(painted)
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "content_type"),
+    [
+        (HTML, "a.html", "text/html"),
+        (SVG, "a.svg", "image/svg+xml"),
+        (HTML, "photo.png", "image/png"),
+        (b"<?xml version='1.0'?><html xmlns='http://www.w3.org/1999/xhtml'><body/></html>", "a.xml", "text/xml"),
+    ],
+    ids=["HTML", "SVG", "HTML called PNG", "XML"],
+)
+def test_what_would_run_is_saved(page: Any, depot: FileStorage, data: bytes, name: str, content_type: str) -> None:
+    asked = asked_of(page)
+    url = url_of(depot, data, name, content_type)
+    with page.expect_download() as download, pytest.raises(Exception, match=r"Download is starting|ERR_ABORTED"):
+        page.goto(url)
+    assert download.value.suggested_filename == name
+    assert Path(download.value.path()).read_bytes() == data
+    assert asked == [url]
+
+
+@pytest.mark.parametrize("content", [HTML, SVG], ids=["HTML", "SVG"])
+def test_it_does_not_run_inside_a_page_either(page: Any, server: Running, depot: FileStorage, content: bytes) -> None:
+    """A frame saves it; for a picture, a script and a style it is nothing."""
+    url = url_of(depot, content, "a.html" if content is HTML else "a.svg")
+    asked = asked_of(page)
+    add_page(
+        server, f'<title>page</title><img src="{url}"><script src="{url}"></script><link rel=stylesheet href="{url}">'
+    )
+    page.goto("/page")
+    assert page.evaluate("[document.images[0].naturalWidth, document.title]") == [0, "page"]
+    assert sorted(set(asked)) == sorted({"/page", url})
+
+
+@pytest.mark.parametrize("policy", [True, False], ids=["with our policy", "without it"])
+@pytest.mark.parametrize(("data", "shown_as"), [(HTML, "text/html"), (SVG, "image/svg+xml")], ids=["HTML", "SVG"])
+def test_the_sandbox_holds_if_a_browser_shows_it_all_the_same(
+    page: Any, depot: FileStorage, data: bytes, shown_as: str, policy: bool
+) -> None:
+    """Our answer with another type, as a browser sees it that does not believe us; without the policy it runs."""
+    asked = asked_of(page)
+
+    def change(route: Any) -> None:
+        answer = route.fetch()
+        headers = {**answer.headers, "content-type": shown_as, "content-disposition": "inline"}
+        if not policy:
+            del headers["content-security-policy"]
+        route.fulfill(response=answer, headers=headers)
+
+    page.route("**/depot/**", change)
+    page.goto(url_of(depot, data, "a.html"))
+    assert page.title() == ("harmless" if policy else "it ran")
+    assert ("/it-ran" in asked) is not policy
+
+
+def test_a_text_is_shown_as_text(page: Any, depot: FileStorage) -> None:
+    """Whatever is written in it, and in UTF-8."""
+    page.goto(url_of(depot, "Grüße 😀".encode(), "a.txt"))
+    assert page.evaluate("[document.contentType, document.body.innerText]") == ["text/plain", "Grüße 😀"]
+
+
+def test_a_download_has_the_name_that_was_signed(page: Any, depot: FileStorage) -> None:
+    path = f"default/{depot.create(png(), 'a.png')}"
+    url = DepotManager.url_for(path, download=True, filename='Grüße "7%".png')
+    with page.expect_download() as download, pytest.raises(Exception, match=r"Download is starting|ERR_ABORTED"):
+        page.goto(url)
+    # Chromium itself leaves no quote in a name.
+    assert download.value.suggested_filename == "Grüße _7%_.png"
+
+
+def test_a_browser_asks_no_second_time_for_what_it_keeps(page: Any, server: Running, depot: FileStorage) -> None:
+    """It shows what the server has no more."""
+    file_id = depot.create(png(), "a.png")
+    add_page(server, f'<img src="{DepotManager.url_for(f"default/{file_id}")}">')
+    for _ in range(2):
+        page.goto("/page")
+        assert page.evaluate("document.images[0].naturalWidth") == 3
+        depot.delete(file_id)
