@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from depot_lite.io.interfaces import FileEntry, FileStorage, StoredFile
     from depot_lite.manager import DepotManager
     from depot_lite.recipes import Crop, Pad, Thumbnail
+    from depot_lite.uploads import Ticket, upload_ticket
 
 __version__ = "0.1.0"
 
@@ -79,6 +80,7 @@ __all__ = [
     "StoredFile",
     "StoredFileNotFound",
     "Thumbnail",
+    "Ticket",
     "TypeRefused",
     "UnknownBackend",
     "UnknownDepot",
@@ -91,9 +93,12 @@ __all__ = [
     "__version__",
     "outdated",
     "regenerate",
+    "upload_ticket",
 ]
 
 _HOMES: Final = {
+    "Ticket": "depot_lite.uploads",
+    "upload_ticket": "depot_lite.uploads",
     "Crop": "depot_lite.recipes",
     "DepotASGI": "depot_lite.asgi",
     "DepotFileInfo": "depot_lite.fields.interfaces",

@@ -21,7 +21,7 @@ from typing import Any, Final, Self
 
 from depot_lite.errors import InvalidContent, UnknownDepot
 from depot_lite.fileserver import Asked, FileServer, Request, forbidden
-from depot_lite.io.threads import finished, in_thread
+from depot_lite.io.threads import in_thread
 from depot_lite.manager import DepotManager
 from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Body, Response, not_found
 from depot_lite.uploads import Upload
@@ -124,7 +124,7 @@ class DepotASGI:
             storage = DepotManager.get(upload.depot_name)
         except UnknownDepot:
             return not_found()
-        return await storage.aio._storing(_RequestBody(receive), partial(self.server.receive, request, upload))
+        return await storage.aio.storing(_RequestBody(receive), partial(self.server.receive, request, upload))
 
     async def _lets(self, request: Request, asked: Asked) -> bool:
         authorize = self.server.authorize
@@ -174,8 +174,9 @@ async def _stream(body: Body, part: bytes, receive: Receive, send: Send) -> None
             part = b"" if following is None else await following
     finally:
         gone.cancel()
-        # The part that is being read comes from the file that is closed next. What failed here failed for nobody.
-        await finished(asyncio.gather(*([gone] if following is None else [gone, following]), return_exceptions=True))
+        # The part that is being read comes from the file that is closed next. What failed here failed for nobody. A
+        # cancellation in here ends this no sooner: gather waits for all, and a thread comes to its end.
+        await asyncio.gather(*([gone] if following is None else [gone, following]), return_exceptions=True)
 
 
 async def _live(receive: Receive, send: Send) -> None:

@@ -303,7 +303,7 @@ class DepotManager:
 
         It is signed if the depot is private or anything else is given, and then works ``expires_in`` from now, an hour
         where it is not given, and up to a fourth longer: the time is rounded, so that a page that is made twice has the
-        same URLs and browsers find what they have kept.
+        same URLs and browsers find what they have kept. Behind a proxy, give the mountpoint as browsers see it.
 
         Args:
             expires_in: seconds, or a timedelta.

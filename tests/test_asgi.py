@@ -432,6 +432,38 @@ class TestClientsThatGo:
 
         assert _complaints_of(_run) == []
 
+    def test_a_cancellation_while_a_part_is_sent_waits_for_the_next_one(self, storage: Watched) -> None:
+        """Which is read meanwhile, from the file that is to be closed."""
+        reading, go_on = threading.Event(), threading.Event()
+
+        def wait(position: int) -> None:
+            if position:
+                reading.set()
+                assert go_on.wait(DEADLINE)
+
+        storage.on_read = wait
+
+        async def _run() -> None:
+            client = Client(f"/depot/default/{storage.create(DATA)}")
+
+            async def send(message: Any) -> None:
+                if message["type"] == "http.response.body":
+                    await asyncio.Event().wait()
+
+            task = asyncio.ensure_future(DepotASGI()(client.scope, client.receive, send))
+            assert await asyncio.to_thread(reading.wait, DEADLINE)
+            for _ in range(3):
+                task.cancel()
+                for _ in range(5):
+                    await asyncio.sleep(0)
+                assert (task.done(), storage.open_files) == (False, 1)
+            go_on.set()
+            with suppress(asyncio.CancelledError):
+                await task
+            assert (task.cancelled(), storage.open_files) == (True, 0)
+
+        assert _complaints_of(_run) == []
+
 
 class TestStoragesThatFail:
     @pytest.mark.parametrize("how", ["an error", "too short"])

@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -315,7 +315,7 @@ def _open_paths() -> list[str]:
     found = []
     for descriptor in os.listdir("/proc/self/fd"):
         link = Path("/proc/self/fd", descriptor)
-        if link.is_symlink():
+        with suppress(FileNotFoundError):  # another thread has closed it by now
             found.append(os.readlink(link))
     return found
 

@@ -150,7 +150,7 @@ class AsyncStorage:
             return created[0]
 
         try:
-            return await self._storing(content, create)
+            return await self.storing(content, create)
         except asyncio.CancelledError:
             for each in created:
                 await self._discard(each)
@@ -171,9 +171,9 @@ class AsyncStorage:
     ) -> str:
         """Give an existing file other content and return its id, which stays."""
         storage = self._storage
-        return await self._storing(content, lambda each: storage.replace(file_or_id, each, filename, content_type))
+        return await self.storing(content, lambda each: storage.replace(file_or_id, each, filename, content_type))
 
-    async def _storing(self, content: object, store: Callable[[object], T]) -> T:
+    async def storing(self, content: object, store: Callable[[object], T]) -> T:
         """Let ``store`` run in a thread with content that a thread can read."""
         intent = content.fileinfo if isinstance(content, FileIntent) else None
         source = content if intent is None else intent[0]

@@ -335,7 +335,7 @@ class UploadedImageWithThumb(UploadedImage):
 
     @property
     def thumb_url(self) -> str:
-        """The storage's own URL of the thumbnail where it has one, else the middleware's."""
+        """The URL of the thumbnail, as ``url`` is that of the image: signed if its files are private."""
         return url_of(self.depot_name, self.thumb_id, self.get("_thumb_public_url"))
 
     def _recipes(self) -> dict[str, Recipe]:
