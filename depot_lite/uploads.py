@@ -1,4 +1,6 @@
-"""Direct uploads: a browser sends a file straight to its storage, and the form then carries a token instead of bytes::
+"""Direct uploads: a browser sends a file straight to its storage, and the form then carries a token instead of bytes.
+
+::
 
     ticket = upload_ticket(max_size="200 MiB", content_type="video/*", filename=name)   # in a view, for a user
     ...                                                     # the browser sends the file: ticket.method, ticket.url
