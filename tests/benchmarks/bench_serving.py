@@ -1,15 +1,19 @@
 """How fast files are served beside Starlette's FileResponse and filedepot's middleware, under real servers.
 
-    python -m tests.benchmarks.bench_serving [--rounds N] [--server uvicorn|gunicorn|waitress]
+    python -m tests.benchmarks.bench_serving [--rounds N] [--server uvicorn|gunicorn|waitress|nginx]
 
 One server process serves the same file from both at different paths; a client in this process asks for them in turns,
 over kept connections. The table gives medians of requests or megabytes per second, and their ratio to the peer.
+
+``nginx``, where it is installed, stands before gunicorn and sends what depot_lite names in X-Accel-Redirect; its peer
+is the same nginx with the files in a folder of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import socket
 import statistics
 import subprocess
@@ -17,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +31,12 @@ from depot_lite.manager import DepotManager
 SMALL: Final = 10 * 1024
 LARGE: Final = 200 * 1024 * 1024
 LIMITS: Final = {"uvicorn": (1.5, 2.5), "gunicorn": (1.0, 1.0), "waitress": (1.0, 1.0)}
-PEERS: Final = {"uvicorn": "Starlette FileResponse", "gunicorn": "filedepot", "waitress": "filedepot"}
+PEERS: Final = {
+    "uvicorn": "Starlette FileResponse",
+    "gunicorn": "filedepot",
+    "waitress": "filedepot",
+    "nginx": "nginx alone",
+}
 
 
 # --- in the server ----------------------------------------------------------------------------------------------------
@@ -67,7 +76,8 @@ def wsgi() -> object:
     def nothing(environ: dict[str, object], start_response: object) -> list[bytes]:
         raise LookupError(environ["PATH_INFO"])
 
-    return DepotMiddleware(PeerMiddleware(nothing, mountpoint="/peer"), mountpoint="/depot")
+    accel = os.environ.get("BENCH_ACCEL")
+    return DepotMiddleware(PeerMiddleware(nothing, mountpoint="/peer"), mountpoint="/depot", x_accel_redirect=accel)
 
 
 def serve_uvicorn(listening: socket.socket) -> None:
@@ -95,12 +105,57 @@ def serve_gunicorn(listening: socket.socket) -> None:
 # --- the client -------------------------------------------------------------------------------------------------------
 
 
+_NGINX: Final = """
+daemon off; user root; pid {folder}/nginx.pid; error_log stderr crit; worker_processes 1;
+events {{}}
+http {{
+    access_log off; sendfile on; keepalive_requests 1000000; default_type video/mp4;
+    proxy_temp_path {folder}/proxy; client_body_temp_path {folder}/body; fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    upstream application {{ server 127.0.0.1:{behind}; keepalive 4; }}
+    server {{
+        listen 127.0.0.1:{port};
+        location /depot/ {{
+            proxy_pass http://application; proxy_http_version 1.1; proxy_set_header Connection "";
+        }}
+        location /protected/ {{ internal; alias {ours}/; }}
+        location /peer/ {{ alias {peer}/; }}
+    }}
+}}
+"""
+
+
+@contextmanager
+def behind_nginx(folder: Path, peer: Path) -> Iterator[int]:
+    """Give the port of nginx in front of gunicorn."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    os.environ["BENCH_ACCEL"] = f"{folder}=/protected"
+    with served("gunicorn", folder, peer) as behind, tempfile.TemporaryDirectory(prefix="nginx-") as name:
+        config = Path(name, "nginx.conf")
+        config.write_text(_NGINX.format(folder=name, behind=behind, port=port, ours=folder, peer=peer))
+        process = subprocess.Popen(["nginx", "-e", "stderr", "-c", str(config)])
+        try:
+            while True:
+                with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+                    break
+            yield port
+        finally:
+            process.terminate()
+            process.wait(30)
+            del os.environ["BENCH_ACCEL"]
+
+
 @contextmanager
 def served(server: str, folder: Path, peer: Path) -> Iterator[int]:
     """Give the port of a server of that kind."""
+    if server == "nginx":
+        with behind_nginx(folder, peer) as port:
+            yield port
+        return
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.set_inheritable(True)
-        port: int = listening.getsockname()[1]
+        port = listening.getsockname()[1]
         code = f"import socket; from tests.benchmarks.bench_serving import serve_{server} as serve"
         arguments = ["-c", f"{code}; serve(socket.socket(fileno={listening.fileno()}))"]
         environment = {**os.environ, "BENCH_FOLDER": str(folder), "BENCH_PEER": str(peer), "PYTHONPATH": os.getcwd()}
@@ -155,14 +210,14 @@ def _stored(folder: Path, peer: Path, size: int) -> tuple[str, str]:
 
 def measured(server: str, rounds: int) -> list[str]:
     """Return the lines of the table."""
-    lines = []
+    lines, limits = [], LIMITS.get(server, (None, None))
     with tempfile.TemporaryDirectory(prefix="bench_serving-") as name:
         folder, peer = Path(name, "ours"), Path(name, "peer")
-        for size, times, limit in ((SMALL, 1000, LIMITS[server][0]), (LARGE, 6, LIMITS[server][1])):
+        for size, times, limit in ((SMALL, 1000, limits[0]), (LARGE, 6, limits[1])):
             ours, theirs = _stored(folder, peer, size)
             paths = {
                 "depot_lite": f"/depot/default/{ours}",
-                PEERS[server]: f"/peer/{theirs}.mp4" if server == "uvicorn" else f"/peer/default/{theirs}",
+                PEERS[server]: f"/peer/{theirs}.mp4" if server in {"uvicorn", "nginx"} else f"/peer/default/{theirs}",
             }
             with served(server, folder, peer) as port:
                 taken: dict[str, list[float]] = {each: [] for each in paths}
@@ -173,7 +228,8 @@ def measured(server: str, rounds: int) -> list[str]:
             for each, rate in rates.items():
                 shown = f"{rate:10.0f} /s" if size == SMALL else f"{rate * size / 1e6:10.0f} MB/s"
                 ratio = rate / rates[PEERS[server]]
-                lines.append(f"{server:10}{size // 1024:>8} KiB  {each:24}{shown}{ratio:8.2f}  (at least {limit})")
+                told = "" if limit is None or each == PEERS[server] else f"  (at least {limit})"
+                lines.append(f"{server:10}{size // 1024:>8} KiB  {each:24}{shown}{ratio:8.2f}{told}")
     return lines
 
 
@@ -182,7 +238,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--server", choices=sorted(PEERS), action="append")
     given = parser.parse_args()
-    for server in given.server or sorted(PEERS):
+    for server in given.server or [each for each in sorted(PEERS) if each != "nginx" or shutil.which("nginx")]:
         sys.stdout.write("\n".join([*measured(server, given.rounds), ""]))
 
 
