@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from depot_lite.io.interfaces import FileEntry, FileStorage, StoredFile
     from depot_lite.manager import DepotManager
     from depot_lite.recipes import Crop, Pad, Thumbnail
-    from depot_lite.uploads import Ticket, upload_ticket
+    from depot_lite.uploads import Ticket, sweep_uploads, upload_ticket
 
 __version__ = "0.1.0"
 
@@ -93,11 +93,13 @@ __all__ = [
     "__version__",
     "outdated",
     "regenerate",
+    "sweep_uploads",
     "upload_ticket",
 ]
 
 _HOMES: Final = {
     "Ticket": "depot_lite.uploads",
+    "sweep_uploads": "depot_lite.uploads",
     "upload_ticket": "depot_lite.uploads",
     "Crop": "depot_lite.recipes",
     "DepotASGI": "depot_lite.asgi",

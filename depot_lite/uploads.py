@@ -24,9 +24,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from depot_lite.errors import ConfigurationError
+from depot_lite.errors import ConfigurationError, StorageFailed, StoredFileNotFound
 from depot_lite.io.content import clean_filename
-from depot_lite.io.fileid import new_file_id
+from depot_lite.io.fileid import is_upload_id, new_upload_id
+from depot_lite.io.interfaces import FileEntry
 from depot_lite.io.mimetype import content_type_of, valid_media_type
 from depot_lite.io.sizes import size_of
 from depot_lite.manager import DepotManager
@@ -146,7 +147,7 @@ def upload_ticket(
     seconds = positive_seconds(expires_in, 0)
     name = DepotManager.resolve_alias(DepotManager.get_default() if depot_name is None else depot_name)
     upload = Upload(
-        name, new_file_id(), size_of("max_size", max_size), _checked_type(content_type), clean_filename(filename)
+        name, new_upload_id(), size_of("max_size", max_size), _checked_type(content_type), clean_filename(filename)
     )
     expires_at = datetime.fromtimestamp(int(time.time()) + seconds, UTC)
     token = PREFIX + DepotManager.signer().token(_ADOPTING, _facts(upload), seconds + _LONGER)
@@ -163,6 +164,34 @@ def upload_ticket(
     url = f"{DepotManager.get_middleware().url_for(upload.path)}?{urlencode({PARAMETER: sending})}"
     headers = {} if upload.exact_type is None else {"Content-Type": upload.exact_type}
     return Ticket("PUT", url, {}, headers, token, expires_at)
+
+
+def sweep_uploads(depot_name: str | None = None, *, older_than: timedelta = timedelta(hours=24)) -> list[str]:
+    """Delete what browsers have sent and no row has adopted in time, and return the ids.
+
+    Rows name copies, never what was sent, so nothing that a row names is ever deleted, and no database is asked.
+
+    Args:
+        depot_name: where, or an alias of it; the default depot where not given.
+        older_than: what is younger is left. It has to exceed the longest ``expires_in`` by more than an hour, and the
+            longest transaction.
+
+    Raises:
+        StorageFailed: the depot cannot be listed, or a file could not be deleted. The others are.
+    """
+    storage, limit = DepotManager.get(depot_name), datetime.now(UTC) - older_than
+    found = [str(each) for each in storage.list() if is_upload_id(each) and _is_older(each, limit)]
+    failed = storage.delete_many(found)
+    for file_id, error in failed.items():
+        raise StorageFailed(f"upload {file_id} could not be deleted, nor {len(failed) - 1} others") from error
+    return found
+
+
+def _is_older(entry: FileEntry, limit: datetime) -> bool:
+    try:
+        return entry.last_modified < limit
+    except StoredFileNotFound:  # adopted while we look
+        return False
 
 
 def adoptable(token: str) -> Upload | None:

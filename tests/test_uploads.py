@@ -7,7 +7,7 @@ import errno
 import json
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
@@ -22,13 +22,13 @@ from hypothesis import strategies as st
 from depot_lite.asgi import DepotASGI
 from depot_lite.errors import ConfigurationError, StorageFailed, UnknownDepot
 from depot_lite.io.content import Content
-from depot_lite.io.fileid import new_file_id
+from depot_lite.io.fileid import is_upload_id, new_file_id, new_upload_id
 from depot_lite.io.interfaces import FileInfo
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.middleware import DepotMiddleware
 from depot_lite.testing import some_bytes, temporary_depots
-from depot_lite.uploads import Ticket, Upload, adoptable, receivable, upload_ticket
+from depot_lite.uploads import Ticket, Upload, adoptable, receivable, sweep_uploads, upload_ticket
 
 KEY = "a key that is long enough"
 PNG = b"\x89PNG\r\n\x1a\n" + some_bytes(1000)
@@ -428,3 +428,30 @@ def test_a_cancelled_request_leaves_nothing(depot: Breaking) -> None:
 
     asyncio.run(main())
     assert stored(depot) == []
+
+
+# --- what nobody adopts -----------------------------------------------------------------------------------------------
+
+
+def test_what_was_sent_and_not_adopted_in_time_is_swept(depot: Breaking) -> None:
+    """And nothing else: a file of a row may be as old, and was never sent under such an id."""
+    storage = depot
+    kept = storage.create(b"of a row")
+    sent = [storage.create(b"sent", file_id=new_upload_id()) for _ in range(3)]
+    assert sweep_uploads() == []
+    assert sorted(sweep_uploads("default", older_than=timedelta(seconds=-1))) == sorted(sent)
+    assert [str(each) for each in storage.list()] == [kept]
+
+
+def test_a_ticket_names_an_id_that_is_swept(depot: Breaking) -> None:
+    found = adoptable(upload_ticket().token)
+    assert found is not None
+    assert is_upload_id(found.file_id)
+
+
+def test_an_upload_that_cannot_be_deleted_is_told(depot: Breaking, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = depot
+    sent = storage.create(b"sent", file_id=new_upload_id())
+    monkeypatch.setattr(storage, "_delete_many", lambda file_ids: {sent: OSError("no")})
+    with pytest.raises(StorageFailed, match=f"upload {sent} could not be deleted, nor 0 others"):
+        sweep_uploads(older_than=timedelta(seconds=-1))

@@ -1,7 +1,8 @@
 """File ids: how a new one is made, and the one check that each passes before it becomes a path or a key.
 
 A file id is the canonical text of a UUID: 36 characters, lower case, with dashes. New ones are random (version 4, RFC
-9562 section 5.4); those that filedepot made (version 1) have the same form.
+9562 section 5.4); those that filedepot made (version 1) have the same form. What a browser sends by itself has ids of
+its own kind (version 8, section 5.8): rows name copies of it, so it is known for what it is.
 """
 
 from __future__ import annotations
@@ -22,6 +23,25 @@ def new_file_id() -> str:
     36
     """
     return str(uuid.uuid4())
+
+
+def new_upload_id() -> str:
+    """Return the id of a file that no row will name, only copy: random as all are, and known by its version.
+
+    >>> is_upload_id(new_upload_id()), is_upload_id(new_file_id())
+    (True, False)
+    """
+    made = new_file_id()
+    return f"{made[:_VERSION]}8{made[_VERSION + 1 :]}"
+
+
+def is_upload_id(file_id: str) -> bool:
+    """Return whether this is the id of a file that no row names."""
+    return file_id[_VERSION] == "8"
+
+
+#: Where an id tells its version.
+_VERSION: Final = 14
 
 
 def check_file_id(file_id: object) -> str:

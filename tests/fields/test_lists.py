@@ -33,7 +33,7 @@ class Base(DeclarativeBase):
 class Film(Base):
     """A list, a list kept as text, and a single file."""
 
-    __tablename__ = "film"
+    __tablename__ = "reel"
     id: Mapped[int] = mapped_column(primary_key=True)
     version: Mapped[int] = mapped_column()
     shots: Mapped[list[UploadedFile]] = mapped_column(UploadedFileField(multiple=True))
@@ -46,9 +46,9 @@ class Film(Base):
 class Note(Base):
     """A row with a list that goes with its parent."""
 
-    __tablename__ = "note"
+    __tablename__ = "reel_note"
     id: Mapped[int] = mapped_column(primary_key=True)
-    film_id: Mapped[int] = mapped_column(ForeignKey("film.id"))
+    film_id: Mapped[int] = mapped_column(ForeignKey("reel.id"))
     scans: Mapped[list[UploadedFile]] = mapped_column(UploadedFileField(multiple=True))
 
 
@@ -135,13 +135,13 @@ def test_an_object_whose_list_was_only_read_is_pickled(session: Session) -> None
 def test_a_row_without_files_holds_an_empty_array(session: Session) -> None:
     session.add_all([Film(), Film(shots=None), Film(shots=[])])
     session.commit()
-    assert session.execute(text("SELECT shots, stills_col FROM film")).all() == [("[]", "[]")] * 3
+    assert session.execute(text("SELECT shots, stills_col FROM reel")).all() == [("[]", "[]")] * 3
     assert [each.shots for each in session.scalars(select(Film))] == [[], [], []]
 
 
 def test_a_null_of_an_older_row_is_an_empty_list(session: Session) -> None:
     film(session)
-    session.execute(text("UPDATE film SET stills_col = 'null'"))
+    session.execute(text("UPDATE reel SET stills_col = 'null'"))
     session.expire_all()
     [found] = session.scalars(select(Film))
     anything(found.stills).append(b"one")
@@ -151,7 +151,7 @@ def test_a_null_of_an_older_row_is_an_empty_list(session: Session) -> None:
 
 def test_the_row_holds_an_array_in_the_order_of_the_list(session: Session) -> None:
     made = film(session, b"one", b"two", b"three", stills=[b"still"])
-    shots, stills = session.execute(text("SELECT shots, stills_col FROM film")).one()
+    shots, stills = session.execute(text("SELECT shots, stills_col FROM reel")).one()
     assert [each["path"] for each in json.loads(shots)] == [each.path for each in made.shots]
     assert json.loads(stills) == json.loads(json.dumps(made.stills))
 
