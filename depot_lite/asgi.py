@@ -1,6 +1,7 @@
 """DepotASGI: serves the files of the depots to an ASGI server; in front of an application, or mounted in one.
 
     app.mount("/depot", DepotASGI())                    # Starlette, FastAPI
+    asgi("/depot", is_mount=True, copy_scope=True)(DepotASGI())    # a route handler of Litestar
     app = DepotASGI(app, mountpoint="/depot")           # in front of any application
 
 and ``DepotManager.set_middleware(...)`` lets `DepotManager.url_for` give its URLs; `DepotManager.make_asgi_middleware`
@@ -18,6 +19,7 @@ import inspect
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from typing import Any, Final, Self
+from urllib.parse import unquote
 
 from depot_lite.errors import InvalidContent, UnknownDepot
 from depot_lite.fileserver import Asked, FileServer, Request, forbidden
@@ -30,7 +32,8 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
+# Frameworks have types of their own for the three.
+ASGIApplication = Callable[[Any, Any, Any], Awaitable[None]]
 
 #: Bytes of one part. Each costs a step in a thread and a copy in the server; two of them are in memory at a time.
 PART_SIZE: Final = 256 * 1024
@@ -87,6 +90,9 @@ class DepotASGI:
         elif root and prefix.startswith(f"{root}/") and prefix != f"{root}/":
             # Not where the mountpoint is all of the root path: nothing would be left for the application.
             prefix = prefix.removeprefix(root)
+        if self.app is None and not path.startswith(prefix):
+            # Litestar takes away where it has mounted this, and says so nowhere but here.
+            path, prefix = _as_sent(scope), f"{self.server.mountpoint}/"
         return path.removeprefix(prefix) if path.startswith(prefix) else None
 
     @staticmethod
@@ -145,6 +151,11 @@ class DepotASGI:
         if not body.left:
             response.close()
         return part
+
+
+def _as_sent(scope: Scope) -> str:
+    raw: bytes = scope.get("raw_path") or b""
+    return unquote(raw.partition(b"?")[0].decode("latin-1"))
 
 
 def _offers_paths(scope: Scope) -> bool:
