@@ -410,7 +410,8 @@ def test_no_history_of_lists_loses_a_file_or_leaves_one_over(engine: Engine, tmp
     sqlite = engine.dialect.name == "sqlite"
     reached = play(engine, tmp_path / "files", 60 if sqlite else 35, machine=ListMachine)
     assert reached["step"] > (2000 if sqlite else 1000)
-    assert not [kind for kind in (*KINDS, *CHANGES) if not reached[kind]]
+    # Fewer histories are played on the servers: each kind of step, but not each way to change a list.
+    assert not [kind for kind in (*KINDS, *(CHANGES if sqlite else ())) if not reached[kind]]
 
 
 def _share(column: FileColumn, value: Any, state: object) -> Any:
