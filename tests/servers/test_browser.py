@@ -15,6 +15,7 @@ from PIL import Image
 
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.manager import DepotManager
+from depot_lite.uploads import adoptable, upload_ticket
 from tests.servers.checks import serving
 from tests.servers.running import Running, eventually, unavailable
 from tests.servers.site import PAGES
@@ -242,3 +243,29 @@ def test_a_browser_asks_no_second_time_for_what_it_keeps(page: Any, server: Runn
         page.goto("/page")
         assert page.evaluate("document.images[0].naturalWidth") == 3
         depot.delete(file_id)
+
+
+def test_a_browser_sends_a_file_by_itself_with_the_script_of_the_docs(
+    page: Any, server: Running, depot: FileStorage
+) -> None:
+    """The ticket is the application's, the bytes go to the server, and the form holds the token."""
+    docs = Path(__file__).parents[2] / "docs" / "uploads.md"
+    script = docs.read_text().partition("```javascript\n")[2].partition("```")[0]
+    asked: list[dict[str, Any]] = []
+
+    def give_ticket(route: Any) -> None:
+        asked.append(route.request.post_data_json)
+        route.fulfill(json=upload_ticket(filename=asked[0]["filename"], content_type="image/*").as_dict())
+
+    page.route("**/uploads", give_ticket)
+    add_page(
+        server, f"<input type=file id=trailer><input type=hidden name=trailer><script type=module>{script}</script>"
+    )
+    page.goto("/page")
+    page.set_input_files("#trailer", {"name": "a.png", "mimeType": "image/png", "buffer": png()})
+    page.wait_for_function("document.querySelector('input[name=trailer]').value")
+    found = adoptable(page.input_value("input[name=trailer]"))
+    assert found is not None
+    with depot.get(found.file_id) as stored:
+        assert (stored.read(), stored.filename, stored.content_type) == (png(), "a.png", "image/png")
+    assert asked == [{"filename": "a.png", "type": "image/png", "size": len(png())}]
