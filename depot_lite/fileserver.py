@@ -102,7 +102,7 @@ class FileServer:
         """
         if request.method == "PUT" and (tickets := parse_qs(request.query, keep_blank_values=True).get(PARAMETER)):
             upload = receivable(tickets[0]) if len(tickets) == 1 else None
-            return upload if upload is not None and request.path == upload.path else refusal(403)
+            return upload if upload is not None and request.path == upload.path else forbidden()
         if request.method not in {"GET", "HEAD"}:
             return refusal(405, ("Allow", "GET, HEAD"))
         found = parse_path(request.path)
@@ -115,7 +115,7 @@ class FileServer:
             return not_found()
         if not request.query or "signature" not in parse_qs(request.query, keep_blank_values=True):
             if private and self.authorize is None:
-                return refusal(403)
+                return forbidden()
             return Asked(depot_name, found[1], self._delivery, open=self.authorize is None)
         return self._signed(request, depot_name, found)
 
@@ -125,7 +125,7 @@ class FileServer:
         except ConfigurationError:  # without keys nothing was signed
             grant = None
         if grant is None:
-            return refusal(403)
+            return forbidden()
         # Who keeps it must not keep it longer than the URL works.
         kept = min(self.cache_max_age, grant.left)
         delivery = replace(self._delivery, download=grant.download, filename=grant.filename, cache_max_age=kept)
@@ -215,13 +215,10 @@ _OF_THE_SENDER: Final = frozenset({"range", "if-range", "if-match", "if-unmodifi
 #: How a system says that there is no space left.
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
-#: What a client is told that may not read a file.
-FORBIDDEN: Final = 403
-
 
 def forbidden() -> Response:
-    """Return the answer to whom an ``authorize`` hook does not let."""
-    return refusal(FORBIDDEN)
+    """Return the answer to whom neither a signature nor an ``authorize`` hook lets."""
+    return refusal(403)
 
 
 def _mountpoint(mountpoint: str) -> str:

@@ -191,6 +191,7 @@ class _ReadingBehind:
             part, offset = part[count:], offset + count
 
     def result(self, length: int) -> str:
+        """Return ``algorithm:digest`` of the first ``length`` bytes, which are all written; raise what went wrong."""
         self._end(length)
         if self._thread is None:
             self._sum_up()
