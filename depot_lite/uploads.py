@@ -170,7 +170,7 @@ def sweep_uploads(depot_name: str | None = None, *, older_than: timedelta = time
     """Delete what browsers have sent and no row has adopted in time, and return the ids.
 
     Rows name copies, never what was sent, so nothing that a row names is ever deleted, and no database is asked. What
-    was sent is known by its id, a UUID of version 8: do not give such ids to files of your own (``create(file_id=...)``).
+    was sent is known by its id, a UUID of version 8: do not give such ids (``create(file_id=...)``) to files of yours.
 
     Args:
         depot_name: where, or an alias of it; the default depot where not given.
