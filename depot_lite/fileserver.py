@@ -32,7 +32,7 @@ from depot_lite.uploads import PARAMETER, Upload, receivable
 _log = logging.getLogger("depot_lite")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """A request for a file, as an ``authorize`` hook sees it."""
 
@@ -51,7 +51,7 @@ class Request:
 Authorize = Callable[[Request, str, str], "bool | Awaitable[bool]"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asked:
     """A file that was asked for, how it is to be handed out, and whether a hook has to be asked before."""
 

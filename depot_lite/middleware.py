@@ -88,11 +88,7 @@ class DepotMiddleware:
             below = path.encode("latin-1").decode()
         except UnicodeError:
             return not_found()
-        headers = {
-            name.removeprefix("HTTP_").replace("_", "-").lower(): value
-            for name, value in environ.items()
-            if name.startswith("HTTP_")
-        }
+        headers = {_header_name(name): value for name, value in environ.items() if name.startswith("HTTP_")}
         request = Request(environ["REQUEST_METHOD"], below, headers, environ.get("QUERY_STRING", ""), environ)
         asked = self.server.find(request)
         if isinstance(asked, Response):
@@ -136,6 +132,11 @@ class DepotMiddleware:
             return body
         wrapped: Iterable[bytes] = wrapper(body.file, CHUNK_SIZE)
         return wrapped
+
+
+@lru_cache(maxsize=256)
+def _header_name(name: str) -> str:
+    return name.removeprefix("HTTP_").replace("_", "-").lower()
 
 
 @lru_cache

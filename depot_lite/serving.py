@@ -23,10 +23,10 @@ import hashlib
 import io
 import logging
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import Final, Self
 from urllib.parse import quote
 
@@ -116,7 +116,7 @@ class Body:
         self.file.close()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Response:
     """An answer: the status, the headers in order, and what to send. It has to be closed; it is a context manager."""
 
@@ -205,32 +205,33 @@ def respond(
 def _found(method: str, headers: Mapping[str, str], depot_name: str, file_id: str, delivery: Delivery) -> Response:
     storage = DepotManager.get(depot_name)
     public = DepotManager.visibility(depot_name) == "public" and not delivery.checked
-    with ExitStack() as closing:
-        file = closing.enter_context(storage.get(file_id))
+    file, response = storage.get(file_id), None
+    try:
         url = None if delivery.proxy else _own_url(method, storage, file, delivery)
         if url is not None:
             return _redirect(url, delivery.cache_max_age)
         response = _answer(method, headers, file, delivery, public=public)
-        if response.body is not None:
-            closing.pop_all()
-    return response
+        return response
+    finally:
+        if response is None or response.body is None:
+            file.close()
 
 
 def _own_url(method: str, storage: FileStorage, file: StoredFile, delivery: Delivery) -> str | None:
     """Return the storage's own URL, None where it has none."""
     # The file knows it in backends written as filedepot's are, the storage in ours.
-    public = file.public_url or storage.public_url(file)
+    public = file.public_url or (storage.public_url(file) if storage.has_urls else None)
     if public is not None and not delivery.download and delivery.filename is None:
         return public
-    if method == "HEAD":
-        return None  # a signature is for one method, and what HEAD asks is known by now
-    media_type, disposition = _shown(file, delivery)
+    # A signature is for one method, and what HEAD asks is known by now.
+    if method == "HEAD" or not storage.has_urls:
+        return None
     return storage.url(
         file,
         expires_in=_REDIRECT_EXPIRY,
         filename=delivery.filename or file.filename,
-        disposition=disposition,
-        content_type=_content_type(media_type),
+        disposition=_disposition(file, delivery),
+        content_type=_description(file.content_type)[0][1],
     )
 
 
@@ -260,7 +261,8 @@ def _decided(
     if failed == 304:
         return Response(304, known)
     length = file.content_length
-    described = (*known, *_description(file, delivery))
+    saved_as = content_disposition(_disposition(file, delivery), delivery.filename or file.filename)
+    described = (*known, *_description(file.content_type), ("Content-Disposition", saved_as))
     # Only GET has ranges (section 14.2): to HEAD, Range means nothing.
     if method == "HEAD":
         return Response(200, (*described, ("Content-Length", str(length))))
@@ -328,19 +330,25 @@ def _validators(
     return (*tagged, ("Last-Modified", format_datetime(modified, usegmt=True)), ("Cache-Control", kept))
 
 
-def _shown(file: StoredFile, delivery: Delivery) -> tuple[str | None, str]:
-    """Return the type to send the file with, None for one that no browser runs, and the disposition."""
-    media_type = valid_media_type(file.content_type)
-    inline = media_type if media_type in INLINE_TYPES else None
-    return inline, "attachment" if delivery.download or inline is None else "inline"
+def _disposition(file: StoredFile, delivery: Delivery) -> str:
+    return "attachment" if delivery.download or _inline(file.content_type) is None else "inline"
 
 
-def _description(file: StoredFile, delivery: Delivery) -> tuple[tuple[str, str], ...]:
-    """Return the headers that say what the file is, and what a browser may do with it."""
-    inline, disposition = _shown(file, delivery)
+@lru_cache
+def _inline(content_type: str) -> str | None:
+    """Return the type, None for one that a browser might execute."""
+    media_type = valid_media_type(content_type)
+    return media_type if media_type in INLINE_TYPES else None
+
+
+@lru_cache
+def _description(content_type: str) -> tuple[tuple[str, str], ...]:
+    """Return the headers that say what a file of this type is, first, and what a browser may do with it."""
+    inline = _inline(content_type)
+    # Text is UTF-8 today, or has a byte order mark, which counts more than this. Without it browsers guess by country.
+    sent = "text/plain; charset=utf-8" if inline == "text/plain" else inline or _NO_TYPE
     return (
-        ("Content-Type", _content_type(inline)),
-        ("Content-Disposition", content_disposition(disposition, delivery.filename or file.filename)),
+        ("Content-Type", sent),
         ("Accept-Ranges", "bytes"),
         # A browser must not find out by itself that a picture is a page.
         ("X-Content-Type-Options", "nosniff"),
@@ -349,8 +357,3 @@ def _description(file: StoredFile, delivery: Delivery) -> tuple[tuple[str, str],
         # from a host name of their own, beside that of the pages that show them.
         ("Cross-Origin-Resource-Policy", "same-site"),
     )
-
-
-def _content_type(inline: str | None) -> str:
-    # Text is UTF-8 today, or has a byte order mark, which counts more than this. Without it browsers guess by country.
-    return "text/plain; charset=utf-8" if inline == "text/plain" else inline or _NO_TYPE

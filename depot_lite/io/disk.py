@@ -46,6 +46,8 @@ def read_small(path: str) -> bytes | None:
         parts = []
         while part := os.read(descriptor, _SMALL):
             parts.append(part)
+            if len(part) < _SMALL:  # a file on a disk gives less than it was asked for at its end only
+                break
         return b"".join(parts)
     finally:
         os.close(descriptor)

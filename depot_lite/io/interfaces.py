@@ -270,6 +270,12 @@ class FileStorage(ABC):
         return self._executor
 
     @property
+    def has_urls(self) -> bool:
+        """Whether the storage may have URLs of its own: whether it overrides ``url`` or ``public_url``."""
+        kind = type(self)
+        return kind.url is not FileStorage.url or kind.public_url is not FileStorage.public_url
+
+    @property
     def aio(self) -> AsyncStorage:
         """The same methods, awaited: ``await depot.aio.get(file_id)``."""
         return AsyncStorage(self)

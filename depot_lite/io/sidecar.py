@@ -73,7 +73,7 @@ def understood_filedepot(file_id: str, text: bytes, data: os.stat_result) -> Fil
 
 def _parsed(file_id: str, text: bytes) -> dict[str, Any]:
     try:
-        known = json.loads(text)
+        known = json.loads(text.decode())  # of bytes it would guess the encoding
     except ValueError as error:
         raise StorageFailed(f"the description of file {file_id} is damaged: {error}") from error
     if not isinstance(known, dict):
