@@ -16,6 +16,7 @@
     |  +- CountRefused
     |  +- SeveralRefused
     +- StorageFailed      (also OSError)
+    +- MaintenanceStopped (also RuntimeError)
 
 The second parent keeps an ``except IOError`` or ``except ValueError`` written for filedepot working. Before COMMIT any
 of them may be raised; after COMMIT none is: what goes wrong then is logged on the ``depot_lite`` logger.
@@ -159,3 +160,7 @@ class SeveralRefused(ValidationError):
 
 class StorageFailed(DepotError, OSError):
     """Raised when a storage could not do its work; the backend's own error is its ``__cause__``."""
+
+
+class MaintenanceStopped(DepotError, RuntimeError):
+    """Raised when maintenance cannot see everything it has to see, such as a row that cannot be read, and so stops."""

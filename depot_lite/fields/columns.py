@@ -361,6 +361,11 @@ def columns_of_mapper(mapper: Mapper[Any]) -> Mapping[str, FileColumn]:
     return _BY_MAPPER.get(mapper, _NONE)
 
 
+def mappers_with_files() -> list[Mapper[Any]]:
+    """Return the mappers that are configured and have file attributes, in the order of their names."""
+    return sorted(_BY_MAPPER, key=str)
+
+
 def columns_of_table(table: Table) -> Mapping[str, FileColumn]:
     """Return the file columns of a table by their keys, for statements that name no mapped class."""
     return {

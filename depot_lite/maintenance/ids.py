@@ -1,0 +1,146 @@
+"""Millions of file ids in little memory: 16 bytes each, in 256 parts by their first byte.
+
+A Python set of as many strings takes ten times as much. Ids are random, so the parts are of one size, and what is to be
+found in two tables is found part by part.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, overload
+
+_PARTS: Final = 256
+_WIDTH: Final = 16
+
+
+def packed(file_id: str) -> bytes:
+    """Return the 16 bytes of a file id.
+
+    >>> packed("00112233-4455-4677-8899-aabbccddeeff").hex()
+    '00112233445546778899aabbccddeeff'
+    """
+    return bytes.fromhex(file_id.replace("-", ""))
+
+
+def unpacked(key: bytes) -> str:
+    """Return the file id of 16 bytes.
+
+    >>> unpacked(packed("00112233-4455-4677-8899-aabbccddeeff"))
+    '00112233-4455-4677-8899-aabbccddeeff'
+    """
+    text = key.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+class FileIds:
+    """A collection of file ids; an id may be added more than once."""
+
+    def __init__(self) -> None:
+        self._parts = [bytearray() for _ in range(_PARTS)]
+
+    def __len__(self) -> int:
+        """Return how many were added, repetitions included."""
+        return sum(map(len, self._parts)) // _WIDTH
+
+    def add(self, file_ids: Iterable[str]) -> None:
+        """Add file ids."""
+        parts, packed = self._parts, bytes.fromhex  # no calls of our own: this is done for each file
+        for each in file_ids:
+            key = packed(each.replace("-", ""))
+            parts[key[0]] += key
+
+    def part(self, number: int) -> set[bytes]:
+        """Return the packed ids whose first byte is ``number``."""
+        return set(_keys(self._parts[number]))
+
+    def keys(self, number: int) -> Iterator[bytes]:
+        """Yield the packed ids whose first byte is ``number``, as they were added."""
+        return _keys(self._parts[number])
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the ids in order, each once."""
+        for number in range(_PARTS):
+            yield from map(unpacked, sorted(self.part(number)))
+
+    def clear(self, number: int) -> None:
+        """Forget the ids whose first byte is ``number``."""
+        self._parts[number] = bytearray()
+
+
+def _keys(part: bytearray) -> Iterator[bytes]:
+    whole = bytes(part)
+    return (whole[start : start + _WIDTH] for start in range(0, len(whole), _WIDTH))
+
+
+class ListedFiles(FileIds):
+    """Ids from a listing, with the size and the time of each where the listing told them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sizes = [array("q") for _ in range(_PARTS)]
+        self._times = [array("d") for _ in range(_PARTS)]
+
+    def add_known(self, files: Iterable[tuple[str, int, datetime]]) -> None:
+        """Add file ids with the size and the time of each."""
+        for file_id, size, last_modified in files:
+            key = packed(file_id)
+            self._parts[key[0]] += key
+            self._sizes[key[0]].append(size)
+            self._times[key[0]].append(last_modified.timestamp())
+
+    def known(self, number: int) -> dict[bytes, tuple[int, float]]:
+        """Return size and time (seconds since 1970) by packed id of a part, none where one of them is not known."""
+        if len(self._sizes[number]) * _WIDTH != len(self._parts[number]):
+            return {}
+        return dict(zip(self.keys(number), zip(self._sizes[number], self._times[number], strict=True), strict=True))
+
+    def clear(self, number: int) -> None:
+        """Forget the ids whose first byte is ``number``, and what was known of them."""
+        super().clear(number)
+        self._sizes[number], self._times[number] = array("q"), array("d")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file of a depot: its id, its size in bytes, and when it was stored."""
+
+    file_id: str
+    size: int
+    last_modified: datetime
+
+
+class FoundFiles(Sequence[FoundFile]):
+    """Files, in 32 bytes each."""
+
+    def __init__(self) -> None:
+        self._keys = bytearray()
+        self._sizes = array("q")
+        self._times = array("d")
+
+    def append(self, key: bytes, size: int, when: float) -> None:
+        """Add a file: its packed id, its size in bytes, its time in seconds since 1970."""
+        self._keys += key
+        self._sizes.append(size)
+        self._times.append(when)
+
+    @property
+    def bytes(self) -> int:
+        """The size of all together."""
+        return sum(self._sizes)
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    @overload
+    def __getitem__(self, index: int) -> FoundFile: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[FoundFile]: ...
+    def __getitem__(self, index: int | slice) -> FoundFile | list[FoundFile]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = range(len(self))[index]
+        key = bytes(self._keys[number * _WIDTH : (number + 1) * _WIDTH])
+        return FoundFile(unpacked(key), self._sizes[number], datetime.fromtimestamp(self._times[number], UTC))
