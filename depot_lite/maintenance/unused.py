@@ -3,6 +3,10 @@
 First the storage is listed, then every reference is read. The other order would call a file unused that was stored and
 named in between. Between a file's storing and its row's COMMIT nobody sees the reference, so what is younger than a
 limit is spared: the limit has to exceed the longest transaction.
+
+An old file may come to be named again, too: a transaction read a row, another one replaced or moved the row's file, and
+the first one writes what it had read. So before anything is deleted, all references are read a second time, and not
+before every transaction has ended that may have read a reference which the first reading did not find any more.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from time import monotonic, sleep
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine
@@ -74,15 +79,22 @@ def delete_unused_files(
     protect: Iterable[object] = (),
     keep_if: Callable[[FoundFile], bool] | None = None,
     models: Iterable[object] | None = None,
+    settle: timedelta = timedelta(minutes=1),
     progress: Watcher | None = None,
 ) -> UnusedReport:
     """Delete the files of a depot that no row names, and return which those were.
 
     All references are read a second time before a batch of files is deleted. What could not be deleted is in the
-    report's ``failed``. Arguments and errors are those of `find_unused`.
+    report's ``failed``. The other arguments, and the errors, are those of `find_unused`.
+
+    Args:
+        settle: how long the longest transaction takes. The second reading begins no earlier than that after the first
+            one, or than ``older_than`` after it where that is shorter.
     """
     sweep = _Sweep(bind, depot_name, older_than, protect, keep_if, models, progress)
-    return sweep.delete(sweep.find())
+    report = sweep.find()
+    sweep.settle(min(settle, older_than), report)
+    return sweep.delete(report)
 
 
 class _Sweep:
@@ -110,16 +122,19 @@ class _Sweep:
         self.older_than = older_than
         self.keep_if = keep_if
         self.progress = progress
+        self._read_at = 0.0
 
     # --- finding --------------------------------------------------------------------------------------------------
 
     def find(self) -> UnusedReport:
         # By our clock, before anything is looked at: what comes later is younger.
-        before = datetime.now(UTC) - self.older_than
+        before = _limit(self.older_than)
         report = UnusedReport(self.depot_name, before=before)
         listed = self._listed()
         report.listed = len(listed)
-        self._subtract(listed, self._named(), report)
+        named = self._named()
+        self._read_at = monotonic()
+        self._subtract(listed, named, report)
         return report
 
     def _listed(self) -> ListedFiles:
@@ -184,6 +199,17 @@ class _Sweep:
 
     # --- deleting -------------------------------------------------------------------------------------------------
 
+    def settle(self, time: timedelta, report: UnusedReport) -> None:
+        """Wait until so much time has passed since the references were read, if there is anything to delete."""
+        until = self._read_at + time.total_seconds()
+        if not report.files or monotonic() >= until:
+            return
+        with Step(self.progress, "waiting for transactions to end", unit="seconds") as step:
+            while (left := until - monotonic()) > 0:
+                off_loop(lambda left=left: sleep(min(left, 0.5)))  # type: ignore[misc]
+                step.done = round(time.total_seconds() - left)
+                step.add(0)
+
     def delete(self, report: UnusedReport) -> UnusedReport:
         """Delete the files of a report of `find`, each batch after all references were read once more."""
         found, report.files, report.deleted = report.files, FoundFiles(), 0
@@ -206,6 +232,10 @@ class _Sweep:
             for each in doomed:
                 report.files.append(packed(each.file_id), each.size, each.last_modified.timestamp())
             step.add(len(doomed), sum(each.size for each in doomed if each.file_id not in failed))
+
+
+def _limit(older_than: timedelta) -> datetime:
+    return datetime.now(UTC) - older_than
 
 
 def _take(entries: Iterator[FileEntry], listed: ListedFiles) -> int:
