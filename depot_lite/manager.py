@@ -20,8 +20,9 @@ reads it takes no lock and never sees half of a change.
 from __future__ import annotations
 
 import importlib
+import inspect
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
@@ -64,6 +65,7 @@ class _State:
     # Of the depots that have one.
     visibility: Mapping[str, str] = field(default_factory=dict)
     signer: Signer | None = None
+    delete_later: Callable[[list[str]], object] | None = None
 
     def find(self, name: str) -> str | None:
         """Return the real depot that a name leads to. It ends: `DepotManager.alias` lets no circle in."""
@@ -254,6 +256,17 @@ class DepotManager:
         return cls._state.resolve(name)
 
     @classmethod
+    def aliases_of(cls, name: str) -> list[str]:
+        """Return the aliases that lead to a depot, in order.
+
+        Raises:
+            UnknownDepot: there is no such depot.
+        """
+        state = cls._state
+        real = state.resolve(name)
+        return sorted(alias for alias in state.aliases if state.find(alias) == real)
+
+    @classmethod
     def get_file(cls, path: str) -> StoredFile:
         """Return the stored file with this path (``depot_name/file_id``).
 
@@ -287,6 +300,34 @@ class DepotManager:
             return cls.get(depot_name).delete_many(file_ids)
         except Exception as error:  # a backend of somebody else's may raise anything
             return dict.fromkeys(file_ids, error)
+
+    # --- deleting later -------------------------------------------------------------------------------------------
+
+    @classmethod
+    def set_delete_later(cls, hook: Callable[[list[str]], object] | None) -> None:
+        """Let a function take the files that a COMMIT has condemned, instead of deleting them there and then.
+
+        It hands their paths (``depot_name/file_id``) to a task queue, whose task calls `delete_files`. It is called
+        after the outermost COMMIT, with at most 1000 paths at a time, in the thread that committed; under
+        ``AsyncSession`` in a thread beside the event loop. What it returns is not looked at. If it raises, the error is
+        logged and the files are deleted at once. So are, always, the files of a transaction that rolled back and
+        direct uploads that were adopted.
+
+        Args:
+            hook: the function, in the place of the one before; None to delete in the thread that commits again.
+
+        Raises:
+            ConfigurationError: this is no function, or one that has to be awaited.
+        """
+        if hook is not None:
+            _check_hook(hook)
+        with cls._lock:
+            cls._set(delete_later=hook)
+
+    @classmethod
+    def get_delete_later(cls) -> Callable[[list[str]], object] | None:
+        """Return the function that takes the files which a COMMIT has condemned; None if they are deleted at once."""
+        return cls._state.delete_later
 
     # --- serving --------------------------------------------------------------------------------------------------
 
@@ -399,7 +440,7 @@ class DepotManager:
 
     @classmethod
     def _clear(cls) -> None:
-        """Forget all depots, aliases and the middleware. The files stay. For tests."""
+        """Forget all that is configured: depots, aliases, the middleware ... The files stay. For tests."""
         cls._restore(_State())
 
     @classmethod
@@ -436,6 +477,17 @@ def _checked_visibility(value: object, whose: str) -> str:
     if value is None or value in _VISIBILITIES:
         return str(value or "unlisted")
     raise ConfigurationError(f"{whose}: visibility={value!r}: one of {', '.join(_VISIBILITIES)} is wanted")
+
+
+def _check_hook(hook: object) -> None:
+    """Refuse what would delete nothing if it were called."""
+    if not callable(hook):
+        raise ConfigurationError(f"delete_later: a function that takes a list of paths is wanted, not {hook!r}")
+    if inspect.iscoroutinefunction(hook) or inspect.iscoroutinefunction(type(hook).__call__):
+        raise ConfigurationError(
+            f"delete_later: {hook!r} has to be awaited, and nothing awaits it after a COMMIT: an ordinary function is "
+            "wanted, also under AsyncSession, where it runs in a thread"
+        )
 
 
 def _split(path: object) -> tuple[str, str]:

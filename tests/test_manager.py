@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import sys
 import threading
 import traceback
@@ -458,18 +459,73 @@ class TestMiddleware:
             DepotManager.url_for("default/1")
 
 
+class Awaited:
+    """A hook that has to be awaited, and does not look like it."""
+
+    async def __call__(self, paths: list[str]) -> None:
+        """Delete nothing, unless somebody awaits."""
+
+
+async def awaited(paths: list[str]) -> None:
+    """Delete nothing, unless somebody awaits."""
+
+
+class TestDeleteLater:
+    def test_there_is_none_until_it_is_set_and_the_last_one_counts(self) -> None:
+        assert DepotManager.get_delete_later() is None
+        first: list[list[str]] = []
+        second: list[list[str]] = []
+        for taken in (first, second):
+            DepotManager.set_delete_later(taken.append)
+        hook = DepotManager.get_delete_later()
+        assert hook is not None
+        hook(["default/1"])
+        assert (first, second) == ([], [["default/1"]])
+        DepotManager.set_delete_later(None)
+        assert DepotManager.get_delete_later() is None
+
+    @pytest.mark.parametrize("hook", [awaited, partial(awaited), Awaited(), Awaited().__call__])
+    def test_what_has_to_be_awaited_is_refused(self, hook: Any) -> None:
+        """Nothing would await it after a COMMIT, so that no file would ever be deleted."""
+        DepotManager.set_delete_later(print)
+        with pytest.raises(ConfigurationError, match="has to be awaited"):
+            DepotManager.set_delete_later(hook)
+        assert DepotManager.get_delete_later() is print
+
+    @pytest.mark.parametrize("hook", ["tasks.delete_files", 3, [], False])
+    def test_what_cannot_be_called_is_refused(self, hook: Any) -> None:
+        with pytest.raises(
+            ConfigurationError, match=re.escape(f"a function that takes a list of paths is wanted, not {hook!r}")
+        ):
+            DepotManager.set_delete_later(hook)
+
+    def test_a_task_learns_what_it_could_not_delete(self) -> None:
+        """A depot that its worker does not know keeps nothing else, and is told by path, so that it can try again."""
+        depot = memory("default")
+        DepotManager.alias("uploads", "default")
+        one, two = depot.create(b"one"), depot.create(b"two")
+        paths = [f"default/{one}", f"uploads/{two}", "elsewhere/1", "elsewhere/2"]
+        for _ in range(2):  # a queue may run a task twice
+            failed = DepotManager.delete_files(paths)
+            assert {path: type(error) for path, error in failed.items()} == dict.fromkeys(paths[2:], UnknownDepot)
+            assert list(depot.list()) == []
+
+
 class TestSnapshot:
     def test_everything_is_restored(self) -> None:
         storage = memory("default")
         DepotManager.alias("uploads", "default")
         DepotManager.set_middleware(Urls())
+        DepotManager.set_delete_later(print)
         snapshot = DepotManager._snapshot()
         DepotManager._clear()
+        assert DepotManager.get_delete_later() is None
         memory("other")
         DepotManager.alias("elsewhere", "other")
         DepotManager._restore(snapshot)
         assert DepotManager.get() is DepotManager.get("uploads") is storage
         assert DepotManager.url_for("x") == "/files/x"
+        assert DepotManager.get_delete_later() is print
         for gone in ("other", "elsewhere"):
             with pytest.raises(UnknownDepot):
                 DepotManager.get(gone)

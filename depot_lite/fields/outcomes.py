@@ -14,6 +14,7 @@ pool.
 
 from __future__ import annotations
 
+import inspect
 import threading
 import weakref
 from collections.abc import Callable
@@ -28,6 +29,11 @@ from sqlalchemy.engine import Connection, Engine, ExceptionContext
 from depot_lite.fields import transfers
 from depot_lite.fields.interfaces import DepotFileInfo, Pending, discard, logger
 from depot_lite.ledger import Frame, Ledger
+from depot_lite.manager import DepotManager
+
+#: How many paths a `DepotManager.set_delete_later` hook is given at a time: as many as S3 deletes in one request, and
+#: some 50 kB as JSON.
+AT_ONCE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +46,49 @@ class Birth:
 
 
 def committed(frame: Frame) -> None:
-    """Delete the condemned files, and the sources of files that were handed over. Never raises.
+    """Delete the condemned files, or let them be deleted later, and the sources of files that were handed over.
 
     A value whose file was born and condemned in the same transaction becomes pending again: its object may have been
-    expunged before its row was written, and be added a second time.
+    expunged before its row was written, and be added a second time. Never raises.
     """
-    condemned = frame.condemned
-    _discard(condemned)
+    condemned, births = frame.condemned, _births(frame)
+    # A token is refused as soon as its upload has gone, which COMMIT promises: that cannot wait for a queue.
+    adopted = {birth.pending.adopts.path for birth in births if birth.pending.adopts is not None}
+    if condemned:
+        transfers.to_the_end(partial(_delete, condemned, adopted))
     gone = set(condemned)
-    for birth in _births(frame):
+    for birth in births:
         if birth.value.get("path") in gone:
             _make_pending(birth)
         else:
             _release(birth)
+
+
+def _delete(condemned: list[str], adopted: set[str]) -> None:
+    hook = DepotManager.get_delete_later()
+    if hook is None:
+        discard(condemned)
+    else:
+        discard([path for path in condemned if path in adopted])
+        discard(_hand_on(hook, [path for path in condemned if path not in adopted]))
+
+
+def _hand_on(hook: Callable[[list[str]], object], paths: list[str]) -> list[str]:
+    """Give the paths to the hook, and return those that it did not take because it raised.
+
+    It is not asked again then: each call might wait for a queue that is down until some timeout has passed.
+    """
+    for start in range(0, len(paths), AT_ONCE):
+        try:
+            answer = hook(paths[start : start + AT_ONCE])
+            if inspect.iscoroutine(answer):  # of a lambda say, which could not be refused when it was set
+                answer.close()
+                raise TypeError("it returned a coroutine, which nothing awaits here")
+        except Exception:  # a hook is somebody else's code
+            left = paths[start:]
+            logger.exception("the delete_later hook failed, so %d files are deleted here: %s ...", len(left), left[0])
+            return left
+    return []
 
 
 def _discard(paths: list[str]) -> None:
