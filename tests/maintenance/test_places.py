@@ -1,0 +1,119 @@
+"""Where references are looked for, in however many databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Column, Engine, Integer, Table
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from depot_lite.errors import ConfigurationError, MaintenanceStopped
+from depot_lite.fields.sqlalchemy import UploadedFileField
+from depot_lite.fields.upload import UploadedFile
+from depot_lite.io.interfaces import FileStorage
+from depot_lite.maintenance import delete_unused_files, find_unused
+from depot_lite.maintenance.places import places
+from tests.conftest import sqlite_engine
+
+NOW = timedelta(0)
+
+
+class Here(DeclarativeBase):
+    """The models of one database."""
+
+
+class There(DeclarativeBase):
+    """The models of another."""
+
+
+class Photo(Here):
+    __tablename__ = "places_photo"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    image: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
+
+
+class Scan(There):
+    __tablename__ = "places_scan"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    image: Mapped[UploadedFile | None] = mapped_column("picture", UploadedFileField)
+
+
+class Detail(Scan):
+    """In the table of its parent."""
+
+    detail: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
+
+
+#: Without a class.
+ARCHIVE = Table(
+    "archive", Here.metadata, Column("id", Integer, primary_key=True), Column("image", UploadedFileField), schema="main"
+)
+
+
+@pytest.fixture
+def engines(tmp_path: Path) -> Iterator[tuple[Engine, Engine]]:
+    here, there = sqlite_engine(tmp_path / "here.db"), sqlite_engine(tmp_path / "there.db")
+    Here.metadata.create_all(here)
+    There.metadata.create_all(there)
+    yield here, there
+    here.dispose()
+    there.dispose()
+
+
+def test_every_column_of_every_table_is_a_place_once() -> None:
+    """Of subclasses too, under the name that it has in the database."""
+    assert sorted(map(str, places(models=[Here, There.metadata]))) == [
+        "main.archive.image",
+        "places_photo.image",
+        "places_scan.detail",
+        "places_scan.picture",
+    ]
+
+
+def test_protected_columns_are_places() -> None:
+    """By name, with or without a schema, and by attribute."""
+    found = places(["other.column", "some.other.column", Photo.id], models=[There])
+    assert [str(each) for each in found if each.type is None] == [
+        "other.column",
+        "some.other.column",
+        "places_photo.id",
+    ]
+
+
+def test_what_is_neither_a_base_nor_its_metadata_is_refused() -> None:
+    """A class of the user's, say."""
+    with pytest.raises(ConfigurationError, match="is neither a declarative base"):
+        places(models=[object()])
+
+
+def test_a_session_reads_all_the_databases_that_it_is_bound_to(
+    engines: tuple[Engine, Engine], depots: dict[str, FileStorage]
+) -> None:
+    """Files of both share a depot, and neither takes the other's for unused."""
+    here, there = engines
+    with Session(binds={Photo: here, ARCHIVE: here, There: there}) as session:
+        session.add_all([Photo(image=b"photo"), Scan(image=b"scan"), Detail(image=b"whole", detail=b"detail")])
+        session.commit()
+        left = depots["default"].create(b"left")
+        report = delete_unused_files(session, "default", older_than=NOW, models=[Here, There])
+    assert (report.named, [each.file_id for each in report.files]) == (4, [left])
+
+
+def test_a_table_that_no_database_is_known_for_stops_it(
+    engines: tuple[Engine, Engine], depots: dict[str, FileStorage]
+) -> None:
+    """Its rows cannot be seen."""
+    with (
+        Session(binds={Photo: engines[0], There: engines[1]}) as session,
+        pytest.raises(MaintenanceStopped, match=r"main\.archive\.image cannot be read"),
+    ):
+        find_unused(session, "default", models=[Here, There])
+
+
+def test_what_is_no_database_is_refused() -> None:
+    """Before anything is looked at."""
+    with pytest.raises(ConfigurationError, match="a Session, an Engine or a Connection is wanted"):
+        find_unused("sqlite://", "default")  # type: ignore[arg-type]  # that is the point
