@@ -26,14 +26,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, BinaryIO, Final, TypeVar
 
-from depot_lite.errors import InvalidContent, InvalidFileId, StoredFileNotFound
+from depot_lite.errors import InvalidContent, InvalidFileId, StorageFailed, StoredFileNotFound
 from depot_lite.io.content import Content, FileIntent
 from depot_lite.io.fileid import new_file_id
-from depot_lite.io.interfaces import FileStorage, StoredFile
+from depot_lite.io.interfaces import FileInfo, FileStorage, StoredFile
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.manager import DepotManager
 
@@ -265,6 +266,9 @@ class StorageContract(ABC):
                 lambda: storage.get(missing),
                 lambda: storage.replace(missing, b"new", "a.txt"),
                 lambda: storage.copy(missing),
+                lambda: storage.save_from(MemoryFileStorage(), missing),
+                lambda: storage.save_from(MemoryFileStorage(), missing, file_id=missing),
+                lambda: storage.save_from(storage, missing),
             ]
             for attempt in attempts:
                 with _raising(StoredFileNotFound, "a missing file was found"):
@@ -321,10 +325,12 @@ class StorageContract(ABC):
                 storage.copy,
                 lambda bad: storage.replace(bad, b"new"),
                 lambda bad: storage.delete_many([kept, bad]),
+                lambda bad: storage.save_from(storage, bad),
             ]
             if bad is not None:
                 attempts.append(lambda bad: storage.create(b"new", file_id=bad))
                 attempts.append(lambda bad: storage.copy(kept, file_id=bad))
+                attempts.append(lambda bad: storage.save_from(storage, kept, file_id=bad))
             for attempt in attempts:
                 with _raising(InvalidFileId, f"{bad!r} was taken for a file id"):
                     attempt(bad)
@@ -372,6 +378,73 @@ class StorageContract(ABC):
             assert (copy.read(), copy.filename, copy.content_type) == (data, "a.bin", "application/x-a")
             assert copy.content_length == len(data)
 
+    # --- files of other storages ----------------------------------------------------------------------------------
+
+    def test_a_file_is_saved_from_another_storage(self, tmp_path: Path) -> None:
+        """``save_from`` stores bytes, name and type of a file that stays where it is, and tells what was stored."""
+        storage, other = self.make_storage(tmp_path), MemoryFileStorage()
+        for size, given in ((0, None), (10, new_file_id()), (_LARGE, new_file_id()), (_LARGE + 1, None)):
+            data = some_bytes(size)
+            source = other.create(data, "Grüße.txt", "application/x-a")
+            for each in (source, other.get(source)):
+                info = storage.save_from(other, each, file_id=given)
+                assert given in {None, info.file_id}, f"{given} was given, {info.file_id} is where it was stored"
+                with storage.get(info.file_id) as file:
+                    assert (file.read(), file.content_length) == (data, size), "other bytes were stored"
+                    assert (file.filename, file.content_type) == ("Grüße.txt", "application/x-a")
+                    assert (info.filename, info.content_type) == ("Grüße.txt", "application/x-a")
+                    assert (info.content_length, info.checksum) == (size, file.checksum)
+                    assert file.checksum is None or file.checksum == _checksum(file.checksum.partition(":")[0], data)
+            assert _read(other, source) == data, "the source has changed"
+
+    def test_a_type_that_the_bytes_deny_is_saved_too(self, tmp_path: Path) -> None:
+        """The type is that of the source, which was found when it was stored, and is not guessed a second time."""
+        storage, other = self.make_storage(tmp_path), _Mislabelled()
+        info = storage.save_from(other, other.create(b"%PDF-1.7\n1 0 obj\n", "a.bin"))
+        assert info.content_type == storage.get(info.file_id).content_type == "application/x-own"
+
+    def test_a_file_is_saved_from_the_same_storage(self, tmp_path: Path) -> None:
+        """It is a copy then; under its own id it is what it was."""
+        storage, data = self.make_storage(tmp_path), some_bytes(_LARGE)
+        source = storage.create(data, "a.bin", "application/x-a")
+        copied = storage.save_from(storage, source).file_id
+        assert copied != source
+        assert storage.save_from(storage, source, file_id=source).file_id == source
+        for each in (source, copied):
+            with storage.get(each) as file:
+                assert (file.read(), file.filename, file.content_type) == (data, "a.bin", "application/x-a")
+        assert sorted(storage.list()) == sorted([source, copied])
+
+    def test_what_is_there_already_is_not_saved_again(self, tmp_path: Path) -> None:
+        """Where the same bytes are under the id, none is read; other bytes of that length are replaced."""
+        storage, other, file_id = self.make_storage(tmp_path), _Counting(), new_file_id()
+        source = other.create(some_bytes(1000, 1), "a.bin")
+        storage.create(some_bytes(1000, 2), "b.bin", file_id=file_id)
+        first = storage.save_from(other, source, file_id=file_id)
+        assert (_read(storage, file_id), first.filename) == (some_bytes(1000, 1), "a.bin"), "other bytes were kept"
+        comparable = first.checksum is not None and first.checksum.startswith("crc32:")
+        other.reads = 0
+        second = storage.save_from(other, source, file_id=file_id)
+        assert not (comparable and other.reads), "what was there already was read again"
+        assert (second.file_id, second.filename, second.content_length) == (file_id, "a.bin", 1000)
+        assert _read(storage, file_id) == some_bytes(1000, 1)
+
+    def test_what_is_damaged_is_not_saved(self, tmp_path: Path) -> None:
+        """Bytes that are not those of the checksum, too few or too many: nothing is stored, what was there stays."""
+        storage, file_id = self.make_storage(tmp_path), new_file_id()
+        storage.create(b"old", "old.txt", file_id=file_id)
+        for size in (1000, _LARGE):
+            data = some_bytes(size)
+            for damaged in (data[:-1] + bytes([data[-1] ^ 1]), data[:-1], data + b"x", b""):
+                other = _Damaged(damaged)
+                source = other.create(data)
+                for given in (None, file_id):
+                    with _raising(StorageFailed, f"{len(damaged)} damaged bytes were stored"):
+                        storage.save_from(other, source, file_id=given)
+        assert list(storage.list()) == [file_id], "what is damaged has left something"
+        with storage.get(file_id) as file:
+            assert (file.read(), file.filename) == (b"old", "old.txt")
+
     # --- listing --------------------------------------------------------------------------------------------------
 
     def test_all_files_are_listed(self, tmp_path: Path) -> None:
@@ -387,6 +460,7 @@ class StorageContract(ABC):
             assert entry.size == sizes[entry], f"{entry.size} is not the size of the file"
             assert entry.last_modified.utcoffset() == timedelta(0)
             assert abs(datetime.now(UTC) - entry.last_modified) < timedelta(minutes=5)
+            assert entry.known, "size and time were told, and are not known"
 
     def test_listing_is_lazy_and_bears_deletions(self, tmp_path: Path) -> None:
         """``list`` is an iterator; files deleted meanwhile have no size, or the one that was listed."""
@@ -503,6 +577,40 @@ class StorageContract(ABC):
 
         _in_threads(guarded, 3)
         assert list(storage.list()) == [file_id]
+
+
+class _Mislabelled(MemoryFileStorage):
+    """Says of each file a type of its own."""
+
+    def _find(self, file_id: str) -> tuple[FileInfo, bytes]:
+        info, data = super()._find(file_id)
+        return replace(info, content_type="application/x-own"), data
+
+
+class _Counting(MemoryFileStorage):
+    """Knows how often bytes of a file were asked for."""
+
+    reads = 0
+
+    def _open(self, file_id: str) -> StoredFile:
+        info, data = self._find(file_id)
+
+        def opened() -> BinaryIO:
+            self.reads += 1
+            return io.BytesIO(data)
+
+        return StoredFile(info, opened)
+
+
+class _Damaged(MemoryFileStorage):
+    """Gives other bytes than were stored."""
+
+    def __init__(self, damaged: bytes) -> None:
+        super().__init__()
+        self._damaged = damaged
+
+    def _find(self, file_id: str) -> tuple[FileInfo, bytes]:
+        return super()._find(file_id)[0], self._damaged
 
 
 class _Stream(io.RawIOBase):

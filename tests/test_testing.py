@@ -372,6 +372,19 @@ class CopiesToAnyId(MemoryFileStorage):
 
 
 @breaks(IDS)
+class SavesUnderAnyId(MemoryFileStorage):
+    def save_from(self, source: FileStorage, file_or_id: StoredFile | str, *, file_id: str | None = None) -> FileInfo:
+        return self._save_from(source, source._id(file_or_id), file_id or new_file_id())
+
+
+@breaks(IDS)
+class SavesAnyId(MemoryFileStorage):
+    def save_from(self, source: FileStorage, file_or_id: StoredFile | str, *, file_id: str | None = None) -> FileInfo:
+        source_id = source.fileid(file_or_id)
+        return self._save_from(source, source_id, self._id(file_id) if file_id else new_file_id())
+
+
+@breaks(IDS)
 class CreatesAnyId(MemoryFileStorage):
     def save(self, content: Content, *, file_id: str | None = None) -> FileInfo:
         return self._save(file_id or new_file_id(), content)
@@ -453,6 +466,90 @@ class CopiesTheBytesOnly(MemoryFileStorage):
         return self._save(file_id, Content.of(self._find(source_id)[1]))
 
 
+FROM = "test_a_file_is_saved_from_another_storage"
+
+
+@breaks(FROM)
+class SavesTheBytesOnly(MemoryFileStorage):
+    def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
+        with source.get(source_id) as file:
+            return self._save(file_id, Content.of(file.read()))
+
+
+@breaks(FROM)
+class SavesUnderItsOwnIds(MemoryFileStorage):
+    def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
+        return super()._save_from(source, source_id, new_file_id())
+
+
+@breaks(FROM)
+class MovesInsteadOfSaving(MemoryFileStorage):
+    def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
+        info = super()._save_from(source, source_id, file_id)
+        source.delete(source_id)
+        return info
+
+
+@breaks(FROM)
+class TellsOfTheSource(MemoryFileStorage):
+    def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
+        return replace(super()._save_from(source, source_id, file_id), checksum="crc32:00000000")
+
+
+@breaks("test_a_type_that_the_bytes_deny_is_saved_too")
+class GuessesTheTypeAgain(MemoryFileStorage):
+    def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
+        with source.get(source_id) as file:
+            return self._save(file_id, Content.of(file))
+
+
+@breaks("test_a_file_is_saved_from_the_same_storage")
+class HasNoFilesForItself(MemoryFileStorage):
+    def _copy(self, source_id: str, file_id: str) -> FileInfo:
+        return self._save(file_id, Content.of(b"", "a.bin", "application/x-a"))
+
+
+AGAIN = "test_what_is_there_already_is_not_saved_again"
+
+
+@breaks(AGAIN)
+class SavesAgain(MemoryFileStorage):
+    def _same(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo | None:
+        return None
+
+
+@breaks(AGAIN)
+class BelievesTheLength(MemoryFileStorage):
+    def _same(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo | None:
+        return self._info(file_id)
+
+
+@breaks("test_what_is_damaged_is_not_saved")
+class VerifiesNothing(MemoryFileStorage):
+    @staticmethod
+    def _verified(file: StoredFile) -> Content:
+        return Content.of(file)
+
+
+@breaks("test_what_is_damaged_is_not_saved")
+class VerifiesTooLate(MemoryFileStorage):
+    def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
+        with source.get(source_id) as file:
+            info = self._save(file_id, Content.of(file))
+        if (info.content_length, info.checksum) != (file.content_length, file.checksum):
+            self._delete(file_id)
+            raise StorageFailed("damaged")
+        return info
+
+
+@breaks("test_what_is_missing_is_not_found")
+class SavesWhatIsMissing(MemoryFileStorage):
+    def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
+        if not source.exists(source_id):
+            return self._save(file_id, Content.of(b""))
+        return super()._save_from(source, source_id, file_id)
+
+
 @breaks("test_all_files_are_listed")
 class ListsAPageOnly(MemoryFileStorage):
     def _list(self) -> Iterator[FileEntry]:
@@ -468,15 +565,26 @@ class ListsTwice(MemoryFileStorage):
 
 @breaks("test_all_files_are_listed")
 class ListsWrongSizes(MemoryFileStorage):
-    def _look(self, file_id: str) -> tuple[int, datetime]:
-        size, when = super()._look(file_id)
-        return size + 1, when
+    def _list(self) -> Iterator[FileEntry]:
+        for each in super()._list():
+            yield FileEntry.told(each, each.size + 1, each.last_modified)
 
 
 @breaks("test_all_files_are_listed")
 class ListsOldTimes(MemoryFileStorage):
-    def _look(self, file_id: str) -> tuple[int, datetime]:
-        return super()._look(file_id)[0], datetime(2001, 1, 1, tzinfo=UTC)
+    def _list(self) -> Iterator[FileEntry]:
+        for each in super()._list():
+            yield FileEntry.told(each, each.size, datetime(2001, 1, 1, tzinfo=UTC))
+
+
+@breaks("test_all_files_are_listed")
+class NeverKnows(MemoryFileStorage):
+    class Entry(FileEntry):
+        known = False
+
+    def _list(self) -> Iterator[FileEntry]:
+        for each in super()._list():
+            yield self.Entry.told(each, each.size, each.last_modified)
 
 
 @breaks("test_listing_is_lazy_and_bears_deletions")
@@ -488,14 +596,19 @@ class ListsAtOnce(MemoryFileStorage):
 @breaks("test_listing_is_lazy_and_bears_deletions")
 class CannotDeleteWhileItLists(MemoryFileStorage):
     def _list(self) -> Iterator[FileEntry]:
-        for file_id in self._files:
-            yield FileEntry(file_id, partial(self._look, file_id))
+        for file_id, (info, _) in self._files.items():
+            yield FileEntry.told(file_id, info.content_length, info.last_modified)
 
 
 @breaks("test_listing_is_lazy_and_bears_deletions")
 class GivesSizesOfWhatIsGone(MemoryFileStorage):
+    def _list(self) -> Iterator[FileEntry]:
+        for each in super()._list():
+            yield FileEntry(each, partial(self._look, each))
+
     def _look(self, file_id: str) -> tuple[int, datetime]:
-        return super()._look(file_id) if self._exists(file_id) else (0, datetime.now(UTC))
+        info = self._files[file_id][0] if self._exists(file_id) else None
+        return (info.content_length if info else 0), datetime.now(UTC)
 
 
 class StoresAsItReads(MemoryFileStorage):

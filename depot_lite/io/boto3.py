@@ -19,22 +19,34 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from copy import copy
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
 from boto3.s3.transfer import TransferConfig
 
-from depot_lite.errors import ConfigurationError, InvalidFileId, StorageFailed
+from depot_lite.errors import ConfigurationError, DepotError, StorageFailed
 from depot_lite.io.content import Content
-from depot_lite.io.fileid import check_file_id
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
 from depot_lite.io.options import boolean, executor_of, integer
 from depot_lite.io.s3client import S3Connection
+from depot_lite.io.s3copies import CopyDiffers, Original, S3Object, is_refusal
 from depot_lite.io.s3errors import S3_ERRORS, code_of, failing, is_missing, may_have_arrived
 from depot_lite.io.s3forms import can_be_sent, form_of
-from depot_lite.io.s3objects import ATTEMPT, copied, crc32_of, described, encoded, now, overrides, shown, understood
+from depot_lite.io.s3listing import listing
+from depot_lite.io.s3objects import (
+    ATTEMPT,
+    copied,
+    crc32_in,
+    crc32_of,
+    described,
+    encoded,
+    now,
+    overrides,
+    shown,
+    understood,
+)
 from depot_lite.io.s3options import (
     bucket_of,
     client_arguments,
@@ -44,15 +56,13 @@ from depot_lite.io.s3options import (
     upload_arguments,
     web_address,
 )
-from depot_lite.io.s3stream import RangeReader, S3StoredFile, SummedReader
+from depot_lite.io.s3stream import RangeReader, SummedReader
 
 __all__ = ["S3Storage"]
 
-#: What S3 copies with one request, what it deletes with one, and how many parts it takes.
-_COPY_LIMIT: Final = 5 * 1024**3
+#: What S3 deletes with one request, and how many parts it takes.
 _DELETE_LIMIT: Final = 1000
 _PART_LIMIT: Final = 10_000
-_COPY_PART: Final = 512 * 1024**2
 
 #: How servers refuse to delete in batches: they know no such request, or want a checksum of it that boto3 left behind.
 _NO_BATCHES: Final = {"NotImplemented", "MethodNotAllowed", "MissingContentMD5", "InvalidRequest", "InvalidArgument"}
@@ -145,6 +155,11 @@ class S3Storage(FileStorage):
     def _client(self) -> Any:
         return self._connection.client
 
+    @property
+    def _endpoint(self) -> str:
+        """Which server this is: two storages there may copy from one another."""
+        return str(self._client.meta.endpoint_url)
+
     def _checksums(self) -> bool:
         """Return whether the server is one that takes S3's checksums; which ones do, the client's config says."""
         if "ChecksumAlgorithm" in self._upload:
@@ -167,13 +182,20 @@ class S3Storage(FileStorage):
     # --- storing --------------------------------------------------------------------------------------------------
 
     def _save(self, file_id: str, content: Content) -> FileInfo:
-        content_type = self._upload.get("ContentType") or content.content_type
-        filename = content.filename or UNNAMED
-        info = FileInfo(file_id, filename, content_type, 0, now())
-        if isinstance(content.source, _Object) and content.source.storage is self:
-            return self._save_copy_of(content.source, info)
-        large = content.size is not None and content.size >= self._transfer.multipart_threshold
-        known = crc32_of(content) if large else None
+        if isinstance(content.source, S3Object) and content.source.storage is self:
+            source = content.source
+            info = self._new_info(file_id, content.filename, content.content_type)
+            return self._save_copy_of(self._original(source.file_id, source.found), source.info, info)
+        return self._send(file_id, content)
+
+    def _new_info(self, file_id: str, filename: str | None, content_type: str) -> FileInfo:
+        return FileInfo(file_id, filename or UNNAMED, self._upload.get("ContentType") or content_type, 0, now())
+
+    def _send(self, file_id: str, content: Content, known: int | None = None) -> FileInfo:
+        """Store content; ``known`` is its CRC-32 where that is certain before it was read."""
+        info = self._new_info(file_id, content.filename, self._upload.get("ContentType") or content.content_type)
+        if known is None and content.size is not None and content.size >= self._transfer.multipart_threshold:
+            known = crc32_of(content)
         with failing(self._what("store", file_id)), content.open() as source:
             head = source.read(self._transfer.multipart_threshold)
             if len(head) < self._transfer.multipart_threshold:
@@ -249,33 +271,42 @@ class S3Storage(FileStorage):
             found = self._head(source_id)
             when = now()
             info = replace(understood(source_id, found), file_id=file_id, last_modified=when)
-            self._copy_object(source_id, found["ETag"], info, copied(found, when, self._upload))
+            self._copy_object(self._original(source_id, found), file_id, copied(found, when, self._upload))
         return info
 
-    def _save_copy_of(self, source: _Object, info: FileInfo) -> FileInfo:
-        """Let S3 copy an object that is open here, with a name and a type that may be others."""
-        info = replace(info, content_length=source.content_length, checksum=source.checksum)
-        with failing(self._what("copy", source.file_id), source.file_id):
-            answer = self._copy_object(source.file_id, source.found["ETag"], info, described(info, self._upload))
-            tags = _md5_in(source.found), _md5_in({**answer, **answer.get("CopyObjectResult", {})})
-            if None not in tags and tags[0] != tags[1]:
-                # Some servers, radosgw for one, copy whatever is there, on whichever condition.
+    def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
+        if isinstance(source, S3Storage) and source._endpoint == self._endpoint:
+            with failing(source._what("copy", source_id), source_id):
+                found = source._head(source_id)
+            known = understood(source_id, found)
+            info = self._new_info(file_id, known.filename, known.content_type)
+            try:
+                return self._save_copy_of(source._original(source_id, found), known, info)
+            except DepotError as error:
+                if not is_refusal(error):
+                    raise
+        with source._open(source_id) as file:
+            content = self._verified(file)
+            return self._send(file_id, content, crc32_in(file.checksum))
+
+    def _save_copy_of(self, original: Original, known: FileInfo, info: FileInfo) -> FileInfo:
+        """Let S3 copy an object that was looked at, with a name and a type that may be others."""
+        info = replace(info, content_length=known.content_length, checksum=known.checksum)
+        with failing(f"copy s3://{original.where['Bucket']}/{original.where['Key']}", known.file_id):
+            answer = self._copy_object(original, info.file_id, described(info, self._upload))
+            if original.differs_from(answer):
                 self._delete(info.file_id)
-                raise StorageFailed(f"file {source.file_id} was replaced while it was copied")
+                raise CopyDiffers(f"file {known.file_id} was replaced while it was copied")
         return info
 
-    def _copy_object(self, source_id: str, etag: str, info: FileInfo, described_as: Mapping[str, Any]) -> Any:
-        keys = {f"CopySource{n}": v for n, v in self._arguments(_OF_READING).items() if n.startswith("SSECustomer")}
-        # What was looked at, and not what may have taken its place.
-        arguments = {**described_as, **keys, "MetadataDirective": "REPLACE", "CopySourceIfMatch": etag}
-        source = self._where(source_id)
+    def _original(self, file_id: str, found: Mapping[str, Any]) -> Original:
+        return Original(self._where(file_id), found, self._arguments(_OF_READING))
+
+    def _copy_object(self, original: Original, file_id: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         try:
-            if info.content_length <= _COPY_LIMIT:
-                return self._client.copy_object(**self._where(info.file_id), CopySource=source, **arguments)
-            config = TransferConfig(multipart_threshold=_COPY_LIMIT, multipart_chunksize=_COPY_PART)
-            self._client.copy(source, **self._where(info.file_id), ExtraArgs=arguments, Config=config)
+            return original.copy(self._client, self._where(file_id), arguments)
         except S3_ERRORS as error:
-            self._unless_stored(info.file_id, arguments, error)
+            self._unless_stored(file_id, arguments, error)
         return {}
 
     # --- finding --------------------------------------------------------------------------------------------------
@@ -289,7 +320,7 @@ class S3Storage(FileStorage):
             self._what("read", file_id),
             partial(self._get_range, file_id, found["ETag"]),
         )
-        return _Object(info, reader, self.public_url(file_id), self, found)
+        return S3Object(info, reader, self.public_url(file_id), self, found)
 
     def _get(self, file_id: str, **arguments: str) -> dict[str, Any]:
         with failing(self._what("read", file_id), file_id):
@@ -313,6 +344,10 @@ class S3Storage(FileStorage):
             )
         return found["Body"]
 
+    def _info(self, file_id: str) -> FileInfo:
+        with failing(self._what("look at", file_id), file_id):
+            return understood(file_id, self._head(file_id))
+
     def _exists(self, file_id: str) -> bool:
         with failing(self._what("look for", file_id)):
             try:
@@ -324,19 +359,11 @@ class S3Storage(FileStorage):
         return True
 
     def _list(self) -> Iterator[FileEntry]:
-        # What is in further folders below the prefix is not ours, and S3 need not list it.
-        where = {"Bucket": self._bucket, "Prefix": self._prefix, "Delimiter": "/"}
-        more: dict[str, str] = {}
-        while True:
-            with failing(f"list s3://{self._bucket}/{self._prefix}"):
-                page = self._client.list_objects_v2(**where, **self._arguments(_OF_ACCESS), **more)
-            for each in page.get("Contents", ()):
-                file_id = each["Key"].removeprefix(self._prefix)
-                if _is_id(file_id):
-                    yield FileEntry(file_id, partial(_told, each["Size"], each["LastModified"]))
-            if not page.get("IsTruncated"):
-                return
-            more = {"ContinuationToken": page["NextContinuationToken"]}
+        return listing(self._ask, self._bucket, self._prefix)
+
+    def _ask(self, **where: str) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = self._client.list_objects_v2(**where, **self._arguments(_OF_ACCESS))
+        return answer
 
     # --- deleting -------------------------------------------------------------------------------------------------
 
@@ -431,33 +458,3 @@ class S3Storage(FileStorage):
             return f"{self._public_base_url}/{quote(self._key(file_id), safe='/~')}"
         with failing(self._what("find the URL of", file_id)):
             return self._connection.urls.plain(self._key(file_id))
-
-
-class _Object(S3StoredFile):
-    """A file that knows its storage and its version, so that S3 can copy just that."""
-
-    def __init__(
-        self, info: FileInfo, reader: RangeReader, url: str | None, storage: S3Storage, found: Mapping[str, Any]
-    ) -> None:
-        super().__init__(info, reader, url)
-        self.storage = storage
-        self.found = {name: value for name, value in found.items() if name != "Body"}
-
-
-def _md5_in(headers: Mapping[str, Any]) -> str | None:
-    """Return the MD5 of an object; None where its ETag is none, as that of several parts or of an encrypted object."""
-    etag = str(headers.get("ETag", "-")).strip('"')
-    encrypted = headers.get("ServerSideEncryption", "AES256") != "AES256" or "SSECustomerAlgorithm" in headers
-    return None if encrypted or "-" in etag else etag
-
-
-def _told(size: int, when: datetime) -> tuple[int, datetime]:
-    return size, when.astimezone(UTC)
-
-
-def _is_id(file_id: str) -> bool:
-    try:
-        check_file_id(file_id)
-    except InvalidFileId:
-        return False
-    return True

@@ -8,6 +8,7 @@ are checked and content is recognised before they are called. The rules, each of
 - What was stored comes back byte for byte, with its name, type and length.
 - Reading what is not there raises `StoredFileNotFound`; deleting it is no error, however often.
 - The key in the backend is the file id. The user's file name is metadata and never part of a path or a key.
+- ``list`` leaves out no whole file, or ``list_is_complete`` is False, and then the storage is never swept.
 - A backend's own errors come out as `StorageFailed`, chained, and say nothing of secrets.
 - All methods may be called from many threads at once.
 """
@@ -22,12 +23,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self, cast
 
 from depot_lite.errors import StoredFileNotFound
 from depot_lite.io.aio import AsyncStorage
 from depot_lite.io.content import CHUNK_SIZE, Content
 from depot_lite.io.fileid import check_file_id, new_file_id
+from depot_lite.io.verified import KnownContent, VerifiedStream
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -53,10 +55,10 @@ class FileInfo:
 
 
 class FileEntry(str):
-    """A file id that `FileStorage.list` yields; ``size`` (bytes) and ``last_modified`` (UTC) are looked up when asked.
+    """A file id that `FileStorage.list` yields, with the ``size`` (bytes) and ``last_modified`` (UTC) of the file.
 
-    Where the listing told them, they are what it told. Otherwise both raise `StoredFileNotFound` where the file has
-    gone since it was listed and was not looked at before.
+    ``known`` says whether the listing told them. Otherwise they are looked up when asked, and both raise
+    `StoredFileNotFound` where the file has gone since it was listed and was not looked at before.
     """
 
     __slots__ = ("_known", "_look")
@@ -66,15 +68,27 @@ class FileEntry(str):
 
     def __new__(cls, file_id: str, look: Callable[[], tuple[int, datetime]]) -> Self:
         """Name the file, and say how its size and time are found."""
-        entry = super().__new__(cls, file_id)
+        entry = str.__new__(cls, file_id)
         entry._look = look
         entry._known = None
+        return entry
+
+    @classmethod
+    def told(cls, file_id: str, size: int, last_modified: datetime) -> Self:
+        """Return the entry of a file whose size and time the listing told."""
+        entry = str.__new__(cls, file_id)
+        entry._known = (size, last_modified)
         return entry
 
     def _details(self) -> tuple[int, datetime]:
         if self._known is None:
             self._known = self._look()
         return self._known
+
+    @property
+    def known(self) -> bool:
+        """Whether size and time are known without a look at the storage: they were told, or looked up before."""
+        return self._known is not None
 
     @property
     def size(self) -> int:
@@ -204,6 +218,9 @@ class StoredFile(io.BufferedIOBase):
 class FileStorage(ABC):
     """A place for files. The public methods are the same for every backend; the underscored ones make a backend."""
 
+    #: Whether ``list`` never leaves out a file that is whole and stays. Maintenance never sweeps where it may.
+    list_is_complete: bool = True
+
     #: How many transfers at once, and where: what `concurrency` and `executor` tell. A backend sets its options here.
     _concurrency: int = 1
     _executor: Executor | None = None
@@ -236,13 +253,44 @@ class FileStorage(ABC):
         """Yield each id in the storage once, in any order, holding no more than one page of them in memory.
 
         It may include ids whose file is not whole (an upload that is under way, or was cut off), never leave out one
-        that is and stays there.
+        that is and stays there. A backend that may, because its listing lags behind or breaks off unnoticed, sets
+        ``list_is_complete`` to False.
         """
+
+    def _entry(self, file_id: str) -> FileEntry:
+        """Return what `_list` yields for this id. Backends that list unfinished files, and look later, override it."""
+
+        def look() -> tuple[int, datetime]:
+            info = self._info(file_id)
+            return info.content_length, info.last_modified
+
+        return FileEntry(file_id, look)
 
     def _copy(self, source_id: str, file_id: str) -> FileInfo:
         """Store a second file with the same content, name and type. Backends that can do it inside do."""
         with self._open(source_id) as source:
             return self._save(file_id, Content.of(source))
+
+    def _info(self, file_id: str) -> FileInfo:
+        """Return what is known of the file, or raise `StoredFileNotFound`. Backends that can do it for less do."""
+        with self._open(file_id) as file:
+            return file.info
+
+    def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
+        """Store a file of another storage under the id, as `_save` does; raise where its bytes are not what they were.
+
+        Backends that can let the bytes move without this process do, for the sources that they know, and come here for
+        the others.
+        """
+        with source._open(source_id) as file:
+            return self._save(file_id, self._verified(file))
+
+    @staticmethod
+    def _verified(file: StoredFile) -> Content:
+        """Return the content of another storage's file, with its name and type; what is damaged cannot be read."""
+        file.read(0)  # from here on file.info describes the bytes that are open, whoever replaces the file
+        stream = VerifiedStream(cast(BinaryIO, file), file.file_id, file.content_length, file.checksum)
+        return KnownContent.of(StoredFile(file.info, lambda: cast(BinaryIO, stream)))
 
     def _delete_many(self, file_ids: list[str]) -> dict[str, Exception]:
         """Remove all; go on after a failure; return the failures. Backends with batches override it."""
@@ -373,6 +421,13 @@ class FileStorage(ABC):
         """
         return self._list()
 
+    def entry(self, file_or_id: StoredFile | str) -> FileEntry:
+        """Return the entry that ``list`` has for a file: also for one whose upload is under way, or was cut off.
+
+        Its ``size`` and ``last_modified`` raise `StoredFileNotFound` where there is none.
+        """
+        return self._entry(self._id(file_or_id))
+
     def copy(self, file_or_id: StoredFile | str, *, file_id: str | None = None) -> str:
         """Store a second, independent file with the same content, name and type; return its id.
 
@@ -384,6 +439,42 @@ class FileStorage(ABC):
     def save_copy(self, file_or_id: StoredFile | str, *, file_id: str | None = None) -> FileInfo:
         """Do what ``copy`` does and return what was stored."""
         return self._copy(self._id(file_or_id), new_file_id() if file_id is None else check_file_id(file_id))
+
+    def save_from(self, source: FileStorage, file_or_id: StoredFile | str, *, file_id: str | None = None) -> FileInfo:
+        """Store a file of another storage (or of this one) here and return what was stored.
+
+        It has the name and the type that it has there, and its bytes, which are held against the checksum that the
+        source knows. The bytes move inside the server or the kernel where the two storages can do that, else in pieces.
+
+        Where there is a ``file_id`` here of the same length and checksum already, that is what is returned, and nothing
+        is stored: who repeats what was cut off goes on where it was. Checksums of two algorithms cannot be compared, so
+        then the file is stored again. A new id is not looked for.
+
+        Args:
+            file_or_id: the file in ``source``.
+            file_id: the id that it gets here; a new one where not given.
+
+        Raises:
+            StoredFileNotFound: there is no such file in ``source``.
+            StorageFailed: one of the two failed, or the bytes are not what they were; nothing is left of the attempt.
+        """
+        source_id = source._id(file_or_id)
+        if file_id is not None and (there := self._same(source, source_id, check_file_id(file_id))) is not None:
+            return there
+        file_id = file_id or new_file_id()
+        return self._copy(source_id, file_id) if source is self else self._save_from(source, source_id, file_id)
+
+    def _same(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo | None:
+        """Return what is known of the file here, if it is there and has the bytes of the other."""
+        try:
+            there = self._info(file_id)
+        except StoredFileNotFound:
+            return None
+        if source is self and source_id == file_id:
+            return there
+        wanted = source._info(source_id)
+        same = (there.content_length, there.checksum) == (wanted.content_length, wanted.checksum)
+        return there if same and there.checksum is not None else None
 
     def public_url(self, file_or_id: StoredFile | str) -> str | None:
         """Return the storage's own URL of a file, or None where the application has to serve it; makes no request."""

@@ -30,7 +30,7 @@ from secrets import token_hex
 from typing import BinaryIO, Final
 
 from depot_lite.errors import ConfigurationError, DepotError, InvalidFileId, StorageFailed, StoredFileNotFound
-from depot_lite.io.checksums import checksum_algorithm
+from depot_lite.io.checksums import CHECKSUMS, checksum_algorithm
 from depot_lite.io.content import Content
 from depot_lite.io.datafile import DataFile
 from depot_lite.io.disk import is_there, locked, names, read_small, sync_folder, unlink
@@ -40,6 +40,7 @@ from depot_lite.io.options import boolean, directory_mode, executor_of, integer,
 from depot_lite.io.sidecar import belongs_to, described, named_data, understood, understood_filedepot
 
 _SHARD: Final = re.compile(r"[0-9a-f]{2}")
+_ID_LENGTH: Final = 36
 
 
 class LocalStoredFile(StoredFile):
@@ -136,13 +137,25 @@ class LocalFileStorage(FileStorage):
 
     def _copy(self, source_id: str, file_id: str) -> FileInfo:
         with self._open(source_id) as source, _failing("copy", source_id):
-            source.fileno()  # from here on source.info describes the bytes that are open, whoever replaces the file
+            return self._store_copy(source, file_id, verify=False)
 
-            def fill(path: str) -> DataFile:
-                algorithm = None if source.checksum else self._algorithm
-                return self._filled(path, algorithm, partial(_write_stored, source))
+    def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
+        if not isinstance(source, LocalFileStorage):
+            return super()._save_from(source, source_id, file_id)
+        with source._open(source_id) as file, _failing("copy", source_id):
+            return self._store_copy(file, file_id, verify=True)
 
-            return self._store(file_id, source.filename, source.content_type, fill, source.checksum)
+    def _store_copy(self, source: LocalStoredFile, file_id: str, *, verify: bool) -> FileInfo:
+        """Store a file of a local storage, with its checksum, of the algorithm that it has there."""
+        source.fileno()  # from here on source.info describes the bytes that are open, whoever replaces the file
+        algorithm = (source.checksum or "").partition(":")[0]
+        checksum = source.checksum if algorithm in CHECKSUMS else None
+
+        def fill(path: str) -> DataFile:
+            computed = self._algorithm if checksum is None else algorithm if verify else None
+            return self._filled(path, computed, partial(_write_stored, source))
+
+        return self._store(file_id, source.filename, source.content_type, fill, checksum)
 
     def _filled(self, path: str, algorithm: str | None, write: Callable[[DataFile], None]) -> DataFile:
         """Return a new data file with its bytes written; closed, should that fail."""
@@ -170,6 +183,10 @@ class LocalFileStorage(FileStorage):
                 with closing(fill(path)) as data:
                     computed = data.finish(durable=self._durable)
                     length = data.length
+                if None not in (checksum, computed) and checksum != computed:
+                    raise StorageFailed(
+                        f"the content of file {file_id} is damaged: its bytes are not those of {checksum}"
+                    )
                 info = FileInfo(file_id, filename, content_type, length, datetime.now(UTC), checksum or computed)
                 self._write_text(path + ".tmp", described(info, os.path.basename(path)))
                 replaced = self._commit(file_id, path)
@@ -308,15 +325,22 @@ class LocalFileStorage(FileStorage):
         for shard in shards:
             # One shard's ids are remembered, since a sidecar and data, or several data, may be there for one id.
             seen: set[str] = set()
-            for name in names(f"{self._root}/{shard}"):
+            look, folder = self._look, f"{self._root}/{shard}"
+            for name in names(folder):
+                # What was seen is asked first, as it is most names' second time here.
+                if name[:_ID_LENGTH] in seen:
+                    continue
                 file_id = belongs_to(name)
-                if file_id is None or file_id in seen or file_id[:2] != shard or not _is_id(file_id):
+                if file_id is None or file_id[:2] != shard or not _is_id(file_id):
                     continue
                 seen.add(file_id)
                 if not (folders and os.path.isdir(f"{self._root}/{file_id}")):
-                    yield FileEntry(file_id, partial(self._look, file_id, f"{self._root}/{shard}/{name}"))
+                    yield FileEntry(file_id, partial(look, file_id, f"{folder}/{name}"))
 
-    def _look(self, file_id: str, seen: str) -> tuple[int, datetime]:
+    def _entry(self, file_id: str) -> FileEntry:
+        return FileEntry(file_id, partial(self._look, file_id))
+
+    def _look(self, file_id: str, seen: str | None = None) -> tuple[int, datetime]:
         """Return size and time of a listed file, or of what was seen of it where it is not whole."""
         with suppress(StoredFileNotFound):
             info, _ = self._find(file_id)
@@ -324,7 +348,7 @@ class LocalFileStorage(FileStorage):
         with _failing("look at", file_id):
             # Not the modification time: data that was adopted has that of its source, and a sweep that spares what is
             # young must see that it has just come.
-            for path in (seen, f"{self._root}/{file_id}"):
+            for path in (seen or self._unfinished(file_id), f"{self._root}/{file_id}"):
                 try:
                     found = os.stat(path)
                 except FileNotFoundError:
@@ -332,6 +356,11 @@ class LocalFileStorage(FileStorage):
                 size = 0 if stat.S_ISDIR(found.st_mode) else found.st_size
                 return size, datetime.fromtimestamp(found.st_ctime, UTC)
         raise self._missing(file_id)
+
+    def _unfinished(self, file_id: str) -> str:
+        """Return the path of data without a sidecar, or one where there is nothing."""
+        shard = self._shard(file_id)
+        return next((f"{shard}/{name}" for name in names(shard) if belongs_to(name) == file_id), self._sidecar(file_id))
 
     # --- deleting -------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 
 from depot_lite.io.content import Content
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
@@ -56,13 +55,9 @@ class MemoryFileStorage(FileStorage):
 
     def _list(self) -> Iterator[FileEntry]:
         with self._lock:
-            file_ids = list(self._files)
-        for file_id in file_ids:
-            yield FileEntry(file_id, partial(self._look, file_id))
-
-    def _look(self, file_id: str) -> tuple[int, datetime]:
-        info, _ = self._find(file_id)
-        return info.content_length, info.last_modified
+            files = [(file_id, info) for file_id, (info, _) in self._files.items()]
+        for file_id, info in files:
+            yield FileEntry.told(file_id, info.content_length, info.last_modified)
 
     def _copy(self, source_id: str, file_id: str) -> FileInfo:
         info, data = self._find(source_id)

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from depot_lite.errors import ConfigurationError, StorageFailed
 from depot_lite.io.s3errors import S3_ERRORS, code_of, failing, is_missing
+from depot_lite.io.s3listing import prepare
 from depot_lite.io.s3urls import ObjectUrls
 
 
@@ -66,6 +67,7 @@ class S3Connection:
                 made = self._made
                 if made is None or made.process != os.getpid():
                     client = self._new_client() if self._ready is None else self._ready
+                    prepare(client)
                     made = self._made = _Made(os.getpid(), client, ObjectUrls(client, self._bucket))
         return made
 

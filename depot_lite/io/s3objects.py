@@ -116,6 +116,16 @@ def crc32_of(content: Content) -> int | None:
     return crc32
 
 
+def crc32_in(checksum: str | None) -> int | None:
+    """Return the CRC-32 that a checksum of `FileInfo` is, None where it is another one.
+
+    >>> crc32_in("crc32:000000ff"), crc32_in("sha256:00")
+    (255, None)
+    """
+    algorithm, _, digest = (checksum or "").partition(":")
+    return int(digest, 16) if algorithm == "crc32" else None
+
+
 def shown(crc32: int) -> str:
     """Return a CRC-32 as `FileInfo` has it."""
     return f"crc32:{crc32:08x}"

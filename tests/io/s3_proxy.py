@@ -33,11 +33,16 @@ _PIECE = 1 << 16
 _BUSY = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
 
 
+_DENIED = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Not for you.</Message></Error>"
+
+
 class Fault(Enum):
     """What happens to a request."""
 
     #: It is answered with 503 and does not reach the server.
     BUSY = auto()
+    #: It is answered with 403 and does not reach the server.
+    DENIED = auto()
     #: The connection is reset when a part of its body has come; nothing reaches the server.
     CUT_REQUEST = auto()
     #: The server has obeyed; the connection is reset instead of an answer.
@@ -114,8 +119,9 @@ class S3Proxy:
             request.reset()
             return
         body = request.rfile.read(length)
-        if fault is Fault.BUSY:
-            request.answer(503, [("Content-Type", "application/xml"), ("Content-Length", str(len(_BUSY)))], _BUSY)
+        if fault in {Fault.BUSY, Fault.DENIED}:
+            status, told = (503, _BUSY) if fault is Fault.BUSY else (403, _DENIED)
+            request.answer(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(told)))], told)
             return
         connection = http.client.HTTPConnection(self._upstream.hostname or "", self._upstream.port)
         try:

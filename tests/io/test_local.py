@@ -837,3 +837,55 @@ def test_content_that_is_refused_makes_no_folder(storage: LocalFileStorage, root
     with pytest.raises(InvalidContent):
         storage.create("text")
     assert not root.exists()
+
+
+# --- files of other local storages ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", ["crc32", "sha256"])
+@pytest.mark.parametrize("size", [0, 1000, 20 * 1024 * 1024 + 1])
+def test_a_file_of_another_local_storage_comes_through_the_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str, size: int
+) -> None:
+    """No byte is read in Python, and the checksum is that of the source, of whichever algorithm."""
+    source = LocalFileStorage(tmp_path / "source", checksum=algorithm)
+    target = LocalFileStorage(tmp_path / "target", checksum="crc32")
+    data = some_bytes(size)
+    file_id = source.create(data, "a.bin", "application/x-a")
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStoredFile, "read", lambda *_: pytest.fail("bytes were read"))
+        info = target.save_from(source, file_id, file_id=file_id)
+    with target.get(file_id) as file:
+        assert (file.read(), file.filename, file.content_type) == (data, "a.bin", "application/x-a")
+        assert file.checksum == info.checksum == source.get(file_id).checksum
+        assert str(file.checksum).startswith(f"{algorithm}:")
+
+
+def test_a_file_without_a_checksum_gets_one_where_it_is_saved(tmp_path: Path) -> None:
+    source, target = LocalFileStorage(tmp_path / "a", checksum=False), LocalFileStorage(tmp_path / "b")
+    info = target.save_from(source, source.create(b"bytes"))
+    assert info.checksum == f"crc32:{zlib.crc32(b'bytes'):08x}"
+
+
+@pytest.mark.parametrize("size", [1000, 20 * 1024 * 1024])
+@pytest.mark.parametrize("harm", ["changed", "shorter"])
+def test_a_damaged_file_of_another_local_storage_is_not_saved(tmp_path: Path, size: int, harm: str) -> None:
+    """Bytes that are not those of the checksum leave nothing, and what was there stays."""
+    source, target = LocalFileStorage(tmp_path / "source"), LocalFileStorage(tmp_path / "target")
+    file_id = source.create(some_bytes(size))
+    target.create(b"old", file_id=file_id)
+    path = source.get(file_id).local_path
+    assert path is not None
+    with path.open("r+b") as file:
+        if harm == "changed":
+            file.seek(size // 2)
+            file.write(b"?!")
+        else:
+            file.truncate(size - 1)
+    for given in (None, file_id):
+        with pytest.raises(StorageFailed, match=r"damaged|shrank"):
+            target.save_from(source, file_id, file_id=given)
+    assert list(target.list()) == [file_id]
+    with target.get(file_id) as kept:
+        assert kept.read() == b"old"
+    assert len(list((tmp_path / "target").rglob("*.*"))) == 2

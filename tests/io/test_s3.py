@@ -248,8 +248,8 @@ def test_a_copy_above_the_limit_is_made_in_parts(
     storage: S3Storage, requests: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With name, type and checksum."""
-    monkeypatch.setattr("depot_lite.io.boto3._COPY_LIMIT", 6 * MB)
-    monkeypatch.setattr("depot_lite.io.boto3._COPY_PART", 5 * MB)
+    monkeypatch.setattr("depot_lite.io.s3copies._COPY_LIMIT", 6 * MB)
+    monkeypatch.setattr("depot_lite.io.s3copies._COPY_PART", 5 * MB)
     source = storage.create(some_bytes(11 * MB), "large.bin", "application/x-large")
     requests.clear()
     copied = storage.copy(source)

@@ -227,8 +227,8 @@ def test_an_upload_that_breaks_off_is_aborted(server: Server, bucket: str, stora
 
 
 def test_a_large_copy_is_made_in_parts(storage: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("depot_lite.io.boto3._COPY_LIMIT", 6 * MB)
-    monkeypatch.setattr("depot_lite.io.boto3._COPY_PART", 5 * MB)
+    monkeypatch.setattr("depot_lite.io.s3copies._COPY_LIMIT", 6 * MB)
+    monkeypatch.setattr("depot_lite.io.s3copies._COPY_PART", 5 * MB)
     source = storage.create(some_bytes(11 * MB), "large.bin")
     with storage.get(storage.copy(source)) as file:
         assert (file.read(), file.filename) == (some_bytes(11 * MB), "large.bin")
@@ -262,3 +262,60 @@ def test_one_fault_is_nobodys_business(server: Server, bucket: str, fault: Fault
             assert file.read() == some_bytes(size)
         assert list(storage.list()) == [file_id]
     assert server.uploads(bucket) == []
+
+
+# --- files of other buckets -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1000, 11 * MB])
+def test_a_file_of_another_bucket_is_copied_by_the_server(
+    server: Server, storage: S3Storage, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """In whole or in parts; stored in parts or in whole."""
+    monkeypatch.setattr("depot_lite.io.s3copies._COPY_LIMIT", 6 * MB)
+    monkeypatch.setattr("depot_lite.io.s3copies._COPY_PART", 5 * MB)
+    file_id = storage.create(some_bytes(size), "ü.bin", "application/x-a")
+    with server.bucket() as other:
+        target = server.storage(other, prefix="b/")
+        asked, done = Requests(storage), Requests(target)
+        info = target.save_from(storage, file_id, file_id=file_id)
+        assert asked.taken() == {"HeadObject": 1}
+        assert not {"GetObject", "PutObject", "UploadPart"} & set(done.taken())
+        with target.get(info.file_id) as file:
+            assert (file.read(), file.filename, file.content_type) == (some_bytes(size), "ü.bin", "application/x-a")
+            assert file.checksum == info.checksum == storage.get(file_id).checksum
+        done.clear()
+        if info.checksum is not None:
+            target.save_from(storage, file_id, file_id=file_id)
+            assert done.taken() == {"HeadObject": 1}
+
+
+def test_what_may_not_be_read_by_the_target_is_read_by_the_source(
+    server: Server, bucket: str, storage: S3Storage
+) -> None:
+    """The target's client has no rights, so the server refuses to copy; what is wrong then is said of the target."""
+    file_id = storage.create(b"bytes")
+    config = Config(signature_version=UNSIGNED)
+    with server.bucket() as other:
+        server.client().put_bucket_acl(Bucket=other, ACL="public-read-write")
+        nobody = server.storage(other, connection_kwargs={"config": config})
+        done = Requests(nobody)
+        info = nobody.save_from(storage, file_id)
+        assert done.taken() == {"CopyObject": 1, "PutObject": 1}
+        found = server.client().get_object(Bucket=other, Key=info.file_id)
+        with found["Body"] as body:
+            assert body.read() == b"bytes"
+
+
+def test_a_long_list_comes_in_pages(server: Server, bucket: str) -> None:
+    """Of a folder whose name has to be encoded, beside others."""
+    storage = server.storage(bucket, prefix="a b/ü~+c&d=e%/")
+    requests = Requests(storage)
+    file_ids = {storage.create(b"x") for _ in range(25)}
+    server.storage(bucket, prefix="a b/").create(b"other")
+    requests.clear()
+    storage._client.meta.events.register(
+        "provide-client-params.s3.ListObjectsV2", lambda params, **_: params.update(MaxKeys=10)
+    )
+    assert {each for each in storage.list() if each.size == 1 and each.known} == file_ids
+    assert requests.taken() == {"ListObjectsV2": 3}
