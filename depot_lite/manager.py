@@ -256,6 +256,11 @@ class DepotManager:
         return cls._state.resolve(name)
 
     @classmethod
+    def depot_names(cls) -> list[str]:
+        """Return the names of all depots, in the order in which they were configured; aliases are not among them."""
+        return list(cls._state.depots)
+
+    @classmethod
     def aliases_of(cls, name: str) -> list[str]:
         """Return the aliases that lead to a depot, in order.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import re
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -350,7 +351,7 @@ class DepotFileInfo(Reference, ABC):
 
     def _copy_files(self, original: DepotFileInfo) -> None:
         """Copy each file of the original and let every key that named an old file name the new one."""
-        depot_name, renamed = self["depot_name"], {}
+        depot_name, moved = self["depot_name"], {}
         for path in original.paths:
             old_depot, _, old_id = path.partition("/")
             new_id = self["file_id"] if path == original["path"] else new_file_id()
@@ -362,12 +363,8 @@ class DepotFileInfo(Reference, ABC):
             else:
                 with source.get(old_id) as stored:
                     target.save(Content.of(stored), file_id=new_id)
-            renamed[path] = new_path
-            renamed[old_id] = new_id
-        data = {**original, "depot_name": depot_name}
-        dict.update(self, cast(dict[str, Any], _rename(data, renamed)))
-        if "_public_url" in self:
-            self["_public_url"] = DepotManager.get(depot_name).public_url(self["file_id"])
+            moved[path] = new_path
+        dict.update(self, relocated(dict(original), moved), depot_name=depot_name)
 
     @property
     def paths(self) -> list[str]:
@@ -429,16 +426,54 @@ def _unpickle(cls: type[DepotFileInfo], data: dict[str, Any]) -> DepotFileInfo:
     return dict.__new__(cls)._fill(data)
 
 
-def _rename(data: Any, renamed: dict[str, str]) -> Any:
-    """Return JSON data in which every old path and id is replaced, wherever a string holds it."""
+def relocated(data: Any, moved: Mapping[str, str]) -> Any:
+    """Return JSON data of a row once files have gone elsewhere: what named an old one names the new one.
+
+    Old paths and ids are replaced wherever a string holds them, ``depot_name`` where the file beside it moved, and the
+    URLs that the former storage had given (``_public_url``, ``_thumb_public_url``) by those of the new one.
+
+    Args:
+        moved: old path -> new path. One that is mapped to itself stays, and so does its id within it.
+    """
+    ids = {old.partition("/")[2]: new.partition("/")[2] for old, new in moved.items() if old != new}
+    return _relocated(data, moved, ids) if ids else data
+
+
+def _relocated(data: Any, moved: Mapping[str, str], ids: Mapping[str, str]) -> Any:
     if isinstance(data, dict):
-        return {key: _rename(each, renamed) for key, each in data.items()}
+        found = {key: _relocated(each, moved, ids) for key, each in data.items()}
+        for key in data:
+            beside: str | None = "file_id" if key == "depot_name" else _id_beside(key)
+            old = f"{data.get('depot_name')}/{data.get(beside)}"
+            new = old if beside is None else moved.get(old, old)
+            if new != old:
+                depot_name, _, file_id = new.partition("/")
+                found[key] = depot_name if key == "depot_name" else DepotManager.get(depot_name).public_url(file_id)
+        return found
     if isinstance(data, list):
-        return [_rename(each, renamed) for each in data]
-    if isinstance(data, str):
-        for old, new in renamed.items():  # paths come before their ids, so that the depot is replaced with them
-            data = data.replace(old, new)
-    return data
+        return [_relocated(each, moved, ids) for each in data]
+    return _renamed(data, moved, ids) if isinstance(data, str) else data
+
+
+def _renamed(text: str, moved: Mapping[str, str], ids: Mapping[str, str]) -> str:
+    parts, done = [], 0
+    for match in _FILE_ID.finditer(text):
+        if match[0] in ids:
+            # The longest path: of two depots with a file of the same id, one's name may end as the other's.
+            path = max((old for old in moved if text.endswith(old, done, match.end())), key=len, default="")
+            parts += [text[done : match.end() - len(path or match[0])], moved[path] if path else ids[match[0]]]
+            done = match.end()
+    return "".join(parts) + text[done:]
+
+
+_FILE_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def _id_beside(key: str) -> str | None:
+    """Return the key of the file whose public URL is under this one; None if it is no such key."""
+    if key == "_public_url":
+        return "file_id"
+    return f"{key[1:-11]}_id" if key.startswith("_") and key.endswith("_public_url") else None
 
 
 def discard(paths: Iterable[str]) -> None:

@@ -12,15 +12,38 @@ the same for asynchronous sessions, ``depot-lite`` on the command line shows the
 
 from __future__ import annotations
 
+from depot_lite.maintenance.backup import CopyReport, copy_files
 from depot_lite.maintenance.ids import FoundFile
-from depot_lite.maintenance.reports import Progress, UnusedReport, Watcher
+from depot_lite.maintenance.migration import MigrationReport, migrate
+from depot_lite.maintenance.missing import DamagedRow, MissingFile, MissingReport, find_missing
+from depot_lite.maintenance.reports import FailedRow, Progress, UnusedReport, Watcher
+from depot_lite.maintenance.statistics import StatisticsReport, statistics
 from depot_lite.maintenance.unused import delete_unused_files, find_unused
+from depot_lite.maintenance.variants import RegenerateReport, regenerate_variants
+from depot_lite.maintenance.verdicts import Finding
+from depot_lite.maintenance.verification import VerifyReport, verify
 
 __all__ = [
+    "CopyReport",
+    "DamagedRow",
+    "FailedRow",
+    "Finding",
     "FoundFile",
+    "MigrationReport",
+    "MissingFile",
+    "MissingReport",
     "Progress",
+    "RegenerateReport",
+    "StatisticsReport",
     "UnusedReport",
+    "VerifyReport",
     "Watcher",
+    "copy_files",
     "delete_unused_files",
+    "find_missing",
     "find_unused",
+    "migrate",
+    "regenerate_variants",
+    "statistics",
+    "verify",
 ]

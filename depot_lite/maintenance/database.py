@@ -30,8 +30,8 @@ from sqlalchemy.orm import Session
 from depot_lite.errors import ConfigurationError, MaintenanceStopped
 from depot_lite.maintenance.places import Place
 
-#: Rows that are read at a time.
-PAGE: Final = 5000
+#: Rows that are read at a time: few enough to hold up no event loop for long, in which they are fetched.
+PAGE: Final = 1000
 
 
 class Row(NamedTuple):
@@ -153,6 +153,9 @@ class Reader:
 
     def _streamed(self, connection: Connection, place: Place, size: int) -> Iterator[list[Row]]:
         query = _query(place, connection.dialect.name)
+        if not self._snapshot and self._database.is_ours(place) and _keeps_versions(connection):
+            # Not AUTOCOMMIT, which the engine's may be: PostgreSQL streams in transactions only.
+            connection = connection.execution_options(isolation_level="READ COMMITTED")
         with connection.execution_options(yield_per=size).execute(query) as result:
             for partition in result.partitions():
                 yield _as_text(place, [Row((), *row) for row in partition])

@@ -69,6 +69,19 @@ class Step:
 _INTERVAL: Final = 0.1
 
 
+@dataclass(frozen=True, slots=True)
+class FailedRow:
+    """A row that was left as it was."""
+
+    #: ``table.column``.
+    place: str
+    #: Its primary key.
+    key: tuple[Any, ...]
+    #: The file that is to blame, where it is one.
+    path: str | None
+    error: Exception
+
+
 @dataclass(slots=True)
 class UnusedReport:
     """Which files of a depot no row names."""

@@ -21,7 +21,7 @@ from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import FileEntry, FileStorage
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.io.memory import MemoryFileStorage
-from depot_lite.maintenance import FoundFile, Progress, delete_unused_files, find_unused
+from depot_lite.maintenance import FoundFile, Progress, delete_unused_files, find_missing, find_unused
 from depot_lite.manager import DepotManager
 from tests.maintenance.conftest import LOG, NOW, Base, Film, Scene, Short
 
@@ -365,6 +365,15 @@ class TestMeanwhile:
             assert unused(session) == set()
             assert not session.in_transaction()
         assert database.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+    def test_an_engine_in_autocommit_is_read_like_any_other(self, database: Engine, depots: Depots) -> None:
+        """Also where a table has no primary key and is streamed, which PostgreSQL does in transactions only."""
+        with Session(database) as session:
+            session.execute(insert(LOG).values(number=1, attachment=b"attachment"))
+            session.commit()
+        engine = database.execution_options(isolation_level="AUTOCOMMIT")
+        assert unused(engine) == set()
+        assert find_missing(engine, models=[Base]).rows == 1
 
     def test_a_session_bound_to_a_connection_is_read_in_its_transaction(self, database: Engine, depots: Depots) -> None:
         """As test suites bind it that roll everything back at the end."""

@@ -1,0 +1,476 @@
+"""Files moved from one depot to another, while the application goes on.
+
+The files of a row are copied under new ids and verified, then one statement lets the row name the copies, if it still
+holds what was read. At every moment the row names files that are there: the old ones stay, for whoever loaded the row
+before, until a sweep finds that no row names them. A sweep that runs meanwhile spares the copies, since they are young.
+
+There is no state to lose. A migration that was killed is started again, and rows that name the target are passed over.
+Copies that no row came to name are unused files of the target.
+
+New files go on being stored in the source until the depot that columns upload to is another: point its alias at the
+target first, then migrate.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from depot_lite.errors import ConfigurationError, MaintenanceStopped, UnknownDepot
+from depot_lite.fields.interfaces import discard, relocated
+from depot_lite.fields.transfers import off_loop, to_the_end
+from depot_lite.maintenance.backup import Patience, both_depots, copy_file, without_frames
+from depot_lite.maintenance.database import Database, Row
+from depot_lite.maintenance.pace import WORKERS, Pace, Window
+from depot_lite.maintenance.places import Place, places
+from depot_lite.maintenance.references import parsed, paths_in, where
+from depot_lite.maintenance.reports import FailedRow, Step, Watcher
+from depot_lite.maintenance.rewriting import Rewriting
+from depot_lite.manager import DepotManager
+
+#: Rows that are read at a time: fewer than elsewhere, since what was read should still be true when it was copied.
+_PAGE: Final = 1000
+
+#: How often a row is tried that somebody else changes each time.
+TRIES: Final = 5
+
+#: Rows that SQLite writes in one transaction, where each waits for the disk. In other databases a transaction that
+#: holds one row's lock while it waits for another's could let one of the application's fail.
+_AT_ONCE: Final = 50
+
+#: Seconds that rows whose files are there may wait for others.
+_SOON: Final = 0.05
+
+
+@dataclass(slots=True)
+class MigrationReport:
+    """What was moved from one depot to another."""
+
+    source: str
+    target: str
+    #: Rows that name copies now; in a dry run, that would.
+    rows: int = 0
+    #: Their files that were copied.
+    files: int = 0
+    #: The size of these.
+    bytes: int = 0
+    #: Rows that name no file of the source.
+    skipped: int = 0
+    #: Rows that somebody else changed each time they were to be rewritten. Another run moves them.
+    changed: int = 0
+    #: Rows whose files could not be copied, or that could not be rewritten.
+    failed: list[FailedRow] = field(default_factory=list)
+    dry_run: bool = False
+    seconds: float = 0.0
+
+
+def migrate(
+    bind: Session | Engine | Connection,
+    source: str,
+    target: str,
+    *,
+    workers: int = WORKERS,
+    rate: int | None = None,
+    dry_run: bool = False,
+    models: Iterable[object] | None = None,
+    progress: Watcher | None = None,
+) -> MigrationReport:
+    """Move the files that rows name from one depot to another, and return what was moved.
+
+    Where a mapper counts versions (``version_id_col``), the version advances, so that who loaded a row before gets
+    `StaleDataError` instead of writing the old paths back. Columns that SQLAlchemy sets at each UPDATE (``onupdate``)
+    are set.
+
+    Args:
+        bind: the database: an engine, or a session that is bound to one. Rows are committed one by one.
+        source: a depot or an alias.
+        target: another one.
+        workers: how many files are copied at once.
+        rate: at most so many bytes a second; the bytes pass through this process then, whatever the storages could do.
+        dry_run: only count.
+        models: the declarative bases whose columns are read; all where not given.
+        progress: told how far it is.
+
+    Raises:
+        ConfigurationError: the depots are not configured or the same, or an argument cannot be.
+        MaintenanceStopped: the database cannot be read any more, or one file after the other failed.
+        StorageFailed: the target is full. What was moved until then stays moved.
+    """
+    return _Migration(bind, source, target, Pace(rate), models, progress, dry_run=dry_run).run(workers)
+
+
+@dataclass(slots=True, eq=False)
+class _Move:
+    """A row on its way."""
+
+    place: Place
+    row: Row
+    #: Depot and id of all files that it names.
+    named: list[tuple[str, str]]
+    #: The ids of its files in the source -> those of the copies, as far as there are any.
+    ids: dict[str, str | None]
+    tries: int = 1
+    #: Files that are not copied yet.
+    left: int = 0
+    bytes: int = 0
+    path: str | None = None
+    error: Exception | None = None
+
+    @property
+    def copies(self) -> list[str]:
+        """The ids of the copies."""
+        return [each for each in self.ids.values() if each is not None]
+
+    def fail(self, error: Exception, path: str | None = None) -> None:
+        if self.error is None:
+            self.error, self.path = error, path
+
+
+#: A file was copied: for which row, its id, and its size or what went wrong.
+_Copied = tuple[_Move, str, int | Exception]
+
+
+class _Migration:
+    def __init__(
+        self,
+        bind: Any,
+        source: str,
+        target: str,
+        pace: Pace,
+        models: Iterable[object] | None,
+        progress: Watcher | None,
+        *,
+        dry_run: bool,
+    ) -> None:
+        self.report = MigrationReport(*both_depots(source, target), dry_run=dry_run)
+        self.source, self.target = DepotManager.get(self.report.source), DepotManager.get(self.report.target)
+        self.database = Database(bind)
+        self.places = places(models=models)
+        if not dry_run and not all(map(self.database.is_ours, self.places)):
+            raise ConfigurationError(f"{bind!r}: an engine is wanted, or a session bound to one: each row is committed")
+        self.pace = pace
+        self.progress = progress
+        self.patience = Patience()
+        self.statements: dict[tuple[int, str], Rewriting] = {}
+        # Rows whose copies nobody else can know, and of these, the ones to be copied, and to be written.
+        self.moving: set[_Move] = set()
+        self.again: deque[_Move] = deque()
+        self.ready: list[_Move] = []
+        self.flushed = 0.0
+
+    def run(self, workers: int) -> MigrationReport:
+        began = time.monotonic()
+        try:
+            with Window[_Copied](workers) as window:
+                try:
+                    self._run(window)
+                finally:
+                    self.pace.stop()
+        finally:
+            if self.moving:  # stopped in the middle; by now no copy is under way any more
+                to_the_end(lambda: self._discard(self.moving))
+        self.report.seconds = time.monotonic() - began
+        return self.report
+
+    def _run(self, window: Window[_Copied]) -> None:
+        with Step(self.progress, "counting" if self.report.dry_run else "copying") as step:
+            for move in self._moves():
+                self._begin(move, window, step)
+                while self.again:
+                    self._begin(self.again.popleft(), window, step)
+            while window.is_busy or self.ready:
+                self._take(window, step)
+                while self.again:
+                    self._begin(self.again.popleft(), window, step)
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def _moves(self) -> Iterator[_Move]:
+        """Yield the rows that name files of the source, page by page, no connection being held in between."""
+        for place in self.places:
+            if not place.key:
+                self._refuse(place)
+                continue
+            after: tuple[Any, ...] = ()
+            while page := self._page(place, after):
+                yield from off_loop(partial(self._moves_in, place, page))
+                after = page[-1].key
+                if None in after:  # SQLite allows it, and `>` would leave out what follows
+                    raise MaintenanceStopped(
+                        f"{place}: a row has NULL in its primary key, so rows cannot be told apart"
+                    )
+
+    def _page(self, place: Place, after: tuple[Any, ...]) -> list[Row]:
+        pages: Any = self.database.pages(place, after=after, size=_PAGE)
+        with closing(pages):
+            found: list[Row] = next(pages)
+        return found
+
+    def _moves_in(self, place: Place, page: list[Row]) -> list[_Move]:
+        return [move for row in page if (move := self._move_of(place, row)) is not None]
+
+    def _move_of(self, place: Place, row: Row) -> _Move | None:
+        """Return what is to be done with a row; None if it is nothing, or cannot be done."""
+        try:
+            named = self._named(place, row)
+            ids: dict[str, str | None] = {file_id: None for name, file_id in named if self._is_source(name)}
+            if ids and (not row.key or None in row.key):
+                raise MaintenanceStopped(f"{where(place, row)}: it has no primary key by which it could be rewritten")
+        except MaintenanceStopped as error:
+            self._failed(place, row, None, error)
+            return None
+        if not ids:
+            self.report.skipped += 1
+            return None
+        return _Move(place, row, named, ids)
+
+    def _named(self, place: Place, row: Row) -> list[tuple[str, str]]:
+        """Return depot and id of the files that a row names; none where all are seen to be of other depots."""
+        if "\\" not in row.text and not any(name in row.text for name in self._names()):
+            return []
+        return paths_in(place, row)
+
+    def _names(self) -> list[str]:
+        return [self.report.source, *DepotManager.aliases_of(self.report.source)]
+
+    def _is_source(self, name: str) -> bool:
+        try:
+            return DepotManager.resolve_alias(name) == self.report.source
+        except UnknownDepot:  # then it is no other name of the source
+            return False
+
+    def _refuse(self, place: Place) -> None:
+        """Enter the rows of a table without a primary key that would have to be moved."""
+        for page in self.database.pages(place):
+            off_loop(partial(self._moves_in, place, page))
+
+    # --- copying --------------------------------------------------------------------------------------------------
+
+    def _begin(self, move: _Move, window: Window[_Copied], step: Step) -> None:
+        move.left = len(move.ids)
+        self.moving.add(move)
+        sizes = _sizes_in(parsed(move.place, move.row)) if self.report.dry_run else {}
+        for file_id in move.ids:
+            while not window.has_room:
+                self._take(window, step)
+            if file_id in sizes:
+                self._note([(move, file_id, sizes[file_id])], step)
+            else:
+                window.submit(partial(self._copy, move, file_id))
+        self._note(window.results(timeout=0), step)
+
+    def _take(self, window: Window[_Copied], step: Step) -> None:
+        """Wait for files that are copied; rewrite rows meanwhile if none comes soon."""
+        outcomes = window.results(timeout=_SOON if self.ready else None)
+        self._note(outcomes, step)
+        if not outcomes:
+            self._flush()
+
+    def _copy(self, move: _Move, file_id: str) -> _Copied:
+        try:
+            if move.error is not None:  # another file of this row failed
+                return move, file_id, 0
+            if self.report.dry_run:
+                return move, file_id, self.source._info(file_id).content_length
+            info = copy_file(self.source, self.target, file_id, self.pace)
+            move.ids[file_id] = info.file_id
+            return move, file_id, info.content_length
+        except Exception as error:  # a backend of somebody else's may raise anything
+            return move, file_id, error
+
+    def _note(self, outcomes: list[_Copied], step: Step) -> None:
+        """Take note of what was copied, and rewrite the rows whose files are all there."""
+        broken: list[_Move] = []
+        for move, file_id, outcome in outcomes:
+            move.left -= 1
+            if isinstance(outcome, Exception):
+                move.fail(outcome, f"{self.report.source}/{file_id}")
+                self.patience.failed(outcome)
+            else:
+                self.patience.worked()
+                move.bytes += outcome
+                step.add(1, outcome)
+            if move.left == 0:
+                (self.ready if move.error is None else broken).append(move)
+        for move in broken:
+            self._look_again(move)
+        if len(self.ready) >= _AT_ONCE or (self.ready and time.monotonic() > self.flushed + _SOON):
+            self._flush()
+
+    def _flush(self) -> None:
+        """Rewrite the rows whose files are all there."""
+        ready, self.ready = self.ready, []
+        if self.report.dry_run:
+            for move in ready:
+                self._moved(move)
+        else:
+            self._write(ready)
+        self.flushed = time.monotonic()
+
+    def _discard(self, moves: Iterable[_Move]) -> None:
+        """Delete copies that no row names."""
+        discard(f"{self.report.target}/{each}" for move in moves for each in move.copies)
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    def _write(self, moves: list[_Move]) -> None:
+        by_place: dict[int, deque[_Move]] = {}
+        for move in moves:
+            by_place.setdefault(id(move.place), deque()).append(move)
+        for waiting in by_place.values():
+            while waiting:
+                try:
+                    with self.database.connection(waiting[0].place) as connection:
+                        self._write_through(connection, waiting)
+                except _ConnectionLost:
+                    continue  # with another one
+                except SQLAlchemyError as error:
+                    raise MaintenanceStopped(f"the database cannot be reached: {error}") from error
+
+    def _write_through(self, connection: Connection, waiting: deque[_Move]) -> None:
+        # Rows that failed together are tried one by one.
+        together = connection.dialect.name == "sqlite" and all(move.tries == 1 for move in waiting)
+        at_once = _AT_ONCE if together else 1
+        statements = self._statements_for(waiting[0].place, connection.dialect.name)
+        while waiting:
+            batch = [waiting.popleft() for _ in range(min(at_once, len(waiting)))]
+            missed = self._swap(connection, statements, batch)
+            for move in batch:
+                if move not in missed:
+                    self._moved(move)
+            for move in missed:
+                self._look_again(move, connection)
+
+    def _swap(self, connection: Connection, statements: Rewriting, batch: list[_Move]) -> list[_Move]:
+        """Rewrite rows in a transaction, and return those that were not, or of which that has to be found out."""
+        texts = [(move, self._new_text(move)) for move in batch]
+        # From here on nobody knows whether the rows name the copies, until the database has said so: if anything comes
+        # in between, the copies are kept, and those that no row names are found by a sweep.
+        self.moving.difference_update(batch)
+        try:
+            missed = [move for move, text in texts if not statements.swap(connection, move.row, text)]
+            connection.commit()
+        except DBAPIError as error:
+            for move in batch:
+                move.fail(error)
+            if error.connection_invalidated:
+                for move in batch:
+                    self._give_up(move)
+                raise _ConnectionLost from error
+            connection.rollback()
+            return batch
+        self.moving.update(missed)
+        return missed
+
+    def _statements_for(self, place: Place, dialect: str) -> Rewriting:
+        key = id(place), dialect
+        if key not in self.statements:
+            self.statements[key] = Rewriting(place, dialect)
+        return self.statements[key]
+
+    def _new_text(self, move: _Move) -> str:
+        data = parsed(move.place, move.row)
+        if isinstance(data, list):  # the elements may be in many depots
+            return json.dumps([self._relocated(move, each, self._named_by(move, each)) for each in data])
+        return json.dumps(self._relocated(move, data, move.named))
+
+    def _named_by(self, move: _Move, element: Any) -> list[tuple[str, str]]:
+        try:
+            return paths_in(move.place, move.row._replace(text=json.dumps(element)))
+        except MaintenanceStopped:  # it is empty
+            return []
+
+    def _relocated(self, move: _Move, data: Any, named: list[tuple[str, str]]) -> Any:
+        """Return one value with the copies in the place of its files."""
+        moved = {f"{name}/{file_id}": f"{name}/{file_id}" for name, file_id in named}
+        for name, file_id in named:
+            if self._is_source(name):
+                for each in (name, *self._names()):
+                    moved[f"{each}/{file_id}"] = f"{self.report.target}/{move.ids[file_id]}"
+        return relocated(data, moved)
+
+    # --- how it ended ---------------------------------------------------------------------------------------------
+
+    def _moved(self, move: _Move) -> None:
+        self.moving.discard(move)
+        self.report.rows += 1
+        self.report.files += len(move.ids)
+        self.report.bytes += move.bytes
+
+    def _give_up(self, move: _Move) -> None:
+        """Leave the row to another run. Its copies are kept, if they were not deleted before."""
+        if move.error is not None:
+            self._failed(move.place, move.row, move.path, move.error)
+
+    def _failed(self, place: Place, row: Row, path: str | None, error: Exception) -> None:
+        self.report.failed.append(FailedRow(str(place), row.key, path, without_frames(error)))
+
+    def _look_again(self, move: _Move, connection: Connection | None = None) -> None:
+        """Find out what a row holds by now that was not rewritten, and try again if that may help."""
+        row = self._row_now(move, connection)
+        if row is not None and any(each in row.text for each in move.copies):
+            self._moved(move)  # the database said no after it had written it: a statement that commits by itself
+            return
+        self.moving.add(move)
+        unchanged = row is not None and row.text == move.row.text and move.error is not None
+        if unchanged and move.path is None and move.tries < TRIES:  # the database refused: a lock, a conflict
+            move.tries, move.error = move.tries + 1, None
+            self.ready.append(move)
+            return
+        if move.copies:
+            off_loop(lambda: self._discard([move]))
+        self.moving.discard(move)
+        if unchanged:
+            self._give_up(move)
+        elif row is not None:
+            self._try_again(move, row)
+
+    def _try_again(self, move: _Move, row: Row) -> None:
+        """Move what the row holds by now, if that is of the source and was not tried too often."""
+        renewed = self._move_of(move.place, row)
+        if renewed is not None and move.tries < TRIES:
+            renewed.tries = move.tries + 1
+            self.again.append(renewed)
+        elif renewed is not None:
+            self.report.changed += 1
+
+    def _row_now(self, move: _Move, connection: Connection | None) -> Row | None:
+        """Return what the row holds, None where it is gone or holds NULL."""
+        try:
+            if connection is None:
+                with self.database.connection(move.place) as own:
+                    return self._row_now(move, own)
+            text = self._statements_for(move.place, connection.dialect.name).text(connection, move.row)
+            if self.database.is_ours(move.place):
+                connection.rollback()
+        except SQLAlchemyError as error:
+            raise MaintenanceStopped(f"{where(move.place, move.row)} cannot be read: {error}") from error
+        if text is None:
+            return None
+        return Row(move.row.key, text.decode() if isinstance(text, bytes) else text, None)
+
+
+class _ConnectionLost(Exception):
+    """Raised when a connection broke and another one is wanted."""
+
+
+def _sizes_in(data: Any) -> dict[str, int]:
+    """Return the sizes of files that a row tells: file id -> bytes."""
+    found: dict[str, int] = {}
+    if isinstance(data, dict):
+        file_id, size = data.get("file_id"), data.get("size", data.get("content_length"))
+        if isinstance(file_id, str) and isinstance(size, int):
+            found[file_id] = size
+    for each in data.values() if isinstance(data, dict) else data if isinstance(data, list) else ():
+        found |= _sizes_in(each)
+    return found

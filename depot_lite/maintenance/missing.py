@@ -1,0 +1,186 @@
+"""Missing files: rows whose file is not there.
+
+First the references are read, then the storages are asked, then the rows are read again: only a row that still names a
+file which had gone before is reported. Ids are never used twice, so such a file does not come back, and what a running
+application replaces meanwhile is never called missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.orm import Session
+
+from depot_lite.errors import MaintenanceStopped
+from depot_lite.fields.transfers import off_loop, side_by_side
+from depot_lite.io.interfaces import FileEntry, FileStorage
+from depot_lite.maintenance.database import Database, Reader, Row
+from depot_lite.maintenance.ids import FileIds, unpacked
+from depot_lite.maintenance.named import PAGE, DepotNames, NamedFile, named_files, named_paths, rows_naming
+from depot_lite.maintenance.places import Place, places
+from depot_lite.maintenance.reports import Step, Watcher
+from depot_lite.manager import DepotManager
+
+#: How many files are asked for in one go.
+_AT_ONCE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class MissingFile:
+    """A file that a row names and that is not there."""
+
+    #: The table and the column: ``movie.poster``.
+    place: str
+    #: The primary key of the row; empty where the table has none.
+    key: tuple[Any, ...]
+    #: The path as the row has it: ``depot_name/file_id``.
+    path: str
+    #: Where the value has it: ``path`` for the file itself, ``variants.small.path``, ``[2].path`` in a list.
+    part: str
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedRow:
+    """A row that cannot be understood."""
+
+    place: str
+    key: tuple[Any, ...]
+    error: str
+
+
+@dataclass(slots=True)
+class MissingReport:
+    """Which rows name files that are not there."""
+
+    #: Rows that were read, of all columns together.
+    rows: int = 0
+    #: Files that these name in the depots that were looked at.
+    named: int = 0
+    files: list[MissingFile] = field(default_factory=list)
+    #: Files in depots that are not configured, which nobody can ask for.
+    unconfigured: list[MissingFile] = field(default_factory=list)
+    damaged: list[DamagedRow] = field(default_factory=list)
+
+
+def find_missing(
+    bind: Session | Engine | Connection,
+    depot_name: str | None = None,
+    *,
+    models: Iterable[object] | None = None,
+    progress: Watcher | None = None,
+) -> MissingReport:
+    """Return the rows whose file is not there. This is a diagnosis: damaged rows are reported, too, and stop nothing.
+
+    A file that the storage has in part counts as there; `depot_lite.maintenance.verify` reads what there is.
+
+    Args:
+        bind: the database; a session lends its engine. In a transaction of a connection's own that keeps to one
+            snapshot, rows are seen as they were, so that files which were replaced since seem missing.
+        depot_name: a depot or an alias; all depots that rows name where not given.
+        models: the declarative bases whose columns are read; all where not given.
+        progress: told how far it is.
+
+    Raises:
+        MaintenanceStopped: a table cannot be read.
+        StorageFailed: a storage cannot be asked.
+        ConfigurationError: an argument cannot be.
+    """
+    return _Search(bind, depot_name, models, progress).find()
+
+
+class _Search:
+    def __init__(
+        self, bind: Any, depot_name: str | None, models: Iterable[object] | None, progress: Watcher | None
+    ) -> None:
+        self.database = Database(bind)
+        self.only = None if depot_name is None else DepotManager.resolve_alias(depot_name)
+        self.places = places(models=models)
+        self.progress = progress
+        self.names = DepotNames()
+        self.report = MissingReport()
+        self.named: dict[str, FileIds] = {}
+
+    def find(self) -> MissingReport:
+        with Reader(self.database, snapshot=False) as reader:
+            for place in self.places:
+                with Step(self.progress, f"reading {place}", unit="rows") as step:
+                    for page in reader.pages(place, size=PAGE):
+                        off_loop(partial(self._remember, place, page))
+                        step.add(len(page))
+        gone = {depot_name: self._gone(depot_name) for depot_name in list(self.named)}
+        wanted = {depot_name: keys for depot_name, keys in gone.items() if keys}
+        for place, row, file in rows_naming(self.database, self.places, wanted, self.progress):
+            self.report.files.append(_missing(place, row, file))
+        return self.report
+
+    def _remember(self, place: Place, page: list[Row]) -> None:
+        self.report.rows += len(page)
+        found: dict[str, list[str]] = {}
+        for row in page:
+            try:
+                paths = named_paths(place, row)
+            except MaintenanceStopped as error:
+                self.report.damaged.append(DamagedRow(str(place), row.key, str(error)))
+                continue
+            for name, file_id in paths:
+                real = self.names.real(name)
+                if real is None:
+                    self._unconfigured(place, row, f"{name}/{file_id}")
+                elif self.only in {None, real}:
+                    found.setdefault(real, []).append(file_id)
+        for real, file_ids in found.items():
+            self.named.setdefault(real, FileIds()).add(file_ids)
+            self.report.named += len(file_ids)
+
+    def _unconfigured(self, place: Place, row: Row, path: str) -> None:
+        self.report.unconfigured += [
+            _missing(place, row, each) for each in named_files(place, row) if each.path == path
+        ]
+
+    def _gone(self, depot_name: str) -> set[bytes]:
+        """Return the named files of a depot that its storage does not have."""
+        storage, named, gone = DepotManager.get(depot_name), self.named.pop(depot_name), set[bytes]()
+        listed = self._listed(depot_name, storage) if storage.list_is_complete else FileIds()
+        with Step(self.progress, f"asking {depot_name} for files that are not listed") as step:
+            for number in range(256):
+                absent = off_loop(partial(_without, named, listed, number))
+                for start in range(0, len(absent), _AT_ONCE):
+                    some = absent[start : start + _AT_ONCE]
+                    side_by_side([(storage, partial(_ask, storage, key, gone)) for key in some])
+                    step.add(len(some))
+        return gone
+
+    def _listed(self, depot_name: str, storage: FileStorage) -> FileIds:
+        listed, entries = FileIds(), iter(storage.list())
+        with Step(self.progress, f"listing {depot_name}") as step:
+            while count := off_loop(partial(_take, entries, listed)):
+                step.add(count)
+        return listed
+
+
+def _take(entries: Iterator[FileEntry], listed: FileIds) -> int:
+    some = list(islice(entries, 10_000))
+    listed.add(some)
+    return len(some)
+
+
+def _without(named: FileIds, listed: FileIds, number: int) -> list[bytes]:
+    """Return what is in one part of the first collection and not of the second, and forget that part of both."""
+    found = sorted(named.part(number) - listed.part(number))
+    named.clear(number)
+    listed.clear(number)
+    return found
+
+
+def _ask(storage: FileStorage, key: bytes, gone: set[bytes]) -> None:
+    if not storage.exists(unpacked(key)):
+        gone.add(key)
+
+
+def _missing(place: Place, row: Row, file: NamedFile) -> MissingFile:
+    return MissingFile(str(place), row.key, file.path, file.part)

@@ -1,0 +1,347 @@
+"""Verification: files of a depot are read whole, and held against what the storage and the rows remember of them.
+
+Files are read in the order of their ids, and what is done is done up to one id: that, and what was found, is all that a
+state file has to hold for a run that was killed to go on.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.orm import Session
+
+from depot_lite.errors import ConfigurationError, MaintenanceStopped
+from depot_lite.fields.transfers import off_loop
+from depot_lite.io.interfaces import FileEntry
+from depot_lite.maintenance.checkpoint import Checkpoint
+from depot_lite.maintenance.database import Database, Reader, Row
+from depot_lite.maintenance.ids import FileIds, packed
+from depot_lite.maintenance.named import PAGE, DepotNames, named_files, rows_naming
+from depot_lite.maintenance.pace import Pace, Window
+from depot_lite.maintenance.places import Place, places
+from depot_lite.maintenance.references import where
+from depot_lite.maintenance.reports import Step, Watcher
+from depot_lite.maintenance.verdicts import Expected, FileReader, Finding, Verdict, is_there
+from depot_lite.manager import DepotManager
+
+#: Seconds between two writes of a state file.
+_INTERVAL: Final = 2.0
+
+#: How many ids are sorted out in one go.
+_AT_ONCE: Final = 1000
+
+#: How many files may be done while the one before them is still being read.
+_AHEAD: Final = 10_000
+
+
+@dataclass(slots=True)
+class VerifyReport:
+    """Which files of a depot are not what they were."""
+
+    depot: str
+    #: Files in the listing of the last run.
+    listed: int = 0
+    #: Files that were read, those of runs that were interrupted included; like everything below.
+    read: int = 0
+    #: Bytes that were read.
+    bytes: int = 0
+    #: Files of which nobody knows a checksum: their length alone was looked at.
+    unchecked: int = 0
+    #: Files that were deleted meanwhile.
+    gone: int = 0
+    #: Files that are not whole and that no row names: uploads that are under way, or were cut off.
+    unfinished: int = 0
+    #: Rows that cannot be understood, so that their files were held against the storage's word alone.
+    damaged_rows: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    #: Whether an interrupted run was gone on with.
+    resumed: bool = False
+
+
+def verify(
+    bind: Session | Engine | Connection | None,
+    depot_name: str | None = None,
+    *,
+    sample: float = 1.0,
+    state: str | Path | None = None,
+    workers: int = 4,
+    rate: int | None = None,
+    progress: Watcher | None = None,
+    models: Iterable[object] | None = None,
+) -> VerifyReport:
+    """Return which files of a depot are damaged, too short, too long, or cannot be read.
+
+    What seems wrong is read a second time before it is called so, since an application may replace it meanwhile.
+
+    Args:
+        bind: the database, whose rows remember lengths and checksums too; None to ask the storage alone.
+        depot_name: a depot or an alias; the default depot where not given.
+        sample: which part of the files is read, chosen at random: 0.01 is one of a hundred. One at least.
+        state: a file that says how far the run is, for the next one to go on from if this one is interrupted. A run
+            that comes to its end removes it.
+        workers: how many files are read at a time.
+        rate: how many bytes are read a second at most, all files together.
+        progress: told how far it is.
+        models: the declarative bases whose columns are read; all where not given.
+
+    Raises:
+        ConfigurationError: an argument cannot be, or the state is that of another depot, sample or kind of run.
+        MaintenanceStopped: a table cannot be read, or the state cannot be written.
+        StorageFailed: the storage cannot be listed.
+    """
+    if not 0 < sample <= 1:
+        raise ConfigurationError(f"sample={sample!r}: more than 0 and at most 1 is wanted")
+    return _Run(bind, depot_name, sample, state, workers, Pace(rate), progress, models).run()
+
+
+class _Run:
+    def __init__(
+        self,
+        bind: Any,
+        depot_name: str | None,
+        sample: float,
+        state: str | Path | None,
+        workers: int,
+        pace: Pace,
+        progress: Watcher | None,
+        models: Iterable[object] | None,
+    ) -> None:
+        self.database = None if bind is None else Database(bind)
+        self.depot_name = DepotManager.resolve_alias(depot_name or DepotManager.get_default())
+        self.storage = DepotManager.get(self.depot_name)
+        self.places = [] if bind is None else places(models=models)
+        self.workers = workers
+        self.progress = progress
+        self.report = VerifyReport(self.depot_name)
+        job = {"command": "verify", "depot": self.depot_name, "sample": sample, "rows": bind is not None}
+        self.journal = off_loop(lambda: _Journal(None if state is None else Checkpoint(state, job), self.report))
+        self.sample = _Sample(sample, self.journal.seed)
+        self.reader = FileReader(self.storage, Expected(), pace)
+
+    def run(self) -> VerifyReport:
+        # The rows first: a file that was whole when its row was read cannot have been an upload under way since.
+        self._expect()
+        self._read_all(self._chosen())
+        self._settle()
+        self.journal.forget()
+        return self.report
+
+    def _wanted(self, file_id: str) -> bool:
+        return file_id > self.journal.position and file_id in self.sample
+
+    # --- what the rows say ----------------------------------------------------------------------------------------
+
+    def _expect(self) -> None:
+        if self.database is None:
+            return
+        names = DepotNames()
+        self.report.damaged_rows = 0
+        with Reader(self.database, snapshot=False) as reader:
+            for place in self.places:
+                with Step(self.progress, f"reading {place}", unit="rows") as step:
+                    for page in reader.pages(place, size=PAGE):
+                        off_loop(partial(self._remember, place, page, names))
+                        step.add(len(page))
+
+    def _remember(self, place: Place, page: list[Row], names: DepotNames) -> None:
+        for row in page:
+            try:
+                files = named_files(place, row)
+            except MaintenanceStopped:
+                self.report.damaged_rows += 1
+                continue
+            for each in files:
+                if names.real(each.depot_name) == self.depot_name and self._wanted(each.file_id):
+                    self.reader.expected.add(each.file_id, each.size, each.checksum)
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def _chosen(self) -> FileIds:
+        """Return the ids of the files that are to be read."""
+        chosen, least, entries = FileIds(), _Least(self.sample), iter(self.storage.list())
+        self.report.listed = 0
+        with Step(self.progress, "listing") as step:
+            while count := off_loop(partial(self._take, entries, chosen, least)):
+                step.add(count)
+        if not len(chosen) and least.file_id is not None and not self.journal.position:
+            chosen.add([least.file_id])
+        return chosen
+
+    def _take(self, entries: Iterator[FileEntry], chosen: FileIds, least: _Least) -> int:
+        some = list(islice(entries, 10_000))
+        self.report.listed += len(some)
+        chosen.add(each for each in some if self._wanted(each))
+        if not len(chosen):
+            least.see(some)
+        return len(some)
+
+    def _read_all(self, chosen: FileIds) -> None:
+        order = _InOrder()
+        with Step(self.progress, "reading files", len(chosen)) as step:
+            try:
+                # In this order: an exception stops the threads' waiting before they are waited for.
+                with Window[tuple[int, Verdict]](self.workers) as window, self.reader.pace_until_the_end():
+                    for number, file_id in enumerate(_in_threads(chosen)):
+                        order.hand_out(number, file_id)
+                        window.submit(partial(self.reader.numbered, number, file_id))
+                        while not window.has_room or len(order) > _AHEAD:
+                            self._enter(window.results(), order, step)
+                    while len(order):
+                        self._enter(window.results(), order, step)
+            finally:
+                off_loop(self.journal.save)
+
+    def _enter(self, results: Iterable[tuple[int, Verdict]], order: _InOrder, step: Step) -> None:
+        for number, verdict in results:
+            step.add(1, verdict.size)
+            for file_id, each in order.taken(number, verdict):
+                self.journal.enter(file_id, each)
+        if self.journal.is_due:
+            off_loop(self.journal.save)
+
+    def _settle(self) -> None:
+        """Drop what has been deleted by now, and enter which rows name the rest."""
+        named: dict[str, list[str]] = {each.file_id: [] for each in self.report.findings}
+        if self.database is not None and named:
+            wanted = {self.depot_name: {packed(file_id) for file_id in named}}
+            for place, row, file in rows_naming(self.database, self.places, wanted, self.progress):
+                named[file.file_id].append(where(place, row))
+        found, self.report.findings = self.report.findings, []
+        for each in found:
+            if off_loop(partial(is_there, self.storage, each.file_id)):
+                self.report.findings.append(replace(each, rows=tuple(named[each.file_id])))
+            else:
+                self.report.gone += 1
+
+
+# --- which files --------------------------------------------------------------------------------------------------
+
+
+class _Sample:
+    """A part of all ids, the same ones whenever it is asked with the same seed."""
+
+    def __init__(self, part: float, seed: str) -> None:
+        self._limit = None if part == 1 else int(part * 2**64)
+        self._seed = seed.encode()
+
+    def __contains__(self, file_id: str) -> bool:
+        return self._limit is None or self.rank(file_id) < self._limit
+
+    def rank(self, file_id: str) -> int:
+        return int.from_bytes(blake2b(file_id.encode(), digest_size=8, key=self._seed).digest())
+
+
+class _Least:
+    """The file that a sample too small for any other is made of."""
+
+    def __init__(self, sample: _Sample) -> None:
+        self._sample = sample
+        self.file_id: str | None = None
+
+    def see(self, file_ids: Iterable[str]) -> None:
+        known = () if self.file_id is None else (self.file_id,)
+        self.file_id = min((*known, *file_ids), key=self._sample.rank, default=None)
+
+
+# --- how far it is ------------------------------------------------------------------------------------------------
+
+
+class _Journal:
+    """Up to which id all is done, and what was found."""
+
+    def __init__(self, checkpoint: Checkpoint | None, report: VerifyReport) -> None:
+        self._checkpoint = checkpoint
+        self._report = report
+        self.position, self.seed = "", secrets.token_hex(16)
+        saved = None if checkpoint is None else checkpoint.load()
+        if saved is not None:
+            self._go_on(saved)
+        self.save()  # now, so that a state that cannot be written is noticed before anything is read
+
+    def _go_on(self, saved: Mapping[str, Any]) -> None:
+        try:
+            position, seed = saved["position"], saved["seed"]
+            counts = {name: saved[name] for name in _COUNTS}
+            findings = [Finding(**{**each, "rows": tuple(each["rows"])}) for each in saved["findings"]]
+            if (
+                not isinstance(position, str)
+                or not isinstance(seed, str)
+                or {type(n) for n in counts.values()} != {int}
+            ):
+                raise TypeError("a value is of the wrong type")
+        except (KeyError, TypeError) as error:
+            raise ConfigurationError(f"the state is damaged: {error!r}; delete it to begin anew") from error
+        self.position, self.seed = position, seed
+        self._report.findings, self._report.resumed = findings, True
+        for name, count in counts.items():
+            setattr(self._report, name, count)
+
+    def enter(self, file_id: str, verdict: Verdict) -> None:
+        """Enter the next file in the order of ids."""
+        report = self._report
+        report.read += verdict.read
+        report.bytes += verdict.size
+        report.unchecked += verdict.unchecked
+        report.gone += verdict.gone
+        report.unfinished += verdict.unfinished
+        if verdict.finding is not None:
+            report.findings.append(verdict.finding)
+        self.position = file_id
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to save."""
+        return self._checkpoint is not None and time.monotonic() >= self._next
+
+    def save(self) -> None:
+        if self._checkpoint is not None:
+            counts = {name: getattr(self._report, name) for name in _COUNTS}
+            findings = [asdict(each) for each in self._report.findings]
+            self._checkpoint.save({"position": self.position, "seed": self.seed, **counts, "findings": findings})
+        self._next = time.monotonic() + _INTERVAL
+
+    def forget(self) -> None:
+        if self._checkpoint is not None:
+            off_loop(self._checkpoint.remove)
+
+
+_COUNTS: Final = ("read", "bytes", "unchecked", "gone", "unfinished")
+
+
+class _InOrder:
+    """Files whose verdicts come in any order and are entered in that of their ids."""
+
+    def __init__(self) -> None:
+        self._file_ids: dict[int, str] = {}
+        self._verdicts: dict[int, Verdict] = {}
+        self._next = 0
+
+    def __len__(self) -> int:
+        """Return how many are handed out and not entered."""
+        return len(self._file_ids)
+
+    def hand_out(self, number: int, file_id: str) -> None:
+        self._file_ids[number] = file_id
+
+    def taken(self, number: int, verdict: Verdict) -> Iterator[tuple[str, Verdict]]:
+        """Take one, and yield those whose turn has come."""
+        self._verdicts[number] = verdict
+        while self._next in self._verdicts:
+            yield self._file_ids.pop(self._next), self._verdicts.pop(self._next)
+            self._next += 1
+
+
+def _in_threads(chosen: FileIds) -> Iterator[str]:
+    """Yield the ids in order; that many are sorted holds up no event loop."""
+    ids = iter(chosen)
+    while some := off_loop(lambda: list(islice(ids, _AT_ONCE))):
+        yield from some

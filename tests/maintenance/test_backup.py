@@ -1,0 +1,279 @@
+"""copy_files: a backup under the same ids, and copy_file, which verifies."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from depot_lite.errors import ConfigurationError, MaintenanceStopped, StorageFailed, UnknownDepot
+from depot_lite.io.content import Content
+from depot_lite.io.fileid import new_file_id
+from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage
+from depot_lite.io.local import LocalFileStorage
+from depot_lite.io.memory import MemoryFileStorage
+from depot_lite.maintenance.backup import CopyReport, copy_file, copy_files
+from depot_lite.maintenance.pace import Pace
+from depot_lite.maintenance.reports import Progress
+from depot_lite.manager import DepotManager
+from depot_lite.testing import temporary_depots
+from tests.io.s3_server import Server, moto_server
+
+Made = Callable[[], FileStorage]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with moto_server() as made:
+        yield made
+
+
+@pytest.fixture(params=["local-local", "local-memory", "memory-local", "local-s3", "s3-local", "s3-s3"])
+def pair(request: pytest.FixtureRequest, tmp_path: Path, server: Server) -> Iterator[tuple[FileStorage, FileStorage]]:
+    """The depots ``media`` and ``backup``, in different storages."""
+    with temporary_depots(), server.bucket() as one, server.bucket() as two:
+        kinds: dict[str, Callable[[str], FileStorage]] = {
+            "local": lambda name: LocalFileStorage(tmp_path / name, durable=False),
+            "memory": lambda name: MemoryFileStorage(),
+            "s3": lambda name: server.storage(one if name == "media" else two),
+        }
+        source, _, target = request.param.partition("-")
+        yield (
+            DepotManager.configure("media", kinds[source]("media")),
+            DepotManager.configure("backup", kinds[target]("backup")),
+        )
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[tuple[LocalFileStorage, LocalFileStorage]]:
+    with temporary_depots():
+        media = LocalFileStorage(tmp_path / "media", durable=False)
+        backup = LocalFileStorage(tmp_path / "backup", durable=False)
+        DepotManager.configure("media", media)
+        DepotManager.configure("backup", backup)
+        yield media, backup
+
+
+def content(storage: FileStorage) -> dict[str, tuple[bytes, str, str]]:
+    found = {}
+    for file_id in storage.list():
+        with storage.get(file_id) as file:
+            found[str(file_id)] = file.read(), file.filename, file.content_type
+    return found
+
+
+def counts(report: CopyReport) -> tuple[int, int, int, int, int]:
+    return report.files, report.bytes, report.unchanged, report.gone, len(report.failed)
+
+
+def test_a_backup_holds_what_the_depot_holds(pair: tuple[FileStorage, FileStorage]) -> None:
+    """Under the same ids, with names and types; the second run has nothing to do."""
+    media, backup = pair
+    for number in range(40):
+        media.create(b"%d" % number, f"{number}.txt", "text/plain")
+    kept = backup.create(b"of an earlier time")
+    assert counts(copy_files("media", "backup")) == (40, 70, 0, 0, 0)
+    held = content(backup)
+    assert held.pop(kept)[0] == b"of an earlier time"
+    assert held == content(media)
+    assert counts(copy_files("media", "backup")) == (0, 0, 40, 0, 0)
+
+
+def test_a_file_that_was_replaced_is_copied_again(pair: tuple[FileStorage, FileStorage]) -> None:
+    """Also by as many bytes as before, and at the same second."""
+    media, backup = pair
+    one, other = media.create(b"before", "a.txt"), media.create(b"stays", "b.txt")
+    copy_files("media", "backup")
+    media.replace(one, b"behind", "a.txt")
+    assert counts(copy_files("media", "backup"))[:3] == (1, 6, 1)
+    assert content(backup) == content(media)
+    media.replace(one, b"longer than before", "a.txt")
+    assert counts(copy_files("media", "backup"))[:3] == (1, 18, 1)
+    assert content(backup) == content(media)
+    assert set(content(backup)) == {one, other}
+
+
+def test_the_backup_takes_the_name_of_the_depot(local: tuple[LocalFileStorage, LocalFileStorage]) -> None:
+    """Paths in rows lead to the same bytes then."""
+    media, backup = local
+    path = "media/" + media.create(b"text", "a.txt")
+    copy_files("media", "backup")
+    with temporary_depots():
+        DepotManager.configure("media", backup)
+        with DepotManager.get_file(path) as file:
+            assert file.read() == b"text"
+
+
+def test_a_dry_run_copies_nothing(pair: tuple[FileStorage, FileStorage]) -> None:
+    media, backup = pair
+    media.create(b"12345")
+    report = copy_files("media", "backup", dry_run=True)
+    assert counts(report) == (1, 5, 0, 0, 0)
+    assert report.dry_run
+    assert content(backup) == {}
+
+
+def test_one_file_that_fails_does_not_keep_the_others(local: tuple[LocalFileStorage, LocalFileStorage]) -> None:
+    """A file whose bytes are not those that were stored is not copied, and told of."""
+    media, backup = local
+    damaged, whole = media.create(b"damaged"), media.create(b"whole")
+    path = media.get(damaged).local_path
+    assert path is not None
+    path.write_bytes(b"DAMAGED")
+    report = copy_files("media", "backup")
+    assert counts(report) == (1, 5, 0, 0, 1)
+    assert list(report.failed) == [damaged]
+    assert isinstance(report.failed[damaged], StorageFailed)
+    assert set(content(backup)) == {whole}
+
+
+def test_files_that_go_away_and_files_under_way_are_no_error(tmp_path: Path) -> None:
+    """What is listed and not there any more, and data that has no sidecar yet."""
+
+    class Gone(LocalFileStorage):
+        def _list(self) -> Iterator[FileEntry]:
+            yield from super()._list()
+            yield FileEntry(new_file_id(), lambda: (1, datetime.now(UTC)))
+
+    with temporary_depots():
+        media = Gone(tmp_path / "media", durable=False)
+        DepotManager.configure("media", media)
+        DepotManager.configure("backup", MemoryFileStorage())
+        whole = media.create(b"whole")
+        under_way = new_file_id()
+        (tmp_path / "media" / under_way[:2]).mkdir(exist_ok=True)
+        (tmp_path / "media" / under_way[:2] / f"{under_way}.01234567").write_bytes(b"half")
+        report = copy_files("media", "backup")
+        assert counts(report) == (1, 5, 0, 2, 0)
+        assert [str(each) for each in DepotManager.get("backup").list()] == [whole]
+
+
+def test_a_copy_that_was_cut_off_is_made_again(local: tuple[LocalFileStorage, LocalFileStorage]) -> None:
+    """Killed between the data and the sidecar: listed, with all of its bytes, and not there."""
+    media, backup = local
+    file_id = media.create(b"whole")
+    folder = Path(backup.storage_path) / file_id[:2]
+    folder.mkdir(parents=True)
+    (folder / f"{file_id}.01234567").write_bytes(b"whole")
+    assert list(backup.list()) == [file_id]
+    assert counts(copy_files("media", "backup")) == (1, 5, 0, 0, 0)
+    assert content(backup) == content(media)
+
+
+def test_a_full_target_stops_it() -> None:
+    """With the error, and at once: every other file would fail, too."""
+
+    class Full(MemoryFileStorage):
+        def _save(self, file_id: str, content: Content) -> FileInfo:
+            if len(self._files) == 3:
+                raise StorageFailed(errno.ENOSPC, "cannot store: no space left")
+            return super()._save(file_id, content)
+
+    with temporary_depots():
+        media = DepotManager.configure("media", MemoryFileStorage())
+        full = DepotManager.configure("backup", Full())
+        for _ in range(300):
+            media.create(b"x")
+        with pytest.raises(StorageFailed, match="no space left"):
+            copy_files("media", "backup")
+        assert len(list(full.list())) == 3
+
+
+def test_a_target_that_is_gone_stops_it() -> None:
+    """Not after a million attempts."""
+
+    class Away(MemoryFileStorage):
+        attempts = 0
+
+        def _save(self, file_id: str, content: Content) -> FileInfo:
+            self.attempts += 1
+            raise StorageFailed("cannot store: the endpoint cannot be reached")
+
+    with temporary_depots():
+        media = DepotManager.configure("media", MemoryFileStorage())
+        away = Away()
+        DepotManager.configure("backup", away)
+        for _ in range(1000):
+            media.create(b"x")
+        with pytest.raises(MaintenanceStopped, match="100 files one after the other failed"):
+            copy_files("media", "backup")
+        assert away.attempts < 200
+
+
+def test_a_source_that_may_leave_files_out_is_not_backed_up() -> None:
+    class Lagging(MemoryFileStorage):
+        list_is_complete = False
+
+    with temporary_depots():
+        DepotManager.configure("media", Lagging())
+        DepotManager.configure("backup", MemoryFileStorage())
+        with pytest.raises(MaintenanceStopped, match="short"):
+            copy_files("media", "backup")
+
+
+def test_depots_that_cannot_be_are_refused(local: tuple[LocalFileStorage, LocalFileStorage]) -> None:
+    """Also two names of one depot."""
+    DepotManager.alias("current", "media")
+    with pytest.raises(ConfigurationError, match="both lead to"):
+        copy_files("media", "current")
+    with pytest.raises(UnknownDepot):
+        copy_files("media", "nowhere")
+
+
+def test_progress_tells_files_and_bytes(local: tuple[LocalFileStorage, LocalFileStorage]) -> None:
+    media, _ = local
+    for _ in range(5):
+        media.create(b"12345")
+    told: list[Progress] = []
+    copy_files("media", "backup", progress=told.append)
+    assert told[-1] == Progress("copying", 5, 5, "files", 25, finished=True)
+
+
+def test_a_rate_is_kept(local: tuple[LocalFileStorage, LocalFileStorage]) -> None:
+    """The bytes are the same ones then."""
+    media, backup = local
+    media.create(os.urandom(60_000))
+    media.create(os.urandom(60_000))
+    report = copy_files("media", "backup", rate=600_000)
+    assert report.seconds >= 0.2
+    assert content(backup) == content(media)
+
+
+@pytest.mark.parametrize("checksum", ["sha256", False])
+def test_a_copy_without_a_comparable_checksum_is_read_back(tmp_path: Path, checksum: str | bool) -> None:
+    """A target that stores other bytes is found out, and nothing of the copy stays."""
+
+    class Rotten(MemoryFileStorage):
+        def _save(self, file_id: str, content: Content) -> FileInfo:
+            info = super()._save(file_id, content)
+            self._files[file_id] = info, self._files[file_id][1].replace(b"right", b"wrong")
+            return info
+
+    source = LocalFileStorage(tmp_path / "source", durable=False, checksum=checksum)
+    one, other = source.create(b"right"), source.create(b"rather")
+    target = Rotten()
+    copied = copy_file(source, target, other, Pace(None))
+    assert copied.content_length == 6
+    with pytest.raises(StorageFailed, match="came out different"):
+        copy_file(source, target, one, Pace(None))
+    assert list(target.list()) == [copied.file_id]
+
+
+def test_a_file_that_is_newer_in_the_source_by_hours_is_copied(
+    local: tuple[LocalFileStorage, LocalFileStorage],
+) -> None:
+    """Where the clocks leave no doubt, and the bytes are others."""
+    media, backup = local
+    file_id = media.create(b"newer")
+    backup.create(b"older", file_id=file_id)
+    sidecar = Path(backup.storage_path) / file_id[:2] / f"{file_id}.json"
+    text = sidecar.read_text()
+    before = datetime.now(UTC) - timedelta(hours=3)
+    assert f"{datetime.now(UTC):%Y-%m-%d}" in text
+    sidecar.write_text(text.replace(f"{datetime.now(UTC):%Y-%m-%d}", f"{before - timedelta(days=1):%Y-%m-%d}"))
+    assert counts(copy_files("media", "backup")) == (1, 5, 0, 0, 0)
+    assert content(backup) == content(media)

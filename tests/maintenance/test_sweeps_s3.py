@@ -1,0 +1,64 @@
+"""Maintenance on S3: on moto, with the requests counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from depot_lite.io.boto3 import S3Storage
+from depot_lite.maintenance import delete_unused_files, find_unused
+from depot_lite.manager import DepotManager
+from tests.io.s3_server import Requests, Server, moto_server
+from tests.maintenance.conftest import NOW, Base, Film
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with moto_server() as made:
+        yield made
+
+
+@pytest.fixture
+def storage(server: Server, depots: object) -> Iterator[S3Storage]:
+    with server.bucket() as name:
+        made = server.storage(name)
+        DepotManager.configure("s3", made)
+        DepotManager.set_default("s3")
+        yield made
+
+
+def test_a_sweep_makes_as_many_requests_as_there_are_pages_and_batches(
+    database: Engine, storage: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sizes and times come with the listing; a dry run only lists."""
+    with Session(database) as session:
+        session.add_all(films := [Film(poster=f"{number}".encode()) for number in range(5)])
+        session.commit()
+        named = {film.poster.file_id for film in films if film.poster}
+    left = {storage.create(b"left") for _ in range(7)}
+    storage._client.meta.events.register(
+        "provide-client-params.s3.ListObjectsV2", lambda params, **_: params.update(MaxKeys=5)
+    )
+    monkeypatch.setattr("depot_lite.maintenance.unused._AT_ONCE", 4)
+    requests = Requests(storage)
+    report = find_unused(database, "s3", older_than=NOW, models=[Base])
+    assert requests.taken() == {"ListObjectsV2": 3}
+    assert {each.file_id for each in report.files} == left
+    assert report.bytes == 4 * 7
+    report = delete_unused_files(database, "s3", older_than=NOW, models=[Base])
+    assert requests.taken() == {"ListObjectsV2": 3, "DeleteObjects": 2}
+    assert (report.deleted, report.failed) == (7, {})
+    assert set(storage.list()) == named
+
+
+def test_young_files_are_spared_without_a_request(database: Engine, storage: S3Storage) -> None:
+    """By the server's clock, as its listing tells it."""
+    storage.create(b"young")
+    requests = Requests(storage)
+    report = delete_unused_files(database, "s3", older_than=timedelta(hours=1), models=[Base])
+    assert (report.young, report.deleted) == (1, 0)
+    assert requests.taken() == {"ListObjectsV2": 1}

@@ -1,0 +1,361 @@
+"""regenerate_variants: what a former recipe made is made anew, and nothing else is touched."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pytest
+from PIL import Image
+from sqlalchemy import Engine, ForeignKey, String, create_engine
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from depot_lite.errors import ConfigurationError, ImageRefused, StoredFileNotFound
+from depot_lite.fields.columns import paths_of
+from depot_lite.fields.lists import FileList
+from depot_lite.fields.specialized.image import UploadedImage
+from depot_lite.fields.sqlalchemy import UploadedFileField
+from depot_lite.fields.upload import UploadedFile
+from depot_lite.io.interfaces import FileStorage
+from depot_lite.maintenance.reports import Progress
+from depot_lite.maintenance.variants import RegenerateReport, regenerate_variants
+from depot_lite.recipes import Crop, Recipe, Thumbnail
+
+Depots = dict[str, FileStorage]
+
+FORMER: dict[str, Recipe] = {"small": Thumbnail(16, 16), "dropped": Thumbnail(8, 8)}
+TODAY: dict[str, Recipe] = {"small": Thumbnail(20, 20), "square": Crop(10, 10)}
+
+
+class Base(DeclarativeBase):
+    """The parent of the models here."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {str: String(100)}
+
+
+def images(**options: Any) -> UploadedFileField:
+    return UploadedFileField(upload_type=UploadedImage, variants=FORMER, **options)
+
+
+class Cover(Base):
+    """One image, many images, and a file that is no image."""
+
+    __tablename__ = "variants_cover"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    title: Mapped[str | None]
+    kind: Mapped[str]
+    front: Mapped[UploadedImage | None] = mapped_column(images())
+    pages: Mapped[FileList[UploadedImage]] = mapped_column(images(multiple=True))
+    text: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "cover"}  # noqa: RUF012  # SQLAlchemy reads it
+
+
+class Foldout(Cover):
+    """An image in a table of its own."""
+
+    __tablename__ = "variants_foldout"
+    id: Mapped[int] = mapped_column(ForeignKey(Cover.id), primary_key=True)
+    inside: Mapped[UploadedImage | None] = mapped_column(images())
+    __mapper_args__ = {"polymorphic_identity": "foldout"}  # noqa: RUF012  # SQLAlchemy reads it
+
+
+class Sleeve(Cover):
+    """An image in the table of its parent."""
+
+    spine: Mapped[UploadedImage | None] = mapped_column(images(), nullable=True)
+    __mapper_args__ = {"polymorphic_identity": "sleeve"}  # noqa: RUF012  # SQLAlchemy reads it
+
+
+COLUMNS = (Cover.front, Cover.pages, Foldout.inside, Sleeve.spine)
+
+
+@pytest.fixture
+def database(engine: Engine, depots: Depots) -> Iterator[Engine]:
+    """Empty tables, whose columns make what they formerly made."""
+    Base.metadata.create_all(engine)
+    recipes(FORMER)
+    yield engine
+    recipes(FORMER)
+    with engine.begin() as connection:
+        for table in reversed(Base.metadata.sorted_tables):
+            connection.execute(table.delete())
+
+
+def recipes(variants: dict[str, Recipe]) -> None:
+    """Let all columns make these variants, as if the program had been changed and started anew."""
+    for attribute in COLUMNS:
+        kind: Any = attribute.type
+        kind._variants = dict(variants)
+
+
+def picture(width: int = 60, height: int = 40) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (width, height), "red").save(stream, "PNG")
+    return stream.getvalue()
+
+
+def add(engine: Engine, *objects: Any) -> None:
+    with Session(engine, expire_on_commit=False) as session:
+        session.add_all(objects)
+        session.commit()
+
+
+def renew(bind: Any, **options: Any) -> RegenerateReport:
+    return regenerate_variants(bind, models=[Base], **options)
+
+
+def names(value: UploadedImage | None) -> dict[str, tuple[int, int]]:
+    """Return the stored variants with the sizes that their bytes have."""
+    assert value is not None
+    found = {}
+    for name, each in value.variants.items():
+        with each.file as stored, Image.open(io.BytesIO(stored.read())) as opened:
+            found[name] = opened.size
+    return found
+
+
+def check_files(engine: Engine, depots: Depots) -> None:
+    """Check that rows and depots hold exactly the same files."""
+    assert named_files(engine) == stored_files(depots)
+
+
+def stored_files(depots: Depots) -> set[str]:
+    return {f"{name}/{file_id}" for name, depot in depots.items() for file_id in depot.list()}
+
+
+def named_files(engine: Engine) -> set[str]:
+    with Session(engine) as session:
+        held = [
+            getattr(each, key, None)
+            for each in session.query(Cover)
+            for key in ("front", "pages", "text", "inside", "spine")
+        ]
+        return {path for each in held for path in paths_of(each)}
+
+
+def test_variants_are_made_by_the_recipes_of_today(database: Engine, depots: Depots) -> None:
+    """Single images, lists, and images of subclasses in either kind of table; the former files go."""
+    add(
+        database,
+        Cover(id=1, front=picture(), pages=[picture(), picture(40, 60)], text=b"text"),
+        Foldout(id=2, front=picture(), inside=picture()),
+        Sleeve(id=3, spine=picture()),
+        Cover(id=4),
+    )
+    recipes(TODAY)
+    report = renew(database)
+    assert (report.outdated, report.regenerated, report.changed, report.failed) == (5, 5, 0, [])
+    with Session(database) as session:
+        cover, foldout, sleeve = (session.get_one(Cover, number) for number in (1, 2, 3))
+        assert isinstance(foldout, Foldout)
+        assert isinstance(sleeve, Sleeve)
+        for each in (cover.front, cover.pages[0], foldout.front, foldout.inside, sleeve.spine):
+            assert names(each) == {"small": (20, 13), "square": (10, 10)}
+        assert names(cover.pages[1]) == {"small": (13, 20), "square": (10, 10)}
+    check_files(database, depots)
+    again = renew(database)
+    assert (again.outdated, again.regenerated) == (0, 0)
+
+
+def test_what_is_up_to_date_stays_as_it_is(database: Engine, depots: Depots) -> None:
+    """Other rows, and the other elements of a list."""
+    add(database, Cover(id=1, pages=[picture()]))
+    recipes(TODAY)
+    add(database, Cover(id=2, front=picture()))
+    with Session(database) as session:
+        session.get_one(Cover, 1).pages.append(UploadedImage(picture()))
+        session.commit()
+        before = [each.path for each in session.get_one(Cover, 1).pages]
+        front = session.get_one(Cover, 2).front
+        assert front is not None
+    assert renew(database).regenerated == 1
+    with Session(database) as session:
+        after = [each.path for each in session.get_one(Cover, 1).pages]
+        assert (after[0] == before[0], after[1] == before[1]) == (False, True)
+        assert session.get_one(Cover, 2).front == front
+    check_files(database, depots)
+
+
+def test_a_dry_run_changes_nothing(database: Engine, depots: Depots) -> None:
+    """It counts."""
+    add(database, Cover(id=1, front=picture()), Cover(id=2, front=picture()))
+    recipes(TODAY)
+    before = set(depots["default"].list())
+    report = renew(database, dry_run=True)
+    assert (report.outdated, report.regenerated) == (2, None)
+    assert set(depots["default"].list()) == before
+
+
+def test_one_that_fails_does_not_keep_the_others(database: Engine, depots: Depots) -> None:
+    """An original that has gone, and one that is no image any more."""
+    covers = [Cover(id=number, front=picture()) for number in range(1, 7)]
+    add(database, *covers)
+    fronts = [cover.front for cover in covers]
+    assert fronts[1] is not None
+    assert fronts[4] is not None
+    depots["default"].delete(fronts[1].file_id)
+    depots["default"].replace(fronts[4].file_id, b"no image at all")
+    recipes(TODAY)
+    report = renew(database, batch=4)
+    assert (report.outdated, report.regenerated) == (6, 4)
+    errors = {each.key[0]: each.error for each in report.failed}
+    assert set(errors) == {2, 5}
+    assert isinstance(errors[2], StoredFileNotFound)
+    assert isinstance(errors[5], ImageRefused)
+    assert {each.place for each in report.failed} == {"variants_cover.front"}
+    recipes(TODAY)
+    again = renew(database)
+    assert (again.outdated, again.regenerated, len(again.failed)) == (2, 0, 2)
+
+
+def test_columns_and_a_limit_say_what_is_taken(database: Engine, depots: Depots) -> None:
+    """The next call takes the rest."""
+    add(database, *(Cover(id=number, front=picture(), pages=[picture()]) for number in range(1, 6)))
+    recipes(TODAY)
+    assert renew(database, columns=["variants_cover.front"], limit=3).regenerated == 3
+    assert renew(database, columns=["variants_cover.front"], limit=3).regenerated == 2
+    assert renew(database, columns=["variants_cover.front"]).regenerated == 0
+    assert renew(database, limit=0).regenerated == 0
+    assert renew(database).regenerated == 5
+    check_files(database, depots)
+
+
+def replace_front(engine: Engine) -> None:
+    with Session(engine) as session:
+        session.get_one(Cover, 2).front = UploadedImage(picture(30, 30))
+        session.delete(session.get_one(Cover, 3))
+        session.commit()
+
+
+def test_a_row_that_is_replaced_before_its_turn_is_left_alone(database: Engine, depots: Depots) -> None:
+    """It is looked at as it is when it is locked."""
+    add(database, *(Cover(id=number, front=picture()) for number in range(1, 4)))
+    recipes(TODAY)
+    left = [1]
+
+    def meanwhile(progress: Progress) -> None:
+        if left and not progress.finished:
+            left.clear()
+            replace_front(database)
+
+    # The first report of progress comes after the first batch, of one row.
+    report = renew(database, columns=["variants_cover.front"], batch=1, progress=meanwhile)
+    assert not left
+    assert (report.outdated, report.regenerated, report.changed, report.failed) == (3, 1, 2, [])
+    with Session(database) as session:
+        assert names(session.get_one(Cover, 2).front) == {"small": (20, 20), "square": (10, 10)}
+    check_files(database, depots)
+
+
+def overtaken(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> RegenerateReport:
+    """Make variants anew while another thread replaces the image, and wait for both."""
+    original, threads = UploadedImage._copy_files, list[threading.Thread]()
+
+    def replace() -> None:
+        while True:
+            try:
+                with Session(engine) as session:
+                    session.get_one(Cover, 1).front = UploadedImage(picture(30, 30))
+                    begun.set()
+                    session.commit()
+                    return
+            except OperationalError:  # SQLite refuses who has read and would wait for a writer
+                assert engine.dialect.name == "sqlite"
+
+    def copying(self: UploadedImage, value: Any) -> None:
+        if not threads:
+            threads.append(threading.Thread(target=replace))
+            threads[0].start()
+            assert begun.wait(20)
+            threads[0].join(0.5)  # it cannot come to its end, unless the row is not locked
+        original(self, value)
+
+    begun = threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(UploadedImage, "_copy_files", copying)
+        report = renew(engine)
+    threads[0].join()
+    return report
+
+
+@pytest.mark.parametrize("begins", ["by itself", "as its driver does"])
+def test_an_image_that_is_replaced_while_its_variants_are_made_stays_replaced(
+    database: Engine, depots: Depots, monkeypatch: pytest.MonkeyPatch, begins: str
+) -> None:
+    """Whoever replaces it waits for the row. Also where SQLite's driver begins transactions at the first write."""
+    engine = database
+    if begins != "by itself":
+        if database.dialect.name != "sqlite":
+            pytest.skip("a matter of SQLite's driver")
+        engine = create_engine(database.url)
+    add(engine, Cover(id=1, front=picture()))
+    recipes(TODAY)
+    report = overtaken(engine, monkeypatch)
+    assert (report.regenerated, report.failed) == (1, [])
+    with Session(engine) as session:
+        assert names(session.get_one(Cover, 1).front) == {"small": (20, 20), "square": (10, 10)}
+    # The session of the one that replaced it had read the row before, so what was made anew is left to a sweep.
+    assert named_files(engine) <= stored_files(depots)
+    if engine is not database:
+        engine.dispose()
+
+
+def test_an_interrupted_run_leaves_no_file_and_the_next_does_the_rest(
+    database: Engine, depots: Depots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of a batch."""
+    add(database, *(Cover(id=number, front=picture()) for number in range(1, 8)))
+    recipes(TODAY)
+    original, calls = UploadedImage._copy_files, [0]
+
+    def interrupted(self: UploadedImage, value: Any) -> None:
+        calls[0] += 1
+        if calls[0] == 5:
+            raise KeyboardInterrupt
+        original(self, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(UploadedImage, "_copy_files", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            renew(database, batch=3)
+    check_files(database, depots)
+    assert renew(database).regenerated == 4
+    check_files(database, depots)
+
+
+def test_a_session_lends_its_engine_and_keeps_its_transaction(database: Engine, depots: Depots) -> None:
+    """What it has not committed stays so."""
+    add(database, Cover(id=1, front=picture()))
+    recipes(TODAY)
+    with Session(database) as session:
+        assert renew(session).regenerated == 1
+        assert not session.in_transaction()
+
+
+def test_what_cannot_commit_by_itself_is_refused(database: Engine, depots: Depots) -> None:
+    """A connection, and a session that is bound to one."""
+    add(database, Cover(id=1, front=picture()))
+    recipes(TODAY)
+    with database.connect() as connection, Session(connection) as session:
+        for bind in (connection, session):
+            with pytest.raises(ConfigurationError, match="an engine"):
+                renew(bind)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch": 0}, "batch="),
+        ({"limit": -1}, "limit="),
+        ({"columns": "variants_cover.front"}, "several names"),
+        ({"columns": ["variants_cover.text"]}, "is no column of images"),
+        ({"columns": ["nowhere.front"]}, "known: variants_cover.front"),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused(database: Engine, options: dict[str, Any], message: str) -> None:
+    """Before anything is read."""
+    with pytest.raises(ConfigurationError, match=message):
+        renew(database, **options)
