@@ -194,7 +194,7 @@ def main() -> None:
 
     threading.Thread(target=wait_for_the_end, daemon=True).start()
     done = failed = 0
-    while not _stopping.is_set():
+    while not _stopping.wait(luck.uniform(0, 0.2)):
         try:
             transaction(engine, luck)
             done += 1
