@@ -21,7 +21,7 @@ from depot_lite.fields.transfers import off_loop, side_by_side
 from depot_lite.io.interfaces import FileEntry, FileStorage
 from depot_lite.maintenance.database import Database, Reader, Row
 from depot_lite.maintenance.ids import FileIds, unpacked
-from depot_lite.maintenance.named import PAGE, DepotNames, NamedFile, named_files, named_paths, rows_naming
+from depot_lite.maintenance.named import DepotNames, NamedFile, named_files, named_paths, rows_naming
 from depot_lite.maintenance.places import Place, places
 from depot_lite.maintenance.reports import Step, Watcher
 from depot_lite.manager import DepotManager
@@ -109,7 +109,7 @@ class _Search:
         with Reader(self.database, snapshot=False) as reader:
             for place in self.places:
                 with Step(self.progress, f"reading {place}", unit="rows") as step:
-                    for page in reader.pages(place, size=PAGE):
+                    for page in reader.pages(place):
                         off_loop(partial(self._remember, place, page))
                         step.add(len(page))
         gone = {depot_name: self._gone(depot_name) for depot_name in list(self.named)}

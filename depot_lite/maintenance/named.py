@@ -13,17 +13,11 @@ from depot_lite.fields.transfers import off_loop
 from depot_lite.maintenance.database import Database, Reader, Row
 from depot_lite.maintenance.ids import packed
 from depot_lite.maintenance.places import Place
-from depot_lite.maintenance.references import parsed, paths_in, where
+from depot_lite.maintenance.references import ANY_ID, FILE_ID, PATH, parsed, paths_in, where
 from depot_lite.maintenance.reports import Step, Watcher
 from depot_lite.manager import DepotManager
 
-#: Rows that are read at a time: the loop of an asynchronous driver is held up for as long as they take to come in.
-PAGE: Final = 1000
-
-_ID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_PATH: Final = re.compile(rf"([^/]+)/({_ID})")
-_QUOTED_PATH: Final = re.compile(rf'"([^"/]+)/({_ID})"')
-_WHOLE_ID: Final = re.compile(_ID)
+_QUOTED_PATH: Final = re.compile(rf'"([^"/]+)/({FILE_ID})"')
 
 
 class DepotNames:
@@ -120,7 +114,7 @@ def _walked(data: Any, at: str, rank: int) -> Iterator[tuple[int, NamedFile]]:
     elif isinstance(data, list):
         for number, each in enumerate(data):
             yield from _walked(each, f"{at}[{number}]", rank)
-    elif isinstance(data, str) and (found := _PATH.fullmatch(data)):
+    elif isinstance(data, str) and (found := PATH.fullmatch(data)):
         yield rank, NamedFile(found[1], found[2], at, {})
 
 
@@ -128,10 +122,10 @@ def _own(data: dict[str, Any], at: str) -> NamedFile | None:
     """Return the file that a dictionary describes, None where it describes none."""
     prefix = f"{at}." if at else ""
     if isinstance(path := data.get("path"), str):
-        found = _PATH.fullmatch(path)
+        found = PATH.fullmatch(path)
         return None if found is None else NamedFile(found[1], found[2], f"{prefix}path", data)
     name, file_id = data.get("depot_name"), data.get("file_id")
-    if "path" not in data and isinstance(name, str) and isinstance(file_id, str) and _WHOLE_ID.fullmatch(file_id):
+    if "path" not in data and isinstance(name, str) and isinstance(file_id, str) and ANY_ID.fullmatch(file_id):
         return NamedFile(name, file_id, f"{prefix}file_id", data)
     return None
 
@@ -153,7 +147,7 @@ def rows_naming(
     with Reader(database, snapshot=False) as reader:
         for place in among:
             with Step(progress, f"looking again at {place}", unit="rows") as step:
-                for page in reader.pages(place, size=PAGE):
+                for page in reader.pages(place):
                     yield from off_loop(partial(_naming, place, page, names, wanted))
                     step.add(len(page))
 

@@ -16,11 +16,12 @@ from depot_lite.maintenance.database import Row
 from depot_lite.maintenance.places import Place
 from depot_lite.manager import DepotManager
 
-_ID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+#: What a file id, and a path, look like.
+FILE_ID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 #: The end of a path at the end of a string in JSON.
-_ENDS: Final = re.compile(rf'/({_ID})"')
-_PATH: Final = re.compile(rf"([^/]+)/({_ID})")
-_ANY_ID: Final = re.compile(_ID)
+_ENDS: Final = re.compile(rf'/({FILE_ID})"')
+PATH: Final = re.compile(rf"([^/]+)/({FILE_ID})")
+ANY_ID: Final = re.compile(FILE_ID)
 
 
 class References:
@@ -44,7 +45,7 @@ class References:
         found: list[str] = []
         if place.type is None:
             for row in rows:
-                found += _ANY_ID.findall(row.text)  # whatever it is, and of whichever depot
+                found += ANY_ID.findall(row.text)  # whatever it is, and of whichever depot
             return found
         ends, prefix = _ENDS.findall, self._prefix
         for row in rows:
@@ -99,7 +100,7 @@ def _strings(data: Any) -> Iterator[tuple[str, str]]:
         if (
             "path" not in data
             and isinstance(data.get("depot_name"), str)
-            and _ANY_ID.fullmatch(str(data.get("file_id")))
+            and ANY_ID.fullmatch(str(data.get("file_id")))
         ):
             yield data["depot_name"], data["file_id"]
         for each in data.values():
@@ -107,7 +108,7 @@ def _strings(data: Any) -> Iterator[tuple[str, str]]:
     elif isinstance(data, list):
         for each in data:
             yield from _strings(each)
-    elif isinstance(data, str) and (found := _PATH.fullmatch(data)):
+    elif isinstance(data, str) and (found := PATH.fullmatch(data)):
         yield found[1], found[2]
 
 

@@ -22,7 +22,7 @@ from depot_lite.fields.transfers import off_loop
 from depot_lite.io.interfaces import FileEntry, FileStorage
 from depot_lite.maintenance.database import Database, Reader, Row
 from depot_lite.maintenance.ids import ListedFiles, packed, unpacked
-from depot_lite.maintenance.named import PAGE, DepotNames, NamedFile, named_files, rows_naming
+from depot_lite.maintenance.named import DepotNames, NamedFile, named_files, rows_naming
 from depot_lite.maintenance.places import Place, places
 from depot_lite.maintenance.references import where
 from depot_lite.maintenance.reports import Step, Watcher
@@ -159,7 +159,7 @@ class _Count:
         with Reader(self.database, snapshot=True) as reader:
             for number, place in enumerate(self.places):
                 with Step(self.progress, f"reading {place}", unit="rows") as step:
-                    for page in reader.pages(place, size=PAGE):
+                    for page in reader.pages(place):
                         off_loop(partial(self._remember, number, place, page))
                         step.add(len(page))
 

@@ -25,7 +25,7 @@ from depot_lite.io.interfaces import FileEntry
 from depot_lite.maintenance.checkpoint import Checkpoint
 from depot_lite.maintenance.database import Database, Reader, Row
 from depot_lite.maintenance.ids import FileIds, packed
-from depot_lite.maintenance.named import PAGE, DepotNames, named_files, rows_naming
+from depot_lite.maintenance.named import DepotNames, named_files, rows_naming
 from depot_lite.maintenance.pace import Pace, Window
 from depot_lite.maintenance.places import Place, places
 from depot_lite.maintenance.references import where
@@ -148,7 +148,7 @@ class _Run:
         with Reader(self.database, snapshot=False) as reader:
             for place in self.places:
                 with Step(self.progress, f"reading {place}", unit="rows") as step:
-                    for page in reader.pages(place, size=PAGE):
+                    for page in reader.pages(place):
                         off_loop(partial(self._remember, place, page, names))
                         step.add(len(page))
 

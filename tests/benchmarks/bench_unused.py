@@ -71,7 +71,7 @@ def prepare(folder: Path, url: str, files: int) -> None:
                 _store(folder, file_id)
             rows = [_row(each) for each in ids[: max(0, named - start)]]
             if rows:
-                connection.execute(insert(Poster.__table__), rows)
+                connection.execute(insert(Poster), rows)
     engine.dispose()
 
 
