@@ -23,6 +23,7 @@ myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence", "deflist"]
 
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+# `bytes` of the reports of maintenance: each mention of the type elsewhere would be a link to all of them.
+autodoc_default_options = {"members": True, "show-inheritance": True, "exclude-members": "bytes"}
 # As they are written: some annotations name modules that are only there for type checkers.
 autodoc_typehints = "signature"
