@@ -1,0 +1,196 @@
+"""The command as a process, with an application of its own: piped, and on a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, make_url
+from sqlalchemy.orm import Session
+
+from depot_lite.io.interfaces import FileStorage
+from depot_lite.io.local import LocalFileStorage
+from depot_lite.manager import DepotManager
+from depot_lite.testing import temporary_depots
+from tests.cli.model import Base, Product
+from tests.conftest import sqlite_engine
+
+ROOT = Path(__file__).parents[2]
+DEADLINE = 60
+
+_NOT_HANDED_ON = {"DATABASE_URL", "DEPOT_LITE_APP", "PYTHONDONTWRITEBYTECODE"}
+
+#: The application. What it prints must not get into a report.
+APP = """
+from pathlib import Path
+from depot_lite.io.local import LocalFileStorage
+from depot_lite.manager import DepotManager
+from tests.cli.model import Product
+
+print("the application says hello")
+
+def configure(storage=LocalFileStorage):
+    for name in ("photos", "archive"):
+        DepotManager.configure(name, storage(Path("media", name), durable=False))
+"""
+
+
+@dataclass
+class Done:
+    """What a process has left."""
+
+    code: int
+    out: str
+    err: str = ""
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass
+class Shop:
+    """An application in a folder, its database, and what is in its depots."""
+
+    folder: Path
+    engine: Engine
+    #: Where processes keep what they have compiled, so that each but the first starts quickly.
+    cache: Path
+    depots: dict[str, FileStorage] = field(default_factory=dict)
+
+    def write(self, module: str, source: str) -> None:
+        """Write a module into the folder."""
+        (self.folder / f"{module}.py").write_text(textwrap.dedent(source))
+
+    @property
+    def url(self) -> str:
+        return self.engine.url.render_as_string(hide_password=False)
+
+    def url_with(self, driver: str) -> str:
+        """Return the URL of the same database through another driver."""
+        return make_url(self.url).set(drivername=driver).render_as_string(hide_password=False)
+
+    def words(self, *words: object, app: str | None = "shop:configure", url: str | None = None) -> list[str]:
+        """Return the command: its words, behind the application and the database."""
+        given = [] if app is None else ["--app", app]
+        return [sys.executable, "-m", "depot_lite", *given, "--url", url or self.url, *map(str, words)]
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Return what the environment of the process is."""
+        known = {name: value for name, value in os.environ.items() if name not in _NOT_HANDED_ON}
+        cache = {"PYTHONPYCACHEPREFIX": str(self.cache), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+        return {**known, **cache, "TERM": "xterm", "COLUMNS": "120", **more}
+
+    def run(
+        self, *words: object, env: dict[str, str] | None = None, words_are_all: bool = False, **options: Any
+    ) -> Done:
+        """Run the command, piped, to its end."""
+        named = {key: options.pop(key) for key in ("app", "url") if key in options}
+        command = list(map(str, words)) if words_are_all else self.words(*words, **named)
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment(**(env or {})),
+            text=True,
+            timeout=DEADLINE,
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, **options},
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *words: object, **named: Any) -> subprocess.Popen[str]:
+        """Start the command, piped on all three sides."""
+        return subprocess.Popen(
+            self.words(*words, **named),
+            cwd=self.folder,
+            env=self.environment(),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.PIPE,
+        )
+
+    def on_terminal(self, *words: object, answer: str = "", env: dict[str, str] | None = None) -> Done:
+        """Run the command on a terminal, with an answer to what it asks."""
+        ours, theirs = pty.openpty()
+        with subprocess.Popen(
+            self.words(*words),
+            cwd=self.folder,
+            env=self.environment(**(env or {})),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        ) as process:
+            os.close(theirs)
+            said = b""
+            try:
+                while part := os.read(ours, 65536):
+                    said += part
+                    if answer and b"Type yes" in said:
+                        os.write(ours, answer.encode() + b"\n")
+                        answer = ""
+            except OSError:  # EIO: the other end is closed
+                pass
+            finally:
+                os.close(ours)
+            return Done(process.wait(DEADLINE), said.decode().replace("\r\n", "\n"))
+
+    def add(self, *products: Product) -> list[int]:
+        """Add products and commit, and return their keys."""
+        with Session(self.engine) as session:
+            session.add_all(products)
+            session.commit()
+            return [each.id for each in products]
+
+    def unused(self, count: int) -> list[str]:
+        """Store files that no row names."""
+        return sorted(self.depots["photos"].create(b"unused", f"{n}.txt") for n in range(count))
+
+    def rows(self) -> dict[str, bytes]:
+        """Return path and bytes of every manual that a row names."""
+        with Session(self.engine) as session:
+            manuals = [each.manual for each in session.query(Product) if each.manual is not None]
+            return {each.path: each.file.read() for each in manuals}
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what Python compiles."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def local_shop(tmp_path: Path, cache: Path) -> Iterator[Shop]:
+    """An application on SQLite."""
+    engine = sqlite_engine(tmp_path / "shop.db")
+    yield from _opened(tmp_path, engine, cache)
+    engine.dispose()
+
+
+@pytest.fixture
+def shop(tmp_path: Path, engine: Engine, cache: Path) -> Iterator[Shop]:
+    """An application on each of the three databases."""
+    yield from _opened(tmp_path, engine, cache)
+
+
+def _opened(folder: Path, engine: Engine, cache: Path) -> Iterator[Shop]:
+    Base.metadata.create_all(engine)
+    with temporary_depots():
+        depots: dict[str, FileStorage] = {
+            name: DepotManager.configure(name, LocalFileStorage(folder / "media" / name, durable=False))
+            for name in ("photos", "archive")
+        }
+        made = Shop(folder, engine, cache, depots)
+        made.write("shop", APP)
+        yield made
+    with engine.begin() as connection:
+        connection.execute(Product.__table__.delete())  # type: ignore[attr-defined]

@@ -1,0 +1,30 @@
+"""The model of the application that the command works for, here and in its process."""
+
+from __future__ import annotations
+
+import os
+
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from depot_lite.fields.specialized.image import UploadedImage
+from depot_lite.fields.sqlalchemy import UploadedFileField
+from depot_lite.fields.upload import UploadedFile
+from depot_lite.recipes import Thumbnail
+
+#: A new recipe, for the process whose environment says so.
+WIDTH = int(os.environ.get("SHOP_WIDTH", "16"))
+
+
+class Base(DeclarativeBase):
+    """The parent of the model."""
+
+
+class Product(Base):
+    """A file, and an image with a variant."""
+
+    __tablename__ = "shop_product"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    manual: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
+    photo: Mapped[UploadedImage | None] = mapped_column(
+        UploadedFileField(upload_type=UploadedImage, variants={"small": Thumbnail(WIDTH, WIDTH)})
+    )

@@ -1,0 +1,221 @@
+"""Each command as a process, on each of the three databases, and with drivers that are awaited."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from depot_lite.io.interfaces import FileStorage
+from depot_lite.manager import DepotManager
+from depot_lite.testing import temporary_depots
+from tests.cli.conftest import Shop
+from tests.cli.model import Product
+from tests.io.s3_server import real_server
+
+#: Drivers that are awaited, by the names of the databases.
+ASYNC = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "mysql": "mysql+aiomysql"}
+
+
+def picture() -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (40, 20), "red").save(stream, "PNG")
+    return stream.getvalue()
+
+
+def async_url(shop: Shop) -> str:
+    name = shop.engine.dialect.name
+    return shop.url_with(ASYNC["mysql" if name == "mariadb" else name])
+
+
+def only_file(depot: FileStorage) -> Path:
+    """Return where the only file of a depot is on the disk."""
+    (file_id,) = depot.list()
+    path = depot.get(file_id).local_path
+    assert path is not None
+    return path
+
+
+class TestUnused:
+    def test_unused_files_are_found_and_then_deleted(self, shop: Shop) -> None:
+        """A dry run finds and changes nothing; --delete deletes exactly that; then nothing is left to find."""
+        shop.add(Product(manual=b"named"))
+        left = shop.unused(22)
+        found = shop.run("unused", "--older-than", "0s")
+        assert found.code == 1
+        assert found.out.startswith("Depot 'photos': 22 files of 23 unused, 132 bytes\n")
+        assert "\n  ... and 2 more: --json shows all\n" in found.out
+        assert "--delete deletes them" in found.out
+        assert "reading shop_product.manual: 1 row, in " in found.err
+        assert "\x1b" not in found.out + found.err
+        deleted = shop.run("unused", "photos", "--older-than=0s", "--delete", "--yes", "--json", "--quiet")
+        assert (deleted.code, deleted.json["deleted"], deleted.json["failed"]) == (0, 22, [])
+        assert sorted(each["id"] for each in deleted.json["files"]) == left
+        assert deleted.err == "the application says hello\n"
+        assert sorted(shop.rows()) == [f"photos/{each}" for each in shop.depots["photos"].list()]
+
+    def test_a_database_is_awaited(self, shop: Shop) -> None:
+        shop.add(Product(manual=b"named"))
+        (left,) = shop.unused(1)
+        done = shop.run("--json", "unused", "--older-than", "0s", url=async_url(shop))
+        assert done.code == 1
+        assert [each["id"] for each in done.json["files"]] == [left]
+
+    def test_what_is_young_and_what_is_protected_is_spared(self, local_shop: Shop) -> None:
+        (left,) = local_shop.unused(1)
+        young = local_shop.run("unused", "--delete")
+        assert (young.code, "young   1  named by no row, younger than 24h" in young.out) == (0, True)
+        with local_shop.engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE note (text VARCHAR(100))")
+            connection.exec_driver_sql(f"INSERT INTO note VALUES ('see {left}')")
+        kept = local_shop.run("unused", "--older-than", "0s", "--protect", "note.text")
+        assert (kept.code, "unused  0" in kept.out) == (0, True)
+
+
+class TestMissing:
+    def test_a_row_without_its_file_is_found(self, shop: Shop) -> None:
+        key, _ = shop.add(Product(manual=b"gone"), Product(manual=b"here"))
+        path = next(path for path, data in shop.rows().items() if data == b"gone")
+        shop.depots["photos"].delete(path.partition("/")[2])
+        done = shop.run("missing", "--json")
+        assert done.code == 1
+        assert done.json["files"] == [{"column": "shop_product.manual", "key": [key], "path": path, "part": "path"}]
+
+    def test_they_are_shown(self, local_shop: Shop) -> None:
+        local_shop.add(Product(manual=b"gone"), Product(photo=picture()))
+        (path,) = local_shop.rows()
+        local_shop.depots["photos"].delete(path.partition("/")[2])
+        read = local_shop.run("missing", "photos")
+        assert read.out.startswith("1 file missing of 3 that 2 rows name\n")
+        assert path in read.out
+
+    def test_nothing_is_missing(self, local_shop: Shop) -> None:
+        local_shop.add(Product(manual=b"here"))
+        done = local_shop.run("missing", url=local_shop.url_with("sqlite+aiosqlite"))
+        assert (done.code, done.out) == (0, "0 files missing of 1 that 1 row name\n")
+
+
+class TestVerify:
+    def test_a_damaged_file_is_found(self, shop: Shop) -> None:
+        (key,) = shop.add(Product(manual=b"what it was"))
+        only_file(shop.depots["photos"]).write_bytes(b"what it is!")
+        done = shop.run("verify", "photos", "--state", "state.json", "--workers", "2", "--rate", "20MB", "--json")
+        (found,) = done.json["files"]
+        assert (done.code, found["kind"]) == (1, "damaged")
+        assert found["rows"] == [f"shop_product.manual of the row {key}"]
+        assert not (shop.folder / "state.json").exists()
+
+    def test_without_a_database_the_storage_alone_is_asked(self, local_shop: Shop) -> None:
+        local_shop.depots["photos"].create(b"whatever")
+        command = [*local_shop.words(app="shop:configure")[:5], "verify", "photos", "--sample", "50%"]
+        done = local_shop.run(*command, words_are_all=True)
+        assert done.code == 0
+        assert done.out.startswith("Depot 'photos': nothing wrong, 1 of 1 file read, 8 bytes\n")
+        assert "Without a database (--url)" in done.out
+
+
+class TestStats:
+    def test_files_are_counted(self, shop: Shop) -> None:
+        shop.add(Product(manual=b"12345", photo=picture()))
+        shop.unused(2)
+        done = shop.run("stats", "--largest", "1", "--json")
+        photos = done.json["depots"]["photos"]
+        assert (done.code, photos["files"], photos["unnamed"]) == (0, 5, {"files": 2, "bytes": 12})
+        assert len(photos["largest"]) == 1
+        assert done.json["columns"]["shop_product.manual"] == {"rows": 1, "files": 1, "bytes": 5}
+
+    def test_they_are_shown(self, local_shop: Shop) -> None:
+        local_shop.add(Product(manual=b"12345", photo=picture()))
+        local_shop.unused(2)
+        read = local_shop.run("stats", "photos")
+        assert read.out.startswith("Depot 'photos': 5 files, ")
+        assert "image/png" in read.out
+        assert "archive" not in read.out
+
+
+class TestMigrate:
+    @pytest.mark.parametrize("awaited", [False, True])
+    def test_rows_name_the_copies(self, shop: Shop, awaited: bool) -> None:
+        shop.add(*(Product(manual=f"manual {number}".encode()) for number in range(5)))
+        before, url = shop.rows(), async_url(shop) if awaited else shop.url
+        done = shop.run("migrate", "photos", "archive", "--workers", "2", "--rate", "1MB", "--json", url=url)
+        assert (done.code, done.json["rows"], done.json["failed"]) == (0, 5, [])
+        after = shop.rows()
+        assert sorted(after.values()) == sorted(before.values())
+        assert {path.partition("/")[0] for path in after} == {"archive"}
+        assert len(list(shop.depots["photos"].list())) == 5
+
+    def test_a_dry_run_moves_nothing(self, local_shop: Shop) -> None:
+        local_shop.add(*(Product(manual=f"manual {number}".encode()) for number in range(5)))
+        before = local_shop.rows()
+        dry = local_shop.run("migrate", "photos", "archive", "--dry-run")
+        assert (dry.code, local_shop.rows()) == (0, before)
+        assert dry.out.startswith("'photos' to 'archive': 5 rows with 5 files to be moved, 40 bytes\n")
+        assert list(local_shop.depots["archive"].list()) == []
+
+    def test_a_row_whose_file_is_gone_is_told(self, local_shop: Shop) -> None:
+        local_shop.add(Product(manual=b"gone"))
+        (file_id,) = local_shop.depots["photos"].list()
+        local_shop.depots["photos"].delete(file_id)
+        done = local_shop.run("migrate", "photos", "archive")
+        assert done.code == 1
+        assert "1 row could not be moved and are as they were" in done.out
+        assert f"photos/{file_id}" in done.out
+
+
+class TestCopy:
+    def test_all_files_are_copied_without_a_database(self, local_shop: Shop) -> None:
+        files = local_shop.unused(3)
+        command = [*local_shop.words()[:5], "copy", "photos", "archive"]
+        dry = local_shop.run(*command, "--dry-run", words_are_all=True)
+        assert (dry.code, list(local_shop.depots["archive"].list())) == (0, [])
+        assert dry.out.startswith("'photos' to 'archive': 3 files to be copied, 18 bytes\n")
+        done = local_shop.run(*command, "--workers", "1", words_are_all=True)
+        assert (done.code, sorted(local_shop.depots["archive"].list())) == (0, files)
+        again = local_shop.run(*command, "--json", words_are_all=True)
+        assert (again.code, again.json["copied"], again.json["unchanged"]) == (0, 0, 3)
+
+
+class TestRegenerate:
+    def test_variants_of_a_former_recipe_are_made_anew(self, shop: Shop) -> None:
+        shop.add(Product(photo=picture()), Product(photo=picture()), Product(manual=b"no image"))
+        new = {"SHOP_WIDTH": "8"}
+        dry = shop.run("regenerate", "shop_product.photo", "--dry-run", env=new)
+        assert (dry.code, dry.out.splitlines()[0]) == (0, "2 rows of 2 with variants of a former recipe")
+        one = shop.run("regenerate", "--limit", "1", "--batch", "1", "--json", env=new)
+        assert (one.code, one.json["regenerated"]) == (0, 1)
+        rest = shop.run("regenerate", "--json", env=new, url=async_url(shop))
+        assert (rest.code, rest.json["outdated"], rest.json["regenerated"], rest.json["failed"]) == (0, 1, 1, [])
+
+
+def test_depots_on_s3(local_shop: Shop) -> None:
+    """The same on a real S3 server: unused files go, rows are migrated from the disk, and all is verified."""
+    server = real_server()
+    local_shop.add(Product(manual=b"manual"))
+    with server.bucket() as bucket:
+        local_shop.write(
+            "cloud",
+            f"""
+            import shop
+            from depot_lite.io.boto3 import S3Storage
+            from depot_lite.manager import DepotManager
+
+            shop.configure()
+            DepotManager.configure("cloud", S3Storage(
+                bucket={bucket!r}, endpoint_url={server.url!r}, access_key_id={server.access_key!r},
+                secret_access_key={server.secret_key!r}, region_name="us-east-1",
+            ))
+            """,
+        )
+        moved = local_shop.run("migrate", "photos", "cloud", "--json", app="cloud")
+        assert (moved.code, moved.json["rows"]) == (0, 1), moved.err
+        storage = server.storage(bucket)
+        storage.create(b"unused")
+        assert local_shop.run("verify", "cloud", app="cloud").code == 0
+        swept = local_shop.run("unused", "cloud", "--older-than=0s", "--delete", "--yes", "--json", app="cloud")
+        assert (swept.code, swept.json["deleted"]) == (0, 1)
+        with temporary_depots():
+            DepotManager.configure("cloud", storage)
+            assert list(local_shop.rows().values()) == [b"manual"]
