@@ -192,7 +192,7 @@ def _behind(place: Place, after: Sequence[Any]) -> ColumnElement[bool]:
 
 def _as_text(place: Place, rows: list[Row]) -> list[Row]:
     """Return the rows; where a driver gives bytes, with the text that they are."""
-    if all(type(row.text) is str for row in rows):
+    if {type(text) for _, text, _ in rows} <= {str}:
         return rows
     return [row._replace(text=_decoded(place, row.text)) for row in rows]
 

@@ -36,6 +36,9 @@ DAY: Final = timedelta(hours=24)
 #: Unused files that are checked again together, and deleted then.
 BATCH: Final = 50_000
 
+#: Entries of a listing that are held at a time.
+_TAKEN: Final = 250
+
 #: How many of them one call deletes.
 _AT_ONCE: Final = 1000
 
@@ -204,7 +207,8 @@ class _Sweep:
         until = self._read_at + time.total_seconds()
         if not report.files or monotonic() >= until:
             return
-        with Step(self.progress, "waiting for transactions to end", unit="seconds") as step:
+        whole = round(time.total_seconds())
+        with Step(self.progress, "waiting for transactions to end", whole, unit="seconds") as step:
             while (left := until - monotonic()) > 0:
                 off_loop(lambda left=left: sleep(min(left, 0.5)))  # type: ignore[misc]
                 step.done = round(time.total_seconds() - left)
@@ -240,12 +244,15 @@ def _limit(older_than: timedelta) -> datetime:
 
 def _take(entries: Iterator[FileEntry], listed: ListedFiles) -> int:
     """Move some entries of a listing into the table, and return how many."""
-    some = list(islice(entries, 10_000))
-    if some and some[0].known:
-        listed.add_known((entry, entry.size, entry.last_modified) for entry in some)
-    else:
-        listed.add(some)
-    return len(some)
+    count = 0
+    # A few hundred at a time: more objects at once would keep Python's garbage collector busy.
+    while count < 10_000 and (some := list(islice(entries, _TAKEN))):
+        count += len(some)
+        if some[0].known:
+            listed.add_known((entry, entry.size, entry.last_modified) for entry in some)
+        else:
+            listed.add(some)
+    return count
 
 
 def _found(key: bytes, size: int, when: float) -> FoundFile:
