@@ -33,6 +33,8 @@ class Checkpoint:
         Raises:
             ConfigurationError: the file is another job's, or none of ours, or cannot be read.
         """
+        if self._path.exists() and not self._path.is_file():  # a device may have no end
+            raise ConfigurationError(f"state {self._path} is no file: another path is wanted")
         try:
             data = json.loads(self._path.read_text(encoding="utf-8"))
         except FileNotFoundError:

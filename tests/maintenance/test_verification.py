@@ -334,6 +334,11 @@ class TestState:
                 verify(None, "default", state=state)
             assert state.read_text() == content
 
+    def test_a_state_that_is_no_file_is_not_read(self, depots: Depots) -> None:
+        """A device may have no end."""
+        with pytest.raises(ConfigurationError, match="is no file"):
+            verify(None, "default", state="/dev/zero")
+
     def test_a_state_that_cannot_be_written_is_noticed_before_anything_is_read(
         self, depots: Depots, tmp_path: Path
     ) -> None:
