@@ -15,7 +15,7 @@ bucket (``AbortIncompleteMultipartUpload``) is what removes them.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from concurrent.futures import Executor
 from copy import copy
 from dataclasses import replace
@@ -144,6 +144,11 @@ class S3Storage(FileStorage):
             create_bucket=boolean("create_bucket", create_bucket),
             acl=self._upload.get("ACL"),
         )
+
+    @property
+    def location(self) -> Hashable:
+        """Bucket and prefix. Not the server, since one may have several addresses."""
+        return "s3", self._bucket, self._prefix
 
     def __repr__(self) -> str:
         """Show where the files are."""

@@ -9,6 +9,7 @@ are checked and content is recognised before they are called. The rules, each of
 - Reading what is not there raises `StoredFileNotFound`; deleting it is no error, however often.
 - The key in the backend is the file id. The user's file name is metadata and never part of a path or a key.
 - ``list`` leaves out no whole file, or ``list_is_complete`` is False, and then the storage is never swept.
+- Two storages that hold the same files have the same ``location``, so that neither takes the other's for unused.
 - A backend's own errors come out as `StorageFailed`, chained, and say nothing of secrets.
 - All methods may be called from many threads at once.
 """
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -316,6 +317,14 @@ class FileStorage(ABC):
     def executor(self) -> Executor | None:
         """Where transfers of this storage run that run in threads; None is the executor that all storages share."""
         return self._executor
+
+    @property
+    def location(self) -> Hashable:
+        """What two storages have in common that may hold the same files; None where a backend cannot tell.
+
+        A sweep takes all depots at one location for one, so that the same folder may be configured under two names.
+        """
+        return None
 
     @property
     def has_urls(self) -> bool:

@@ -20,7 +20,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Executor
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
@@ -116,6 +116,15 @@ class LocalFileStorage(FileStorage):
     def storage_path(self) -> str:
         """The absolute path of the folder."""
         return self._root
+
+    @property
+    def location(self) -> Hashable:
+        """The folder, whatever links lead to it."""
+        try:
+            found = os.stat(self._root)
+        except OSError:
+            return os.path.realpath(self._root)
+        return found.st_dev, found.st_ino
 
     def __repr__(self) -> str:
         """Show where the files are."""

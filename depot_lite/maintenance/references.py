@@ -33,6 +33,7 @@ class References:
 
     def __init__(self, depot_name: str) -> None:
         self._depot_name = DepotManager.resolve_alias(depot_name)
+        self._depots = depots_at(self._depot_name)
         self._resolved: dict[str, bool] = {}
         self._prefix = f'"{depot_name}/'
 
@@ -61,13 +62,23 @@ class References:
     def _is_own(self, place: Place, row: Row, name: str) -> bool:
         if name not in self._resolved:
             try:
-                self._resolved[name] = DepotManager.resolve_alias(name) == self._depot_name
+                self._resolved[name] = DepotManager.resolve_alias(name) in self._depots
             except UnknownDepot as error:
                 raise MaintenanceStopped(
                     f"{where(place, row)} names depot {name!r}, which is not configured: it may be another name of "
                     f"{self._depot_name!r}"
                 ) from error
         return self._resolved[name]
+
+
+def depots_at(depot_name: str) -> set[str]:
+    """Return the depots that hold the same files as this one: itself, and others at the same location."""
+    storage, found = DepotManager.get(depot_name), {depot_name}
+    for name in DepotManager.depot_names():
+        other = DepotManager.get(name)
+        if other is storage or (other.location is not None and other.location == storage.location):
+            found.add(name)
+    return found
 
 
 def paths_in(place: Place, row: Row) -> list[tuple[str, str]]:

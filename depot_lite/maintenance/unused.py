@@ -58,8 +58,8 @@ def find_unused(
     Args:
         bind: the database; a session lends its engine.
         depot_name: a depot or an alias; the default depot where not given. Depots may be shared by columns.
-        older_than: what is younger is spared. It has to exceed the longest transaction, and the time for which a
-            direct upload may wait for its row.
+        older_than: what is younger is spared. It has to exceed the longest transaction, the time for which a direct
+            upload may wait for its row, and what the clocks of the storage and of this machine differ by.
         protect: columns that no model knows, ``"table.column"``: whatever id stands in them is no unused file's.
         keep_if: asked for each file that would be unused; what it says True to is kept.
         models: the declarative bases whose columns are read; all where not given. Files that other models name would

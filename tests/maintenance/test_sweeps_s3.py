@@ -62,3 +62,16 @@ def test_young_files_are_spared_without_a_request(database: Engine, storage: S3S
     report = delete_unused_files(database, "s3", older_than=timedelta(hours=1), models=[Base])
     assert (report.young, report.deleted) == (1, 0)
     assert requests.taken() == {"ListObjectsV2": 1}
+
+
+def test_a_bucket_with_two_names_is_one(database: Engine, server: Server, storage: S3Storage) -> None:
+    """What rows name by one of them is not unused by the other; another prefix is another place."""
+    with Session(database) as session:
+        session.add(Film(poster=b"poster"))
+        session.commit()
+    DepotManager.configure("again", server.storage(storage._bucket))
+    DepotManager.configure("other", server.storage(storage._bucket, prefix="other/"))
+    left = DepotManager.get("other").create(b"left")
+    for name, expected in (("again", []), ("other", [left])):
+        report = find_unused(database, name, older_than=NOW, models=[Base])
+        assert [each.file_id for each in report.files] == expected

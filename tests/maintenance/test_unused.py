@@ -124,6 +124,25 @@ class TestEveryKindOfReference:
         assert unused(database) == set()
         assert unused(database, "archive") == {file_id}
 
+    def test_a_folder_with_two_names_is_one(
+        self, database: Engine, committed: Add, depots: Depots, tmp_path: Path
+    ) -> None:
+        """What rows name by one of them is not unused by the other: also through a link, and for one storage twice."""
+        committed(Film(poster=b"poster"))
+        left = depots["default"].create(b"left")
+        (tmp_path / "link").symlink_to(tmp_path / "media" / "default")
+        DepotManager.configure("linked", LocalFileStorage(tmp_path / "link"))
+        DepotManager.configure("same", depots["default"])
+        for name in ("linked", "same", "default"):
+            assert unused(database, name) == {left}
+
+    def test_a_folder_that_is_not_there_has_nothing_unused(
+        self, database: Engine, depots: Depots, tmp_path: Path
+    ) -> None:
+        """It is made when the first file is stored."""
+        DepotManager.configure("later", LocalFileStorage(tmp_path / "later"))
+        assert unused(database, "later") == set()
+
 
 class TestWhatStops:
     @pytest.mark.parametrize(
