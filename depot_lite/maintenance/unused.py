@@ -87,7 +87,8 @@ def delete_unused_files(
 ) -> UnusedReport:
     """Delete the files of a depot that no row names, and return which those were.
 
-    All references are read a second time before a batch of files is deleted. What could not be deleted is in the
+    All references are read a second time before a batch of files is deleted; a session that is bound to a connection in
+    one long snapshot would see what it saw the first time, so lend an engine. What could not be deleted is in the
     report's ``failed``. The other arguments, and the errors, are those of `find_unused`.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 import textwrap
@@ -116,6 +117,8 @@ class Shop:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=subprocess.PIPE,
+            # Who runs the tests in the background, as CI may, has SIGINT ignored, which is inherited.
+            preexec_fn=_heed_interrupts,
         )
 
     def on_terminal(self, *words: object, answer: str = "", env: dict[str, str] | None = None) -> Done:
@@ -194,3 +197,7 @@ def _opened(folder: Path, engine: Engine, cache: Path) -> Iterator[Shop]:
         yield made
     with engine.begin() as connection:
         connection.execute(Product.__table__.delete())  # type: ignore[attr-defined]
+
+
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
