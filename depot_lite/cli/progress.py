@@ -116,12 +116,11 @@ def _bars(stream: TextIO) -> Iterator[Watcher]:
             "progress bars need rich: pip install 'depot_lite[cli]' (--quiet, or stderr in a file, does without)"
         ) from error
     console = Console(file=stream, highlight=False)
-    text: Callable[[str], Any] = lambda field: TextColumn(f"{{task.fields[{field}]}}", markup=False)  # noqa: E731
     display = Display(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
-        *(text(field) for field in ("count", "rate", "size", "left")),
+        *(TextColumn(f"{{task.fields[{field}]}}", markup=False) for field in ("count", "rate", "size", "left")),
         console=console,
         redirect_stdout=False,
     )

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Final, Self, cast
 from depot_lite.errors import ConfigurationError, InvalidContent
 from depot_lite.fields.reference import UNREAD, Reference
 from depot_lite.io.content import Content, clean_filename
-from depot_lite.io.fileid import new_file_id
+from depot_lite.io.fileid import FILE_ID, new_file_id
 from depot_lite.io.interfaces import UNNAMED, FileInfo
 from depot_lite.manager import DepotManager
 from depot_lite.uploads import Upload
@@ -466,7 +466,7 @@ def _renamed(text: str, moved: Mapping[str, str], ids: Mapping[str, str]) -> str
     return "".join(parts) + text[done:]
 
 
-_FILE_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_FILE_ID: Final = re.compile(FILE_ID)
 
 
 def _id_beside(key: str) -> str | None:

@@ -13,7 +13,12 @@ from typing import Final
 
 from depot_lite.errors import InvalidFileId
 
-_CANONICAL: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+#: What a file id looks like, for who searches text for them.
+FILE_ID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+#: How many characters it has.
+ID_LENGTH: Final = 36
+
+_CANONICAL: Final = re.compile(FILE_ID)
 
 
 def new_file_id() -> str:

@@ -34,13 +34,12 @@ from depot_lite.io.checksums import CHECKSUMS, checksum_algorithm
 from depot_lite.io.content import Content
 from depot_lite.io.datafile import DataFile
 from depot_lite.io.disk import is_there, locked, names, read_small, sync_folder, unlink
-from depot_lite.io.fileid import check_file_id
+from depot_lite.io.fileid import ID_LENGTH, check_file_id
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
 from depot_lite.io.options import boolean, directory_mode, executor_of, integer, permissions
 from depot_lite.io.sidecar import belongs_to, described, named_data, understood, understood_filedepot
 
 _SHARD: Final = re.compile(r"[0-9a-f]{2}")
-_ID_LENGTH: Final = 36
 
 
 class LocalStoredFile(StoredFile):
@@ -337,7 +336,7 @@ class LocalFileStorage(FileStorage):
             look, folder = self._look, f"{self._root}/{shard}"
             for name in names(folder):
                 # What was seen is asked first, as it is most names' second time here.
-                if name[:_ID_LENGTH] in seen:
+                if name[:ID_LENGTH] in seen:
                     continue
                 file_id = belongs_to(name)
                 if file_id is None or file_id[:2] != shard or not _is_id(file_id):

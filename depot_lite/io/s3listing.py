@@ -20,7 +20,7 @@ from xml.parsers import expat
 from botocore.parsers import ResponseParserError
 
 from depot_lite.errors import InvalidFileId, StorageFailed
-from depot_lite.io.fileid import check_file_id
+from depot_lite.io.fileid import ID_LENGTH, check_file_id
 from depot_lite.io.interfaces import FileEntry
 from depot_lite.io.s3errors import failing
 
@@ -30,7 +30,6 @@ _EMPTY: Final = b"<ListBucketResult></ListBucketResult>"
 #: Under which key of the answer our objects are. None of S3's is written so.
 _OBJECTS: Final = "depot_lite objects"
 
-_ID_LENGTH: Final = 36
 _TRUTHS: Final = {"true": True, "false": False}
 
 _Object = tuple[str, int, datetime]
@@ -179,13 +178,13 @@ class _Decoder:
 
     def __call__(self, key: str) -> str:
         # Two characters more than an id has, so that no escape is cut in two.
-        end = key[-_ID_LENGTH - 2 :]
+        end = key[-ID_LENGTH - 2 :]
         if "%" in end or "+" in end:
             return unquote_plus(key)
-        start = key[:-_ID_LENGTH]
+        start = key[:-ID_LENGTH]
         if start not in self._known:
             self._known[start] = unquote_plus(start)
-        return self._known[start] + key[-_ID_LENGTH:]
+        return self._known[start] + key[-ID_LENGTH:]
 
 
 def _time(text: str) -> datetime:

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from depot_lite.errors import StorageFailed
+from depot_lite.io.fileid import ID_LENGTH
 from depot_lite.io.interfaces import UNNAMED, FileInfo
 
-_ID_LENGTH: Final = 36
 _ENDING: Final = re.compile(r"\.(?:json|[0-9a-f]{8}(?:\.tmp)?)")
 
 
@@ -53,7 +53,7 @@ def _data_of(file_id: str, known: dict[str, Any]) -> str | None:
 
 def belongs_to(name: str) -> str | None:
     """Return the first 36 characters of the name of a data file or a sidecar; None where it is neither."""
-    return name[:_ID_LENGTH] if _ENDING.fullmatch(name, _ID_LENGTH) else None
+    return name[:ID_LENGTH] if _ENDING.fullmatch(name, ID_LENGTH) else None
 
 
 def understood_filedepot(file_id: str, text: bytes, data: os.stat_result) -> FileInfo:

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from depot_lite.errors import ConfigurationError, MaintenanceStopped, StorageFailed, StoredFileNotFound
 from depot_lite.fields.transfers import off_loop
 from depot_lite.io.checksums import CHECKSUMS
 from depot_lite.io.content import CHUNK_SIZE, Content
-from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage, StoredFile
+from depot_lite.io.interfaces import FileInfo, FileStorage, StoredFile
 from depot_lite.maintenance.ids import ListedFiles, unpacked
 from depot_lite.maintenance.pace import WORKERS, Pace, Window
 from depot_lite.maintenance.reports import Step, Watcher
@@ -261,7 +259,7 @@ class _Backup:
     def _listed(self, storage: FileStorage) -> ListedFiles:
         listed, entries = ListedFiles(), iter(storage.list())
         with Step(self.progress, "listing") as step:
-            while count := off_loop(lambda: _take(entries, listed)):
+            while count := off_loop(partial(listed.take, entries)):
                 step.add(count)
         return listed
 
@@ -329,12 +327,3 @@ def _looked_at(storage: FileStorage, file_id: str) -> _Known:
     """Return what the storage knows of a whole file."""
     info = storage._info(file_id)
     return info.content_length, info.last_modified.timestamp()
-
-
-def _take(entries: Iterator[FileEntry], listed: ListedFiles) -> int:
-    some: list[Any] = list(islice(entries, 10_000))
-    if some and some[0].known:
-        listed.add_known((entry, entry.size, entry.last_modified) for entry in some)
-    else:
-        listed.add(some)
-    return len(some)

@@ -10,10 +10,17 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Final, overload
+
+from depot_lite.io.interfaces import FileEntry
 
 _PARTS: Final = 256
 _WIDTH: Final = 16
+
+#: Files of a listing that are taken in one go, and how many of them are held at a time.
+_TAKEN: Final = 10_000
+_AT_ONCE: Final = 250
 
 
 def packed(file_id: str) -> bytes:
@@ -90,6 +97,18 @@ class ListedFiles(FileIds):
             self._parts[key[0]] += key
             self._sizes[key[0]].append(size)
             self._times[key[0]].append(last_modified.timestamp())
+
+    def take(self, entries: Iterator[FileEntry]) -> int:
+        """Add the next files of a listing, with what it told of them, and return how many; 0 at its end."""
+        count = 0
+        # A few hundred at a time: more objects at once would keep Python's garbage collector busy.
+        while count < _TAKEN and (some := list(islice(entries, _AT_ONCE))):
+            count += len(some)
+            if all(each.known for each in some):
+                self.add_known((each, each.size, each.last_modified) for each in some)
+            else:
+                self.add(some)
+        return count
 
     def known(self, number: int) -> dict[bytes, tuple[int, float]]:
         """Return size and time (seconds since 1970) by packed id of a part, none where one of them is not known."""

@@ -7,10 +7,9 @@ application replaces meanwhile is never called missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine
@@ -18,9 +17,9 @@ from sqlalchemy.orm import Session
 
 from depot_lite.errors import MaintenanceStopped
 from depot_lite.fields.transfers import off_loop, side_by_side
-from depot_lite.io.interfaces import FileEntry, FileStorage
+from depot_lite.io.interfaces import FileStorage
 from depot_lite.maintenance.database import Database, Reader, Row
-from depot_lite.maintenance.ids import FileIds, unpacked
+from depot_lite.maintenance.ids import FileIds, ListedFiles, unpacked
 from depot_lite.maintenance.named import DepotNames, NamedFile, named_files, named_paths, rows_naming
 from depot_lite.maintenance.places import Place, places
 from depot_lite.maintenance.reports import Step, Watcher
@@ -155,18 +154,12 @@ class _Search:
                     step.add(len(some))
         return gone
 
-    def _listed(self, depot_name: str, storage: FileStorage) -> FileIds:
-        listed, entries = FileIds(), iter(storage.list())
+    def _listed(self, depot_name: str, storage: FileStorage) -> ListedFiles:
+        listed, entries = ListedFiles(), iter(storage.list())
         with Step(self.progress, f"listing {depot_name}") as step:
-            while count := off_loop(partial(_take, entries, listed)):
+            while count := off_loop(partial(listed.take, entries)):
                 step.add(count)
         return listed
-
-
-def _take(entries: Iterator[FileEntry], listed: FileIds) -> int:
-    some = list(islice(entries, 10_000))
-    listed.add(some)
-    return len(some)
 
 
 def _without(named: FileIds, listed: FileIds, number: int) -> list[bytes]:

@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from depot_lite.errors import MaintenanceStopped, UnknownDepot
 from depot_lite.fields.transfers import off_loop
+from depot_lite.io.fileid import FILE_ID
 from depot_lite.maintenance.database import Database, Reader, Row
 from depot_lite.maintenance.ids import packed
 from depot_lite.maintenance.places import Place
-from depot_lite.maintenance.references import ANY_ID, FILE_ID, PATH, parsed, paths_in, where
+from depot_lite.maintenance.references import ANY_ID, PATH, parsed, paths_in, where
 from depot_lite.maintenance.reports import Step, Watcher
 from depot_lite.manager import DepotManager
 

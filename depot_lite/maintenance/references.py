@@ -12,12 +12,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from depot_lite.errors import MaintenanceStopped, UnknownDepot
+from depot_lite.io.fileid import FILE_ID
 from depot_lite.maintenance.database import Row
 from depot_lite.maintenance.places import Place
 from depot_lite.manager import DepotManager
 
-#: What a file id, and a path, look like.
-FILE_ID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 #: The end of a path at the end of a string in JSON.
 _ENDS: Final = re.compile(rf'/({FILE_ID})"')
 PATH: Final = re.compile(rf"([^/]+)/({FILE_ID})")

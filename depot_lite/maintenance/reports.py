@@ -87,6 +87,8 @@ class UnusedReport:
     """Which files of a depot no row names."""
 
     depot: str
+    #: What is older counts as unused.
+    before: datetime
     #: Files in the listing, whole or not.
     listed: int = 0
     #: Of these, named by a row or by what is protected.
@@ -99,8 +101,6 @@ class UnusedReport:
     gone: int = 0
     #: The unused files. After a deletion, those that were to be deleted.
     files: FoundFiles = field(default_factory=FoundFiles)
-    #: What is older counts as unused.
-    before: datetime | None = None
     #: How many were deleted; None after a dry run.
     deleted: int | None = None
     #: File id -> error, where a deletion failed. The other files were deleted nevertheless.

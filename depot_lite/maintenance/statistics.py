@@ -11,7 +11,6 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Engine
@@ -19,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from depot_lite.errors import ConfigurationError, MaintenanceStopped, StoredFileNotFound
 from depot_lite.fields.transfers import off_loop
-from depot_lite.io.interfaces import FileEntry, FileStorage
+from depot_lite.io.interfaces import FileStorage
 from depot_lite.maintenance.database import Database, Reader, Row
 from depot_lite.maintenance.ids import ListedFiles, packed, unpacked
 from depot_lite.maintenance.named import DepotNames, NamedFile, named_files, rows_naming
@@ -30,8 +29,6 @@ from depot_lite.manager import DepotManager
 
 #: What the type of a file is called of which the row tells none: a thumbnail, mostly.
 UNKNOWN: Final = "unknown"
-
-_LISTED_AT_ONCE: Final = 10_000
 
 
 @dataclass(slots=True)
@@ -146,7 +143,7 @@ class _Count:
         for name, depot in self.depots.items():
             entries = iter(depot.storage.list())
             with Step(self.progress, f"listing {name}") as step:
-                while count := off_loop(partial(depot.take, entries)):
+                while count := off_loop(partial(depot.listed.take, entries)):
                     step.add(count)
         self._read_rows()
         for name, depot in self.depots.items():
@@ -242,15 +239,6 @@ class _Depot:
         self.said: list[tuple[int, bytes, str]] = []
         self._parts = [bytearray() for _ in range(256)]
         self._largest = largest
-
-    def take(self, entries: Iterator[FileEntry]) -> int:
-        """Enter some entries of the listing, and return how many."""
-        some = list(islice(entries, _LISTED_AT_ONCE))
-        if all(each.known for each in some):
-            self.listed.add_known((each, each.size, each.last_modified) for each in some)
-        else:
-            self.listed.add(some)
-        return len(some)
 
     def name(self, file: NamedFile, kind: int, place: int, row: Callable[[], str]) -> None:
         """Enter that a row names a file."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from functools import partial
 from time import monotonic, sleep
 from typing import Any, Final
 
@@ -22,7 +22,6 @@ from sqlalchemy.orm import Session
 
 from depot_lite.errors import ConfigurationError, MaintenanceStopped, StoredFileNotFound
 from depot_lite.fields.transfers import off_loop
-from depot_lite.io.interfaces import FileEntry
 from depot_lite.maintenance.database import Database, Reader, Row
 from depot_lite.maintenance.ids import FileIds, FoundFile, FoundFiles, ListedFiles, packed, unpacked
 from depot_lite.maintenance.places import Place, places
@@ -35,9 +34,6 @@ DAY: Final = timedelta(hours=24)
 
 #: Unused files that are checked again together, and deleted then.
 BATCH: Final = 50_000
-
-#: Entries of a listing that are held at a time.
-_TAKEN: Final = 250
 
 #: How many of them one call deletes.
 _AT_ONCE: Final = 1000
@@ -132,8 +128,7 @@ class _Sweep:
 
     def find(self) -> UnusedReport:
         # By our clock, before anything is looked at: what comes later is younger.
-        before = _limit(self.older_than)
-        report = UnusedReport(self.depot_name, before=before)
+        report = UnusedReport(self.depot_name, _limit(self.older_than))
         listed = self._listed()
         report.listed = len(listed)
         named = self._named()
@@ -144,7 +139,7 @@ class _Sweep:
     def _listed(self) -> ListedFiles:
         listed, entries = ListedFiles(), iter(self.storage.list())
         with Step(self.progress, "listing") as step:
-            while count := off_loop(lambda: _take(entries, listed)):
+            while count := off_loop(partial(listed.take, entries)):
                 step.add(count)
         return listed
 
@@ -155,7 +150,7 @@ class _Sweep:
             for place in self.places:
                 with Step(self.progress, f"reading {place}", unit="rows") as step:
                     for page in reader.pages(place):
-                        off_loop(lambda page=page, place=place: self._remember(place, page, named, only))  # type: ignore[misc]
+                        off_loop(partial(self._remember, place, page, named, only))
                         step.add(len(page))
         return named
 
@@ -165,15 +160,14 @@ class _Sweep:
 
     def _subtract(self, listed: ListedFiles, named: FileIds, report: UnusedReport) -> None:
         """Enter what is listed and not named into the report, part by part, forgetting each."""
-        limit = report.before.timestamp() if report.before else 0.0
         with Step(self.progress, "looking at files that no row names") as step:
             for number in range(256):
-                off_loop(lambda number=number: self._subtract_part(number, listed, named, report, limit, step))  # type: ignore[misc]
+                off_loop(partial(self._subtract_part, number, listed, named, report, step))
 
     def _subtract_part(
-        self, number: int, listed: ListedFiles, named: FileIds, report: UnusedReport, limit: float, step: Step
+        self, number: int, listed: ListedFiles, named: FileIds, report: UnusedReport, step: Step
     ) -> None:
-        known, ids = listed.known(number), listed.part(number)
+        known, ids, limit = listed.known(number), listed.part(number), report.before.timestamp()
         unnamed = ids - named.part(number)
         report.named += len(ids) - len(unnamed)
         listed.clear(number)
@@ -211,7 +205,7 @@ class _Sweep:
         whole = round(time.total_seconds())
         with Step(self.progress, "waiting for transactions to end", whole, unit="seconds") as step:
             while (left := until - monotonic()) > 0:
-                off_loop(lambda left=left: sleep(min(left, 0.5)))  # type: ignore[misc]
+                off_loop(partial(sleep, min(left, 0.5)))
                 step.done = round(time.total_seconds() - left)
                 step.add(0)
 
@@ -231,7 +225,7 @@ class _Sweep:
     def _delete_batch(self, files: list[FoundFile], report: UnusedReport, step: Step) -> None:
         for start in range(0, len(files), _AT_ONCE):
             doomed = files[start : start + _AT_ONCE]
-            failed = off_loop(lambda doomed=doomed: self.storage.delete_many([each.file_id for each in doomed]))  # type: ignore[misc]
+            failed = off_loop(partial(self.storage.delete_many, [each.file_id for each in doomed]))
             report.failed |= failed
             report.deleted = (report.deleted or 0) + len(doomed) - len(failed)
             for each in doomed:
@@ -241,19 +235,6 @@ class _Sweep:
 
 def _limit(older_than: timedelta) -> datetime:
     return datetime.now(UTC) - older_than
-
-
-def _take(entries: Iterator[FileEntry], listed: ListedFiles) -> int:
-    """Move some entries of a listing into the table, and return how many."""
-    count = 0
-    # A few hundred at a time: more objects at once would keep Python's garbage collector busy.
-    while count < 10_000 and (some := list(islice(entries, _TAKEN))):
-        count += len(some)
-        if some[0].known:
-            listed.add_known((entry, entry.size, entry.last_modified) for entry in some)
-        else:
-            listed.add(some)
-    return count
 
 
 def _found(key: bytes, size: int, when: float) -> FoundFile:

@@ -263,7 +263,7 @@ def _lock(connection: Connection, place: Place, wanted: ColumnElement[bool]) -> 
     if connection.dialect.name == "sqlite":
         # It knows no locks of rows. A statement that writes begins the transaction as a writing one, even if it finds
         # no row; one that began by reading could be overtaken.
-        connection.execute(update(place.table).where(false()).values({place.key[0]: place.key[0]}))  # type: ignore[arg-type]
+        connection.execute(update(place.table).where(false()).values({place.key[0]: place.key[0]}))  # type: ignore[arg-type]  # a table
     else:
         # A statement of its own, before anything is read: what is read then is what the last writer has left. Joined
         # with other tables, PostgreSQL could not lock.

@@ -73,10 +73,10 @@ def database(engine: Engine, depots: dict[str, FileStorage]) -> Iterator[Engine]
 
 @pytest.fixture
 def committed(database: Engine) -> Callable[..., None]:
-    """Add objects and commit."""
+    """Add objects and commit; they may be looked at afterwards."""
 
     def add(*objects: Any) -> None:
-        with Session(database) as session:
+        with Session(database, expire_on_commit=False) as session:
             session.add_all(objects)
             session.commit()
 

@@ -26,18 +26,6 @@ Add = Callable[..., None]
 Depots = dict[str, FileStorage]
 
 
-@pytest.fixture
-def committed(database: Engine) -> Add:
-    """Add objects and commit; they may be looked at afterwards."""
-
-    def add(*objects: Any) -> None:
-        with Session(database, expire_on_commit=False) as session:
-            session.add_all(objects)
-            session.commit()
-
-    return add
-
-
 def missing(bind: Any, depot_name: str | None = None, **options: Any) -> MissingReport:
     return find_missing(bind, depot_name, models=[Base], **options)
 

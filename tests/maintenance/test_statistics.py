@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
-from sqlalchemy.orm import Session
 
 from depot_lite.errors import ConfigurationError, UnknownDepot
 from depot_lite.fields.upload import UploadedFile
@@ -23,18 +22,6 @@ from tests.maintenance.conftest import Base, Film
 
 Add = Callable[..., None]
 Depots = dict[str, FileStorage]
-
-
-@pytest.fixture
-def committed(database: Engine) -> Add:
-    """Add objects and commit; they may be looked at afterwards."""
-
-    def add(*objects: Any) -> None:
-        with Session(database, expire_on_commit=False) as session:
-            session.add_all(objects)
-            session.commit()
-
-    return add
 
 
 def counted(bind: Any, depot_name: str | None = None, **options: Any) -> StatisticsReport:

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
-from sqlalchemy.orm import Session
 
 from depot_lite.errors import ConfigurationError, MaintenanceStopped, StorageFailed
 from depot_lite.fields.upload import UploadedFile
@@ -32,18 +31,6 @@ from tests.maintenance.conftest import Base, Film
 
 Add = Callable[..., None]
 Depots = dict[str, FileStorage]
-
-
-@pytest.fixture
-def committed(database: Engine) -> Add:
-    """Add objects and commit; they may be looked at afterwards."""
-
-    def add(*objects: Any) -> None:
-        with Session(database, expire_on_commit=False) as session:
-            session.add_all(objects)
-            session.commit()
-
-    return add
 
 
 def verified(bind: Any, depot_name: str = "default", **options: Any) -> VerifyReport:
