@@ -18,6 +18,7 @@ from depot_lite.errors import (
     ConfigurationError,
     CountRefused,
     DepotError,
+    EditRefused,
     ImageRefused,
     InvalidContent,
     InvalidFileId,
@@ -35,6 +36,7 @@ from depot_lite.errors import (
 
 if TYPE_CHECKING:
     from depot_lite.asgi import DepotASGI
+    from depot_lite.fields.edits import FileEdit
     from depot_lite.fields.filters.thumbnails import WithThumbnailFilter
     from depot_lite.fields.interfaces import DepotFileInfo, FileFilter
     from depot_lite.fields.lists import FileList
@@ -64,6 +66,8 @@ __all__ = [
     "DepotError",
     "DepotFileInfo",
     "DepotManager",
+    "EditRefused",
+    "FileEdit",
     "FileEntry",
     "FileFilter",
     "FileIntent",
@@ -107,6 +111,7 @@ _HOMES: Final = {
     "DepotASGI": "depot_lite.asgi",
     "DepotFileInfo": "depot_lite.fields.interfaces",
     "DepotManager": "depot_lite.manager",
+    "FileEdit": "depot_lite.fields.edits",
     "FileEntry": "depot_lite.io.interfaces",
     "FileFilter": "depot_lite.fields.interfaces",
     "FileIntent": "depot_lite.io.content",

@@ -14,6 +14,7 @@
     |  +- NameRefused
     |  +- ImageRefused
     |  +- CountRefused
+    |  +- EditRefused
     |  +- SeveralRefused
     +- StorageFailed      (also OSError)
     +- MaintenanceStopped (also RuntimeError)
@@ -143,6 +144,10 @@ class ImageRefused(ValidationError):
 
 class CountRefused(ValidationError):
     """Raised when a list has more files than its column takes."""
+
+
+class EditRefused(ValidationError):
+    """Raised when a form would replace a file that it did not show, since somebody else changed the row meanwhile."""
 
 
 class SeveralRefused(ValidationError):

@@ -150,7 +150,7 @@ def upload_ticket(
         name, new_upload_id(), size_of("max_size", max_size), _checked_type(content_type), clean_filename(filename)
     )
     expires_at = datetime.fromtimestamp(int(time.time()) + seconds, UTC)
-    token = PREFIX + DepotManager.signer().token(_ADOPTING, _facts(upload), seconds + _LONGER)
+    token = token_of(upload, seconds + _LONGER)
     form = DepotManager.get(name).upload_form(
         upload.file_id,
         max_size=upload.max_size,
@@ -193,6 +193,15 @@ def _is_older(entry: FileEntry, limit: datetime) -> bool:
         return entry.last_modified < limit
     except StoredFileNotFound:  # adopted while we look
         return False
+
+
+def token_of(upload: Upload, expires_in: int) -> str:
+    """Return the token that allows adopting a file, for so many seconds.
+
+    Raises:
+        ConfigurationError: there are no keys to sign with.
+    """
+    return PREFIX + DepotManager.signer().token(_ADOPTING, _facts(upload), expires_in)
 
 
 def adoptable(token: str) -> Upload | None:

@@ -15,8 +15,9 @@ from sqlalchemy import JSON, Column, Table
 from sqlalchemy.orm import ColumnProperty, LoaderCallableStatus, Mapper, attributes
 from sqlalchemy.types import TypeDecorator
 
-from depot_lite.errors import ConfigurationError, InvalidContent
+from depot_lite.errors import ConfigurationError, EditRefused, InvalidContent
 from depot_lite.fields import adoption
+from depot_lite.fields.edits import FileEdit
 from depot_lite.fields.interfaces import DepotFileInfo, FileFilter
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.validators import Validator
@@ -150,13 +151,17 @@ class FileColumn:
 
         Args:
             value: bytes, a file, an upload, the token of a direct upload ..., a pending or stored value, or None to
-                clear; a list of such.
+                clear; a list of such; a `FileEdit` of what is held.
             state: the object that the attribute belongs to; None for a row that a statement names.
             held: what the attribute holds now, if anybody looked; an upload without a file leaves it.
 
         Raises:
             InvalidContent: this is nothing that can be stored, or a token that has expired or is not ours.
+            EditRefused: an edit would replace a file that its form did not show.
         """
+        if isinstance(value, FileEdit):
+            held = self._held(state, held)
+            value = self._edited(value, held)
         if self.type.multiple:
             return self._accept_list(value, state, held)
         if value is None:
@@ -174,6 +179,15 @@ class FileColumn:
         if items and all(map(is_no_file, items)):
             return self._held(state, held)
         return self._listed(self.accept_items(items, (), state), state)
+
+    def _edited(self, edit: FileEdit, held: Any) -> Any:
+        if self.type.multiple:
+            return edit.several(held)
+        try:
+            return edit.one(held)
+        except EditRefused as error:
+            error.at(str(self), None)
+            raise
 
     def accept_items(
         self, items: Sequence[Any], held: Sequence[DepotFileInfo], state: InstanceState[Any] | None

@@ -1,0 +1,181 @@
+"""`DepotPlugin`: the scripts and styles of file columns, where files are sent before their form, and errors of flushes.
+
+A file is sent as the body of a POST to ``<admin>/plugins/depot/upload/<view>?field=<field>``, streamed into its depot,
+and answered with a token, or with what the column has against it. Sessions, permissions and CSRF tokens of the admin
+hold there as they do for forms.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar, Final
+from urllib.parse import unquote
+
+from anyio import to_thread
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette_admin import BaseAdmin
+from starlette_admin.events import AdminEvent
+from starlette_admin.exceptions import FormValidationError
+from starlette_admin.helpers import static_url
+from starlette_admin.plugins import BasePlugin
+from starlette_admin.types import RequestAction
+from starlette_admin.views import BaseModelView
+
+from depot_lite.contrib.starlette_admin.fields import FilesField
+from depot_lite.errors import InvalidContent, StorageFailed, ValidationError
+from depot_lite.fields.columns import FileColumn, columns_of_class
+from depot_lite.fields.staging import Staged, stage
+from depot_lite.io.sizes import shown_size, size_of
+from depot_lite.manager import DepotManager
+
+_log = logging.getLogger("depot_lite")
+
+#: Of the scripts and styles, for browsers that keep them.
+_VERSION: Final = 1
+
+#: After the hooks of everybody else: what they change is flushed, too.
+_LAST: Final = -1_000_000
+
+#: How a storage says that it is full.
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class DepotPlugin(BasePlugin):
+    """Lets an admin upload, show and change the files of its models.
+
+    Args:
+        max_size: the most bytes of one file in columns without a `Size` of their own, also as ``"1 GiB"``; None for no
+            limit.
+    """
+
+    name: ClassVar[str] = "depot"
+    package: ClassVar[str | None] = "depot_lite.contrib"
+
+    def __init__(self, *, max_size: int | str | None = "1 GiB") -> None:
+        self.max_size = None if max_size is None else size_of("max_size", max_size)
+        self._admin: BaseAdmin | None = None
+
+    def css_links(self, request: Request) -> Sequence[str]:
+        """Return the styles, for every page."""
+        return [static_url(request, "plugins/depot/files.css", v=_VERSION)]
+
+    def js_links(self, request: Request) -> Sequence[str]:
+        """Return the scripts, for every page."""
+        return [static_url(request, "plugins/depot/files.js", v=_VERSION)]
+
+    def routes(self) -> Sequence[Route | Mount]:
+        """Return the one to which files are sent."""
+        return [Route("/upload/{key}", self._upload, methods=["POST"], name="upload")]
+
+    def setup(self, admin: BaseAdmin) -> None:
+        """Let what a flush has against files stand beside their fields."""
+        self._admin = admin
+        for each in (AdminEvent.BEFORE_CREATE, AdminEvent.BEFORE_EDIT):
+            admin.events.on(each, self._flush, priority=_LAST)
+
+    def on_mount(self, admin: BaseAdmin) -> None:
+        """Do the same for rows that are edited in the form of another."""
+        for view in admin._model_views:
+            for inline in view._inline_instances:
+                for each in (AdminEvent.BEFORE_CREATE, AdminEvent.BEFORE_EDIT):
+                    inline.events.on(each, self._flush, priority=_LAST)
+
+    # --- flushes ---------------------------------------------------------------------------------------------------
+
+    async def _flush(self, context: Any) -> None:
+        """Flush what the admin would flush next, and turn what is refused into errors of the form.
+
+        Raises:
+            FormValidationError: by the names of the fields.
+        """
+        columns = columns_of_class(type(context.obj))
+        if not columns:
+            return
+        session = context.request.state.session
+        session.add(context.obj)
+        try:
+            if isinstance(session, AsyncSession):
+                await session.flush()
+            else:
+                await to_thread.run_sync(session.flush)
+        except ValidationError as error:
+            raise FormValidationError({name: "; ".join(said) for name, said in error.by_field.items()}) from error
+        except InvalidContent as error:
+            raise FormValidationError(_blamed(columns, str(error))) from error
+        except StorageFailed as error:
+            _log.exception("the files of a form could not be stored")
+            raise FormValidationError({next(iter(columns)): "could not be stored: try again"}) from error
+
+    # --- uploads ---------------------------------------------------------------------------------------------------
+
+    async def _upload(self, request: Request) -> Response:
+        """Stage the file that is the body of the request."""
+        column = self._column(request)
+        name = unquote(request.headers.get("x-filename", "")) or None
+        content_type = request.headers.get("content-type")
+        storing = DepotManager.get(column.type.upload_storage).aio.storing
+        store = partial(self._staged, column, name, content_type)
+        try:
+            staged = await storing(_body(request), store)
+        except ValidationError as error:
+            return JSONResponse({"errors": [each for messages in error.by_field.values() for each in messages]}, 422)
+        except (InvalidContent, ClientDisconnect):
+            return JSONResponse({"errors": ["did not arrive whole"]}, 400)
+        except StorageFailed as error:
+            _log.exception("what was uploaded for %s could not be stored", column)
+            full = error.errno in _FULL
+            said = "there is no space left" if full else "could not be stored"
+            return JSONResponse({"errors": [said]}, 507 if full else 503)
+        told = {"token": staged.token, "type": staged.info.content_type, "size": shown_size(staged.info.content_length)}
+        return JSONResponse(told, 201)
+
+    def _staged(self, column: FileColumn, name: str | None, content_type: str | None, content: object) -> Staged:
+        return stage(column, content, name, content_type, max_size=self.max_size)
+
+    def _column(self, request: Request) -> FileColumn:
+        """Return the column that a file is for.
+
+        Raises:
+            HTTPException: there is no such field, or whoever asks may not write it.
+        """
+        if self._admin is None:
+            raise HTTPException(404)
+        view = self._admin._find_view_by_key(request.path_params["key"])
+        for action, allowed in ((RequestAction.CREATE, view.can_create), (RequestAction.EDIT, view.can_edit)):
+            if view.is_accessible(request) and allowed(request):
+                found = _field(request, view, request.query_params.get("field", ""), action)
+                if found is not None:
+                    return found.files
+        raise HTTPException(403)
+
+
+def _field(request: Request, view: BaseModelView, field_id: str, action: RequestAction) -> FilesField | None:
+    """Return the field with this id in a form, be it of the view or of one of the forms within its form."""
+    for inline in view._inline_instances:
+        if field_id.startswith(f"{inline._prefix()}."):
+            view, field_id = inline, field_id.rpartition(".")[2]
+    for each in view.get_fields_list(request, action=action):
+        if each.name == field_id and isinstance(each, FilesField) and not each.read_only:
+            return each
+    return None
+
+
+async def _body(request: Request) -> AsyncIterator[bytes]:
+    async for part in request.stream():
+        if part:
+            yield part
+
+
+def _blamed(columns: Mapping[str, FileColumn], message: str) -> dict[str | int, Any]:
+    """Return a message by the attribute whose column it begins with."""
+    for key, column in columns.items():
+        if message.startswith(f"{column}: "):
+            return {key: message.removeprefix(f"{column}: ")}
+    return {next(iter(columns)): message}
