@@ -2,57 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import re
 import struct
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from PIL import Image
 
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.uploads import adoptable, upload_ticket
+from tests.browsing import VIDEO, chromium, painted, pdf, png
 from tests.servers.checks import serving
-from tests.servers.running import Running, eventually, unavailable
+from tests.servers.running import Running
 from tests.servers.site import PAGES
 
-CHROMIUM: Final = Path("/usr/bin/chromium")
 #: A page that says so when it runs: by its title, and by a request.
 SCRIPT: Final = "document.title = 'it ran'; fetch('/it-ran')"
 HTML: Final = f"<!DOCTYPE html><title>harmless</title><script>{SCRIPT}</script>".encode()
 SVG: Final = f'<svg xmlns="http://www.w3.org/2000/svg"><title>harmless</title><script>{SCRIPT}</script></svg>'.encode()
-
-
-def png() -> bytes:
-    """Return a picture of 3 by 2 pixels."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    header = struct.pack(">IIBBBBB", 3, 2, 8, 2, 0, 0, 0)
-    rows = zlib.compress((b"\x00" + b"\xff\x00\x00" * 3) * 2)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-
-
-def pdf() -> bytes:
-    """Return a page that is all red."""
-    objects = (
-        b"<< /Type /Catalog /Pages 2 0 R >>",
-        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 99 99] /Contents 4 0 R >>",
-        b"<< /Length 26 >>\nstream\n1 0 0 rg 0 0 99 99 re f   \nendstream",
-    )
-    made, offsets = b"%PDF-1.4\n", []
-    for number, content in enumerate(objects, 1):
-        offsets.append(len(made))
-        made += b"%d 0 obj\n%s\nendobj\n" % (number, content)
-    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
-    trailer = b"trailer\n<< /Size 5 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % len(made)
-    return made + b"xref\n0 5\n0000000000 65535 f \n" + table + trailer
 
 
 def video() -> bytes:
@@ -60,7 +29,7 @@ def video() -> bytes:
 
     The index of ``tiny.mp4`` (ffmpeg's testsrc in VP9) is its last box; 16 MB of nothing are put before that.
     """
-    data = Path(__file__).with_name("tiny.mp4").read_bytes()
+    data = VIDEO.read_bytes()
     index = data.index(b"moov") - 4
     nothing = 16 * 1024 * 1024
     return data[:index] + struct.pack(">I", nothing) + b"free" + bytes(nothing - 8) + data[index:]
@@ -75,19 +44,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError as error:
-        unavailable(f"no playwright (pip install playwright): {error}")
-    if not CHROMIUM.exists():
-        unavailable(f"no {CHROMIUM} (apt-get install chromium)")
-    with sync_playwright() as playwright:
-        # As root it has no sandbox of its own. headless: said here, since what Playwright says is another mode, which
-        # has no viewer for PDF.
-        arguments = ["--no-sandbox", "--headless=new"]
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), headless=False, args=arguments)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -157,13 +115,7 @@ def test_a_picture_is_shown(page: Any, server: Running, depot: FileStorage) -> N
 def test_a_pdf_is_shown(page: Any, depot: FileStorage) -> None:
     """By the viewer, which our policy lets work: the page of the document is painted."""
     page.goto(url_of(depot, pdf(), "a.pdf"))
-
-    def painted() -> bool:
-        with Image.open(io.BytesIO(page.screenshot())) as seen:
-            colours = seen.convert("RGB").getcolors(seen.width * seen.height)
-        return any(colour == (255, 0, 0) and count > 1000 for count, colour in colours or ())
-
-    assert eventually(painted)
+    assert painted(page, (255, 0, 0))
 
 
 @pytest.mark.parametrize(
