@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from depot_lite.errors import ConfigurationError, DepotError
 from depot_lite.fields.columns import FileColumn, files_in
+from depot_lite.fields.edits import FileEdit
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.specialized.image import UploadedImageWithThumb
 from depot_lite.fields.upload import UploadedFile, url_of
@@ -19,7 +20,7 @@ from depot_lite.fields.validators import ContentTypes, Extensions, MaxCount, Siz
 from depot_lite.io.disposition import INLINE_TYPES
 from depot_lite.io.sizes import shown_size
 from depot_lite.manager import DepotManager
-from depot_lite.uploads import Upload
+from depot_lite.uploads import Upload, adoptable
 
 #: Images that every browser of today draws. Of others (HEIC, TIFF) a variant is shown, where there is one.
 _DRAWN: Final = frozenset(
@@ -71,6 +72,11 @@ def shown(value: UploadedFile) -> dict[str, Any]:
     }
 
 
+def unknown(file_id: str) -> dict[str, Any]:
+    """Return what is shown of a file of a row that was not read: that there is one."""
+    return {"id": file_id, "name": "a file that is there already", "type": "", "kind": "other"}
+
+
 def staged(upload: Upload, token: str, size: int | None = None, content_type: str | None = None) -> dict[str, Any]:
     """Return what is shown of a file that was sent and waits for its form."""
     name = upload.filename or "unnamed"
@@ -85,6 +91,12 @@ def staged(upload: Upload, token: str, size: int | None = None, content_type: st
         "url": url,
         "picture_url": url if found in _DRAWN else None,
     }
+
+
+def all_staged(edit: FileEdit) -> list[dict[str, Any]]:
+    """Return what is shown of those files of an edit that were sent before their form; of expired ones nothing."""
+    tokens = [each for each in edit.new if isinstance(each, str)]
+    return [staged(upload, token) for token in tokens if (upload := adoptable(token)) is not None]
 
 
 def _made(url: Callable[[], str]) -> str | None:
@@ -156,6 +168,12 @@ def limits(column: FileColumn) -> str:
 
 def _joined(words: Sequence[str]) -> str:
     return ", ".join(words[:6]) + (" …" if len(words) > 6 else "")
+
+
+def max_count(column: FileColumn) -> int | None:
+    """Return how many files a column takes, None where it does not say."""
+    counts = [each.count for each in column.type.validators if isinstance(each, MaxCount)]
+    return min(counts, default=None)
 
 
 def signing_configured() -> bool:

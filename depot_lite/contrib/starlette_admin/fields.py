@@ -1,7 +1,7 @@
 """`FilesField`: a file column in the pages of starlette-admin, and the converter that recognises such columns.
 
-It is a `FileField` without a storage of its own, so that nobody searches or sorts by it. What a form says is a
-`FormEdit`, which is assigned to the attribute like any value.
+It is no `FileField` of starlette-admin, which stores files by itself. What a form says is a `FormEdit`, which is
+assigned to the attribute like any value. Nobody searches or sorts by it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Any, Final
 from anyio import to_thread
 from sqlalchemy.orm import InstrumentedAttribute
 from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette_admin.contrib.sqla.converters import ModelConverter, register_converter
 from starlette_admin.exceptions import FormValidationError
-from starlette_admin.fields import BaseField, FileField
+from starlette_admin.fields import BaseField
 from starlette_admin.types import RequestAction
 
 from depot_lite.contrib import display
@@ -38,10 +39,12 @@ _TEMPLATES: Final = "plugins/depot/"
 class FormEdit(FileEdit):
     """What a form of the admin says. It remembers what it was held against, to show the form once more."""
 
-    __slots__ = ("field", "held")
+    __slots__ = ("field", "fresh", "held")
 
     #: The field that it comes from, by its name.
     field: str
+    #: Whether it is for a row that is about to be made.
+    fresh: bool
     #: What the attribute held when the edit was assigned to it; None before.
     held: Sequence[DepotFileInfo] | None
 
@@ -60,7 +63,7 @@ class FormEdit(FileEdit):
 
 
 @dataclass
-class FilesField(FileField):
+class FilesField(BaseField):
     """A file column, of one file or of many.
 
     Views make it of every `UploadedFileField`; to change a label or to leave it out of a page, declare it::
@@ -72,10 +75,19 @@ class FilesField(FileField):
     """
 
     column: Any = field(default=None, compare=False)
-    max_size: int | None = None
+    exclude_from_import: bool | None = True
     list_template: str = f"{_TEMPLATES}field_list.html"
     form_template: str = f"{_TEMPLATES}field_form.html"
     detail_template: str = f"{_TEMPLATES}field_detail.html"
+
+    @property  # type: ignore[misc]  # views set it as they like
+    def orderable(self) -> bool:
+        """Whether lists can be sorted by it: never, as the order of references says nothing."""
+        return False
+
+    @orderable.setter
+    def orderable(self, value: bool | None) -> None:
+        pass
 
     @property
     def files(self) -> FileColumn:
@@ -92,9 +104,9 @@ class FilesField(FileField):
     # --- what pages show -------------------------------------------------------------------------------------------
 
     async def serialize_value(self, request: Request, value: Any) -> Any:
-        """Return what is shown of the files; their names where rows are exported."""
+        """Return what is shown of the files; their names where rows are exported, or looked up by another."""
         shown = display.all_shown(value)
-        if request.state.action == RequestAction.EXPORT:
+        if request.state.action in {RequestAction.EXPORT, RequestAction.RELATION_LOOKUP}:
             return ", ".join(each["name"] for each in shown)
         return shown
 
@@ -104,7 +116,7 @@ class FilesField(FileField):
 
     def editing(self, request: Request, data: Any) -> dict[str, Any]:
         """Return what the form shows: of a row, or of a form that is shown once more with its errors."""
-        edit: FormEdit | None = data[0] if isinstance(data, tuple) else None
+        edit = data if isinstance(data, FormEdit) else None
         files, seen = self._shown_again(request, edit) if edit else (data or [], [each["id"] for each in data or ()])
         return {
             "files": files,
@@ -128,7 +140,10 @@ class FilesField(FileField):
         told = self._is_several or edit.held is not None
         added = [each for each in there if each not in edit.seen] if told else []
         kept = [*edit.kept, *added] if self._is_several else edit.kept
-        return [display.shown(there[each]) for each in kept if each in there], [*edit.seen, *added]
+        # What stays has to be in the form, or it would be removed by the next one, so it is shown by its id alone where
+        # the row was not loaded. Where it was, what is not among its files has gone.
+        files = [display.shown(there[each]) if each in there else display.unknown(each) for each in kept]
+        return [each for each in files if not there or each["id"] in there], [*edit.seen, *added]
 
     @property
     def _is_several(self) -> bool:
@@ -146,18 +161,21 @@ class FilesField(FileField):
 
     # --- what forms say --------------------------------------------------------------------------------------------
 
-    async def parse_form_data(self, request: Request, form_data: FormData) -> Any:
-        """Return the edit that a form describes, as a `FileField` does: with a flag for "delete", which is not used.
+    async def parse_form_data(self, request: Request, form_data: FormData) -> FormEdit:
+        """Return the edit that a form describes.
 
         Raises:
-            FormValidationError: it is no form of ours.
+            HTTPException: it is no form of ours.
         """
         try:
             edit = FormEdit.of_form(form_data.getlist(self.id))
         except InvalidContent as error:
-            raise FormValidationError({self.name: str(error)}) from error
+            raise HTTPException(400, f"{self.name}: {error}") from error
         edit.field, edit.held = self.name, None
-        return edit, False
+        within = self.id.removesuffix(self.name)  # of a row that is edited in the form of another: its prefix
+        creating = request.state.action == RequestAction.CREATE
+        edit.fresh = not form_data.get(f"{within}pk") if within else creating
+        return edit
 
     async def validate(self, request: Request, value: Any, form_values: dict[str, Any]) -> None:
         """Hold what is new against the rules of the column.
@@ -165,9 +183,8 @@ class FilesField(FileField):
         Raises:
             ValueError: with the messages.
         """
-        edit: FormEdit = value[0]
-        creating = request.state.action == RequestAction.CREATE
-        if self.required and not edit.new and not edit.kept and (creating or edit.seen):
+        edit: FormEdit = value
+        if self.required and not edit.new and not edit.kept and (edit.fresh or edit.seen):
             raise ValueError("This field is required.")
         messages = await to_thread.run_sync(partial(_refusals, self.files, edit))
         if messages:

@@ -1,0 +1,1 @@
+"""Admins, with real forms, real servers and a real browser."""
