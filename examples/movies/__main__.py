@@ -1,0 +1,14 @@
+"""Start the demo: ``python examples/movies``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# Python puts this folder here, where the modules would be found without their package.
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from movies.command import main  # noqa: E402  # it is found from here on
+
+if __name__ == "__main__":
+    main()
