@@ -1,0 +1,256 @@
+/* The maintenance page: starts jobs, shows how far they are, and what they found. A job is one request; to stop it is to
+ * break the request off, and so is to leave the page. */
+(function () {
+    "use strict";
+    const root = document.querySelector("[data-depot-maintenance]");
+    if (!root) return;
+
+    const find = (name) => root.querySelector("[data-depot-" + name + "]");
+    const [status, running, step, bar, results] = ["status", "running", "step", "progress", "results"].map(find);
+    const [age, ageWarning, dialog] = ["age", "age-warning", "confirm"].map(find);
+    const safeAge = Number(root.dataset.depotSafeAge), shown = Number(root.dataset.depotShown);
+    let current = null;
+
+    /* Text goes in as text only: names are those of users. */
+    function make(tag, attributes, ...children) {
+        const made = document.createElement(tag);
+        for (const [name, value] of Object.entries(attributes || {})) {
+            if (name === "class") made.className = value;
+            else if (value != null) made.setAttribute(name, value);
+        }
+        made.append(...children.filter((each) => each != null));
+        return made;
+    }
+
+    const number = (count) => count.toLocaleString("en");
+    const counted = (count, one) => number(count) + " " + one + (count === 1 ? "" : "s");
+
+    function cookie(name) {
+        const found = document.cookie.split("; ").find((each) => each.startsWith(name + "="));
+        return found ? decodeURIComponent(found.slice(name.length + 1)) : "";
+    }
+
+    // --- jobs ------------------------------------------------------------------------------------------------------
+
+    /* Yields the lines of the answer; ends without a last one if the server goes away. */
+    async function* lines(body) {
+        const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+        let rest = "";
+        for (;;) {
+            const { value, done } = await reader.read();
+            if (done) return;
+            const parts = (rest + value).split("\n");
+            rest = parts.pop();
+            for (const part of parts) if (part) yield JSON.parse(part);
+        }
+    }
+
+    async function ask(name, what, signal) {
+        const answer = await fetch(root.dataset.depotMaintenance + "/" + name, {
+            method: "POST", signal, cache: "no-store", body: JSON.stringify(what),
+            headers: { "Content-Type": "application/json", "X-CSRFToken": cookie("starlette_admin_csrftoken") },
+        });
+        const type = answer.headers.get("content-type") || "";
+        if (type.startsWith("application/x-ndjson")) return answer.body;
+        const said = type.startsWith("application/json") ? (await answer.json()).error : null;
+        const login = answer.redirected || answer.status === 401 || answer.status === 403;
+        throw new Error(said || (login ? "the server refused it: you may not do that, or have to log in again"
+            : "the server answered " + answer.status));
+    }
+
+    /* Returns the result, null where there is none. One job at a time. */
+    async function run(name, what, title) {
+        if (current) return null;
+        current = new AbortController();
+        busy(title);
+        try {
+            for await (const line of lines(await ask(name, what, current.signal))) {
+                if (line.progress) progress(line.progress);
+                if (line.error) throw new Error(line.error);
+                if (line.result) return line.result;
+            }
+            throw new Error("the connection broke off; nothing is half done, begin again");
+        } catch (error) {
+            const stopped = error.name === "AbortError";
+            const more = name === "delete" ? " What was deleted until then is gone; find unused files again to see what is left." : "";
+            section(title, make("p", { class: stopped ? "" : "depot-error" }, (stopped ? "Stopped." : "It failed: " + error.message) + more));
+            say(stopped ? title + ": stopped." : title + " failed: " + error.message);
+            return null;
+        } finally {
+            current = null;
+            idle();
+        }
+    }
+
+    const buttons = () => root.querySelectorAll("[data-depot-job], [data-depot-ask]");
+
+    function busy(title) {
+        for (const each of buttons()) if (!each.disabled) { each.disabled = true; each.dataset.depotBusy = ""; }
+        running.hidden = false;
+        bar.removeAttribute("value");
+        step.textContent = title + " …";
+        find("stop").focus();
+        say(title + " has begun.");
+    }
+
+    function idle() {
+        for (const each of root.querySelectorAll("[data-depot-busy]")) { each.disabled = false; delete each.dataset.depotBusy; }
+        running.hidden = true;
+        results.focus();
+    }
+
+    let told = "";
+    function progress({ step: name, done, total, unit }) {
+        if (total) { bar.max = total; bar.value = Math.min(done, total); } else bar.removeAttribute("value");
+        step.textContent = name + ": " + number(done) + (total ? " of " + number(total) : "") + " " + unit;
+        if (name !== told) say(told = name);  // each step once: who listens would hear nothing else
+    }
+
+    function say(text) { status.textContent = text; }
+
+    // --- what was found --------------------------------------------------------------------------------------------
+
+    /* Puts a card of results in front of the others, in the place of the former one of that title. */
+    function section(title, ...children) {
+        for (const each of [...results.children]) if (each.dataset.depotTitle === title) each.remove();
+        const heading = make("h2", { class: "card-title" }, title);
+        const card = make("article", { class: "card mt-3", "data-depot-title": title }, make("div", { class: "card-body" }, heading, ...children));
+        results.prepend(card);
+        return card;
+    }
+
+    function table(caption, headings, rows) {
+        if (!rows.length) return null;
+        const head = make("tr", {}, ...headings.map((each) => make("th", { scope: "col" }, each)));
+        const body = rows.map((cells) => make("tr", {}, ...cells.map((each) => make("td", { class: "depot-id" }, each))));
+        const made = make("table", { class: "table table-sm" }, make("caption", { class: "depot-hidden" }, caption),
+            make("thead", {}, head), make("tbody", {}, ...body));
+        return make("div", { class: "table-responsive" }, made);
+    }
+
+    function first(rows, all) {
+        return rows.length < all ? make("p", { class: "depot-facts" }, "The first " + shown + " are shown.") : null;
+    }
+
+    function link(url, text, about) {
+        if (!url) return text;
+        return make("a", { href: url, target: "_blank", rel: "noopener" }, text, make("span", { class: "depot-hidden" }, " " + about + ", in a new tab"));
+    }
+
+    function enter(depot, numbers) {
+        const row = [...root.querySelectorAll("[data-depot-name]")].find((each) => each.dataset.depotName === depot);
+        for (const [name, value] of Object.entries(numbers)) {
+            row.querySelector("[data-depot-number=" + name + "]").textContent = typeof value === "number" ? number(value) : value;
+        }
+    }
+
+    const jobs = {
+        async count(depot) {
+            const found = await run("count", { depot }, "Counting " + depot);
+            if (!found) return;
+            enter(depot, found.damaged ? { files: found.files, size: found.size } : { files: found.files, size: found.size, named: found.named });
+            const damaged = found.damaged ? " " + counted(found.damaged, "row") + " cannot be understood: find missing files." : "";
+            const text = counted(found.files, "file") + ", " + found.size + "; rows name " + number(found.named) + ", " +
+                number(found.unnamed) + " are named by none, or not yet." + damaged;
+            section("Counting " + depot, make("p", {}, text));
+            say(depot + ": " + text);
+        },
+
+        async unused(depot) {
+            const seconds = Number(age.value), name = age.selectedOptions[0].text;
+            const found = await run("unused", { depot, older_than: seconds }, "Unused files of " + depot);
+            if (!found) return;
+            enter(depot, { files: found.listed, named: found.named, unused: found.unused });
+            const text = found.unused
+                ? counted(found.unused, "unused file") + " older than " + name + ", " + found.size + "."
+                : "No unused file is older than " + name + ".";
+            const spared = spare(found);
+            const rows = found.rows.map((each) => [link(each.url, each.id, "look at this file"), each.size,
+                make("span", { title: each.stored }, each.age)]);
+            const ask = found.unused && dialog ? make("button", { type: "button", class: "btn btn-outline-danger mb-3", "data-depot-ask": "" },
+                "Delete " + (found.unused === 1 ? "this file" : "these " + counted(found.unused, "file")) + " …") : null;
+            if (ask) ask.addEventListener("click", () => confirm(depot, seconds, found));
+            section("Unused files of " + depot, make("p", {}, text + spared), ask,
+                table("Unused files of " + depot, ["File", "Size", "Age"], rows), first(rows, found.unused));
+            say(depot + ": " + text);
+        },
+
+        async missing(depot) {
+            const found = await run("missing", { depot }, "Missing files of " + depot);
+            if (!found) return;
+            enter(depot, { missing: found.missing });
+            const text = found.missing ? counted(found.missing, "file") + " missing of " + number(found.named) + " that rows name."
+                : "None is missing of " + counted(found.named, "file") + " that rows name.";
+            const all = found.missing && found.missing === found.named;
+            const doubt = found.missing ? make("p", { class: "depot-warning" }, all
+                ? "All of them: that is how a storage looks that is not mounted, or another folder or bucket. Change no row before you know that it is the right one."
+                : "When in doubt, keep the rows: a storage that is down, or restored from an older backup, looks like this, and its files may come back. Replace a file, or clear it, on the page of its row.") : null;
+            const rows = found.rows.map((each) => [each.model, link(each.url, each.key || "(no primary key)", "edit this row"),
+                each.attribute + (each.part ? " (" + each.part + ")" : ""), each.name || "", each.path]);
+            section("Missing files of " + depot, make("p", {}, text), doubt,
+                table("Missing files of " + depot, ["Model", "Row", "Attribute", "Name", "Path"], rows), first(rows, found.missing),
+                ...beside(found));
+            say(depot + ": " + text);
+        },
+    };
+
+    function spare(found) {
+        const kept = found.kept ? number(found.kept) + " kept by the application" : "";
+        const young = found.young ? number(found.young) + " too young to tell" : "";
+        const said = [young, kept].filter(Boolean).join(", ");
+        return said ? " Spared: " + said + "." : "";
+    }
+
+    function beside(found) {
+        const named = (rows, last) => rows.map((each) => [each.place, each.key.join(", "), each[last]]);
+        const made = [];
+        if (found.unconfigured) made.push(make("h3", {}, counted(found.unconfigured, "file") + " in depots that are not configured"),
+            table("Files in depots that are not configured", ["Column", "Row", "Path"], named(found.unconfigured_rows, "path")));
+        if (found.damaged) made.push(make("h3", {}, counted(found.damaged, "row") + " that cannot be understood"),
+            table("Rows that cannot be understood", ["Column", "Row", "Why"], named(found.damaged_rows, "error")));
+        return made;
+    }
+
+    // --- deleting --------------------------------------------------------------------------------------------------
+
+    function confirm(depot, seconds, found) {
+        const files = counted(found.unused, "file");
+        find("confirm-title").textContent = "Delete " + files + "?";
+        find("confirm-text").textContent = "Depot " + depot + ": " + files + " that no row names, " + found.size + ".";
+        find("confirm-warning").hidden = seconds >= safeAge;
+        const sure = find("delete");
+        sure.textContent = "Delete " + files;
+        sure.onclick = () => { dialog.close(); remove(depot, seconds, found); };
+        find("cancel").onclick = () => dialog.close();
+        dialog.showModal();
+        find("cancel").focus();
+    }
+
+    async function remove(depot, seconds, found) {
+        const title = "Deletion of unused files of " + depot;
+        for (const each of results.querySelectorAll("[data-depot-ask]")) each.remove();  // what they name is about to change
+        const done = await run("delete", { depot, older_than: seconds, before: found.before }, title);
+        if (!done) return;
+        enter(depot, { files: done.listed - done.deleted, named: done.named, unused: done.failed });
+        const text = counted(done.deleted, "file") + " deleted, " + done.size + "." +
+            (done.failed ? " " + counted(done.failed, "file") + " could not be deleted." : "");
+        const left = found.unused - done.deleted - done.failed;
+        const named = left > 0 ? " " + counted(left, "file") + " left alone: named by a row by now, or gone." : "";
+        const rows = done.rows.map((each) => [each.id, each.error]);
+        for (const each of [...results.children]) if (each.dataset.depotTitle === "Unused files of " + depot) each.remove();
+        section(title, make("p", {}, text + named + spare(done)), table("Files that could not be deleted", ["File", "Why"], rows), first(rows, done.failed));
+        say(depot + ": " + text);
+    }
+
+    // --- the page --------------------------------------------------------------------------------------------------
+
+    root.addEventListener("click", (event) => {
+        const button = event.target.closest("[data-depot-job]");
+        if (button) jobs[button.dataset.depotJob](button.closest("[data-depot-name]").dataset.depotName);
+    });
+    find("stop").addEventListener("click", () => { if (current) current.abort(); });
+    const warn = () => { ageWarning.hidden = Number(age.value) >= safeAge; };
+    age.addEventListener("change", warn);
+    warn();  // a browser may have kept another choice
+    window.addEventListener("pagehide", () => { if (current) current.abort(); });
+})();

@@ -1,0 +1,491 @@
+"""The maintenance page in an admin that uvicorn serves: its jobs by HTTP, and what Chromium makes of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import httpx
+import pytest
+import uvicorn
+from sqlalchemy import NullPool, String, create_engine, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette_admin.contrib.sqla import Admin, ModelView
+
+from depot_lite.contrib.starlette_admin import DepotPlugin
+from depot_lite.contrib.starlette_admin.maintenance import MaintenanceView
+from depot_lite.fields.lists import FileList
+from depot_lite.fields.sqlalchemy import UploadedFileField
+from depot_lite.fields.upload import UploadedFile
+from depot_lite.io.content import Content
+from depot_lite.io.fileid import new_file_id, new_upload_id
+from depot_lite.io.interfaces import FileEntry
+from depot_lite.io.local import LocalFileStorage
+from depot_lite.manager import DepotManager
+from depot_lite.testing import temporary_depots
+
+CHROMIUM: Final = Path("/usr/bin/chromium")
+DEADLINE: Final = 20
+DAY: Final = 24 * 60 * 60
+EVIL: Final = '"><img src=x onerror=alert(1)>.txt'
+#: The original loads a font from another host.
+BASE_HTML: Final = '{% extends "@core/base.html" %}{% block fonts %}{% endblock %}'
+
+
+class Base(DeclarativeBase):
+    """The parent of the models here."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {str: String(100)}
+
+
+class Clip(Base):
+    """Has a view, so its rows can be edited."""
+
+    __tablename__ = "page_clip"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    poster: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
+    shots: Mapped[FileList[UploadedFile]] = mapped_column(UploadedFileField(multiple=True))
+
+
+class Take(Base):
+    """Two columns are its primary key."""
+
+    __tablename__ = "page_take"
+    film: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    sound: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
+
+
+class Unseen(Base):
+    """Has no view."""
+
+    __tablename__ = "page_unseen"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    note: Mapped[UploadedFile | None] = mapped_column(UploadedFileField(upload_storage="archive"))
+
+
+class Storage(LocalFileStorage):
+    """A folder that counts how often it is listed, and whose listing may fail, or never end."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, durable=False)
+        self.listings = 0
+        self.failure: Exception | None = None
+        self.endless = False
+        self.begun, self.left = threading.Event(), threading.Event()
+
+    def _list(self) -> Iterator[FileEntry]:
+        self.listings += 1
+        if self.failure is not None:
+            raise self.failure
+        file_id = new_file_id()
+        self.begun.set()
+        try:
+            while self.endless:
+                yield FileEntry.told(file_id, 1, datetime.now(UTC))
+            yield from super()._list()
+        finally:
+            self.left.set()
+
+
+class View(MaintenanceView):
+    """The page, for whom its attributes let in."""
+
+    accessible = True
+    deletes = True
+    statement: str | None = None
+
+    def is_accessible(self, request: Request) -> bool:
+        if self.statement is not None:  # a transaction of the request's session, which nobody has ended yet
+            request.state.session.execute(text(self.statement))
+        return self.accessible
+
+    def can_delete(self, request: Request) -> bool:
+        return self.deletes
+
+
+@dataclass
+class Site:
+    """The admin, its depots and its database."""
+
+    url: str
+    folder: Path
+    view: View
+    storage: Storage
+    engine: Any
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=DEADLINE))
+
+    def stored(self) -> set[str]:
+        return {str(each) for each in LocalFileStorage._list(self.storage)}
+
+    def store(self, data: bytes = b"unused", *, age: int = 2 * DAY, file_id: str | None = None) -> str:
+        """Store a file that no row names, some seconds ago."""
+        made = self.storage.save(Content.of(data, "a.txt"), file_id=file_id or new_file_id()).file_id
+        known = Path(self.storage._sidecar(made))
+        when = datetime.now(UTC) - timedelta(seconds=age)
+        known.write_text(json.dumps(json.loads(known.read_text()) | {"last_modified": when.isoformat()}))
+        return made
+
+    def add(self, *objects: Any) -> None:
+        with Session(self.engine, expire_on_commit=False) as session:
+            session.add_all(objects)
+            session.commit()
+
+    def token(self) -> dict[str, str]:
+        self.client.get(f"{self.url}/admin/depots")
+        return {"X-CSRFToken": self.client.cookies["starlette_admin_csrftoken"]}
+
+    def post(self, job: str, **what: Any) -> httpx.Response:
+        return self.client.post(f"{self.url}/admin/depots/{job}", json={"depot": "films", **what}, headers=self.token())
+
+    def last(self, job: str, **what: Any) -> dict[str, Any]:
+        """Return the last line of a job."""
+        *progress, last = [json.loads(each) for each in self.post(job, **what).iter_lines() if each]
+        assert all(list(each) == ["progress"] for each in progress)
+        found: dict[str, Any] = last
+        return found
+
+    def result(self, job: str, **what: Any) -> dict[str, Any]:
+        last = self.last(job, **what)
+        assert list(last) == ["result"], last
+        found: dict[str, Any] = last["result"]
+        return found
+
+
+def _serve(app: Starlette, listening: socket.socket) -> tuple[uvicorn.Server, threading.Thread]:
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", ws="none"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    return server, thread
+
+
+@pytest.fixture(params=["sync"])
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    """The page under uvicorn; with the parameter ``async`` the admin has asynchronous sessions."""
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "base.html").write_text(BASE_HTML)
+    engine = create_engine(f"sqlite:///{tmp_path}/test.db", connect_args={"timeout": 0})
+    provider: Any = engine
+    if request.param == "async":  # no pool: its connections belong to the loop of the server
+        provider = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/test.db", poolclass=NullPool)
+    Base.metadata.create_all(engine)
+    with temporary_depots(), socket.create_server(("127.0.0.1", 0)) as listening:
+        storage = Storage(tmp_path / "films")
+        DepotManager.configure("films", storage)
+        DepotManager.configure("archive", LocalFileStorage(tmp_path / "archive", durable=False), visibility="private")
+        DepotManager.configure_signing("a key that is long enough")
+        DepotManager.alias("posters", "films")
+        admin = Admin(provider, secret_key="x", templates_dir=str(tmp_path / "templates"), plugins=[DepotPlugin()])  # noqa: S106
+        view = View(models=[Base], settle=timedelta(0))
+        admin.add_view(view)
+        admin.add_view(ModelView(Clip))
+        admin.add_view(ModelView(Take))
+        app = Starlette()
+        app.mount("/depot", DepotManager.make_asgi_middleware())
+        admin.mount_to(app)
+        server, thread = _serve(app, listening)
+        made = Site(f"http://127.0.0.1:{listening.getsockname()[1]}", tmp_path, view, storage, engine)
+        with made.client:
+            yield made
+        storage.endless = False
+        server.should_exit = True
+        thread.join()
+    engine.dispose()
+
+
+both = pytest.mark.parametrize("site", ["sync", "async"], indirect=True)
+
+
+# --- by HTTP --------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_lists_the_depots_and_asks_nothing_of_them(site: Site) -> None:
+    page = site.client.get(f"{site.url}/admin/depots").text
+    for each in ("films", "posters", "archive", "private", "Storage", "LocalFileStorage"):
+        assert each in page
+    assert site.storage.listings == 0
+
+
+def test_it_is_in_the_menu_and_the_way_home_is_what_it_was(site: Site) -> None:
+    page = site.client.get(f"{site.url}/admin/clip/list").text
+    assert re.search(r'href="[^"]*/admin/depots"', page)
+    assert re.search(r'brand-link" href="[^"]*/admin/"', page)
+
+
+@both
+def test_files_are_counted(site: Site) -> None:
+    site.add(Clip(poster=b"123"))
+    site.store(b"45")
+    expected = {"files": 2, "size": "5 bytes", "named": 1, "unnamed": 1, "damaged": 0}
+    assert site.result("count", depot="posters") == expected
+
+
+@both
+def test_unused_files_are_found_and_deleted(site: Site) -> None:
+    """Also an upload that no form adopted; none that a row names, or that is young."""
+    site.add(Clip(poster=b"123", shots=[b"4", b"5"]))
+    named, young = site.stored(), site.store(age=60)
+    unused = [site.store(), site.store(file_id=new_upload_id())]
+    found = site.result("unused")
+    assert {each["id"] for each in found["rows"]} == set(unused)
+    assert (found["unused"], found["size"], found["young"], found["rows"][0]["age"]) == (2, "12 bytes", 1, "2 days")
+    assert site.client.get(f"{site.url}{found['rows'][0]['url']}").content == b"unused"
+    done = site.result("delete", older_than=DAY, before=found["before"])
+    assert (done["deleted"], done["size"], done["failed"], done["young"]) == (2, "12 bytes", 0, 1)
+    assert site.stored() == {*named, young}
+
+
+def test_what_became_old_after_it_was_shown_is_not_deleted(site: Site) -> None:
+    before = (datetime.now(UTC) - timedelta(days=3)).isoformat()
+    kept = site.store(age=2 * DAY)
+    assert site.result("delete", older_than=DAY, before=before)["deleted"] == 0
+    assert site.stored() == {kept}
+
+
+@both
+def test_missing_files_are_shown_with_a_link_to_their_row(site: Site) -> None:
+    clip, take = Clip(poster=b"1", shots=[b"2", b"3"]), Take(film="a,b", number=7, sound=b"4")
+    site.add(clip, take)
+    assert clip.poster is not None
+    assert take.sound is not None
+    for each in (clip.poster, clip.shots[1], take.sound):
+        site.storage.delete(each.file_id)
+    found = site.result("missing")
+    assert (found["missing"], found["named"]) == (3, 4)
+    rows = {(each["model"], each["key"], each["attribute"], each["part"]): each for each in found["rows"]}
+    assert set(rows) == {("Clip", "1", "poster", ""), ("Clip", "1", "shots", "[1]"), ("Take", "a,b, 7", "sound", "")}
+    assert rows["Clip", "1", "poster", ""]["name"] == clip.poster.filename
+    for each in rows.values():
+        assert site.client.get(each["url"]).status_code == 200
+
+
+def test_a_row_without_a_view_has_no_link(site: Site) -> None:
+    site.add(row := Unseen(note=b"1"))
+    assert row.note is not None
+    DepotManager.get("archive").delete(row.note.file_id)
+    (found,) = site.result("missing", depot="archive")["rows"]
+    assert (found["model"], found["url"]) == ("Unseen", None)
+
+
+def test_damaged_rows_and_depots_that_are_not_configured_are_shown(site: Site) -> None:
+    other = f'{{"path": "other/{new_file_id()}"}}'
+    with site.engine.begin() as connection:
+        connection.execute(text("INSERT INTO page_clip (poster, shots) VALUES ('{', '[]')"))
+        connection.execute(text("INSERT INTO page_clip (poster, shots) VALUES (:other, '[]')"), {"other": other})
+    found = site.result("missing")
+    assert (found["damaged"], found["unconfigured"]) == (1, 1)
+    assert found["damaged_rows"][0]["place"] == "page_clip.poster"
+    error = site.last("unused")["error"]
+    assert error.startswith("page_clip.poster of the row 1 is damaged")
+    assert "\n" not in error
+
+
+@both
+def test_an_error_is_one_line_without_secrets(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    site.storage.failure = RuntimeError("https://user:secret@host/ cannot be reached")
+    assert site.last("unused") == {"error": "RuntimeError: the log of the server says more"}
+    assert "secret" in caplog.text
+    site.storage.failure = None
+    with site.engine.begin() as connection:
+        connection.execute(text("DROP TABLE page_take"))
+    assert site.last("unused") == {"error": "page_take.sound cannot be read: no such table: page_take"}
+
+
+@pytest.mark.parametrize(
+    ("what", "error"),
+    [
+        ({"depot": "nowhere"}, "there is no depot 'nowhere'"),
+        ({"older_than": 0}, "older_than=0: one of the ages on the page is wanted"),
+        ({"before": "2026-01-01"}, "the request cannot be understood"),
+        ({"depot": ["films"]}, "the request cannot be understood"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused(site: Site, what: dict[str, Any], error: str) -> None:
+    answer = site.post("delete", **what)
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith(error)
+
+
+def test_nobody_comes_in_without_access(site: Site) -> None:
+    headers = site.token()
+    site.view.accessible = False
+    assert site.client.get(f"{site.url}/admin/depots").status_code == 403
+    for job in ("count", "unused", "missing", "delete"):
+        answer = site.client.post(f"{site.url}/admin/depots/{job}", json={"depot": "films"}, headers=headers)
+        assert answer.status_code == 403
+    assert site.storage.listings == 0
+
+
+def test_some_may_only_look(site: Site) -> None:
+    site.view.deletes = False
+    assert site.post("delete").status_code == 403
+    assert site.post("unused").status_code == 200
+    assert "data-depot-confirm" not in site.client.get(f"{site.url}/admin/depots").text
+
+
+def test_a_form_of_another_site_is_refused(site: Site) -> None:
+    site.token()
+    answer = site.client.post(f"{site.url}/admin/depots/delete", json={"depot": "films"})
+    assert (answer.status_code, answer.text) == (403, "CSRF token missing")
+
+
+@both
+@pytest.mark.parametrize("job", ["count", "unused", "missing", "delete"])
+def test_a_job_stops_when_its_client_goes_away(site: Site, job: str) -> None:
+    """And the database is free for others while it runs."""
+    unused = site.store()
+    site.add(Clip(poster=b"1"))
+    site.storage.endless = True
+    url, what = f"{site.url}/admin/depots/{job}", {"depot": "films"}
+    with site.client.stream("POST", url, json=what, headers=site.token()) as answer:
+        assert site.storage.begun.wait(DEADLINE)
+        site.add(Clip(poster=b"2"))
+        assert any('"listing' in line for line in answer.iter_lines())
+    assert site.storage.left.wait(DEADLINE)
+    assert unused in site.stored()
+
+
+def test_the_transaction_of_the_request_has_ended_before_the_job_begins(site: Site) -> None:
+    """SQLite lets one write at a time."""
+    site.add(Clip(poster=b"1"))
+    headers = site.token()
+    site.view.statement = "UPDATE page_clip SET id = id"
+    site.storage.endless = True
+    url = f"{site.url}/admin/depots/unused"
+    with site.client.stream("POST", url, json={"depot": "films"}, headers=headers):
+        assert site.storage.begun.wait(DEADLINE)
+        site.add(Clip(poster=b"2"))
+    assert site.storage.left.wait(DEADLINE)
+
+
+# --- in a browser ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if not CHROMIUM.exists():
+        pytest.skip(f"no {CHROMIUM}")
+    with sync_api.sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--headless=new"]
+        made = playwright.chromium.launch(executable_path=str(CHROMIUM), headless=False, args=arguments)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def page(browser: Any, site: Site) -> Iterator[Any]:
+    """The page; no request may leave for another host, and nothing may fail in it."""
+    asked: list[str] = []
+    failed: list[str] = []
+    with closing(browser.new_context(base_url=site.url)) as context:
+        context.on("request", lambda request: asked.append(request.url))
+        page = context.new_page()
+        page.set_default_timeout(DEADLINE * 1000)
+        page.on("pageerror", lambda error: failed.append(str(error)))
+        page.on("dialog", lambda dialog: failed.append(dialog.message))
+        page.goto("/admin/depots")
+        yield page
+    assert [url for url in asked if not url.startswith((site.url, "data:"))] == []
+    assert failed == []
+
+
+def press(page: Any, name: str) -> None:
+    page.get_by_role("button", name=name).click()
+
+
+def results(page: Any) -> Any:
+    return page.locator("[data-depot-results]")
+
+
+def test_unused_files_are_deleted_after_a_confirmation(site: Site, page: Any) -> None:
+    site.add(Clip(poster=b"123"))
+    named = site.stored()
+    for _ in range(3):
+        site.store()
+    press(page, "Find unused files of films")
+    results(page).get_by_text("3 unused files older than 24 hours, 18 bytes.").wait_for()
+    press(page, "Delete these 3 files …")
+    dialog = page.get_by_role("dialog")
+    assert "Depot films: 3 files that no row names, 18 bytes." in dialog.inner_text()
+    assert page.evaluate("document.activeElement.textContent") == "Cancel"
+    page.keyboard.press("Enter")
+    assert dialog.count() == 0
+    assert len(site.stored()) == 4
+    press(page, "Delete these 3 files …")
+    dialog.get_by_role("button", name="Delete 3 files").click()
+    results(page).get_by_text("3 files deleted, 18 bytes.").wait_for()
+    assert site.stored() == named
+    assert page.locator("[data-depot-name=films] [data-depot-number=unused]").inner_text() == "0"
+    assert "3 files deleted" in page.get_by_role("status").inner_text()
+
+
+def test_files_are_counted_in_the_table(site: Site, page: Any) -> None:
+    site.add(Clip(poster=b"123"))
+    press(page, "Count the files of films")
+    results(page).get_by_text("1 file, 3 bytes; rows name 1").wait_for()
+    numbers = page.locator("[data-depot-name=films] [data-depot-number]").all_inner_texts()
+    assert numbers == ["1", "3 bytes", "1", "–", "–"]  # noqa: RUF001
+
+
+def test_a_missing_file_leads_to_its_row_whatever_its_name_is(site: Site, page: Any) -> None:
+    clip = Clip(poster=Content.of(b"1", EVIL))
+    site.add(clip, Clip(poster=b"2"))
+    assert clip.poster is not None
+    site.storage.delete(clip.poster.file_id)
+    press(page, "Find missing files of films")
+    row = results(page).get_by_role("row", name=clip.poster.path)
+    row.wait_for()
+    assert clip.poster.filename in row.inner_text()
+    with page.context.expect_page() as opened:
+        row.get_by_role("link").click()
+    opened.value.wait_for_load_state()
+    assert opened.value.url == f"{site.url}/admin/clip/edit?pk=1"
+
+
+def test_a_job_is_stopped_by_its_button(site: Site, page: Any) -> None:
+    site.storage.endless = True
+    press(page, "Find unused files of films")
+    page.get_by_text("listing: ").wait_for()
+    assert page.get_by_role("button", name="Count the files of films").is_disabled()
+    press(page, "Stop")
+    results(page).get_by_text("Stopped.").wait_for()
+    assert site.storage.left.wait(DEADLINE)
+    assert page.get_by_role("button", name="Count the files of films").is_enabled()
+
+
+def test_a_job_ends_with_its_page(site: Site, page: Any) -> None:
+    site.add(Clip(poster=b"1"))
+    site.storage.endless = True
+    press(page, "Find missing files of films")
+    page.get_by_text("listing films: ").wait_for()
+    page.goto("/admin/clip/list")
+    assert site.storage.left.wait(DEADLINE)
+
+
+def test_the_page_warns_of_ages_that_are_not_safe(site: Site, page: Any) -> None:
+    site.store(age=2 * 60 * 60)
+    warning = page.get_by_text("That may be too young")
+    assert not warning.is_visible()
+    page.get_by_label("Unused is what no row names").select_option("1 hour")
+    assert warning.is_visible()
+    press(page, "Find unused files of films")
+    press(page, "Delete this file …")
+    assert page.get_by_role("dialog").get_by_text("such files would be lost").is_visible()
+
+
+def test_an_error_stands_on_the_page(site: Site, page: Any) -> None:
+    site.storage.failure = RuntimeError("secret")
+    press(page, "Count the files of films")
+    results(page).get_by_text("It failed: RuntimeError: the log of the server says more").wait_for()
