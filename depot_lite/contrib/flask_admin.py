@@ -1,0 +1,138 @@
+"""Files in Flask-Admin: its `ModelView`, with files that can be uploaded, looked at, replaced, ordered and removed.
+
+::
+
+    from depot_lite.contrib.flask_admin import ModelView   # instead of flask_admin.contrib.sqla's
+
+    admin.add_view(ModelView(Movie, db.session))
+
+Lists show thumbnails, detail pages (``can_view_details = True``) a viewer, forms an editor. Files go with the form.
+
+A view that has hooks of its own (``create_model``, ``update_model``, ``handle_view_exception``) calls those of this
+class with ``super()``; a ``model_form_converter`` of its own is a subclass of `FileConverter`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from depot_lite.errors import ConfigurationError
+
+try:
+    from flask import Response, abort, flash, g, url_for
+    from flask_admin import expose
+    from flask_admin.contrib.sqla import ModelView as _ModelView
+    from flask_admin.contrib.sqla.form import AdminModelConverter
+    from flask_admin.model.form import converts
+except ImportError as error:  # of a name, where Flask-SQLAlchemy is missing
+    raise ConfigurationError(
+        "depot_lite.contrib.flask_admin needs Flask-Admin and Flask-SQLAlchemy: pip install 'depot_lite[flask-admin]'"
+    ) from error
+
+from markupsafe import Markup
+from sqlalchemy import Column, inspect
+from sqlalchemy.orm import ColumnProperty
+
+from depot_lite.contrib.refusals import by_field
+from depot_lite.contrib.rendering import FOR_EVER, asset, tags, thumbnails, viewer
+from depot_lite.contrib.wtforms import FilesField, arguments
+from depot_lite.errors import InvalidContent, ValidationError
+from depot_lite.fields.columns import FileType, columns_of_mapper
+from depot_lite.fields.lists import FileList
+from depot_lite.fields.upload import UploadedFile
+
+__all__ = ["FileConverter", "ModelView"]
+
+
+class FileConverter(AdminModelConverter):  # type: ignore[misc]  # Flask-Admin ships no types
+    """Makes the field of a file column, and those of all others as Flask-Admin does."""
+
+    @converts("depot_lite.fields.columns.FileType")  # type: ignore[untyped-decorator]
+    def conv_files(
+        self, model: type, prop: ColumnProperty[Any], field_args: dict[str, Any], **extra: Any
+    ) -> FilesField:
+        """Return the field of a file column."""
+        column = columns_of_mapper(inspect(model))[prop.key]
+        return FilesField(**arguments(column, field_args), assets=self.view.depot_assets)
+
+
+class ModelView(_ModelView):  # type: ignore[misc]
+    """Flask-Admin's `ModelView`, for models with and without files."""
+
+    model_form_converter = FileConverter
+
+    column_type_formatters: Any
+    column_type_formatters_detail: Any
+    column_type_formatters_export: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Before what Flask-Admin makes of any list and any dictionary, and after what the view says itself.
+        self.column_type_formatters = _files_first(self.column_type_formatters, self._thumbnails)
+        self.column_type_formatters_detail = _files_first(self.column_type_formatters_detail, self._viewer)
+        self.column_type_formatters_export = _files_first(self.column_type_formatters_export, _names)
+
+    # --- pages -----------------------------------------------------------------------------------------------------
+
+    def _thumbnails(self, view: Any, held: Any, name: str) -> Markup:
+        return self.depot_assets() + thumbnails(held)
+
+    def _viewer(self, view: Any, held: Any, name: str) -> Markup:
+        return self.depot_assets() + viewer(held, self.get_column_name(name))
+
+    def depot_assets(self) -> Markup:
+        """Return the tags of styles and scripts, once for each page."""
+        if "depot_assets" in g:
+            return Markup()
+        g.depot_assets = True
+        return tags(lambda name, version: url_for(f"{self.endpoint}.depot_asset", file=name, v=version))
+
+    def scaffold_sortable_columns(self) -> dict[str, Any]:
+        """Leave out files: there is no order of JSON, and PostgreSQL refuses to make one up."""
+        columns: dict[str, Any] = super().scaffold_sortable_columns()
+        return {key: each for key, each in columns.items() if not _is_file(each)}
+
+    @expose("/depot/assets/<file>")  # type: ignore[untyped-decorator]
+    def depot_asset(self, file: str) -> Response:
+        """Return a script or a style."""
+        found = asset(file)
+        if found is None:
+            abort(404)
+        return Response(found.content, mimetype=found.content_type, headers={"Cache-Control": FOR_EVER})
+
+    # --- forms -----------------------------------------------------------------------------------------------------
+
+    def create_model(self, form: Any) -> Any:
+        """Store a new row."""
+        g.depot_form = form
+        return super().create_model(form)
+
+    def update_model(self, form: Any, model: Any) -> Any:
+        """Store a row that has changed."""
+        g.depot_form = form
+        return super().update_model(form, model)
+
+    def handle_view_exception(self, exc: Exception) -> bool:
+        """Put what is refused beside its field."""
+        if not isinstance(exc, ValidationError | InvalidContent):
+            return bool(super().handle_view_exception(exc))
+        form = g.pop("depot_form", None)
+        for key, messages in by_field(columns_of_mapper(inspect(self.model)), exc).items():
+            field = None if form is None else form._fields.get(key)
+            if isinstance(field, FilesField) and field.sent is not None:
+                field.sent.blame(messages)
+        flash(str(exc), "error")
+        return True
+
+
+def _files_first(formatters: Any, formatter: Any) -> dict[Any, Any]:
+    """Return the formatters with ours in front, where the first that fits is taken; those of the view replace ours."""
+    return {UploadedFile: formatter, FileList: formatter, **formatters}
+
+
+def _names(view: Any, held: Any, name: str) -> str:
+    return ", ".join(each["filename"] for each in ([held] if isinstance(held, UploadedFile) else held))
+
+
+def _is_file(column: Any) -> bool:
+    return isinstance(column, Column) and isinstance(column.type, FileType)

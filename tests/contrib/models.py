@@ -1,0 +1,68 @@
+"""The model that SQLAdmin and Flask-Admin are shown with, and the files that it takes and refuses."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, Final
+
+from PIL import Image
+from sqlalchemy import String
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from depot_lite.fields.specialized.image import UploadedImage
+from depot_lite.fields.sqlalchemy import UploadedFileField
+from depot_lite.fields.upload import UploadedFile
+from depot_lite.fields.validators import ContentTypes, MaxCount, Size
+from depot_lite.recipes import Thumbnail
+
+SVG: Final = b'<svg xmlns="http://www.w3.org/2000/svg"><script>document.title = "it ran"</script></svg>'
+
+
+class Base(DeclarativeBase):
+    """The parent of the models here."""
+
+
+#: What the flush is to refuse, though it was fine when the form was checked.
+REFUSED_LATE: Final[set[str]] = set()
+_SEEN: Final[set[str]] = set()
+
+
+def _late(candidate: Any) -> None:
+    """Refuse a name at the second look."""
+    if candidate.filename in REFUSED_LATE and candidate.filename in _SEEN:
+        raise ValueError("is refused late")
+    _SEEN.add(candidate.filename)
+
+
+class Movie(Base):
+    """With an image, several images, and whatever else."""
+
+    __tablename__ = "movie"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    title: Mapped[str] = mapped_column(String(20))
+    poster: Mapped[UploadedImage | None] = mapped_column(
+        UploadedFileField(
+            upload_type=UploadedImage,
+            variants={"small": Thumbnail(64, 64, format="PNG")},
+            validators=[Size("20 KiB"), ContentTypes("image/*")],
+        )
+    )
+    screenshots: Mapped[list[UploadedFile]] = mapped_column(
+        UploadedFileField(multiple=True, validators=[ContentTypes("image/*"), MaxCount(4)])
+    )
+    script: Mapped[UploadedFile | None] = mapped_column(UploadedFileField(validators=[_late]))
+
+
+class Ticket(Base):
+    """Has to have a file."""
+
+    __tablename__ = "ticket"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    scan: Mapped[UploadedFile] = mapped_column(UploadedFileField)
+
+
+def picture(colour: str = "red", size: int = 100) -> bytes:
+    """Return a PNG."""
+    made = io.BytesIO()
+    Image.new("RGB", (size, size), colour).save(made, "PNG")
+    return made.getvalue()
