@@ -24,10 +24,9 @@ from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.browsing import png
 from tests.conftest import sqlite_engine
-from tests.contrib.admin_site import Base, Movie, Scene, configure, site
+from tests.contrib.admin_site import LEFT_OPEN, Base, Movie, Scene, configure, site
 
-#: starlette-admin parses each form a second time, to find the CSRF token, and leaves the files of it to the collector.
-pytestmark = pytest.mark.filterwarnings("ignore:Unclosed file <tempfile.SpooledTemporaryFile:ResourceWarning")
+pytestmark = LEFT_OPEN
 
 #: Without a slash, behind which a name would begin.
 HOSTILE: Final = '"><script>alert(1)<img src=x onerror=alert(1)>.png'

@@ -126,7 +126,8 @@
 
         staying() { return this.all().filter((item) => !item.classList.contains("depot-removed")); }
 
-        say(text) { this.status.textContent = text; }
+        /* What was not taken is told until something else is chosen. */
+        say(text) { this.status.textContent = [this.notice, text].filter(Boolean).join(" "); }
 
         /* An item that the page came with: buttons take the place of its checkbox. */
         adopt(item) {
@@ -229,15 +230,15 @@
         add(files) {
             if (!files.length) return this.arrange();
             let taken = this.multiple ? files : files.slice(0, 1);
+            this.notice = "";
             const left = this.most - this.staying().length;
             if (this.multiple && taken.length > left) {
                 taken = taken.slice(0, Math.max(left, 0));
-                this.say("At most " + this.most + " files: " + (files.length - taken.length) + " not taken.");
+                this.notice = "At most " + this.most + " files: " + (files.length - taken.length) + " not taken.";
             } else if (!this.multiple && files.length > 1) {
-                this.say("Only one file goes here: " + taken[0].name + " was taken.");
-            } else {
-                this.say(taken.length === 1 ? taken[0].name + " was added." : taken.length + " files were added.");
+                this.notice = "Only one file goes here.";
             }
+            this.say(taken.length === 1 ? taken[0].name + " was added." : taken.length + " files were added.");
             if (!this.multiple) {
                 for (const item of this.all()) {
                     if (item.depot.keep) this.mark(item, true);
