@@ -41,7 +41,7 @@ Link = Callable[[Place, tuple[Any, ...]], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Upkeep:
-    """The jobs, with the arguments that the application decides; `find_unused` says what they mean."""
+    """The jobs, by the real names of depots, with what the application decides; `find_unused` says what that means."""
 
     models: Iterable[object] | None = None
     protect: Sequence[object] = ()
@@ -69,15 +69,14 @@ class Upkeep:
     def count(self, depot_name: str, bind: Any, progress: Watcher) -> dict[str, Any]:
         """Return how many files a depot has, and how many of them rows name."""
         report = statistics(bind, depot_name, largest=0, models=self.models, progress=progress)
-        for depot in report.depots.values():
-            return {
-                "files": depot.files,
-                "size": shown_size(depot.bytes),
-                "named": depot.files - depot.unnamed.files,
-                "unnamed": depot.unnamed.files,
-                "damaged": report.damaged_rows,
-            }
-        raise ConfigurationError("no depot was counted")
+        depot = report.depots[depot_name]
+        return {
+            "files": depot.files,
+            "size": shown_size(depot.bytes),
+            "named": depot.files - depot.unnamed.files,
+            "unnamed": depot.unnamed.files,
+            "damaged": report.damaged_rows,
+        }
 
     def unused(self, depot_name: str, age: timedelta, bind: Any, progress: Watcher) -> dict[str, Any]:
         """Return the files that no row names."""
@@ -97,11 +96,11 @@ class Upkeep:
         report = delete_unused_files(
             bind, depot_name, older_than=limit, settle=self.settle, progress=progress, **self._whose()
         )
-        size = sum(each.size for each in report.files if each.file_id not in report.failed)
+        left = sum(each.size for each in report.files if each.file_id in report.failed) if report.failed else 0
         return {
             **_counted(report),
             "deleted": report.deleted,
-            "size": shown_size(size),
+            "size": shown_size(report.bytes - left),
             "failed": len(report.failed),
             "rows": [{"id": each, "error": one_line(error)} for each, error in islice(report.failed.items(), SHOWN)],
         }
