@@ -44,6 +44,14 @@ from depot_lite.fields.upload import UploadedFile
 __all__ = ["FileConverter", "ModelView"]
 
 
+def _assets() -> Markup:
+    """Return the tags of styles and scripts, once for each page; they come from the view that the page is of."""
+    if "depot_assets" in g:
+        return Markup()
+    g.depot_assets = True
+    return tags(lambda name, version: url_for(".depot_asset", file=name, v=version))
+
+
 class FileConverter(AdminModelConverter):  # type: ignore[misc]  # Flask-Admin ships no types
     """Makes the field of a file column, and those of all others as Flask-Admin does."""
 
@@ -53,7 +61,7 @@ class FileConverter(AdminModelConverter):  # type: ignore[misc]  # Flask-Admin s
     ) -> FilesField:
         """Return the field of a file column."""
         column = columns_of_mapper(inspect(model))[prop.key]
-        return FilesField(**arguments(column, field_args), assets=self.view.depot_assets)
+        return FilesField(**arguments(column, field_args), assets=_assets)
 
 
 class ModelView(_ModelView):  # type: ignore[misc]
@@ -75,17 +83,10 @@ class ModelView(_ModelView):  # type: ignore[misc]
     # --- pages -----------------------------------------------------------------------------------------------------
 
     def _thumbnails(self, view: Any, held: Any, name: str) -> Markup:
-        return self.depot_assets() + thumbnails(held)
+        return _assets() + thumbnails(held)
 
     def _viewer(self, view: Any, held: Any, name: str) -> Markup:
-        return self.depot_assets() + viewer(held, self.get_column_name(name))
-
-    def depot_assets(self) -> Markup:
-        """Return the tags of styles and scripts, once for each page."""
-        if "depot_assets" in g:
-            return Markup()
-        g.depot_assets = True
-        return tags(lambda name, version: url_for(f"{self.endpoint}.depot_asset", file=name, v=version))
+        return _assets() + viewer(held, self.get_column_name(name))
 
     def scaffold_sortable_columns(self) -> dict[str, Any]:
         """Leave out files: there is no order of JSON, and PostgreSQL refuses to make one up."""

@@ -45,7 +45,11 @@ def _check_count(column: FileColumn, count: int) -> None:
 def by_field(columns: Mapping[str, FileColumn], error: DepotError) -> dict[str, list[str]]:
     """Return what an error says by the attribute that it is about; nothing if it is about none of these columns."""
     if isinstance(error, ValidationError):
-        return error.by_field
+        ours = {str(column) for column in columns.values()}  # not those of a row that is saved with this one
+        found: dict[str, list[str]] = {}
+        for key, messages in (item for each in error.errors if each.column in ours for item in each.by_field.items()):
+            found.setdefault(key, []).extend(messages)
+        return found
     said = str(error)
     return {
         key: [said.removeprefix(f"{column}: ")] for key, column in columns.items() if said.startswith(f"{column}: ")

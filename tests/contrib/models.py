@@ -6,8 +6,8 @@ import io
 from typing import Any, Final
 
 from PIL import Image
-from sqlalchemy import String
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import ForeignKey, String
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from depot_lite.fields.specialized.image import UploadedImage
 from depot_lite.fields.sqlalchemy import UploadedFileField
@@ -59,6 +59,25 @@ class Ticket(Base):
     __tablename__ = "ticket"
     id: Mapped[int] = mapped_column(primary_key=True)
     scan: Mapped[UploadedFile] = mapped_column(UploadedFileField)
+
+
+class Folder(Base):
+    """Has pages that are edited in its form."""
+
+    __tablename__ = "folder"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str | None]
+    pages: Mapped[list[Page]] = relationship(back_populates="folder", cascade="all, delete-orphan")
+
+
+class Page(Base):
+    """A page of a folder."""
+
+    __tablename__ = "page"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    folder_id: Mapped[int] = mapped_column(ForeignKey("folder.id"))
+    folder: Mapped[Folder] = relationship(back_populates="pages")
+    scan: Mapped[UploadedFile] = mapped_column(UploadedFileField(validators=[ContentTypes("image/*")]))
 
 
 def picture(colour: str = "red", size: int = 100) -> bytes:

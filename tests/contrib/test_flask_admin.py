@@ -13,6 +13,7 @@ from flask import Flask
 from flask_admin import Admin
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
 from depot_lite.contrib.flask_admin import ModelView
 from depot_lite.errors import ConfigurationError
@@ -21,8 +22,9 @@ from depot_lite.io.local import LocalFileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.conftest import sqlite_engine
-from tests.contrib.checks import AdminChecks, Answer, Site
-from tests.contrib.models import Base, Movie, Ticket, picture
+from tests.contrib.checks import AdminChecks, Answer, Site, beside
+from tests.contrib.forms import Part
+from tests.contrib.models import Base, Folder, Movie, Page, Ticket, picture
 
 
 class MovieAdmin(ModelView):
@@ -31,6 +33,12 @@ class MovieAdmin(ModelView):
     can_view_details = True
     can_export = True
     column_list = ("title", "poster", "screenshots", "script")
+
+
+class FolderAdmin(ModelView):
+    """With rows in its form."""
+
+    inline_models = (Page,)
 
 
 class FlaskAdminSite(Site):
@@ -49,6 +57,7 @@ class FlaskAdminSite(Site):
         self.admin = Admin(self.app)
         self.admin.add_view(MovieAdmin(Movie, self.db))
         self.admin.add_view(ModelView(Ticket, self.db))
+        self.admin.add_view(FolderAdmin(Folder, self.db))
         self.client = self.app.test_client()
 
     def get(self, url: str) -> Answer:
@@ -89,6 +98,20 @@ class TestFlaskAdmin(AdminChecks):
         )
         rows = site.get("/admin/movie/export/csv/").text.splitlines()
         assert rows == ["Title,Poster,Screenshots,Script", 'Metropolis,a.png,"1.png, 2.png",']
+
+    def test_rows_in_the_form_of_another_have_files_too(self, site: Site) -> None:
+        form = site.form(model="folder")
+        form.parts += [Part("pages-0-id", ""), Part("pages-0-scan", b"no image", "a.txt")]
+        refused = site.save(form, model="folder")
+        assert not refused.went_on
+        assert "text/plain" in beside(refused.text, "pages-0-scan")
+        form.parts[-1:] = [Part("pages-0-scan", picture(), "a.png")]
+        assert site.save(form, model="folder").went_on
+        again = site.form(1, "folder")
+        assert len(again.values("pages-0-scan")) == 2
+        assert site.save(again.choose("pages-0-scan", ("b.png", picture("blue"))), 1, "folder").went_on
+        with Session(site.engine) as session:
+            assert [each.scan.filename for each in session.query(Page)] == ["b.png"]
 
     def test_nobody_sorts_by_files(self, site: Site) -> None:
         """PostgreSQL would refuse to."""

@@ -1,0 +1,97 @@
+"""An application with SQLAdmin in it, for its tests with a client and with a browser."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import Any, ClassVar
+from unittest.mock import patch
+
+import httpx
+from sqladmin import Admin
+from sqlalchemy import Engine
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.applications import Starlette
+from wtforms.validators import Length
+
+from depot_lite.asgi import DepotASGI
+from depot_lite.contrib.sqladmin import ModelView
+from depot_lite.io.local import LocalFileStorage
+from depot_lite.manager import DepotManager
+from depot_lite.testing import temporary_depots
+from tests.conftest import sqlite_engine
+from tests.contrib.checks import Answer, Site
+from tests.contrib.models import Base, Movie, Ticket
+
+
+class MovieAdmin(ModelView, model=Movie):
+    """What a user writes."""
+
+    column_list: ClassVar[list[Any]] = ["title", Movie.poster, "screenshots", "script"]
+    form_args: ClassVar[dict[str, dict[str, Any]]] = {"title": {"validators": [Length(max=20)]}}
+    save_as = True
+
+
+class TicketAdmin(ModelView, model=Ticket):
+    """Nothing said at all."""
+
+
+class SQLAdminSite(Site):
+    """An application with SQLAdmin in it."""
+
+    def __init__(self, engine: Engine, admin_engine: Engine | AsyncEngine) -> None:
+        super().__init__(engine, admin_engine.sync_engine if isinstance(admin_engine, AsyncEngine) else admin_engine)
+        self.app = Starlette()
+        self.app.mount("/depot", DepotASGI())
+        self.admin = Admin(self.app, admin_engine)
+        self.admin.add_view(MovieAdmin)
+        self.admin.add_view(TicketAdmin)
+
+    def ask(self, method: str, url: str, **sent: Any) -> httpx.Response:
+        async def ask() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                return await client.request(method, url, **sent)
+
+        return asyncio.run(ask())
+
+    def get(self, url: str) -> Answer:
+        answer = self.ask("GET", url)
+        return Answer(answer.status_code, answer.text)
+
+    def post(self, url: str, **sent: Any) -> Answer:
+        answer = self.ask("POST", url, **sent)
+        return Answer(answer.status_code, answer.text)
+
+    def url(self, page: str, row: int | None = None, model: str = "movie") -> str:
+        return f"/admin/{model}/{page}" + ("" if row is None else f"/{row}")
+
+    def delete(self, row: int) -> Answer:
+        answer = self.ask("DELETE", f"/admin/movie/delete?pks={row}")
+        return Answer(answer.status_code, answer.text)
+
+
+@contextmanager
+def world(folder: Path) -> Iterator[Engine]:
+    """Give an empty database and an empty depot.
+
+    SQLAdmin leaves the files of a form to the garbage collector; here they are closed at the end.
+    """
+    made: list[Any] = []
+
+    def make(*args: Any, **options: Any) -> Any:
+        made.append(SpooledTemporaryFile(*args, **options))  # noqa: SIM115  # closed below
+        return made[-1]
+
+    engine = sqlite_engine(folder / "test.db")
+    Base.metadata.create_all(engine)
+    with temporary_depots(), patch("starlette.formparsers.SpooledTemporaryFile", make):
+        DepotManager.configure("default", LocalFileStorage(folder / "media", durable=False))
+        DepotManager.set_middleware(DepotASGI())
+        yield engine
+    engine.dispose()
+    for each in made:
+        each.close()
