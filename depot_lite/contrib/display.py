@@ -7,12 +7,12 @@ where they are printed; what a browser would run is never shown, only offered fo
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from depot_lite.errors import ConfigurationError, DepotError
 from depot_lite.fields.columns import FileColumn, files_in
-from depot_lite.fields.edits import FileEdit
+from depot_lite.fields.edits import FileEdit, Kept
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.specialized.image import UploadedImageWithThumb
 from depot_lite.fields.upload import UploadedFile, url_of
@@ -77,26 +77,53 @@ def unknown(file_id: str) -> dict[str, Any]:
     return {"id": file_id, "name": "a file that is there already", "type": "", "kind": "other"}
 
 
-def staged(upload: Upload, token: str, size: int | None = None, content_type: str | None = None) -> dict[str, Any]:
-    """Return what is shown of a file that was sent and waits for its form."""
+def staged(upload: Upload, token: str) -> dict[str, Any]:
+    """Return what is shown of a file that was sent and waits for its form; its type is guessed by its name."""
     name = upload.filename or "unnamed"
-    found = content_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    found = mimetypes.guess_type(name)[0] or "application/octet-stream"
     url = _made(lambda: url_of(upload.depot_name, upload.file_id))
     return {
         "token": token,
         "name": name,
         "type": found,
         "kind": kind_of(found),
-        "size": shown_size(upload.max_size if size is None else size),
+        "size": shown_size(upload.max_size),  # of a file that was staged, its own
         "url": url,
         "picture_url": url if found in _DRAWN else None,
     }
 
 
-def all_staged(edit: FileEdit) -> list[dict[str, Any]]:
-    """Return what is shown of those files of an edit that were sent before their form; of expired ones nothing."""
-    tokens = [each for each in edit.new if isinstance(each, str)]
-    return [staged(upload, token) for token in tokens if (upload := adoptable(token)) is not None]
+def shown_again(edit: FileEdit, held: Sequence[DepotFileInfo] | None, *, several: bool) -> dict[str, Any]:
+    """Return what a form shows that comes back with errors: ``files`` in the order of the edit, and ``seen``.
+
+    What somebody else has done meanwhile is shown from now on. Only a single file that waits for its form stands in
+    the place of another: the error says which one, and who saves again means it.
+
+    Args:
+        held: what the attribute holds; None where the row was not loaded. What stays has to be in the form, or the next
+            one would remove it, so it is shown by its being there then.
+    """
+    there = {str(each["file_id"]): each for each in held or () if isinstance(each, UploadedFile) and not each.pending}
+    added = [each for each in there if each not in edit.seen]
+    items = [_item(each, there, held is None) for each in edit.items]
+    files = [each for each in items if each is not None]
+    if several:
+        files += [shown(there[each]) for each in added]
+    elif not any("token" in each for each in files):
+        # What would have replaced a file has gone with its form: who saves again must not remove the file.
+        stays = {*edit.kept, *added, *(edit.seen if edit.new else ())}
+        known = edit.seen if held is None else there
+        files = [shown(there[each]) if each in there else unknown(each) for each in known if each in stays]
+    return {"files": files, "seen": [*edit.seen, *added]}
+
+
+def _item(item: Any, there: Mapping[str, UploadedFile], not_loaded: bool) -> dict[str, Any] | None:
+    """Return what is shown of one item of an edit; None of a file that has gone, and of an upload without a token."""
+    if isinstance(item, Kept):
+        known = there.get(item.file_id)
+        return shown(known) if known is not None else unknown(item.file_id) if not_loaded else None
+    upload = adoptable(item) if isinstance(item, str) else None
+    return None if upload is None else staged(upload, item)
 
 
 def _made(url: Callable[[], str]) -> str | None:

@@ -22,7 +22,6 @@ from depot_lite.errors import InvalidContent
 from depot_lite.fields.columns import FileColumn, files_in
 from depot_lite.fields.edits import FileEdit
 from depot_lite.fields.interfaces import DepotFileInfo
-from depot_lite.fields.upload import UploadedFile
 
 _REQUIRED: Final = "This field is required."
 
@@ -134,19 +133,8 @@ class FilesField(Field):
 
     def shown(self) -> dict[str, Any]:
         """Return what the editor shows: of the row, or of a form that is shown once more."""
-        edit = self.sent.edit if self.sent else FileEdit()
-        several, staged = self.column.type.multiple, display.all_staged(edit)
-        there = {str(each["file_id"]): each for each in self.held}
-        added = [each for each in there if each not in edit.seen]
-        # What would have replaced a file is gone with its form: who saves it again must not remove the file.
-        lost = not several and edit.new and not staged
-        kept = [*(there if lost else edit.kept), *([] if staged and not several else added)]
-        files = [there[each] for each in dict.fromkeys(kept) if each in there]
-        return {
-            "files": [display.shown(each) for each in files if isinstance(each, UploadedFile)],
-            "staged": staged,
-            "seen": [*edit.seen, *added],
-        }
+        edit = self.sent.edit if self.sent else FileEdit.of_held(self.held)
+        return display.shown_again(edit, self.held, several=self.column.type.multiple)
 
 
 def arguments(column: FileColumn, given: dict[str, Any]) -> dict[str, Any]:

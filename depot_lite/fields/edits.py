@@ -81,6 +81,12 @@ class FileEdit:
                 )
         return cls(items, seen=seen)
 
+    @classmethod
+    def of_held(cls, held: Iterable[DepotFileInfo]) -> Self:
+        """Return the edit that shows these files and changes none."""
+        ids = [str(each["file_id"]) for each in held]
+        return cls(map(Kept, ids), seen=ids)
+
     @property
     def kept(self) -> list[str]:
         """The ids of the files that stay, in the order of the form."""

@@ -25,7 +25,7 @@ from depot_lite.recipes import Thumbnail
 
 KEY: Final = "the key of the admin's tests"
 
-#: A mark: starlette-admin parses each form a second time, to find the CSRF token, and leaves its files to the collector.
+#: A mark: starlette-admin parses each form twice, first for the CSRF token, and leaves its files to the collector.
 LEFT_OPEN: Final = pytest.mark.filterwarnings("ignore:Unclosed file <tempfile.SpooledTemporaryFile:ResourceWarning")
 
 #: starlette-admin asks another machine for a font.

@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, NullPool, event, text
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session
 from starlette_admin.contrib.sqla import Admin, ModelView
 
@@ -22,6 +23,7 @@ from depot_lite.fields.columns import columns_of_class, paths_of
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
+from depot_lite.uploads import adoptable
 from tests.browsing import png
 from tests.conftest import sqlite_engine
 from tests.contrib.admin_site import LEFT_OPEN, Base, Movie, Scene, configure, site
@@ -220,14 +222,25 @@ def test_what_is_refused_stands_beside_its_field_and_everything_else_survives(cl
     assert errors(answer.text) == {"poster": "is text/plain, allowed: image/*"}
     assert values(answer.text, "title") == ["Changed"]
     assert "poster.png" in answer.text
-    assert values(answer.text, "shots") == [f"seen:{one}", f"seen:{two}", f"keep:{two}", f"keep:{one}", token]
+    assert values(answer.text, "shots") == [f"seen:{one}", f"seen:{two}", f"keep:{two}", token, f"keep:{one}"]
     assert client.movie().poster == stored.poster
     again = [(name, each) for name in ("title", "poster", "shots") for each in values(answer.text, name)]
     assert client.send("movie/edit?pk=1", *again).status_code == 303
     movie = client.movie()
     assert (movie.title, movie.poster) == ("Changed", stored.poster)
-    assert [each.filename for each in movie.shots] == ["two.txt", "one.txt", "three.txt"]
+    assert [each.filename for each in movie.shots] == ["two.txt", "three.txt", "one.txt"]
     client.check()
+
+
+def test_a_file_is_not_lost_with_the_one_that_would_have_replaced_it(client: Client, stored: Movie) -> None:
+    """The script has taken the old one out of the form, and what is refused does not come back with the form."""
+    assert stored.poster is not None
+    seen = ("poster", f"seen:{stored.poster.file_id}")
+    answer = client.send("movie/edit?pk=1", ("title", "A"), seen, ("poster", ("new.txt", b"text", "image/png")))
+    again = [("poster", each) for each in values(answer.text, "poster")]
+    assert again == [seen, ("poster", f"keep:{stored.poster.file_id}")]
+    assert client.send("movie/edit?pk=1", ("title", "A"), *again).status_code == 303
+    assert client.movie().poster == stored.poster
 
 
 def test_too_many_files_are_refused(client: Client, stored: Movie) -> None:
@@ -470,3 +483,32 @@ def test_lists_stay_fast_with_ten_thousand_rows(client: Client, stored: Movie, m
         monkeypatch.setattr(depot, name, never)
     assert [queries(f"movie/list?page_size=100&page={each}") for each in (1, 50, 100)] == [few] * 3
     assert few == 2
+
+
+def test_an_asynchronous_engine_does_the_same(client: Client, tmp_path: Path) -> None:
+    """Create, edit, refuse, conflict, and delete, on a session that loads nothing by itself."""
+    made = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/test.db", poolclass=NullPool)
+    DepotManager._set(middleware=None)
+    app, admin = site(made)
+    asynchronous = Client(app, client.engine, admin)
+    form = [("title", "Alien"), ("poster", ("p.png", png(60, 90), "image/png")), ("shots", ("1", b"1", "text/plain"))]
+    assert asynchronous.send("movie/create", *form).status_code == 303
+    page = asynchronous.page("movie/edit?pk=1")
+    old = [(name, each) for name in ("poster", "shots") for each in values(page, name)]
+    refused = asynchronous.send("movie/edit?pk=1", ("title", "A"), *old, ("poster", ("new.png", b"text", "image/png")))
+    assert errors(refused.text) == {"poster": "is text/plain, allowed: image/*"}
+    changed = asynchronous.send(
+        "movie/edit?pk=1", ("title", "A"), *old, ("poster", ("new.png", png(9, 9), "image/png"))
+    )
+    assert changed.status_code == 303
+    late = asynchronous.send("movie/edit?pk=1", ("title", "B"), *old, ("poster", ("late.png", png(8, 8), "image/png")))
+    assert errors(late.text) == {"poster": "was changed meanwhile: there is 'new.png' now"}
+    told = asynchronous.upload(b"gone", "gone.txt", "media").json()
+    DepotManager.get("default").delete(adoptable(told["token"]).file_id)  # type: ignore[union-attr]
+    gone = asynchronous.send("movie/edit?pk=1", ("title", "B"), ("media", told["token"]))
+    assert errors(gone.text) == {"media": "'gone.txt' was never uploaded, or was adopted already"}
+    assert asynchronous.movie().title == "A"
+    asynchronous.check()
+    headers = {"X-CSRFToken": asynchronous.token}
+    assert asynchronous.ask("POST", "/admin/_api/movie/action?name=delete&pks=1", headers=headers).status_code == 200
+    assert list(DepotManager.get("default").list()) == []

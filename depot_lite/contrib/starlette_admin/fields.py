@@ -22,16 +22,12 @@ from starlette_admin.fields import BaseField
 from starlette_admin.types import RequestAction
 
 from depot_lite.contrib import display
-from depot_lite.errors import ConfigurationError, EditRefused, InvalidContent, ValidationError
-from depot_lite.fields import checks
+from depot_lite.contrib.refusals import refusals
+from depot_lite.errors import ConfigurationError, EditRefused, InvalidContent
 from depot_lite.fields.columns import FileColumn, columns_of_mapper, files_in, mappers_with_files
 from depot_lite.fields.edits import FileEdit
 from depot_lite.fields.interfaces import DepotFileInfo
-from depot_lite.fields.rules import Validator
 from depot_lite.fields.sqlalchemy import UploadedFileField
-from depot_lite.fields.upload import UploadedFile
-from depot_lite.fields.validators import MaxCount
-from depot_lite.uploads import PREFIX, adoptable
 
 _TEMPLATES: Final = "plugins/depot/"
 
@@ -116,38 +112,19 @@ class FilesField(BaseField):
 
     def editing(self, request: Request, data: Any) -> dict[str, Any]:
         """Return what the form shows: of a row, or of a form that is shown once more with its errors."""
-        edit = data if isinstance(data, FormEdit) else None
-        files, seen = self._shown_again(request, edit) if edit else (data or [], [each["id"] for each in data or ()])
+        column = self.files
+        if isinstance(data, FormEdit):
+            shown = display.shown_again(data, _held(request, self.name, data), several=column.type.multiple)
+        else:
+            shown = {"files": data or [], "seen": [each["id"] for each in data or ()]}
         return {
-            "files": files,
-            "staged": _staged(edit),
-            "seen": seen,
-            "multiple": self._is_several,
-            "accept": display.accepted(self.files),
-            "hint": display.limits(self.files),
-            "max_count": _max_count(self.files),
+            **shown,
+            "multiple": column.type.multiple,
+            "accept": display.accepted(column),
+            "hint": display.limits(column),
+            "max_count": display.max_count(column),
             "upload_url": self._upload_url(request),
         }
-
-    def _shown_again(self, request: Request, edit: FormEdit) -> tuple[list[dict[str, Any]], list[str]]:
-        """Return the files that stay, and those that whoever sends the form again has seen.
-
-        What somebody else has added to a list is shown from now on. Another single file is not, but was named by the
-        error that says so; who sends the form again replaces it knowingly.
-        """
-        held = _held(request, self.name, edit)
-        there = {each["file_id"]: each for each in held if isinstance(each, UploadedFile) and not each.pending}
-        told = self._is_several or edit.held is not None
-        added = [each for each in there if each not in edit.seen] if told else []
-        kept = [*edit.kept, *added] if self._is_several else edit.kept
-        # What stays has to be in the form, or it would be removed by the next one, so it is shown by its id alone where
-        # the row was not loaded. Where it was, what is not among its files has gone.
-        files = [display.shown(there[each]) if each in there else display.unknown(each) for each in kept]
-        return [each for each in files if not there or each["id"] in there], [*edit.seen, *added]
-
-    @property
-    def _is_several(self) -> bool:
-        return self.files.type.multiple
 
     def _upload_url(self, request: Request) -> str:
         route, key = f"{request.app.state.ROUTE_NAME}:plugin:depot:upload", request.path_params.get("key")
@@ -186,33 +163,17 @@ class FilesField(BaseField):
         edit: FormEdit = value
         if self.required and not edit.new and not edit.kept and (edit.fresh or edit.seen):
             raise ValueError("This field is required.")
-        messages = await to_thread.run_sync(partial(_refusals, self.files, edit))
+        held, as_it_is = _held(request, self.name, edit) or (), FileEdit(edit.items, seen=edit.seen)
+        messages = await to_thread.run_sync(partial(refusals, self.files, as_it_is, held))
         if messages:
             raise ValueError("; ".join(messages))
 
 
-def _refusals(column: FileColumn, edit: FileEdit) -> list[str]:
-    """Return what is wrong with the new files of an edit. Those that are there already were checked when they came."""
-    if not edit.new:
-        return []
-    try:
-        accepted = column.accept(edit.new if column.type.multiple else edit.new[-1], None, None)
-        sent = [each for each in files_in(accepted) if each.adopting_now() is None]
-        checks.check([(column, each) for each in sent])
-        for rule in column.type.validators if column.type.multiple else ():
-            if isinstance(rule, Validator):
-                rule.check_list(len(edit.items))
-    except ValidationError as error:
-        return [message for messages in error.by_field.values() for message in messages]
-    except InvalidContent as error:
-        return [str(error).removeprefix(f"{column}: ")]
-    return []
-
-
-def _held(request: Request, name: str, edit: FormEdit) -> Sequence[DepotFileInfo]:
+def _held(request: Request, name: str, edit: FormEdit) -> Sequence[DepotFileInfo] | None:
     """Return the files among which an edit chooses: those that it was held against, or those of the row in the session.
 
-    Nothing is loaded here: a row whose form is shown once more is in the session already.
+    Nothing is loaded here: a row that has a form of its own is in the session already. None where it is not, as a row
+    that is edited in the form of another.
     """
     if edit.held is not None:
         return edit.held
@@ -222,18 +183,7 @@ def _held(request: Request, name: str, edit: FormEdit) -> Sequence[DepotFileInfo
         found = files_in(each.__dict__.get(name))
         if wanted & {value["file_id"] for value in found}:
             return found
-    return ()
-
-
-def _staged(edit: FileEdit | None) -> list[dict[str, Any]]:
-    tokens = [each for each in (edit.new if edit else ()) if isinstance(each, str) and each.startswith(PREFIX)]
-    uploads = [(token, adoptable(token)) for token in tokens]
-    return [display.staged(upload, token) for token, upload in uploads if upload is not None]
-
-
-def _max_count(column: FileColumn) -> int | None:
-    counts = [each.count for each in column.type.validators if isinstance(each, MaxCount)]
-    return min(counts, default=None)
+    return None
 
 
 def _file_column(given: Any) -> FileColumn | None:

@@ -15,9 +15,10 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+from anyio import to_thread
 from sqlalchemy import inspect
-from sqlalchemy.ext.asyncio import async_sessionmaker
-from sqlalchemy.orm import Mapper, sessionmaker
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.orm import Mapper, Session, sessionmaker
 from sqlalchemy.orm.exc import UnmappedColumnError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -129,7 +130,9 @@ class MaintenanceView(CustomView):
 
     async def _answer(self, request: Request, work: Callable[[_Asked], Work]) -> Response:
         try:
-            return JobResponse(self._bind_of(request), work(await self._asked(request)))
+            bind, job = self._bind_of(request), work(await self._asked(request))
+            await _end_transaction(getattr(request.state, "session", None))
+            return JobResponse(bind, job)
         except ConfigurationError as error:
             return JSONResponse({"error": str(error)}, status_code=400)
 
@@ -148,7 +151,7 @@ class MaintenanceView(CustomView):
         return _Asked(depot_name, self._upkeep.checked_age(seconds), before)
 
     def _bind_of(self, request: Request) -> Bind:
-        """Return the database; of the request's session only its engines are used, as it ends before the job begins."""
+        """Return the database; of the request's session, which ends before the job does, only its engines are used."""
         bind = self._bind if self._bind is not None else getattr(request.state, "session", None)
         if bind is None:
             raise ConfigurationError("MaintenanceView(bind=...): which database? This admin has no sessions of its own")
@@ -172,6 +175,17 @@ class _Asked(NamedTuple):
     age: timedelta
     #: Before which moment a file was stored that may be deleted.
     before: datetime
+
+
+async def _end_transaction(session: object) -> None:
+    """Commit what the checks of the request have begun, as the admin does next.
+
+    A job may take hours, and SQLite would let nobody write meanwhile.
+    """
+    if isinstance(session, AsyncSession):
+        await session.commit()
+    elif isinstance(session, Session):
+        await to_thread.run_sync(session.commit)
 
 
 def _edit_url(request: Request, views: Iterable[ModelView], place: Place, key: tuple[Any, ...]) -> str | None:

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final
-from urllib.parse import unquote
 
 from anyio import to_thread
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette_admin import BaseAdmin
 from starlette_admin.events import AdminEvent
@@ -28,12 +26,12 @@ from starlette_admin.plugins import BasePlugin
 from starlette_admin.types import RequestAction
 from starlette_admin.views import BaseModelView
 
+from depot_lite.contrib.receiving import receive
+from depot_lite.contrib.refusals import by_field
 from depot_lite.contrib.starlette_admin.fields import FilesField
 from depot_lite.errors import InvalidContent, StorageFailed, ValidationError
 from depot_lite.fields.columns import FileColumn, columns_of_class
-from depot_lite.fields.staging import Staged, stage
-from depot_lite.io.sizes import shown_size, size_of
-from depot_lite.manager import DepotManager
+from depot_lite.io.sizes import size_of
 
 _log = logging.getLogger("depot_lite")
 
@@ -105,10 +103,11 @@ class DepotPlugin(BasePlugin):
                 await session.flush()
             else:
                 await to_thread.run_sync(session.flush)
-        except ValidationError as error:
-            raise FormValidationError({name: "; ".join(said) for name, said in error.by_field.items()}) from error
-        except InvalidContent as error:
-            raise FormValidationError(_blamed(columns, str(error))) from error
+        except (ValidationError, InvalidContent) as error:
+            said = by_field(columns, error)
+            if not said:
+                raise
+            raise FormValidationError({name: "; ".join(messages) for name, messages in said.items()}) from error
         except StorageFailed as error:
             _log.exception("the files of a form could not be stored")
             raise FormValidationError({next(iter(columns)): "could not be stored: try again"}) from error
@@ -117,27 +116,7 @@ class DepotPlugin(BasePlugin):
 
     async def _upload(self, request: Request) -> Response:
         """Stage the file that is the body of the request."""
-        column = self._column(request)
-        name = unquote(request.headers.get("x-filename", "")) or None
-        content_type = request.headers.get("content-type")
-        storing = DepotManager.get(column.type.upload_storage).aio.storing
-        store = partial(self._staged, column, name, content_type)
-        try:
-            staged = await storing(_body(request), store)
-        except ValidationError as error:
-            return JSONResponse({"errors": [each for messages in error.by_field.values() for each in messages]}, 422)
-        except (InvalidContent, ClientDisconnect):
-            return JSONResponse({"errors": ["did not arrive whole"]}, 400)
-        except StorageFailed as error:
-            _log.exception("what was uploaded for %s could not be stored", column)
-            full = error.errno in _FULL
-            said = "there is no space left" if full else "could not be stored"
-            return JSONResponse({"errors": [said]}, 507 if full else 503)
-        told = {"token": staged.token, "type": staged.info.content_type, "size": shown_size(staged.info.content_length)}
-        return JSONResponse(told, 201)
-
-    def _staged(self, column: FileColumn, name: str | None, content_type: str | None, content: object) -> Staged:
-        return stage(column, content, name, content_type, max_size=self.max_size)
+        return await receive(request, self._column(request), max_size=self.max_size)
 
     def _column(self, request: Request) -> FileColumn:
         """Return the column that a file is for.
@@ -165,17 +144,3 @@ def _field(request: Request, view: BaseModelView, field_id: str, action: Request
         if each.name == field_id and isinstance(each, FilesField) and not each.read_only:
             return each
     return None
-
-
-async def _body(request: Request) -> AsyncIterator[bytes]:
-    async for part in request.stream():
-        if part:
-            yield part
-
-
-def _blamed(columns: Mapping[str, FileColumn], message: str) -> dict[str | int, Any]:
-    """Return a message by the attribute whose column it begins with."""
-    for key, column in columns.items():
-        if message.startswith(f"{column}: "):
-            return {key: message.removeprefix(f"{column}: ")}
-    return {next(iter(columns)): message}
