@@ -54,14 +54,13 @@ class Job:
 
     Args:
         bind: the database.
-        work: what is to be done; it begins when the first line has been taken.
+        work: what is to be done.
     """
 
     def __init__(self, bind: Bind, work: Work) -> None:
         self._bind = bind
         self._work = work
         self._stopped = threading.Event()
-        self._begin = asyncio.Event()
         self._lines: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
 
@@ -71,14 +70,11 @@ class Job:
 
     async def run(self) -> None:
         """Do the work. A cancellation waits until it has stopped, as a thread cannot be ended from outside."""
-        await self._begin.wait()
         with anyio.CancelScope(shield=True):
             self._tell(await self._outcome())
 
     async def lines(self) -> AsyncIterator[bytes]:
         """Yield the lines, the last of which has one of the keys ``result``, ``error`` and ``stopped``."""
-        yield b"\n"
-        self._begin.set()
         over = False
         while not over:
             line: dict[str, Any] | None = None
@@ -134,9 +130,8 @@ class JobResponse(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the lines until the job is over or the client has gone.
 
-        Starlette's own way to learn of that is an error of ``send``, which no BaseHTTPMiddleware lets through. The
-        first line is sent before the job begins: when it has passed the middleware that holds the session of the
-        request, the session has committed and is closed, and a database that knows one writer is free.
+        Starlette's own way to learn of that, with servers of today, is an error of ``send``, which no
+        BaseHTTPMiddleware lets through; so the client is listened to here.
         """
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._stop_when_gone, receive)
