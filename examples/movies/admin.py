@@ -10,13 +10,15 @@ from sqlalchemy import Engine
 from starlette_admin.contrib.sqla import Admin, ModelView
 
 from depot_lite.contrib.starlette_admin import DepotPlugin
-from movies.models import Movie
+from depot_lite.contrib.starlette_admin.maintenance import MaintenanceView
+from movies.models import Base, Movie
 
 _TEMPLATES: Final = Path(__file__).with_name("templates")
 
 
 def add_admin(app: FastAPI, engine: Engine, key: str) -> None:
-    """Mount the admin at ``/admin``: the plugin finds the columns of files by itself."""
+    """Mount the admin at ``/admin``: movies, whose columns of files it recognises, and a page for the depots."""
     admin = Admin(engine, title="Movies", secret_key=key, templates_dir=str(_TEMPLATES), plugins=[DepotPlugin()])
     admin.add_view(ModelView(Movie, icon="fa fa-film"))
+    admin.add_view(MaintenanceView(models=[Base]))
     admin.mount_to(app)

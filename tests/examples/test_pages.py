@@ -70,5 +70,15 @@ def test_films_are_looked_at_and_no_request_leaves_the_machine(page: Any) -> Non
     for path in ("/admin/movie/create", f"/admin/movie/edit?pk={number}"):
         page.goto(path)
         page.locator("input[name=title]").wait_for()
-        page.wait_for_load_state("networkidle")
     assert elsewhere == []
+
+
+def test_the_depots_are_counted(page: Any) -> None:
+    """All files are named by rows: posters with two variants, screenshots with one, and the others."""
+    page.goto("/admin/")
+    page.get_by_role("link", name="Depots").first.click()
+    row = page.locator("tr[data-depot-name]", has_text="default")
+    row.get_by_role("button", name="Count").click()
+    files = (3 + 3 * 2 + 2) * len(FILMS) + sum(film.trailer for film in FILMS)
+    for kind in ("files", "named"):
+        row.locator(f"[data-depot-number={kind}]", has_text=str(files)).wait_for()

@@ -163,7 +163,7 @@ def running(home: Path) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
 
 def test_the_command_prints_its_address_and_a_signal_ends_it(tmp_path: Path) -> None:
     with running(tmp_path / "home") as (process, lines):
-        found = re.fullmatch(r"Admin: +(http://127\.0\.0\.1:\d+/admin)", lines[0])
+        found = re.fullmatch(r"Admin: +(http://127\.0\.0\.1:\d+/admin)", lines[0] if lines else "")
         assert found, (lines, process.communicate(timeout=DEADLINE))
         assert any(str(tmp_path / "home") in each for each in lines)
         with urllib.request.urlopen(found[1], timeout=DEADLINE) as answer:
