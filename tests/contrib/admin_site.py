@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import jinja2
-import pytest
 from sqlalchemy import Engine, ForeignKey
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -24,9 +23,6 @@ from depot_lite.manager import DepotManager
 from depot_lite.recipes import Thumbnail
 
 KEY: Final = "the key of the admin's tests"
-
-#: A mark: starlette-admin parses each form twice, first for the CSRF token, and leaves its files to the collector.
-LEFT_OPEN: Final = pytest.mark.filterwarnings("ignore:Unclosed file <tempfile.SpooledTemporaryFile:ResourceWarning")
 
 #: starlette-admin asks another machine for a font.
 FONTS: Final = {"base.html": '{% extends "@core/base.html" %}{% block fonts %}{% endblock %}'}

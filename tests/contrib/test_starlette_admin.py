@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import html
 import re
 from collections.abc import Iterator
@@ -26,9 +25,7 @@ from depot_lite.testing import temporary_depots
 from depot_lite.uploads import adoptable
 from tests.browsing import png
 from tests.conftest import sqlite_engine
-from tests.contrib.admin_site import LEFT_OPEN, Base, Movie, Scene, configure, site
-
-pytestmark = LEFT_OPEN
+from tests.contrib.admin_site import Base, Movie, Scene, configure, site
 
 #: Without a slash, behind which a name would begin.
 HOSTILE: Final = '"><script>alert(1)<img src=x onerror=alert(1)>.png'
@@ -106,7 +103,6 @@ def client(engine: Engine, tmp_path: Path) -> Iterator[Client]:
         configure(tmp_path / "media")
         app, admin = site(engine)
         yield Client(app, engine, admin)
-        gc.collect()  # what the pages left open goes here, and not in the middle of another test
 
 
 @pytest.fixture

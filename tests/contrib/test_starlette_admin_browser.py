@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import re
 from collections.abc import Iterator
@@ -21,9 +20,7 @@ from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.browsing import VIDEO, asked_elsewhere, chromium, in_thread, painted, pdf, png, wav
 from tests.conftest import sqlite_engine
-from tests.contrib.admin_site import LEFT_OPEN, Base, Movie, configure, site
-
-pytestmark = LEFT_OPEN
+from tests.contrib.admin_site import Base, Movie, configure, site
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 128, 0), (0, 0, 255)
 HOSTILE: Final = '"><script>document.title="it ran"<img src=x onerror=document.title="it-ran">.png'
@@ -50,7 +47,6 @@ def url(engine: Engine, tmp_path: Path) -> Iterator[str]:
         configure(tmp_path / "media")
         with in_thread(site(engine)[0]) as url:
             yield url
-        gc.collect()
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from depot_lite.contrib.starlette_admin.fields import FilesField
+from depot_lite.contrib.starlette_admin.maintenance import MaintenanceView
 from depot_lite.contrib.starlette_admin.plugin import DepotPlugin
 
-__all__ = ["DepotPlugin", "FilesField"]
+__all__ = ["DepotPlugin", "FilesField", "MaintenanceView"]
