@@ -90,8 +90,7 @@ class ModelView(_ModelView):  # type: ignore[misc]
 
     def scaffold_sortable_columns(self) -> dict[str, Any]:
         """Leave out files: there is no order of JSON, and PostgreSQL refuses to make one up."""
-        columns: dict[str, Any] = super().scaffold_sortable_columns()
-        return {key: each for key, each in columns.items() if not _is_file(each)}
+        return {key: each for key, each in super().scaffold_sortable_columns().items() if not _is_file(each)}
 
     @expose("/depot/assets/<file>")  # type: ignore[untyped-decorator]
     def depot_asset(self, file: str) -> Response:

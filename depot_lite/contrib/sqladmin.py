@@ -29,7 +29,7 @@ from depot_lite.errors import ConfigurationError
 try:
     from sqladmin import ModelView as _ModelView
     from sqladmin import expose
-    from sqladmin.forms import ModelConverter, converts
+    from sqladmin.forms import ModelConverter, ModelConverterBase, converts
 except ImportError as error:
     raise ConfigurationError(
         "depot_lite.contrib.sqladmin needs sqladmin: pip install 'depot_lite[sqladmin]'"
@@ -94,7 +94,7 @@ class FileConverter(ModelConverter):
 class ModelView(_ModelView):
     """SQLAdmin's `ModelView`, for models with and without files."""
 
-    form_converter: ClassVar[type[ModelConverter]] = FileConverter
+    form_converter: ClassVar[type[ModelConverterBase]] = FileConverter
 
     #: The most bytes of one file that is sent before its form, in columns without a `Size` of their own.
     max_upload_size: ClassVar[int | str | None] = "1 GiB"
@@ -102,6 +102,10 @@ class ModelView(_ModelView):
     @property
     def _files(self) -> Mapping[str, FileColumn]:
         return columns_of_mapper(inspect(self.model))
+
+    def get_import_columns(self) -> list[str]:
+        """Leave out files: a CSV has none."""
+        return [each for each in super().get_import_columns() if each not in self._files]
 
     # --- pages -----------------------------------------------------------------------------------------------------
 

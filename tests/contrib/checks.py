@@ -7,6 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,6 +96,16 @@ class Site(ABC):
         stored = [each for each in DepotManager.get("default").list() if not is_upload_id(each)]
         assert sorted(named) == sorted(f"default/{each}" for each in stored)
         return next(each for each in movies if each.id == row)
+
+
+def run_docs(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Run the Python of a page of the docs in a folder, as one program, and return what it has made."""
+    page = Path(__file__).parents[2] / "docs" / f"{name}.md"
+    monkeypatch.chdir(folder)
+    made: dict[str, Any] = {"__name__": f"docs_{name}"}
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        exec(compile(block, page, "exec", dont_inherit=True), made)
+    return made
 
 
 def messages(text: str) -> list[str]:

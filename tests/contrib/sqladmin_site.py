@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 from unittest.mock import patch
 
 import httpx
@@ -50,6 +50,14 @@ class SQLAdminSite(Site):
         self.admin.add_view(MovieAdmin)
         self.admin.add_view(TicketAdmin)
 
+    @classmethod
+    def around(cls, app: Starlette, engine: Engine) -> Self:
+        """Return a site that is there already."""
+        site = cls.__new__(cls)
+        Site.__init__(site, engine, engine)
+        site.app = app
+        return site
+
     def ask(self, method: str, url: str, **sent: Any) -> httpx.Response:
         async def ask() -> httpx.Response:
             transport = httpx.ASGITransport(self.app)
@@ -75,23 +83,27 @@ class SQLAdminSite(Site):
 
 
 @contextmanager
-def world(folder: Path) -> Iterator[Engine]:
-    """Give an empty database and an empty depot.
-
-    SQLAdmin leaves the files of a form to the garbage collector; here they are closed at the end.
-    """
+def uploads_closed() -> Iterator[None]:
+    """Close the files of all forms at the end: SQLAdmin leaves them to the garbage collector."""
     made: list[Any] = []
 
     def make(*args: Any, **options: Any) -> Any:
         made.append(SpooledTemporaryFile(*args, **options))  # noqa: SIM115  # closed below
         return made[-1]
 
+    with patch("starlette.formparsers.SpooledTemporaryFile", make):
+        yield
+    for each in made:
+        each.close()
+
+
+@contextmanager
+def world(folder: Path) -> Iterator[Engine]:
+    """Give an empty database and an empty depot."""
     engine = sqlite_engine(folder / "test.db")
     Base.metadata.create_all(engine)
-    with temporary_depots(), patch("starlette.formparsers.SpooledTemporaryFile", make):
+    with temporary_depots(), uploads_closed():
         DepotManager.configure("default", LocalFileStorage(folder / "media", durable=False))
         DepotManager.set_middleware(DepotASGI())
         yield engine
     engine.dispose()
-    for each in made:
-        each.close()

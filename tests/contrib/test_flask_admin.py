@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,8 +23,8 @@ from depot_lite.io.local import LocalFileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.conftest import sqlite_engine
-from tests.contrib.checks import AdminChecks, Answer, Site, beside
-from tests.contrib.forms import Part
+from tests.contrib.checks import AdminChecks, Answer, Site, beside, run_docs
+from tests.contrib.forms import Form, Part
 from tests.contrib.models import Base, Folder, Movie, Page, Ticket, picture
 
 
@@ -128,3 +129,15 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, missing: str)
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ConfigurationError, match=r"pip install 'depot_lite\[flask-admin\]'"):
         importlib.import_module("depot_lite.contrib.flask_admin")
+
+
+def test_the_docs_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with temporary_depots():
+        made = run_docs("flask-admin", tmp_path, monkeypatch)
+        client = made["app"].test_client()
+        form = Form.of(client.get("/admin/movie/new/").text).set("title", "M").choose("poster", ("a.png", picture()))
+        sent = form.press("_save", "Save")
+        assert client.post("/admin/movie/new/", data=sent["content"], headers=sent["headers"]).status_code == 302
+        assert re.search(r'<img src="/depot/default/[^"]*" alt="a.png"', client.get("/admin/movie/").text)
+        with made["app"].app_context():
+            made["db"].engine.dispose()

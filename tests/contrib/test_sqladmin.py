@@ -21,11 +21,12 @@ from sqlalchemy.pool import NullPool
 from depot_lite.errors import ConfigurationError
 from depot_lite.io.content import FileIntent
 from depot_lite.manager import DepotManager
+from depot_lite.testing import temporary_depots
 from depot_lite.uploads import PREFIX
-from tests.contrib.checks import KEY, AdminChecks, beside
+from tests.contrib.checks import KEY, AdminChecks, beside, run_docs
 from tests.contrib.forms import Form, Part
 from tests.contrib.models import picture
-from tests.contrib.sqladmin_site import MovieAdmin, SQLAdminSite, world
+from tests.contrib.sqladmin_site import MovieAdmin, SQLAdminSite, uploads_closed, world
 
 
 @pytest.fixture
@@ -69,6 +70,12 @@ class TestSQLAdmin(AdminChecks):
         (row,) = json.loads(site.get("/admin/movie/export/json").text)
         assert row["poster"]["filename"] == "a.png"
         assert [each["filename"] for each in row["screenshots"]] == ["1.png"]
+
+    def test_rows_are_imported_without_files(self, site: SQLAdminSite, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(MovieAdmin, "can_import", True)
+        answer = site.ask("POST", "/admin/movie/import", files={"csvfile": ("rows.csv", b"title\nM\n")})
+        assert "Imported 1 out of 1" in answer.text
+        assert (site.movie().title, site.movie().poster) == ("M", None)
 
     # --- files that are sent before their form ---------------------------------------------------------------------
 
@@ -138,3 +145,13 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sqladmin", None)
     with pytest.raises(ConfigurationError, match=r"needs sqladmin: pip install 'depot_lite\[sqladmin\]'"):
         importlib.import_module("depot_lite.contrib.sqladmin")
+
+
+def test_the_docs_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with temporary_depots(), uploads_closed():
+        made = run_docs("sqladmin", tmp_path, monkeypatch)
+        site = SQLAdminSite.around(made["app"], made["engine"])
+        form = site.form().set("title", "M").choose("poster", ("a.png", picture()))
+        assert site.save(form).went_on
+        assert re.search(r'<img src="/depot/default/[^"]*" alt="a.png"', site.page("list"))
+        made["engine"].dispose()

@@ -21,9 +21,9 @@ from depot_lite.errors import ConfigurationError
 
 try:
     import starlette_admin.contrib.sqla  # noqa: F401  # asked for before what needs it, to say what is missing
-except ModuleNotFoundError as error:
+except ImportError as error:  # also of SQLAlchemy, which asks for greenlet
     raise ConfigurationError(
-        f"depot_lite.contrib.starlette_admin needs {error.name}: pip install 'depot_lite[starlette-admin]'"
+        f"depot_lite.contrib.starlette_admin: {error}; pip install 'depot_lite[starlette-admin]'"
     ) from error
 
 from depot_lite.contrib.starlette_admin.fields import FilesField
