@@ -88,7 +88,7 @@ class ModelView(_ModelView):  # type: ignore[misc]
     def _viewer(self, view: Any, held: Any, name: str) -> Markup:
         return _assets() + viewer(held, self.get_column_name(name))
 
-    def scaffold_sortable_columns(self) -> dict[str, Any]:
+    def scaffold_sortable_columns(self) -> dict[Any, Any]:
         """Leave out files: there is no order of JSON, and PostgreSQL refuses to make one up."""
         return {key: each for key, each in super().scaffold_sortable_columns().items() if not _is_file(each)}
 
