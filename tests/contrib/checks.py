@@ -18,7 +18,7 @@ from depot_lite.fields.columns import paths_of
 from depot_lite.io.fileid import is_upload_id
 from depot_lite.manager import DepotManager
 from tests.contrib.forms import NASTY, Form, Part
-from tests.contrib.models import REFUSED_LATE, SVG, Movie, Ticket, picture
+from tests.contrib.models import SVG, Movie, Ticket, picture, refused_late
 
 KEY = "the key of the admins' tests"
 
@@ -270,11 +270,8 @@ class AdminChecks:
 
     def test_what_the_flush_refuses_stands_beside_the_field_too(self, site: Site) -> None:
         before = site.add(script=b"FADE IN")
-        REFUSED_LATE.add("late.txt")
-        try:
+        with refused_late("late.txt"):
             answer = site.save(site.form(1).set("title", "M").choose("script", ("late.txt", b"no")), 1)
-        finally:
-            REFUSED_LATE.clear()
         assert not answer.went_on
         assert "is refused late" in beside(answer.text, "script")
         assert Form.of(answer.text).values("title") == ["M"]
