@@ -30,6 +30,24 @@
         return made;
     }
 
+    /* The same drawings as those of the page. */
+    const DRAWINGS = {
+        audio: "M9 18V6l10-2v12M9 18a2.5 2.5 0 1 1-5 0 2.5 2.5 0 0 1 5 0M19 16a2.5 2.5 0 1 1-5 0 2.5 2.5 0 0 1 5 0",
+        pdf: "M6 3h8l4 4v14H6zM14 3v4h4M9 12h6M9 16h6",
+        text: "M6 3h8l4 4v14H6zM14 3v4h4M9 12h6M9 16h6",
+        other: "M6 3h8l4 4v14H6zM14 3v4h4",
+    };
+
+    function icon(kind) {
+        const drawing = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+        const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
+        line.setAttribute("d", DRAWINGS[kind] || DRAWINGS.other);
+        drawing.append(line);
+        const look = { class: "depot-icon", viewBox: "0 0 24 24", width: 20, height: 20, fill: "none", stroke: "currentColor" };
+        for (const [name, value] of Object.entries({ ...look, "aria-hidden": "true" })) drawing.setAttribute(name, value);
+        return drawing;
+    }
+
     function sizeOf(bytes) {
         for (const [unit, name] of [[2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"]]) {
             if (bytes >= unit) return (bytes / unit).toFixed(1).replace(/\.0$/, "") + " " + name;
@@ -262,7 +280,7 @@
 
         preview(item, file) {
             const kind = PREVIEWS[file.type];
-            if (!kind) return make("span", { class: "depot-item-preview", "aria-hidden": "true" }, "📄");
+            if (!kind) return make("span", { class: "depot-item-preview" }, icon("other"));
             const url = (item.depot.preview = URL.createObjectURL(file));
             const look = button("", "Look at " + file.name, () => lookAt([{ kind, url, file, name: file.name }], 0));
             look.className = "depot-item-preview";
@@ -271,7 +289,7 @@
                 const video = make("video", { src: url, preload: "metadata", tabindex: "-1" });
                 video.muted = true;
                 look.append(video);
-            } else look.append({ audio: "🎵", pdf: "📕", text: "📄" }[kind]);
+            } else look.append(icon(kind));
             return look;
         }
 
@@ -298,6 +316,7 @@
                     item.depot.failed = true;
                     bar.remove();
                     item.classList.add("depot-failed");
+                    this.say("");
                     item.append(make("span", { class: "depot-message", role: "alert" }, item.depot.name + " " + errors.join("; ")));
                     item.depot.retry = button("Try again", "Upload " + item.depot.name + " again", () => this.send(item));
                     item.querySelector(".depot-item-buttons").prepend(item.depot.retry);
