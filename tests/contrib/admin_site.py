@@ -64,16 +64,16 @@ class Scene(Base):
 class Scenes(InlineModelView):
     """The scenes of a movie."""
 
-    model = Scene
-    fields = ("id", "name", "picture")  # type: ignore[assignment]  # a sequence will do
+    model = Scene  # type: ignore[misc]  # as starlette-admin's manual says
+    fields = ("id", "name", "picture")  # type: ignore[assignment]  # names will do
     extra = 0
 
 
 class Movies(ModelView):
     """Has scenes within; whom the test tells may not write."""
 
-    fields = ("id", "title", "poster", "shots", "media")  # type: ignore[assignment]  # a sequence will do
-    inlines = (Scenes,)  # type: ignore[assignment]  # a sequence will do
+    fields = ("id", "title", "poster", "shots", "media")  # type: ignore[assignment]  # names will do
+    inlines = (Scenes,)
     writable = True
 
     def can_create(self, request: Any) -> bool:
