@@ -21,7 +21,7 @@ from depot_lite.io.interfaces import FileInfo, FileStorage
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
-from tests.conftest import World
+from tests.conftest import World, empty
 from tests.models import Base, Document
 
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "mariadb": "mariadb+aiomysql"}
@@ -62,9 +62,7 @@ class AsyncWorld(World):
 def aworld(engine: Engine, depots: dict[str, FileStorage]) -> Iterator[AsyncWorld]:
     """An empty world on each of the three databases."""
     yield AsyncWorld(engine, depots)
-    with engine.begin() as connection:
-        for table in reversed(Base.metadata.sorted_tables):
-            connection.execute(table.delete())
+    empty(engine, Base.metadata)
 
 
 class SlowStorage(MemoryFileStorage):
@@ -99,9 +97,7 @@ def slow(engine: Engine) -> Iterator[AsyncWorld]:
     with temporary_depots():
         depots = {name: DepotManager.configure(name, SlowStorage()) for name in ("default", "archive")}
         yield AsyncWorld(engine, depots)
-    with engine.begin() as connection:
-        for table in reversed(Base.metadata.sorted_tables):
-            connection.execute(table.delete())
+    empty(engine, Base.metadata)
 
 
 def test_attach_replace_and_delete(aworld: AsyncWorld) -> None:

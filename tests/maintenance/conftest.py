@@ -15,6 +15,7 @@ from depot_lite.fields.specialized.image import UploadedImageWithThumb
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.interfaces import FileStorage
+from tests.conftest import empty
 
 #: Old enough for every file that has just been stored.
 NOW = timedelta(0)
@@ -66,9 +67,7 @@ def database(engine: Engine, depots: dict[str, FileStorage]) -> Iterator[Engine]
     """Empty tables for the models here, on each of the three databases."""
     Base.metadata.create_all(engine)
     yield engine
-    with engine.begin() as connection:
-        for table in reversed(Base.metadata.sorted_tables):
-            connection.execute(table.delete())
+    empty(engine, Base.metadata)
 
 
 @pytest.fixture

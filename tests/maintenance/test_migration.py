@@ -34,6 +34,7 @@ from depot_lite.maintenance import Progress
 from depot_lite.maintenance.migration import TRIES, MigrationReport, migrate
 from depot_lite.manager import DepotManager
 from depot_lite.recipes import Crop
+from tests.conftest import empty
 from tests.io.s3_server import moto_server
 from tests.proxy import Proxy
 
@@ -114,9 +115,7 @@ def database(engine: Engine, depots: Depots) -> Iterator[Engine]:
     Base.metadata.create_all(engine)
     Loose.metadata.create_all(engine)
     yield engine
-    with engine.begin() as connection:
-        for table in reversed([*Base.metadata.sorted_tables, *Loose.metadata.sorted_tables]):
-            connection.execute(table.delete())
+    empty(engine, Loose.metadata, Base.metadata)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from depot_lite.io.interfaces import FileStorage
 from depot_lite.maintenance.reports import Progress
 from depot_lite.maintenance.variants import RegenerateReport, regenerate_variants
 from depot_lite.recipes import Crop, Recipe, Thumbnail
+from tests.conftest import empty
 
 Depots = dict[str, FileStorage]
 
@@ -79,9 +80,7 @@ def database(engine: Engine, depots: Depots) -> Iterator[Engine]:
     recipes(FORMER)
     yield engine
     recipes(FORMER)
-    with engine.begin() as connection:
-        for table in reversed(Base.metadata.sorted_tables):
-            connection.execute(table.delete())
+    empty(engine, Base.metadata)
 
 
 def recipes(variants: dict[str, Recipe]) -> None:
