@@ -50,7 +50,9 @@ if TYPE_CHECKING:
     from depot_lite.fields.sqlalchemy import UploadedFileField
     from depot_lite.fields.upload import UploadedFile
     from depot_lite.io.content import FileIntent
+    from depot_lite.io.fallback import FallbackStorage
     from depot_lite.io.interfaces import FileEntry, FileStorage, StoredFile
+    from depot_lite.io.mirror import MirrorStorage
     from depot_lite.manager import DepotManager
     from depot_lite.recipes import Crop, Pad, Thumbnail
     from depot_lite.uploads import Ticket, sweep_uploads, upload_ticket
@@ -67,6 +69,7 @@ __all__ = [
     "DepotFileInfo",
     "DepotManager",
     "EditRefused",
+    "FallbackStorage",
     "FileEdit",
     "FileEntry",
     "FileFilter",
@@ -78,6 +81,7 @@ __all__ = [
     "InvalidContent",
     "InvalidFileId",
     "MaintenanceStopped",
+    "MirrorStorage",
     "NameRefused",
     "Pad",
     "SeveralRefused",
@@ -111,6 +115,7 @@ _HOMES: Final = {
     "DepotASGI": "depot_lite.asgi",
     "DepotFileInfo": "depot_lite.fields.interfaces",
     "DepotManager": "depot_lite.manager",
+    "FallbackStorage": "depot_lite.io.fallback",
     "FileEdit": "depot_lite.fields.edits",
     "FileEntry": "depot_lite.io.interfaces",
     "FileFilter": "depot_lite.fields.interfaces",
@@ -118,6 +123,7 @@ _HOMES: Final = {
     "FileList": "depot_lite.fields.lists",
     "FileStorage": "depot_lite.io.interfaces",
     "ImageVariant": "depot_lite.fields.specialized.variants",
+    "MirrorStorage": "depot_lite.io.mirror",
     "Pad": "depot_lite.recipes",
     "StoredFile": "depot_lite.io.interfaces",
     "Thumbnail": "depot_lite.recipes",

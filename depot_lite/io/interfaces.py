@@ -327,6 +327,19 @@ class FileStorage(ABC):
         return None
 
     @property
+    def parts(self) -> tuple[FileStorage, ...]:
+        """The storages that hold the files: this one, or those that it is made of."""
+        return (self,)
+
+    def shares_files_with(self, other: FileStorage) -> bool:
+        """Return whether the other storage may hold files of this one: it is the same, or at the same `location`."""
+        return any(
+            one is two or (one.location is not None and one.location == two.location)
+            for one in self.parts
+            for two in other.parts
+        )
+
+    @property
     def has_urls(self) -> bool:
         """Whether the storage may have URLs of its own: whether it overrides ``url`` or ``public_url``."""
         kind = type(self)

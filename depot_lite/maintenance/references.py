@@ -71,13 +71,10 @@ class References:
 
 
 def depots_at(depot_name: str) -> set[str]:
-    """Return the depots that hold the same files as this one: itself, and others at the same location."""
-    storage, found = DepotManager.get(depot_name), {depot_name}
-    for name in DepotManager.depot_names():
-        other = DepotManager.get(name)
-        if other is storage or (other.location is not None and other.location == storage.location):
-            found.add(name)
-    return found
+    """Return the depots that may hold files of this one: itself, others at its location, and those made of them."""
+    storage = DepotManager.get(depot_name)
+    others = (name for name in DepotManager.depot_names() if DepotManager.get(name).shares_files_with(storage))
+    return {depot_name, *others}
 
 
 def paths_in(place: Place, row: Row) -> list[tuple[str, str]]:

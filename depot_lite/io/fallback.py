@@ -1,0 +1,73 @@
+"""FallbackStorage: files move from one storage to another while the application runs.
+
+    new, old = DepotManager.from_config(...), DepotManager.from_config(...)
+    DepotManager.configure("media", FallbackStorage(new, old))      # in every process, before anything is moved
+
+New files go to the first storage. A file is read from the first one that has it, so nothing has to be moved at once,
+and rows stay as they are. `depot_lite.maintenance.copy_files` brings the old files over; when it finds nothing left to
+copy, configure ``media`` with the new storage alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from depot_lite.errors import StoredFileNotFound
+from depot_lite.io.composite import CompositeStorage
+from depot_lite.io.content import Content
+from depot_lite.io.interfaces import FileInfo, FileStorage
+
+T = TypeVar("T")
+
+
+class FallbackStorage(CompositeStorage):
+    """Reads from the first storage that has the file, writes to the first, and deletes from all.
+
+    A storage that fails is no storage that has not the file: its error is raised, and no older bytes are given instead.
+
+    It has no URLs of its own, since where a file is would take a request to know: the application serves the files, as
+    long as there are two storages.
+
+    Args:
+        storages: the new one first.
+    """
+
+    def _save(self, file_id: str, content: Content) -> FileInfo:
+        return self._storages[0]._save(file_id, content)
+
+    def _delete(self, file_id: str) -> None:
+        # The new one last: if an old one fails, the file is there still, and not an older one in its place.
+        for each in reversed(self._storages):
+            each._delete(file_id)
+
+    def _delete_many(self, file_ids: list[str]) -> dict[str, Exception]:
+        failed: dict[str, Exception] = {}
+        for each in reversed(self._storages):
+            failed |= each._delete_many([file_id for file_id in file_ids if file_id not in failed])
+        return failed
+
+    def _copy(self, source_id: str, file_id: str) -> FileInfo:
+        first = self._storages[0]
+        return self._first(
+            source_id,
+            lambda each: (
+                first._copy(source_id, file_id) if each is first else first._save_from(each, source_id, file_id)
+            ),
+        )
+
+    def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
+        return self._storages[0]._save_from(source, source_id, file_id)
+
+    def _upload_form(
+        self, file_id: str, max_size: int, content_type: str | None, filename: str | None, expires_in: int
+    ) -> tuple[str, dict[str, str]] | None:
+        return self._storages[0]._upload_form(file_id, max_size, content_type, filename, expires_in)
+
+    def _first(self, file_id: str, ask: Callable[[FileStorage], T]) -> T:
+        for each in self._storages:
+            try:
+                return ask(each)
+            except StoredFileNotFound:
+                continue
+        raise self._missing(file_id)

@@ -1,0 +1,73 @@
+"""A storage of one's own: files in a table of SQLite, for what is small and has to travel in one file.
+
+    DepotManager.configure("notes", {"depot.backend": "sqlite_storage.SQLiteStorage", "depot.path": "notes.db"})
+
+Five methods make a storage; what they promise is in `depot_lite.io.interfaces`, and `StorageContract` of
+`depot_lite.testing` holds them to it (tests/examples/test_sqlite_storage.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from depot_lite import FileEntry, FileStorage, StorageFailed, StoredFile
+from depot_lite.io.content import Content
+from depot_lite.io.interfaces import UNNAMED, FileInfo
+
+_TABLE = "CREATE TABLE IF NOT EXISTS file (id TEXT PRIMARY KEY, name TEXT, type TEXT, time TEXT, sum TEXT, data BLOB)"
+
+
+class SQLiteStorage(FileStorage):
+    """Files in the SQLite database at ``path``."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._path = path
+        self._ask(_TABLE)
+
+    def _ask(self, statement: str, *values: Any) -> list[Any]:
+        """Run one statement in a transaction of its own; the database's errors become ours."""
+        try:
+            with closing(sqlite3.connect(self._path, timeout=30)) as database, database:
+                return database.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise StorageFailed(f"{self._path}: {error}") from error
+
+    def _save(self, file_id: str, content: Content) -> FileInfo:
+        kind, name = content.content_type, content.filename or UNNAMED  # the type before the bytes, which may come once
+        with content.open() as source:
+            data = source.read()
+        time, checksum = datetime.now(UTC), f"sha256:{hashlib.sha256(data).hexdigest()}"
+        # One statement: who reads meanwhile sees the old file or the new one, and after a crash there is one of them.
+        self._ask("REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?)", file_id, name, kind, time.isoformat(), checksum, data)
+        return FileInfo(file_id, name, kind, len(data), time, checksum)
+
+    def _open(self, file_id: str) -> StoredFile:
+        found = self._ask("SELECT name, type, time, sum, data FROM file WHERE id = ?", file_id)
+        if not found:
+            raise self._missing(file_id)
+        name, kind, time, checksum, data = found[0]
+        info = FileInfo(file_id, name, kind, len(data), datetime.fromisoformat(time), checksum)
+        return StoredFile(info, lambda: io.BytesIO(data))
+
+    def _delete(self, file_id: str) -> None:
+        self._ask("DELETE FROM file WHERE id = ?", file_id)
+
+    def _exists(self, file_id: str) -> bool:
+        return bool(self._ask("SELECT 1 FROM file WHERE id = ?", file_id))
+
+    def _list(self) -> Iterator[FileEntry]:
+        last = ""
+        while page := self._ask("SELECT id, length(data), time FROM file WHERE id > ? ORDER BY id LIMIT 1000", last):
+            for file_id, size, time in page:
+                yield FileEntry.told(file_id, size, datetime.fromisoformat(time))
+            last = page[-1][0]
+
+    def __repr__(self) -> str:
+        return f"SQLiteStorage({str(self._path)!r})"

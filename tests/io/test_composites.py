@@ -1,0 +1,432 @@
+"""Storages made of others: the contract, the table of transactions, and what happens when one of them fails."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from depot_lite.errors import ConfigurationError, StorageFailed, StoredFileNotFound
+from depot_lite.io.composite import CompositeStorage
+from depot_lite.io.content import Content
+from depot_lite.io.fallback import FallbackStorage
+from depot_lite.io.fileid import new_file_id
+from depot_lite.io.interfaces import FileInfo, FileStorage, StoredFile
+from depot_lite.io.local import LocalFileStorage
+from depot_lite.io.memory import MemoryFileStorage
+from depot_lite.io.mirror import MirrorStorage
+from depot_lite.maintenance import copy_files, delete_unused_files, find_unused
+from depot_lite.manager import DepotManager
+from depot_lite.serving import respond
+from depot_lite.testing import BreakingFile, StorageContract, some_bytes, temporary_depots
+from tests.conftest import World, sqlite_engine
+from tests.fields.actions import BEFORE, Action, begin, every_action
+from tests.fields.ends import End, some_ends
+from tests.models import Base, Document
+
+
+class Failing(MemoryFileStorage):
+    """Does what it is told not to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refuses: set[str] = set()
+
+    def _asked(self, what: str) -> None:
+        if what in self.refuses:
+            raise StorageFailed(f"no {what} today")
+
+    def _save(self, file_id: str, content: Content) -> FileInfo:
+        self._asked("save")
+        return super()._save(file_id, content)
+
+    def _open(self, file_id: str) -> StoredFile:
+        self._asked("open")
+        return super()._open(file_id)
+
+    def _exists(self, file_id: str) -> bool:
+        self._asked("open")
+        return super()._exists(file_id)
+
+    def _delete(self, file_id: str) -> None:
+        self._asked("delete")
+        super()._delete(file_id)
+
+    def _copy(self, source_id: str, file_id: str) -> FileInfo:
+        self._asked("save")
+        return super()._copy(source_id, file_id)
+
+
+class TestFallbackStorage(StorageContract):
+    """Two folders."""
+
+    def make_storage(self, tmp_path: Path) -> FallbackStorage:
+        name = new_file_id()
+        return FallbackStorage(
+            LocalFileStorage(tmp_path / name / "new", durable=False),
+            LocalFileStorage(tmp_path / name / "old", durable=False),
+        )
+
+
+class TestMirrorStorage(StorageContract):
+    """A folder and memory."""
+
+    def make_storage(self, tmp_path: Path) -> MirrorStorage:
+        return MirrorStorage(LocalFileStorage(tmp_path / new_file_id(), durable=False), MemoryFileStorage())
+
+
+Make = Callable[..., CompositeStorage]
+KINDS = pytest.mark.parametrize("make", [FallbackStorage, MirrorStorage])
+
+
+@KINDS
+class TestBoth:
+    """What is the same for both."""
+
+    @pytest.mark.parametrize("storages", [(), (MemoryFileStorage(),), (MemoryFileStorage(), "memory")])
+    def test_two_storages_are_wanted(self, make: Make, storages: tuple[Any, ...]) -> None:
+        with pytest.raises(ConfigurationError, match=rf"^{make.__name__}: .*(two storages|str is no storage)"):
+            make(*storages)
+
+    def test_none_is_there_twice(self, make: Make, tmp_path: Path) -> None:
+        """Nor one folder under two names: what is deleted from one is gone from the other."""
+        (tmp_path / "media").mkdir()
+        (tmp_path / "link").symlink_to(tmp_path / "media")
+        with pytest.raises(ConfigurationError, match="is there twice"):
+            make(LocalFileStorage(tmp_path / "media"), MemoryFileStorage(), LocalFileStorage(tmp_path / "link"))
+
+    def test_a_file_of_several_storages_is_listed_once(self, make: Make) -> None:
+        one, two, three = MemoryFileStorage(), MemoryFileStorage(), MemoryFileStorage()
+        ids = [new_file_id() for _ in range(2500)]
+        for storage, some in ((one, ids[:1500]), (two, ids[1000:2200]), (three, ids[100:2500:3])):
+            for each in some:
+                storage.create(b"x", file_id=each)
+        listed = list(make(one, two, three).list())
+        assert len(listed) == len(set(listed))
+        assert set(listed) == {*ids[:2200], *ids[100:2500:3]}
+        assert all(each.known for each in listed)
+
+    def test_a_listing_that_leaves_something_out_is_told(self, make: Make) -> None:
+        lagging = MemoryFileStorage()
+        lagging.list_is_complete = False
+        assert make(MemoryFileStorage(), MemoryFileStorage()).list_is_complete
+        assert not make(MemoryFileStorage(), lagging).list_is_complete
+
+    def test_an_entry_knows_a_file_of_any(self, make: Make) -> None:
+        one, two = MemoryFileStorage(), MemoryFileStorage()
+        storage, file_id = make(one, two), two.create(b"12345")
+        assert storage.entry(file_id).size == 5
+        with pytest.raises(StoredFileNotFound):
+            _ = storage.entry(new_file_id()).size
+
+    def test_a_part_under_a_name_of_its_own_is_swept_with_the_whole(
+        self, make: Make, database: Engine, tmp_path: Path
+    ) -> None:
+        """Rows name one, the other, or both: none of their files is unused."""
+        with temporary_depots():
+            part = DepotManager.configure("part", LocalFileStorage(tmp_path / "part", durable=False))
+            again = LocalFileStorage(tmp_path / "part", durable=False)
+            DepotManager.configure("default", make(LocalFileStorage(tmp_path / "other", durable=False), again))
+            with Session(database) as session:
+                session.add(Document(content=b"of the whole"))
+                session.commit()
+                young = part.create(b"named by nobody")
+                for name in ("part", "default"):
+                    found = find_unused(session, name, older_than=timedelta(), models=[Base])
+                    assert [each.file_id for each in found.files] == [young]
+                for name in ("part", "default"):
+                    delete_unused_files(session, name, older_than=timedelta(), settle=timedelta(), models=[Base])
+                assert session.query(Document).one().content.file.read() == b"of the whole"  # type: ignore[union-attr]
+
+    def test_it_is_served(self, make: Make) -> None:
+        with temporary_depots():
+            one, two = MemoryFileStorage(), MemoryFileStorage()
+            DepotManager.configure("default", make(one, two))
+            response = respond("GET", {}, "default", two.create(b"hello", "a.txt"))
+            assert response.body is not None
+            assert (response.status, b"".join(response.body)) == (200, b"hello")
+            response.close()
+
+    @every_action
+    @some_ends("commit", "roll back a savepoint and commit")
+    def test_the_table_of_transaction_cases_holds(self, make: Make, world: World, action: Action, end: End) -> None:
+        begin(world)
+        with world.session() as session:
+            end.run(session, action)
+        world.check(*action.leaves if end.commits else BEFORE)
+        for depot in world.depots.values():
+            assert isinstance(depot, CompositeStorage)
+            if make is MirrorStorage:
+                assert set(depot.parts[0].list()) == set(depot.parts[1].list())
+            else:
+                assert list(depot.parts[1].list()) == []
+
+    @pytest.fixture
+    def depots(self, make: Make, tmp_path: Path) -> Iterator[dict[str, FileStorage]]:
+        with temporary_depots():
+            yield {
+                name: DepotManager.configure(
+                    name, make(LocalFileStorage(tmp_path / name, durable=False), MemoryFileStorage())
+                )
+                for name in ("default", "archive")
+            }
+
+
+@pytest.fixture
+def database() -> Iterator[Engine]:
+    """One of its own."""
+    made = sqlite_engine(":memory:")
+    Base.metadata.create_all(made)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    made = sqlite_engine(tmp_path_factory.mktemp("composites") / "test.db")
+    Base.metadata.create_all(made)
+    yield made
+    made.dispose()
+
+
+class TestAMoveWithFallback:
+    """From an old storage to a new one."""
+
+    def test_a_file_is_read_from_where_it_is_and_written_to_the_new_one(self) -> None:
+        new, old = MemoryFileStorage(), MemoryFileStorage()
+        storage = FallbackStorage(new, old)
+        before = old.create(b"before", "a.txt")
+        after = storage.create(b"after")
+        assert (storage.get(before).read(), storage.get(after).read()) == (b"before", b"after")
+        assert (list(new.list()), list(old.list())) == ([after], [before])
+
+    def test_a_copy_is_made_in_the_new_one(self) -> None:
+        new, old = MemoryFileStorage(), MemoryFileStorage()
+        storage = FallbackStorage(new, old)
+        copied = storage.copy(old.create(b"before", "a.txt"))
+        assert (new.get(copied).read(), new.get(copied).filename) == (b"before", "a.txt")
+
+    def test_a_file_that_is_replaced_shadows_the_old_one_until_both_go(self) -> None:
+        new, old = MemoryFileStorage(), MemoryFileStorage()
+        storage, file_id = FallbackStorage(new, old), old.create(b"before")
+        storage.replace(file_id, b"after")
+        assert storage.get(file_id).read() == b"after"
+        storage.delete(file_id)
+        assert not storage.exists(file_id)
+
+    def test_a_storage_that_fails_is_not_passed_over(self) -> None:
+        """What the old one has may be older bytes."""
+        new, old = Failing(), MemoryFileStorage()
+        storage, file_id = FallbackStorage(new, old), old.create(b"before")
+        new.refuses.add("open")
+        with pytest.raises(StorageFailed, match="no open today"):
+            storage.get(file_id)
+
+    @pytest.mark.parametrize("many", [False, True])
+    def test_a_file_that_cannot_go_from_the_old_one_stays_in_the_new_one(self, many: bool) -> None:
+        """Else the old bytes would come to light again."""
+        new, old = MemoryFileStorage(), Failing()
+        storage, file_id = FallbackStorage(new, old), old.create(b"before")
+        storage.replace(file_id, b"after")
+        old.refuses.add("delete")
+        if many:
+            assert list(storage.delete_many([file_id])) == [file_id]
+        else:
+            with pytest.raises(StorageFailed):
+                storage.delete(file_id)
+        assert storage.get(file_id).read() == b"after"
+
+    def test_a_move_while_the_application_runs(self, database: Engine, tmp_path: Path) -> None:
+        """Rows stay as they are; at the end the new storage is configured alone."""
+        old, new = (LocalFileStorage(tmp_path / name, durable=False) for name in ("old", "new"))
+        with temporary_depots():
+            DepotManager.configure("default", old)
+            with Session(database) as session:
+                session.add_all([Document(id=100 + number, content=f"{number}".encode()) for number in range(5)])
+                session.commit()
+        with temporary_depots():
+            for name, storage in (("default", FallbackStorage(new, old)), ("old", old), ("new", new)):
+                DepotManager.configure(name, storage)
+            with Session(database) as session:
+                session.get_one(Document, 100).content = b"new"  # type: ignore[assignment]  # as whatever can be stored
+                session.delete(session.get_one(Document, 101))
+                session.commit()
+            assert copy_files("old", "new").files == 3
+            assert copy_files("old", "new").files == 0
+        with temporary_depots(), Session(database) as session:
+            DepotManager.configure("default", new)
+            rows = session.query(Document).where(Document.id >= 100)
+            assert sorted(each.content.file.read() for each in rows) == [b"2", b"3", b"4", b"new"]  # type: ignore[union-attr]
+            assert len(list(new.list())) == 4
+
+    def test_files_from_browsers_go_to_the_new_one(self) -> None:
+        class Forms(MemoryFileStorage):
+            """Takes them itself."""
+
+            def _upload_form(self, *args: Any) -> tuple[str, dict[str, str]]:
+                return "https://new.test", {}
+
+        form = FallbackStorage(Forms(), MemoryFileStorage()).upload_form(new_file_id(), max_size=1)
+        assert form == ("https://new.test", {})
+
+
+class TestWhenAMirrorFails:
+    """What happens to rows and files then."""
+
+    @pytest.fixture
+    def near(self) -> Failing:
+        return Failing()
+
+    @pytest.fixture
+    def far(self) -> Failing:
+        return Failing()
+
+    @pytest.fixture
+    def storage(self, near: Failing, far: Failing) -> MirrorStorage:
+        return MirrorStorage(near, far)
+
+    @pytest.mark.parametrize("content", [b"x" * 1000, "stream", "file"])
+    def test_each_file_is_in_both(self, storage: MirrorStorage, near: Failing, far: Failing, content: Any) -> None:
+        data = some_bytes(3_000_000)
+        given = {"stream": _Once(data), "file": io.BytesIO(data)}.get(content, content)
+        file_id = storage.create(given, "a.bin")
+        expected = content if isinstance(content, bytes) else data
+        for each in (near, far):
+            with each.get(file_id) as file:
+                assert (file.read(), file.filename) == (expected, "a.bin")
+
+    @pytest.mark.parametrize("which", ["near", "far"])
+    def test_what_cannot_be_stored_in_one_is_in_none(
+        self, storage: MirrorStorage, near: Failing, far: Failing, which: str
+    ) -> None:
+        failing = near if which == "near" else far
+        failing.refuses.add("save")
+        source = MemoryFileStorage()
+        for store in (
+            lambda: storage.create(b"x"),
+            lambda: storage.save_from(source, source.create(b"x")),
+        ):
+            with pytest.raises(StorageFailed, match="no save today") as failed:
+                store()
+            assert repr(failing) in failed.value.__notes__[0]
+        assert (list(near.list()), list(far.list())) == ([], [])
+
+    def test_nor_a_copy(self, storage: MirrorStorage, near: Failing, far: Failing) -> None:
+        file_id = storage.create(b"x")
+        far.refuses.add("save")
+        with pytest.raises(StorageFailed):
+            storage.copy(file_id)
+        assert (list(near.list()), list(far.list())) == ([file_id], [file_id])
+
+    def test_content_that_breaks_off_is_in_none(self, storage: MirrorStorage, near: Failing, far: Failing) -> None:
+        with pytest.raises(Exception, match="gone"):
+            storage.create(BreakingFile(5_000_000))
+        assert (list(near.list()), list(far.list())) == ([], [])
+
+    def test_what_cannot_be_replaced_in_one_is_as_it_was_in_both(
+        self, storage: MirrorStorage, near: Failing, far: Failing
+    ) -> None:
+        file_id = storage.create(b"before")
+        far.refuses.add("save")
+        with pytest.raises(StorageFailed):
+            storage.replace(file_id, b"after")
+        assert (near.get(file_id).read(), far.get(file_id).read()) == (b"before", b"before")
+
+    def test_nothing_is_deleted_where_nobody_knows_what_there_was(
+        self, storage: MirrorStorage, near: Failing, far: Failing, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        far.refuses |= {"save", "open"}
+        with pytest.raises(StorageFailed):
+            storage.create(b"x")
+        (left,) = near.list()
+        assert f"{left} is in" in caplog.text
+
+    def test_a_flush_that_fails_leaves_nothing(self, near: Failing, far: Failing, database: Engine) -> None:
+        """Also where the mirror does not answer at all: the rollback deletes what was born."""
+        far.refuses |= {"save", "open"}
+        with temporary_depots(), Session(database) as session:
+            DepotManager.configure("default", MirrorStorage(near, far))
+            session.add(Document(content=b"x"))
+            with pytest.raises(StorageFailed):
+                session.commit()
+            session.rollback()
+        assert list(near.list()) == []
+
+    def test_the_next_one_answers(
+        self, storage: MirrorStorage, near: Failing, far: Failing, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        file_id = storage.create(b"x", "a.txt")
+        near.refuses.add("open")
+        with caplog.at_level(logging.WARNING, "depot_lite"), storage.get(file_id) as file:
+            assert (file.read(), file.filename) == (b"x", "a.txt")
+        assert f"{file_id} cannot be had from" in caplog.text
+        assert storage.exists(file_id)
+        near.refuses.clear()
+        near.delete(file_id)
+        assert storage.get(file_id).read() == b"x"
+        assert storage.copy(file_id) in set(near.list())
+
+    def test_a_failure_is_not_taken_for_a_file_that_is_missing(
+        self, storage: MirrorStorage, near: Failing, far: Failing
+    ) -> None:
+        near.refuses.add("open")
+        with pytest.raises(StorageFailed, match="no open today"):
+            storage.get(new_file_id())
+        with pytest.raises(StorageFailed, match="no open today"):
+            storage.exists(new_file_id())
+
+    def test_what_one_does_not_delete_goes_from_the_other(
+        self, storage: MirrorStorage, near: Failing, far: Failing
+    ) -> None:
+        one, two = storage.create(b"1"), storage.create(b"2")
+        near.refuses.add("delete")
+        with pytest.raises(StorageFailed):
+            storage.delete(one)
+        assert set(storage.delete_many([one, two])) == {one, two}
+        assert list(far.list()) == []
+        near.refuses.clear()
+        assert storage.delete_many(list(storage.list())) == {}
+        assert list(near.list()) == []
+
+    def test_urls_are_those_of_the_first_that_has_any(self) -> None:
+        class Public(MemoryFileStorage):
+            """Has URLs."""
+
+            def public_url(self, file_or_id: StoredFile | str) -> str:
+                return f"https://far.test/{file_or_id}"
+
+            def url(self, file_or_id: StoredFile | str, **options: Any) -> str:
+                return f"https://far.test/{file_or_id}?{options['filename']}"
+
+        storage, file_id = MirrorStorage(MemoryFileStorage(), Public()), new_file_id()
+        assert storage.has_urls
+        assert not MirrorStorage(MemoryFileStorage(), MemoryFileStorage()).has_urls
+        assert storage.public_url(file_id) == f"https://far.test/{file_id}"
+        assert storage.url(file_id, filename="a.txt") == f"https://far.test/{file_id}?a.txt"
+        assert MirrorStorage(MemoryFileStorage(), MemoryFileStorage()).url(file_id) is None
+
+    def test_files_of_browsers_come_through_the_application(self, storage: MirrorStorage) -> None:
+        assert storage.upload_form(new_file_id(), max_size=1) is None
+
+
+class _Once(io.RawIOBase):
+    """A stream."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+    def readinto(self, buffer: Any, /) -> int:
+        return self._data.readinto(buffer)
