@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Final, overload
 
+from depot_lite.io.fileid import id_of_object_id
 from depot_lite.io.interfaces import FileEntry
 
 _PARTS: Final = 256
@@ -29,7 +30,12 @@ def packed(file_id: str) -> bytes:
     >>> packed("00112233-4455-4677-8899-aabbccddeeff").hex()
     '00112233445546778899aabbccddeeff'
     """
-    return bytes.fromhex(file_id.replace("-", ""))
+    return _whole(bytes.fromhex(file_id.replace("-", "")))
+
+
+def _whole(key: bytes) -> bytes:
+    """Return 16 bytes, also for the 12 of an ObjectId that a row of filedepot's names: its file is listed as a UUID."""
+    return key if len(key) == _WIDTH else packed(id_of_object_id(key.hex()))
 
 
 def unpacked(key: bytes) -> str:
@@ -57,7 +63,7 @@ class FileIds:
         parts, packed = self._parts, bytes.fromhex  # no calls of our own: this is done for each file
         for each in file_ids:
             key = packed(each.replace("-", ""))
-            parts[key[0]] += key
+            parts[key[0]] += key if len(key) == _WIDTH else _whole(key)
 
     def part(self, number: int) -> set[bytes]:
         """Return the packed ids whose first byte is ``number``."""

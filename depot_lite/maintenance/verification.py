@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from depot_lite.errors import ConfigurationError, MaintenanceStopped
 from depot_lite.fields.transfers import off_loop
+from depot_lite.io.fileid import check_file_id
 from depot_lite.io.interfaces import FileEntry
 from depot_lite.maintenance.checkpoint import Checkpoint
 from depot_lite.maintenance.database import Database, Reader, Row
@@ -214,7 +215,7 @@ class _Run:
         if self.database is not None and named:
             wanted = {self.depot_name: {packed(file_id) for file_id in named}}
             for place, row, file in rows_naming(self.database, self.places, wanted, self.progress):
-                named[file.file_id].append(where(place, row))
+                named[check_file_id(file.file_id)].append(where(place, row))
         found, self.report.findings = self.report.findings, []
         for each in found:
             if off_loop(partial(is_there, self.storage, each.file_id)):
