@@ -98,7 +98,8 @@ def site(engine: Engine | AsyncEngine, **options: Any) -> tuple[Starlette, Admin
     app = Starlette()
     files = DepotASGI()
     app.mount("/depot", files)
-    DepotManager.set_middleware(files)
+    if not DepotManager._state.middleware:
+        DepotManager.set_middleware(files)
     loader = jinja2.DictLoader(FONTS)
     admin = Admin(
         engine, secret_key=KEY, plugins=[DepotPlugin(**options)], templates_dir="/nowhere", additional_loaders=[loader]
