@@ -55,7 +55,7 @@ def _assets() -> Markup:
 class FileConverter(AdminModelConverter):  # type: ignore[misc]  # Flask-Admin ships no types
     """Makes the field of a file column, and those of all others as Flask-Admin does."""
 
-    @converts("depot_lite.fields.columns.FileType")  # type: ignore[untyped-decorator]
+    @converts("depot_lite.fields.columns.FileType")  # type: ignore[untyped-decorator]  # likewise
     def conv_files(
         self, model: type, prop: ColumnProperty[Any], field_args: dict[str, Any], **extra: Any
     ) -> FilesField:
@@ -64,7 +64,7 @@ class FileConverter(AdminModelConverter):  # type: ignore[misc]  # Flask-Admin s
         return FilesField(**arguments(column, field_args), assets=_assets)
 
 
-class ModelView(_ModelView):  # type: ignore[misc]
+class ModelView(_ModelView):  # type: ignore[misc]  # likewise
     """Flask-Admin's `ModelView`, for models with and without files."""
 
     model_form_converter = FileConverter
@@ -92,7 +92,7 @@ class ModelView(_ModelView):  # type: ignore[misc]
         """Leave out files: there is no order of JSON, and PostgreSQL refuses to make one up."""
         return {key: each for key, each in super().scaffold_sortable_columns().items() if not _is_file(each)}
 
-    @expose("/depot/assets/<file>")  # type: ignore[untyped-decorator]
+    @expose("/depot/assets/<file>")  # type: ignore[untyped-decorator]  # likewise
     def depot_asset(self, file: str) -> Response:
         """Return a script or a style."""
         found = asset(file)
