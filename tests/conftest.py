@@ -18,6 +18,7 @@ from depot_lite.io.interfaces import FileStorage
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
+from tests.forks import Forks
 from tests.models import Base
 
 #: Where the services are, unless the environment says otherwise: as Debian's packages set them up.
@@ -98,6 +99,13 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     Base.metadata.create_all(made)
     yield made
     made.dispose()
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """Where processes come from that are to begin at once."""
+    with Forks(tmp_path_factory.mktemp("cache")) as made:
+        yield made
 
 
 @pytest.fixture

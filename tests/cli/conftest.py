@@ -24,6 +24,7 @@ from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.cli.model import Base, Product
 from tests.conftest import sqlite_engine
+from tests.forks import Forks
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 60
@@ -64,8 +65,7 @@ class Shop:
 
     folder: Path
     engine: Engine
-    #: Where processes keep what they have compiled, so that each but the first starts quickly.
-    cache: Path
+    forks: Forks
     depots: dict[str, FileStorage] = field(default_factory=dict)
 
     def write(self, module: str, source: str) -> None:
@@ -88,7 +88,8 @@ class Shop:
     def environment(self, **more: str) -> dict[str, str]:
         """Return what the environment of the process is."""
         known = {name: value for name, value in os.environ.items() if name not in _NOT_HANDED_ON}
-        cache = {"PYTHONPYCACHEPREFIX": str(self.cache), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+        # What they have compiled is kept, so that each but the first starts quickly.
+        cache = {"PYTHONPYCACHEPREFIX": str(self.forks.cache), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
         return {**known, **cache, "TERM": "xterm", "COLUMNS": "120", **more}
 
     def run(
@@ -97,10 +98,17 @@ class Shop:
         """Run the command, piped, to its end."""
         named = {key: options.pop(key) for key in ("app", "url") if key in options}
         command = list(map(str, words)) if words_are_all else self.words(*words, **named)
+        environment = self.environment(**(env or {}))
+        python, *arguments = command
+        # Where only the start of Python is left out. What it reads from its environment by itself is not in `env`.
+        if python == sys.executable and arguments[0] == "-m" and not options and not _has_python_in(env or {}):
+            with self.forks.start(*arguments[1:], cwd=self.folder, env=environment) as fork:
+                out, err = fork.communicate(DEADLINE)
+                return Done(fork.returncode, out, err)
         done = subprocess.run(
             command,
             cwd=self.folder,
-            env=self.environment(**(env or {})),
+            env=environment,
             text=True,
             timeout=DEADLINE,
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, **options},
@@ -165,38 +173,36 @@ class Shop:
             return {each.path: each.file.read() for each in manuals}
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for what Python compiles."""
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
-def local_shop(tmp_path: Path, cache: Path) -> Iterator[Shop]:
+def local_shop(tmp_path: Path, forks: Forks) -> Iterator[Shop]:
     """An application on SQLite."""
     engine = sqlite_engine(tmp_path / "shop.db")
-    yield from _opened(tmp_path, engine, cache)
+    yield from _opened(tmp_path, engine, forks)
     engine.dispose()
 
 
 @pytest.fixture
-def shop(tmp_path: Path, engine: Engine, cache: Path) -> Iterator[Shop]:
+def shop(tmp_path: Path, engine: Engine, forks: Forks) -> Iterator[Shop]:
     """An application on each of the three databases."""
-    yield from _opened(tmp_path, engine, cache)
+    yield from _opened(tmp_path, engine, forks)
 
 
-def _opened(folder: Path, engine: Engine, cache: Path) -> Iterator[Shop]:
+def _opened(folder: Path, engine: Engine, forks: Forks) -> Iterator[Shop]:
     Base.metadata.create_all(engine)
     with temporary_depots():
         depots: dict[str, FileStorage] = {
             name: DepotManager.configure(name, LocalFileStorage(folder / "media" / name, durable=False))
             for name in ("photos", "archive")
         }
-        made = Shop(folder, engine, cache, depots)
+        made = Shop(folder, engine, forks, depots)
         made.write("shop", APP)
         yield made
     with engine.begin() as connection:
         connection.execute(Product.__table__.delete())  # type: ignore[attr-defined]
+
+
+def _has_python_in(environment: dict[str, str]) -> bool:
+    return any(name.startswith("PYTHON") for name in environment)
 
 
 def _heed_interrupts() -> None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, text
 
 from depot_lite.errors import ConfigurationError, MaintenanceStopped, StorageFailed
 from depot_lite.fields.upload import UploadedFile
@@ -25,7 +23,7 @@ from depot_lite.maintenance.reports import Progress
 from depot_lite.maintenance.verification import VerifyReport, verify
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
-from tests.conftest import sqlite_engine
+from tests.forks import ROOT, Forks
 from tests.io.s3_server import Requests, moto_server
 from tests.maintenance.conftest import Base, Film
 
@@ -336,17 +334,8 @@ class TestState:
         assert steps == []
 
 
-def child(url: str, media: str, state: str) -> None:
-    """Verify slowly; called in a process of its own, which is killed."""
-    DepotManager.configure("default", LocalFileStorage(media, durable=False))
-    engine = sqlite_engine(url.removeprefix("sqlite:///")) if url.startswith("sqlite") else create_engine(url)
-    print("begun", flush=True)  # noqa: T201  # the pipe to the parent
-    report = verify(engine, "default", state=state, rate=4_000_000, models=[Base])
-    print(json.dumps([report.read, sorted(kinds(report))]), flush=True)  # noqa: T201
-
-
 def test_a_run_that_is_killed_again_and_again_comes_to_the_same_end(
-    database: Engine, committed: Add, depots: Depots, tmp_path: Path
+    database: Engine, committed: Add, depots: Depots, tmp_path: Path, forks: Forks
 ) -> None:
     """By SIGKILL, at random points: every damaged file is told once, and every file counted once."""
     films = [Film(poster=random.randbytes(60_000)) for _ in range(100)]
@@ -358,14 +347,10 @@ def test_a_run_that_is_killed_again_and_again_comes_to_the_same_end(
         wrong.append(film.poster.file_id)
     url = database.url.render_as_string(hide_password=False)
     state = tmp_path / "run.json"
-    arguments = (url, str(tmp_path / "media" / "default"), str(state))
-    code = (
-        "from depot_lite.maintenance import verification as v; v._INTERVAL = 0.02; "
-        f"from tests.maintenance.test_verification import child; child(*{arguments!r})"
-    )
+    words = (url, str(tmp_path / "media" / "default"), str(state))
     kills = 0
     for kills in range(40):  # noqa: B007  # looked at below
-        killed, line = run_and_kill(code)
+        killed, line = run_and_kill(forks, *words)
         if not killed:
             break
         if state.exists():
@@ -375,19 +360,18 @@ def test_a_run_that_is_killed_again_and_again_comes_to_the_same_end(
     assert not state.exists()
 
 
-def run_and_kill(code: str) -> tuple[bool, str]:
-    """Return whether the child was killed after some of its work, and else its last line."""
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "begun\n"
+def run_and_kill(forks: Forks, *words: str) -> tuple[bool, str]:
+    """Return whether the process was killed after some of its work, and else its last line."""
+    with forks.start("tests.maintenance.slowly", *words, cwd=ROOT, env=os.environ) as process:
+        process.wait_for_a_word(60)
         try:
-            line, _ = process.communicate(timeout=random.uniform(0.1, 1.3))
+            line, said = process.communicate(timeout=random.uniform(0.1, 1.3))
         except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGKILL)
-            process.communicate()
+            process.kill()
+            process.communicate(60)
             return True, ""
-    assert process.returncode == 0
-    return False, line
+        assert (process.returncode, said) == (0, "begun\n")
+        return False, line
 
 
 def test_a_rate_is_kept(depots: Depots) -> None:
