@@ -7,17 +7,17 @@ checked again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from depot_lite.errors import DepotError, SeveralRefused, ValidationError
-from depot_lite.fields.candidate import Candidate, StoredCandidate
+from depot_lite.fields.candidate import Candidate
 from depot_lite.fields.columns import FileColumn, files_in
 from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.fields.refusals import candidate_of, refusals_of, said_by
 from depot_lite.fields.rules import Validator
-from depot_lite.manager import DepotManager
 
 
 @dataclass(slots=True)
@@ -33,19 +33,7 @@ class _File:
 
     def refusals(self) -> list[ValidationError]:
         """Return the rules that the file breaks, each once."""
-        found: list[ValidationError] = []
-        validators = self.column.type.validators
-        for each in validators:
-            if isinstance(each, Validator):
-                each.prepare(self.candidate)
-        if self.candidate.limiting is not None:  # it may come up when the file is stored
-            self._placed(self.candidate.limiting)
-        # What is costly comes last, and not at all if the file is refused for something that makes it pointless.
-        for each in sorted(validators, key=_is_costly):
-            if not (isinstance(each, Validator) and each.is_pointless(found)):
-                for error in _refusals_of(each, partial(each, self.candidate)):
-                    _add(found, self._placed(error))
-        return found
+        return refusals_of(self.candidate, self.column.type.validators, self._placed)
 
     def _placed(self, error: ValidationError) -> ValidationError:
         return error.at(str(self.column), self.filename, self.index)
@@ -69,7 +57,7 @@ class _Object:
         for column, count in self.lists:
             for each in column.type.validators:
                 if isinstance(each, Validator):
-                    errors = _refusals_of(each, partial(each.check_list, count))
+                    errors = said_by(each, partial(each.check_list, count))
                     found.extend(error.at(str(column), None) for error in errors)
         for file in self.files:
             try:
@@ -135,50 +123,5 @@ def _files_of(objects: Sequence[_Object]) -> Iterator[_File]:
 
 
 def _file(column: FileColumn, index: int | None, value: DepotFileInfo) -> _File:
-    candidate = _candidate(value)
+    candidate = candidate_of(value)
     return _File(column, index, value, candidate, candidate.filename)
-
-
-def _candidate(value: DepotFileInfo) -> Candidate:
-    waiting = value.waiting()
-    if waiting is None:
-        raise TypeError(f"{value!r} is not pending any more")
-    pending, keys = waiting
-    if pending.original is not None:
-        return StoredCandidate(keys, partial(DepotManager.get_file, pending.original["path"]))
-    if pending.content is None:
-        raise TypeError(f"{value!r} is pending without content")
-    return Candidate(pending.content, keys["filename"], keys["content_type"])
-
-
-def _is_costly(validator: object) -> bool:
-    return isinstance(validator, Validator) and validator.costly
-
-
-def _refusals_of(validator: object, call: Callable[[], object]) -> Sequence[ValidationError]:
-    """Return what a validator says against a file: its own errors, or what a function means by a ValueError."""
-    name = _name_of(validator)
-    try:
-        call()
-    except ValidationError as error:
-        for each in error.errors:
-            each.rule = each.rule or name
-        return error.errors
-    except DepotError:
-        raise
-    except ValueError as error:
-        refused = ValidationError(str(error) or f"is refused by {name}", rule=name)
-        refused.__cause__ = error
-        return (refused,)
-    return ()
-
-
-def _name_of(validator: Any) -> str:
-    function = validator.func if isinstance(validator, partial) else validator
-    return str(getattr(function, "__name__", type(function).__name__))
-
-
-def _add(found: list[ValidationError], error: ValidationError) -> None:
-    known = ((each.rule, each.message) for each in found)
-    if (error.rule, error.message) not in known:
-        found.append(error)

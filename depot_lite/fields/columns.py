@@ -15,12 +15,12 @@ from sqlalchemy import JSON, Column, Table
 from sqlalchemy.orm import ColumnProperty, LoaderCallableStatus, Mapper, attributes
 from sqlalchemy.types import TypeDecorator
 
-from depot_lite.errors import ConfigurationError, EditRefused, InvalidContent
+from depot_lite.errors import EditRefused, InvalidContent
 from depot_lite.fields import adoption
 from depot_lite.fields.edits import FileEdit
 from depot_lite.fields.interfaces import DepotFileInfo, FileFilter
 from depot_lite.fields.lists import FileList
-from depot_lite.fields.validators import Validator
+from depot_lite.fields.options import checked_filters, checked_type, checked_validators
 from depot_lite.io.content import is_empty_upload
 from depot_lite.manager import DepotManager
 
@@ -88,24 +88,14 @@ class FileType(TypeDecorator[Any]):
         super().__init__(none_as_null=True)
         _made.append(True)
         del _made[1:]
-        self._filters: tuple[FileFilter, ...] = tuple(filters)
-        self.upload_type = _checked_type(upload_type)
+        self._filters = checked_filters(filters)
+        self.upload_type = checked_type(upload_type)
         self.upload_storage = upload_storage
         self.text = text
         self.multiple = multiple
-        self._validators: tuple[Any, ...] = (*self.upload_type.validators, *validators)
+        self._validators = checked_validators(validators, self.upload_type, multiple=multiple)
         self._variants = dict(variants or {})
         self.upload_type.check_variants(self._variants)
-        for each in self._validators:
-            if not callable(each):
-                raise ConfigurationError(f"validators={validators!r}: {each!r} is neither a validator nor a function")
-            if isinstance(each, Validator) and each.for_lists and not multiple:
-                raise ConfigurationError(
-                    f"validators={validators!r}: {each!r} counts the files of a list, which needs multiple=True"
-                )
-        for each in self.filters:
-            if not isinstance(each, FileFilter):
-                raise ConfigurationError(f"filters={filters!r}: {each!r} is not a FileFilter")
 
     @property
     def filters(self) -> tuple[FileFilter, ...]:
@@ -121,14 +111,6 @@ class FileType(TypeDecorator[Any]):
     def variants(self) -> Mapping[str, Any]:
         """What is made of each image, by name."""
         return self._variants
-
-
-def _checked_type(upload_type: Any) -> Any:
-    if isinstance(upload_type, type) and issubclass(upload_type, DepotFileInfo):
-        return upload_type
-    raise ConfigurationError(
-        f"upload_type={upload_type!r}: a subclass of DepotFileInfo is wanted, such as UploadedFile"
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """GridFSStorage: files in a MongoDB database, as GridFS keeps them.
 
-A file is a document in ``<collection>.files`` and its chunks of 255 KiB in ``<collection>.chunks``, as the specification
-of GridFS has it, so that ``mongofiles`` and every driver read it. What filedepot wrote is read, listed and deleted: its
-ids, 24 digits, are taken wherever a file id is. What other programs put into the collection is read by such an id, and
-neither listed nor swept.
+A file is a document in ``<collection>.files`` and its chunks of 255 KiB in ``<collection>.chunks``, as GridFS specifies
+it, so that ``mongofiles`` and every driver read it. What filedepot wrote is read, listed and deleted: its ids, 24
+digits, are taken wherever a file id is. What other programs put into the collection is read by such an id, and neither
+listed nor swept.
 
 The file id is in ``metadata``, and ``_id`` is another for each version of a file: GridFS ties chunks to ``_id``, and
 the old bytes have to stay until the new ones are whole. The document comes last, so a file is there when it is whole.

@@ -1,0 +1,55 @@
+"""What may be said of an attribute that holds files, whatever maps it: class of values, validators, filters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from depot_lite.errors import ConfigurationError
+from depot_lite.fields.interfaces import DepotFileInfo, FileFilter
+from depot_lite.fields.rules import Validator
+
+
+def checked_type(upload_type: Any) -> Any:
+    """Return the class of the values.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if isinstance(upload_type, type) and issubclass(upload_type, DepotFileInfo):
+        return upload_type
+    raise ConfigurationError(
+        f"upload_type={upload_type!r}: a subclass of DepotFileInfo is wanted, such as UploadedFile"
+    )
+
+
+def checked_validators(
+    validators: Iterable[Any], upload_type: type[DepotFileInfo], *, multiple: bool = False
+) -> tuple[Any, ...]:
+    """Return what each file must comply with, the rules of its class first.
+
+    Raises:
+        ConfigurationError: one is no validator, or one for lists where there is none.
+    """
+    found = (*upload_type.validators, *validators)
+    for each in found:
+        if not callable(each):
+            raise ConfigurationError(f"validators={validators!r}: {each!r} is neither a validator nor a function")
+        if isinstance(each, Validator) and each.for_lists and not multiple:
+            raise ConfigurationError(
+                f"validators={validators!r}: {each!r} counts the files of a list, which needs multiple=True"
+            )
+    return found
+
+
+def checked_filters(filters: Iterable[Any]) -> tuple[FileFilter, ...]:
+    """Return what is done with each file once it is stored.
+
+    Raises:
+        ConfigurationError: one is no filter.
+    """
+    found = tuple(filters)
+    for each in found:
+        if not isinstance(each, FileFilter):
+            raise ConfigurationError(f"filters={filters!r}: {each!r} is not a FileFilter")
+    return found
