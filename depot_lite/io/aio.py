@@ -8,9 +8,10 @@ For example::
         async for chunk in stored:
             ...
 
-The work is done in threads, so the event loop goes on. Whoever cancels waits for what is under way; a file whose
-``create`` was cancelled is deleted again. Content may also be an asynchronous iterator of bytes, such as the body of a
-request: it is streamed as it comes, in constant memory.
+The work is done in threads, so the event loop goes on, except by storages that bring a `Runner` of their own and await
+what they do. Whoever cancels waits for what is under way; a file whose ``create`` was cancelled is deleted again.
+Content may also be an asynchronous iterator of bytes, such as the body of a request: it is streamed as it comes, in
+constant memory.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 from depot_lite.errors import InvalidContent
 from depot_lite.io.content import CHUNK_SIZE, FileIntent
@@ -41,6 +42,41 @@ T = TypeVar("T")
 
 # Entries that one visit to a thread brings along when a storage is listed.
 _PAGE: Final = 1000
+
+
+class Started(Protocol):
+    """A coroutine under way on the event loop, as synchronous code waits for it."""
+
+    def result(self) -> bytes:
+        """Wait for its end and return what it gives."""
+
+    def cancel(self) -> object:
+        """Let it end at once."""
+
+
+class Runner(Protocol):
+    """How synchronous code of a storage runs beside an event loop that goes on meanwhile."""
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """Return what ``call`` returns, which comes to its end; a cancellation is raised after it."""
+
+    def starter(self) -> Callable[[Coroutine[Any, Any, bytes]], Started]:
+        """Return what starts a coroutine on this loop for the code that `run` runs."""
+
+
+class Threads:
+    """Runs it in the threads of a storage."""
+
+    def __init__(self, storage: FileStorage) -> None:
+        self._storage = storage
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """Return what ``call`` returns, in a thread."""
+        return await in_thread(call, self._storage.executor)
+
+    def starter(self) -> Callable[[Coroutine[Any, Any, bytes]], Started]:
+        """Return what starts a coroutine on this loop from another thread."""
+        return partial(asyncio.run_coroutine_threadsafe, loop=asyncio.get_running_loop())
 
 
 class AsyncStoredFile:
@@ -122,13 +158,19 @@ class AsyncStoredFile:
 
 
 class AsyncStorage:
-    """The methods of a `FileStorage`, awaited. They raise what those raise."""
+    """The methods of a `FileStorage`, awaited. They raise what those raise.
 
-    def __init__(self, storage: FileStorage) -> None:
+    Args:
+        runner: how they run: in threads where not given. Checks and rules are those of the storage in any case.
+    """
+
+    def __init__(self, storage: FileStorage, runner: Runner | None = None) -> None:
         self._storage = storage
+        self._threads = Threads(storage)
+        self._runner = runner or self._threads
 
     async def _run(self, call: Callable[[], T]) -> T:
-        return await in_thread(call, self._storage.executor)
+        return await self._runner.run(call)
 
     async def create(
         self,
@@ -150,7 +192,7 @@ class AsyncStorage:
             return created[0]
 
         try:
-            return await self.storing(content, create)
+            return await self._storing(content, create, self._runner)
         except asyncio.CancelledError:
             for each in created:
                 await self._discard(each)
@@ -171,18 +213,25 @@ class AsyncStorage:
     ) -> str:
         """Give an existing file other content and return its id, which stays."""
         storage = self._storage
-        return await self.storing(content, lambda each: storage.replace(file_or_id, each, filename, content_type))
+
+        def replace(readable: object) -> str:
+            return storage.replace(file_or_id, readable, filename, content_type)
+
+        return await self._storing(content, replace, self._runner)
 
     async def storing(self, content: object, store: Callable[[object], T]) -> T:
-        """Let ``store`` run in a thread with content that a thread can read."""
+        """Let ``store``, which may do more than to store, run in a thread with content that a thread can read."""
+        return await self._storing(content, store, self._threads)
+
+    async def _storing(self, content: object, store: Callable[[object], T], runner: Runner) -> T:
         intent = content.fileinfo if isinstance(content, FileIntent) else None
         source = content if intent is None else intent[0]
         if not hasattr(source, "__aiter__") or hasattr(source, "read"):
-            return await self._run(partial(store, content))
-        stream = _Fetched(aiter(source), asyncio.get_running_loop())
+            return await runner.run(partial(store, content))
+        stream = Fetched(aiter(source), runner.starter())
         readable = stream if intent is None else FileIntent(stream, *intent[1:])
         try:
-            return await finished(asyncio.ensure_future(self._run(partial(store, readable))), stream.give_up)
+            return await finished(asyncio.ensure_future(runner.run(partial(store, readable))), stream.give_up)
         finally:
             stream.give_up()
 
@@ -223,15 +272,15 @@ class AsyncStorage:
                 yield entry
 
 
-class _Fetched(io.RawIOBase):
-    """An asynchronous iterator as a thread reads it: each chunk is fetched on the loop when the thread wants it."""
+class Fetched(io.RawIOBase):
+    """An asynchronous iterator as synchronous code reads it: each chunk is fetched on the loop when it is wanted."""
 
-    def __init__(self, chunks: AsyncIterator[bytes], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, chunks: AsyncIterator[bytes], start: Callable[[Coroutine[Any, Any, bytes]], Started]) -> None:
         self._chunks = chunks
-        self._loop = loop
+        self._start = start
         self._rest = b""
         self._given_up = False
-        self._fetching: Any = None
+        self._fetching: Started | None = None
 
     def readable(self) -> bool:
         """Return True."""
@@ -249,11 +298,10 @@ class _Fetched(io.RawIOBase):
     def _next(self) -> bytes:
         if self._given_up:
             raise InvalidContent("the stream was given up before its end: the task that stored it was cancelled")
-        self._fetching = asyncio.run_coroutine_threadsafe(self._fetch(), self._loop)
+        self._fetching = self._start(self._fetch())
         if self._given_up:
             self._fetching.cancel()
-        data: bytes = self._fetching.result()
-        return data
+        return self._fetching.result()
 
     async def _fetch(self) -> bytes:
         async for chunk in self._chunks:
@@ -264,7 +312,7 @@ class _Fetched(io.RawIOBase):
         return b""
 
     def give_up(self) -> None:
-        """Let the reading thread fail at once, so that nobody waits for a stream that never ends."""
+        """Let the reading code fail at once, so that nobody waits for a stream that never ends."""
         self._given_up = True
         if self._fetching is not None:
             with suppress(RuntimeError):  # the loop is closing
