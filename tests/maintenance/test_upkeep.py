@@ -22,13 +22,15 @@ from sqlalchemy.orm import Session
 from depot_lite.maintenance import delete_unused_files
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
+from tests.forks import ROOT, Forks
 from tests.maintenance import upkeep
 from tests.maintenance.upkeep import Reel
 
 #: How long the writer writes, in seconds. UPKEEP_SECONDS=600 for a hunt.
-SECONDS: Final = float(os.environ.get("UPKEEP_SECONDS", "18"))
+SECONDS: Final = float(os.environ.get("UPKEEP_SECONDS", "9"))
 
-SWEEP: Final = ["--older-than", "5s", "--delete", "--yes"]
+#: One and a half seconds more than the longest transaction.
+SWEEP: Final = ["--older-than", "3.5s", "--delete", "--yes"]
 COMMANDS: Final = [
     ["migrate", "old", "new"],
     ["unused", "old", *SWEEP],
@@ -42,8 +44,9 @@ COMMANDS: Final = [
 class Upkeep:
     """The processes of one run: the writer, and commands that are killed."""
 
-    def __init__(self, url: str, folder: Path, seed: int) -> None:
+    def __init__(self, url: str, folder: Path, seed: int, forks: Forks) -> None:
         self.url = url
+        self.forks = forks
         self.luck = random.Random(seed)
         self.environment = {**os.environ, "UPKEEP_FOLDER": str(folder), "PYTHONPATH": os.getcwd()}
         self.killed: Counter[str] = Counter()
@@ -67,30 +70,20 @@ class Upkeep:
             writer.wait()
 
     def command(self, words: list[str], *, patience: float) -> None:
-        """Run a command, and kill it if it takes longer than that."""
+        """Run a command, and kill it if what it does takes longer than that, its start not counted."""
         # Where DEPOT_LITE_APP and DATABASE_URL are not looked at: this is what a user types.
-        arguments = [
-            sys.executable,
-            "-m",
-            "depot_lite",
-            "--app",
-            "tests.maintenance.upkeep",
-            "--url",
-            self.url,
-            "--json",
-        ]
-        process = subprocess.Popen(
-            [*arguments, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment, text=True
-        )
-        try:
-            told, said = process.communicate(timeout=patience)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            self.killed[words[0]] += 1
-            return
-        # 1: something was found. A row that could not be moved, say, since its writer held it all the time.
-        assert process.returncode in {0, 1}, (words, process.returncode, said)
+        arguments = ["--app", "tests.maintenance.upkeep", "--url", self.url, "--json", *words]
+        with self.forks.start("depot_lite", *arguments, cwd=ROOT, env=self.environment) as process:
+            process.wait_for_a_word(60)
+            try:
+                told, said = process.communicate(patience)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate(60)
+                self.killed[words[0]] += 1
+                return
+            # 1: something was found. A row that could not be moved, say, since its writer held it all the time.
+            assert process.returncode in {0, 1}, (words, process.returncode, said)
         self.reports.setdefault(words[0], []).append(json.loads(told))
 
     def has_worked(self) -> bool:
@@ -106,20 +99,23 @@ def upkeep_engine(engine: Engine) -> Iterator[Engine]:
     upkeep.Base.metadata.drop_all(engine)
 
 
-def test_no_row_loses_its_file_and_no_file_outlives_its_row(upkeep_engine: Engine, tmp_path: Path) -> None:
-    """Whatever is killed, and when: transactions take up to 2 s, and the sweep spares what is younger than 5 s."""
+def test_no_row_loses_its_file_and_no_file_outlives_its_row(
+    upkeep_engine: Engine, tmp_path: Path, forks: Forks
+) -> None:
+    """Whatever is killed, and when: transactions take up to 2 s, and the sweep spares what is younger than 3.5 s."""
     seed = random.SystemRandom().randrange(1 << 32) if "UPKEEP_SECONDS" in os.environ else 7
     url = upkeep_engine.url.render_as_string(hide_password=False)
     url += "?timeout=30" if upkeep_engine.dialect.name == "sqlite" else ""
-    run = Upkeep(url, tmp_path, seed)
+    run = Upkeep(url, tmp_path, seed, forks)
     until = time.monotonic() + SECONDS
     with run.writing():
         number = 0
         # Until some were killed, and others came to their end and had something to do: else nothing was shown.
         while time.monotonic() < until or len(run.killed) < 2 or not run.has_worked():
-            # A process takes most of a second to begin; a sweep waits 5 s for transactions.
+            # In the middle of what it does, or while it waits: for who holds a row, or a sweep for transactions.
             words = run.luck.choice(COMMANDS)
-            run.command(words, patience=run.luck.uniform(0.6, 8 if words[0] == "unused" else 1.5))
+            longest = 5 if words[0] == "unused" else 1
+            run.command(words, patience=run.luck.uniform(0, longest) * run.luck.choice([0.02, 0.1, 1]))
             run.command(COMMANDS[number % len(COMMANDS)], patience=60)
             number += 1
     with temporary_depots():

@@ -33,8 +33,8 @@ from depot_lite.io.local import LocalFileStorage
 from depot_lite.manager import DepotManager
 
 #: The longest pause of a transaction, and how old it may be when it commits, in seconds.
-PAUSE: Final = 2.0
-LONGEST: Final = 3.5
+PAUSE: Final = 1.0
+LONGEST: Final = 2.0
 
 
 class Base(DeclarativeBase):
@@ -210,3 +210,6 @@ if "UPKEEP_FOLDER" in os.environ:
 
 if __name__ == "__main__":
     main()
+elif "UPKEEP_FOLDER" in os.environ:
+    # Who starts a command to kill it waits until it begins with what it is for.
+    print("configured", file=sys.stderr, flush=True)  # noqa: T201
