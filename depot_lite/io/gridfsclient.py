@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote
 
 from pymongo import ASCENDING, MongoClient, ReadPreference
 from pymongo.collection import Collection
+from pymongo.errors import OperationFailure
 from pymongo.uri_parser import parse_uri
 
 from depot_lite.errors import ConfigurationError
 from depot_lite.io.gridfserrors import MONGO_ERRORS, failing
 
-_SCHEMES = ("mongodb://", "mongodb+srv://")
+_SCHEMES: Final = ("mongodb://", "mongodb+srv://")
+#: IndexOptionsConflict, IndexKeySpecsConflict: another program has made it, with a name or with options of its own.
+_THERE_ALREADY: Final = {85, 86}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,11 @@ class GridFSConnection:
             return
         made = self._get()
         with failing(f"make the indexes of {self.collection!r} in database {self.database!r}"):
-            made.chunks.create_index([("files_id", ASCENDING), ("n", ASCENDING)], unique=True)
+            try:
+                made.chunks.create_index([("files_id", ASCENDING), ("n", ASCENDING)], unique=True)
+            except OperationFailure as error:
+                if error.code not in _THERE_ALREADY:
+                    raise
             # Sparse: what filedepot and others wrote has neither key.
             keys = [("metadata.file_id", ASCENDING), ("metadata.revision", ASCENDING)]
             made.files.create_index(keys, unique=True, sparse=True)

@@ -481,9 +481,10 @@ class FileStorage(ABC):
             StorageFailed: one of the two failed, or the bytes are not what they were; nothing is left of the attempt.
         """
         source_id = source._id(file_or_id)
-        if file_id is not None and (there := self._same(source, source_id, check_file_id(file_id))) is not None:
+        if file_id is None:
+            file_id = new_file_id()
+        elif (there := self._same(source, source_id, file_id := check_file_id(file_id))) is not None:
             return there
-        file_id = file_id or new_file_id()
         return self._copy(source_id, file_id) if source is self else self._save_from(source, source_id, file_id)
 
     def _same(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo | None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import mongomock
-import pytest
+from mongomock import helpers
 from mongomock.gridfs import enable_gridfs_integration
 from pymongo import MongoClient
 
@@ -21,6 +21,15 @@ VARIABLE: Final = "DEPOT_TEST_MONGO_URL"
 
 # pymongo's own GridFS, through which filedepot and other programs look at the files, takes mongomock's collections too.
 enable_gridfs_integration()  # type: ignore[no-untyped-call]
+
+# pymongo gives a view of a dictionary, which mongomock would keep and find unlike any list.
+_listed = helpers.create_index_list
+helpers.create_index_list = lambda keys, *more: _listed(keys if isinstance(keys, str) else list(keys), *more)
+
+
+def databases() -> list[str]:
+    """Return what tests run on. A real server is named once more where it is missing, by `test_gridfs`."""
+    return ["mongomock", *(["real"] if os.environ.get(VARIABLE) else [])]
 
 
 class Server:
@@ -49,10 +58,7 @@ def mongo_server(kind: str) -> Iterator[Server]:
     if kind == "mongomock":
         yield Server(mongomock.MongoClient())
         return
-    url = os.environ.get(VARIABLE)
-    if not url:
-        pytest.skip(f"no MongoDB (set {VARIABLE})")
-    client: Any = MongoClient(url)
+    client: Any = MongoClient(os.environ[VARIABLE])
     try:
         yield Server(client)
     finally:
