@@ -6,22 +6,23 @@ where it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, false, literal, or_, select, update
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Mapper, Session, lazyload
+from sqlalchemy.orm import Session
 
 from depot_lite.errors import ConfigurationError, DepotError, MaintenanceStopped
-from depot_lite.fields.columns import columns_of_mapper, files_in, mappers_with_files
+from depot_lite.fields.columns import files_in
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.specialized.image import UploadedImage, outdated, regenerate
 from depot_lite.fields.transfers import off_loop
 from depot_lite.maintenance.database import Database, Row
+from depot_lite.maintenance.mapped import MappedColumn
 from depot_lite.maintenance.places import Place, places
 from depot_lite.maintenance.references import parsed, where
 from depot_lite.maintenance.reports import FailedRow, Step, Watcher
@@ -88,12 +89,8 @@ def regenerate_variants(
 
 
 @dataclass(frozen=True, slots=True)
-class _ImageColumn:
+class _ImageColumn(MappedColumn):
     """One attribute that holds images, and its column."""
-
-    place: Place
-    mapper: Mapper[Any]
-    attribute: str
 
     def outdated(self, held: object) -> bool:
         """Return whether anything of what an attribute holds was made by another recipe."""
@@ -132,18 +129,10 @@ def _image_columns(models: Iterable[object] | None, columns: Iterable[str] | Non
 
 
 def _mapped(place: Place) -> _ImageColumn | None:
-    """Return the attribute of a column in the uppermost class that has it, None where no class has."""
-    found: dict[Mapper[Any], str] = {}
-    for mapper in mappers_with_files():
-        for key, each in columns_of_mapper(mapper).items():
-            if each.column is place.column:
-                found[mapper] = key
-    for mapper, key in found.items():
-        if not any(above in found for above in mapper.iterate_to_root() if above is not mapper):
-            if not place.key:
-                raise ConfigurationError(f"{place}: without a primary key in the table, rows cannot be told apart")
-            return _ImageColumn(place, mapper, key)
-    return None
+    column = _ImageColumn.of(place)
+    if column is not None and not place.key:
+        raise ConfigurationError(f"{place}: without a primary key in the table, rows cannot be told apart")
+    return column
 
 
 # --- the work -----------------------------------------------------------------------------------------------------
@@ -169,7 +158,7 @@ class _Work:
 
     def on(self, column: _ImageColumn) -> None:
         """Make anew what is outdated in a column."""
-        engine = self._engine(column)
+        engine = column.engine(self.bind)
         with Step(self.progress, f"regenerating {column.place}", unit="rows") as step:
             for page in self._pages(column.place):
                 keys = self._taken(off_loop(partial(self._outdated, column, page)))
@@ -181,15 +170,6 @@ class _Work:
                     step.add(len(some))
                 if self.left == 0:
                     return
-
-    def _engine(self, column: _ImageColumn) -> Engine:
-        bind = self.bind.get_bind(column.mapper) if isinstance(self.bind, Session) else self.bind
-        if not isinstance(bind, Engine):
-            # What commits on a connection of the user's may not have committed, while its former files would have gone.
-            raise ConfigurationError(
-                f"{self.bind!r}: an engine, or a session with one, is wanted, to commit by ourselves"
-            )
-        return bind
 
     def _pages(self, place: Place) -> Iterator[list[Row]]:
         """Yield the rows of a column; no connection is held between two pages, while images are made."""
@@ -244,31 +224,11 @@ class _Work:
                 raise MaintenanceStopped(f"{column.place} cannot be written: {error}") from error
 
     def _transact(self, engine: Engine, column: _ImageColumn, keys: list[tuple[Any, ...]]) -> None:
-        wanted = or_(*(_is_row(column.place, key) for key in keys))
-        query = select(column.mapper).where(wanted).options(lazyload("*"))
         with Session(engine, expire_on_commit=False, autoflush=False) as session:
-            _lock(session.connection(), column.place, wanted)
-            objects = [each for each in session.scalars(query) if _renewed(each, column)]
+            objects = [each for each in column.locked(session, keys) if _renewed(each, column)]
             session.commit()
         self.report.regenerated = (self.report.regenerated or 0) + len(objects)
         self.report.changed += len(keys) - len(objects)
-
-
-def _is_row(place: Place, key: Sequence[Any]) -> ColumnElement[bool]:
-    return and_(*(column == value for column, value in zip(place.key, key, strict=True)))
-
-
-def _lock(connection: Connection, place: Place, wanted: ColumnElement[bool]) -> None:
-    """Let nobody else write the rows until the transaction ends."""
-    if connection.dialect.name == "sqlite":
-        # It knows no locks of rows. A statement that writes begins the transaction as a writing one, even if it finds
-        # no row; one that began by reading could be overtaken.
-        connection.execute(update(place.table).where(false()).values({place.key[0]: place.key[0]}))  # type: ignore[arg-type]  # a table
-    else:
-        # A statement of its own, before anything is read: what is read then is what the last writer has left. Joined
-        # with other tables, PostgreSQL could not lock.
-        query = select(literal(1)).select_from(place.table).where(wanted).order_by(*place.key).with_for_update()
-        connection.execute(query).all()
 
 
 def _renewed(target: Any, column: _ImageColumn) -> bool:
