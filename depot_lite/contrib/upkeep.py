@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
+from depot_lite.contrib.clearing import Outcome, clear_missing
 from depot_lite.contrib.jobs import one_line
 from depot_lite.errors import ConfigurationError, DepotError, MaintenanceStopped
 from depot_lite.fields.upload import url_of
@@ -108,15 +109,31 @@ class Upkeep:
     def missing(self, depot_name: str, link: Link, bind: Any, progress: Watcher) -> dict[str, Any]:
         """Return the rows whose file is not there."""
         report = find_missing(bind, depot_name, models=self.models, progress=progress)
-        known = {str(each): each for each in places(models=self.models)}
-        database = Database(bind)
         return {
             "read": report.rows,
             "named": report.named,
             "missing": len(report.files),
-            "rows": [_row(known[each.place], each, database, link) for each in report.files[:SHOWN]],
+            "rows": self._rows(report.files, link, bind),
             **_beside(report),
         }
+
+    def clear(self, depot_name: str, shown: int, link: Link, bind: Any, progress: Watcher) -> dict[str, Any]:
+        """Remove missing files from their rows, if there are not more than were shown."""
+        report = clear_missing(bind, depot_name, shown, models=self.models, progress=progress)
+        required, failed = (self._rows(report.files[each], link, bind) for each in (Outcome.REQUIRED, Outcome.FAILED))
+        errors = [{"error": one_line(each)} for each in report.errors[:SHOWN]]
+        return {
+            "named": report.named,
+            **{outcome.value: len(files) for outcome, files in report.files.items()},
+            "required_rows": required,
+            "failed_rows": [row | error for row, error in zip(failed, errors, strict=True)],
+        }
+
+    def _rows(self, files: Sequence[MissingFile], link: Link, bind: Any) -> list[dict[str, Any]]:
+        """Return the first of the files as rows of a table."""
+        known = {str(each): each for each in places(models=self.models)}
+        database = Database(bind)
+        return [_row(known[each.place], each, database, link) for each in files[:SHOWN]]
 
     def _whose(self) -> dict[str, Any]:
         return {"protect": self.protect, "keep_if": self.keep_if, "models": self.models}

@@ -16,7 +16,7 @@ written (`store_late`). Sessions that touch no file pay for a look-up per object
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -53,6 +53,13 @@ def frame_of(session: Session) -> Frame:
     """Return the frame of the innermost savepoint or transaction of a session; begins one where there is none."""
     ledger: Ledger = session.info.setdefault(LEDGER, Ledger())
     return ledger.frame(session.get_nested_transaction() or session.get_transaction() or session.begin())
+
+
+def spare(session: Session, paths: Iterable[str]) -> None:
+    """Let files stay that rows stopped naming in the last flush: who is not sure leaves them to the sweep."""
+    frame = frame_of(session)
+    for path in paths:
+        frame.name(path)
 
 
 def rows_written(frame: Frame, connection: Connection) -> None:

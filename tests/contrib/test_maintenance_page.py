@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ from starlette_admin.contrib.sqla import Admin, ModelView
 from depot_lite.contrib.starlette_admin import DepotPlugin
 from depot_lite.contrib.starlette_admin.maintenance import MaintenanceView
 from depot_lite.contrib.upkeep import Upkeep
-from depot_lite.errors import StorageFailed
+from depot_lite.errors import NameRefused, StorageFailed
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
@@ -65,6 +65,14 @@ class Take(Base):
     film: Mapped[str] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
     sound: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
+
+
+class Score(Base):
+    """Cannot be without its file."""
+
+    __tablename__ = "page_score"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sheet: Mapped[UploadedFile] = mapped_column(UploadedFileField)
 
 
 class Unseen(Base):
@@ -199,7 +207,7 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def _app(provider: Any, view: View, templates: Path) -> Starlette:
     admin = Admin(provider, secret_key="x", templates_dir=str(templates), plugins=[DepotPlugin()])
-    for each in (view, ModelView(Clip), ModelView(Take)):
+    for each in (view, ModelView(Clip), ModelView(Take), ModelView(Score)):
         admin.add_view(each)
     app = Starlette()
     app.mount("/depot", DepotManager.make_asgi_middleware())
@@ -329,6 +337,37 @@ def test_missing_files_are_shown_with_a_link_to_their_row(site: Site) -> None:
         assert site.client.get(each["url"]).status_code == 200
 
 
+@both
+def test_missing_files_are_removed_from_their_rows(site: Site) -> None:
+    """Those that are required are named, with a link to their row."""
+    clip, score = Clip(poster=b"1", shots=[b"2", b"3", b"4", b"5"]), Score(sheet=b"6")
+    site.add(clip, score)
+    assert clip.poster is not None
+    for each in (clip.poster, clip.shots[1], score.sheet):
+        site.storage.delete(each.file_id)
+    done = site.result("clear", missing=3)
+    rows, counts = done.pop("required_rows"), dict.fromkeys(("changed", "variants", "unmapped", "failed"), 0)
+    assert done == counts | {"named": 6, "removed": 2, "required": 1, "failed_rows": []}
+    assert [(each["model"], each["attribute"], each["path"]) for each in rows] == [("Score", "sheet", score.sheet.path)]
+    assert site.client.get(rows[0]["url"]).status_code == 200
+    with Session(site.engine) as session:
+        found = session.get_one(Clip, 1)
+        assert (found.poster, list(found.shots)) == (None, [clip.shots[0], *clip.shots[2:]])
+    assert site.result("missing")["missing"] == 1
+
+
+def test_why_a_row_could_not_be_written_is_told(site: Site, listen: Callable[..., None]) -> None:
+    def refuse(*_: Any) -> None:
+        raise NameRefused("has to stay")
+
+    site.add(clip := Clip(poster=b"1", shots=[b"2"]))
+    assert clip.poster is not None
+    site.storage.delete(clip.poster.file_id)
+    listen(Clip, "before_update", refuse)
+    done = site.result("clear", missing=1)
+    assert [(each["key"], each["error"]) for each in done["failed_rows"]] == [("1", "has to stay")]
+
+
 def test_a_row_without_a_view_has_no_link(site: Site) -> None:
     site.add(row := Unseen(note=b"1"))
     assert row.note is not None
@@ -368,6 +407,7 @@ def test_an_error_is_one_line_without_secrets(site: Site, caplog: pytest.LogCapt
         ({"older_than": 0}, "older_than=0: one of the ages on the page is wanted"),
         ({"before": "2026-01-01"}, "the request cannot be understood"),
         ({"depot": ["films"]}, "the request cannot be understood"),
+        ({"missing": "1"}, "the request cannot be understood"),
     ],
 )
 def test_what_cannot_be_asked_for_is_refused(site: Site, what: dict[str, Any], error: str) -> None:
@@ -380,7 +420,7 @@ def test_nobody_comes_in_without_access(site: Site) -> None:
     headers = site.token()
     site.view.accessible = False
     assert site.client.get(f"{site.url}/admin/depots").status_code == 403
-    for job in ("count", "unused", "missing", "delete"):
+    for job in ("count", "unused", "missing", "delete", "clear"):
         answer = site.client.post(f"{site.url}/admin/depots/{job}", json={"depot": "films"}, headers=headers)
         assert answer.status_code == 403
     assert site.storage.listings == 0
@@ -388,7 +428,7 @@ def test_nobody_comes_in_without_access(site: Site) -> None:
 
 def test_some_may_only_look(site: Site) -> None:
     site.view.deletes = False
-    assert site.post("delete").status_code == 403
+    assert [site.post(each).status_code for each in ("delete", "clear")] == [403, 403]
     assert site.post("unused").status_code == 200
     assert "data-depot-confirm" not in site.client.get(f"{site.url}/admin/depots").text
 
@@ -400,7 +440,7 @@ def test_a_form_of_another_site_is_refused(site: Site) -> None:
 
 
 @both
-@pytest.mark.parametrize("job", ["count", "unused", "missing", "delete"])
+@pytest.mark.parametrize("job", ["count", "unused", "missing", "delete", "clear"])
 def test_a_job_stops_when_its_client_goes_away(site: Site, job: str) -> None:
     """And the database is free for others while it runs."""
     unused = site.store()
@@ -510,6 +550,57 @@ def test_a_missing_file_leads_to_its_row_whatever_its_name_is(site: Site, page: 
         row.get_by_role("link").click()
     opened.value.wait_for_load_state()
     assert opened.value.url == f"{site.url}/admin/clip/edit?pk=1"
+
+
+def missing_one_of(site: Site, count: int) -> Clip:
+    """Let a file of a row be missing."""
+    clip = Clip(shots=[b"%d" % each for each in range(count)])
+    site.add(clip)
+    site.storage.delete(clip.shots[0].file_id)
+    return clip
+
+
+def shots_of(site: Site) -> list[UploadedFile]:
+    with Session(site.engine) as session:
+        return list(session.get_one(Clip, 1).shots)
+
+
+def test_missing_files_are_removed_from_their_rows_after_a_confirmation(site: Site, page: Any) -> None:
+    clip = missing_one_of(site, 3)
+    press(page, "Find missing files of films")
+    press(page, "Remove it from its row …")
+    dialog = page.get_by_role("dialog")
+    assert "Depot films: 1 of 3 files that rows name is missing." in dialog.inner_text()
+    assert "A storage that is not mounted, or a wrong folder, bucket or prefix" in dialog.inner_text()
+    assert page.evaluate("document.activeElement.textContent") == "Cancel"
+    page.keyboard.press("Enter")
+    assert dialog.count() == 0
+    assert shots_of(site) == clip.shots
+    press(page, "Remove it from its row …")
+    dialog.get_by_role("button", name="Remove 1 missing file from its row").click()
+    results(page).get_by_text("1 missing file removed from its row.").wait_for()
+    assert shots_of(site) == clip.shots[1:]
+    assert page.locator("[data-depot-name=films] [data-depot-number=missing]").inner_text() == "0"
+    assert page.get_by_role("button", name="Remove it").count() == 0
+
+
+def test_nothing_is_removed_from_rows_when_the_folder_is_gone(site: Site, page: Any) -> None:
+    """Before it is asked for, there is no button for it; afterwards it is refused."""
+    clip = missing_one_of(site, 3)
+    press(page, "Find missing files of films")
+    results(page).get_by_text("1 file missing of 3").wait_for()
+    folder = Path(site.storage._root)
+    folder.rename(folder.with_name("unmounted"))
+    press(page, "Remove it from its row …")
+    press(page, "Remove 1 missing file from its row")
+    refusal = "It failed: films: 3 of 3 files that rows name are missing, more than half"
+    results(page).get_by_text(refusal).wait_for()
+    assert "until then" not in results(page).inner_text()
+    assert shots_of(site) == clip.shots
+    press(page, "Find missing files of films")
+    results(page).get_by_text("All of them: that is how a storage looks that is not mounted").wait_for()
+    assert page.get_by_role("button", name="Remove").count() == 0
+    folder.with_name("unmounted").rename(folder)
 
 
 def test_a_job_is_stopped_by_its_button(site: Site, page: Any) -> None:

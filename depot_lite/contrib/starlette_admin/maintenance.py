@@ -1,9 +1,9 @@
-"""The page on which the depots are counted, and their unused and missing files are found.
+"""The page on which the depots are counted, their unused files deleted, and missing ones removed from their rows.
 
     admin.add_view(MaintenanceView())
 
 Nothing is asked of a storage or of the database before a button is pressed. Each job is one request, which ends when
-its page is left. Who may open the page may delete unused files; `MaintenanceView.is_accessible` and
+its page is left. Who may open the page may do both, after a confirmation; `MaintenanceView.is_accessible` and
 `MaintenanceView.can_delete` say who.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from operator import index
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from anyio import to_thread
@@ -85,7 +86,10 @@ class MaintenanceView(CustomView):
         self._upkeep = Upkeep(None if models is None else tuple(models), tuple(protect), keep_if, settle, older_than)
 
     def can_delete(self, request: Request) -> bool:
-        """Return whether who asks may delete unused files. Override it to let some only look."""
+        """Return whether who asks may delete unused files, and remove missing ones from rows of whatever model.
+
+        Override it to let some only look.
+        """
         return True
 
     @route("")
@@ -128,6 +132,16 @@ class MaintenanceView(CustomView):
         link = partial(_edit_url, request, self._editable(request))
         return await self._answer(request, lambda asked: partial(self._upkeep.missing, asked.depot_name, link))
 
+    @route("/clear", methods=["POST"], name="depot-maintenance-clear")
+    async def clear(self, request: Request) -> Response:
+        """Find the missing files anew, and remove them from their rows."""
+        if not self.can_delete(request):
+            raise HTTPException(403)
+        link = partial(_edit_url, request, self._editable(request))
+        return await self._answer(
+            request, lambda asked: partial(self._upkeep.clear, asked.depot_name, asked.missing, link)
+        )
+
     async def _answer(self, request: Request, work: Callable[[_Asked], Work]) -> Response:
         try:
             bind, job = self._bind_of(request), work(await self._asked(request))
@@ -143,12 +157,12 @@ class MaintenanceView(CustomView):
             now = datetime.now(UTC)
             before = min(datetime.fromisoformat(said["before"]), now) if "before" in said else now
             seconds, name = said.get("older_than", self._upkeep.older_than.total_seconds()), said["depot"]
-            depot_name = DepotManager.resolve_alias(name)
+            depot_name, missing = DepotManager.resolve_alias(name), index(said.get("missing", 0))
         except UnknownDepot:
             raise
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ConfigurationError("the request cannot be understood; load the page again") from error
-        return _Asked(depot_name, self._upkeep.checked_age(seconds), before)
+        return _Asked(depot_name, self._upkeep.checked_age(seconds), before, missing)
 
     def _bind_of(self, request: Request) -> Bind:
         """Return the database; of the request's session, which ends before the job does, only its engines are used."""
@@ -175,6 +189,8 @@ class _Asked(NamedTuple):
     age: timedelta
     #: Before which moment a file was stored that may be deleted.
     before: datetime
+    #: How many files were missing when they were shown.
+    missing: int
 
 
 async def _end_transaction(session: object) -> None:

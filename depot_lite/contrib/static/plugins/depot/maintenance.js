@@ -58,21 +58,28 @@
             : "the server answered " + answer.status));
     }
 
+    /* What is to be said of a job that ended before its time. */
+    const undone = {
+        delete: " What was deleted until then is gone; find unused files again to see what is left.",
+        clear: " What was removed from its row until then stays removed; find missing files again to see what is left.",
+    };
+
     /* Returns the result, null where there is none. One job at a time. */
     async function run(name, what, title) {
         if (current) return null;
         current = new AbortController();
+        let more = undone[name] || "";
         busy(title);
         try {
             for await (const line of lines(await ask(name, what, current.signal))) {
                 if (line.progress) progress(line.progress);
+                if (line.error && name === "clear") more = "";  // it says itself what was done
                 if (line.error) throw new Error(line.error);
                 if (line.result) return line.result;
             }
             throw new Error("the connection broke off; nothing is half done, begin again");
         } catch (error) {
             const stopped = error.name === "AbortError";
-            const more = name === "delete" ? " What was deleted until then is gone; find unused files again to see what is left." : "";
             section(title, make("p", { class: stopped ? "" : "depot-error" }, (stopped ? "Stopped." : "It failed: " + error.message) + more));
             say(stopped ? title + ": stopped." : title + " failed: " + error.message);
             return null;
@@ -112,7 +119,7 @@
 
     /* Puts a card of results in front of the others, in the place of the former one of that title. */
     function section(title, ...children) {
-        for (const each of [...results.children]) if (each.dataset.depotTitle === title) each.remove();
+        drop(title);
         const heading = make("h2", { class: "card-title" }, title);
         const card = make("article", { class: "card mt-3", "data-depot-title": title }, make("div", { class: "card-body" }, heading, ...children));
         results.prepend(card);
@@ -167,9 +174,8 @@
             const spared = spare(found);
             const rows = found.rows.map((each) => [link(each.url, each.id, "look at this file"), each.size,
                 make("span", { title: each.stored }, each.age)]);
-            const ask = found.unused && dialog ? make("button", { type: "button", class: "btn btn-outline-danger mb-3", "data-depot-ask": "" },
-                "Delete " + (found.unused === 1 ? "this file" : "these " + counted(found.unused, "file")) + " …") : null;
-            if (ask) ask.addEventListener("click", () => confirm(depot, seconds, found));
+            const ask = found.unused ? asking("unused", "Delete " + (found.unused === 1 ? "this file" : "these " + counted(found.unused, "file")),
+                () => askToDelete(depot, seconds, found)) : null;
             section("Unused files of " + depot, make("p", {}, text + spared), ask,
                 table("Unused files of " + depot, ["File", "Size", "Age"], rows), first(rows, found.unused));
             say(depot + ": " + text);
@@ -181,18 +187,26 @@
             enter(depot, { missing: found.missing });
             const text = found.missing ? counted(found.missing, "file") + " missing of " + number(found.named) + " that rows name."
                 : "None is missing of " + counted(found.named, "file") + " that rows name.";
-            const all = found.missing && found.missing === found.named;
-            const doubt = found.missing ? make("p", { class: "depot-warning" }, all
-                ? "All of them: that is how a storage looks that is not mounted, or another folder or bucket. Change no row before you know that it is the right one."
+            const most = 2 * found.missing > found.named;
+            const doubt = found.missing ? make("p", { class: "depot-warning" }, most
+                ? (found.missing === found.named ? "All of them" : "More than half of them") + ": that is how a storage looks that is not mounted, or another folder, bucket or prefix. Change no row before you know that it is the right one; here, so many are not removed from theirs."
                 : "When in doubt, keep the rows: a storage that is down, or restored from an older backup, looks like this, and its files may come back. Replace a file, or clear it, on the page of its row.") : null;
-            const rows = found.rows.map((each) => [each.model, link(each.url, each.key || "(no primary key)", "edit this row"),
-                each.attribute + (each.part ? " (" + each.part + ")" : ""), each.name || "", each.path]);
+            const ask = found.missing && !most ? asking("missing", found.missing === 1 ? "Remove it from its row" : "Remove them from their rows",
+                () => askToClear(depot, found)) : null;
+            const rows = found.rows.map((each) => [...cells(each), each.path]);
             section("Missing files of " + depot, make("p", {}, text), doubt,
-                table("Missing files of " + depot, ["Model", "Row", "Attribute", "Name", "Path"], rows), first(rows, found.missing),
-                ...beside(found));
+                table("Missing files of " + depot, [...ofRow, "Path"], rows), first(rows, found.missing),
+                ask, ...beside(found));
             say(depot + ": " + text);
         },
     };
+
+    const ofRow = ["Model", "Row", "Attribute", "Name"];
+
+    function cells(row) {
+        return [row.model, link(row.url, row.key || "(no primary key)", "edit this row"),
+            row.attribute + (row.part ? " (" + row.part + ")" : ""), row.name || ""];
+    }
 
     function spare(found) {
         const kept = found.kept ? number(found.kept) + " kept by the application" : "";
@@ -211,24 +225,51 @@
         return made;
     }
 
-    // --- deleting --------------------------------------------------------------------------------------------------
+    // --- what is asked before it is done ---------------------------------------------------------------------------
 
-    function confirm(depot, seconds, found) {
-        const files = counted(found.unused, "file");
-        find("confirm-title").textContent = "Delete " + files + "?";
-        find("confirm-text").textContent = "Depot " + depot + ": " + files + " that no row names, " + found.size + ".";
-        find("confirm-warning").hidden = seconds >= safeAge;
-        const sure = find("delete");
-        sure.textContent = "Delete " + files;
-        sure.onclick = () => { dialog.close(); remove(depot, seconds, found); };
+    /* Returns a button that opens a dialog, null for who may only look. */
+    function asking(about, text, ask) {
+        if (!dialog) return null;
+        const made = make("button", { type: "button", class: "btn btn-outline-danger my-3", "data-depot-ask": about }, text + " …");
+        made.addEventListener("click", ask);
+        return made;
+    }
+
+    function confirm({ title, text, warning, after, act }) {
+        find("confirm-title").textContent = title + "?";
+        find("confirm-text").textContent = text;
+        find("confirm-warning").textContent = warning;
+        find("confirm-warning").hidden = !warning;
+        find("confirm-after").textContent = after;
+        const sure = find("sure");
+        sure.textContent = title;
+        sure.onclick = () => { dialog.close(); act(); };
         find("cancel").onclick = () => dialog.close();
         dialog.showModal();
         find("cancel").focus();
     }
 
+    /* Lets nobody ask for the same twice: what the list names is about to change. */
+    const forget = (about) => { for (const each of results.querySelectorAll("[data-depot-ask=" + about + "]")) each.remove(); };
+
+    function drop(title) {
+        for (const each of [...results.children]) if (each.dataset.depotTitle === title) each.remove();
+    }
+
+    function askToDelete(depot, seconds, found) {
+        const files = counted(found.unused, "file");
+        confirm({
+            title: "Delete " + files,
+            text: "Depot " + depot + ": " + files + " that no row names, " + found.size + ".",
+            warning: seconds >= safeAge ? "" : "They may belong to transactions that are open, or to forms that are not sent yet: such files would be lost.",
+            after: "They are looked for once more before. Deleted files cannot be brought back.",
+            act: () => remove(depot, seconds, found),
+        });
+    }
+
     async function remove(depot, seconds, found) {
         const title = "Deletion of unused files of " + depot;
-        for (const each of results.querySelectorAll("[data-depot-ask]")) each.remove();  // what they name is about to change
+        forget("unused");
         const done = await run("delete", { depot, older_than: seconds, before: found.before }, title);
         if (!done) return;
         enter(depot, { files: done.listed - done.deleted, named: done.named, unused: done.failed });
@@ -237,8 +278,42 @@
         const left = found.unused - done.deleted - done.failed;
         const named = left > 0 ? " " + counted(left, "file") + " left alone: named by a row by now, or gone." : "";
         const rows = done.rows.map((each) => [each.id, each.error]);
-        for (const each of [...results.children]) if (each.dataset.depotTitle === "Unused files of " + depot) each.remove();
+        drop("Unused files of " + depot);
         section(title, make("p", {}, text + named + spare(done)), table("Files that could not be deleted", ["File", "Why"], rows), first(rows, done.failed));
+        say(depot + ": " + text);
+    }
+
+    function askToClear(depot, found) {
+        const one = found.missing === 1, their = one ? "its row" : "their rows";
+        confirm({
+            title: "Remove " + counted(found.missing, "missing file") + " from " + their,
+            text: "Depot " + depot + ": " + number(found.missing) + " of " + counted(found.named, "file") + " that rows name " + (one ? "is" : "are") + " missing.",
+            warning: "A storage that is not mounted, or a wrong folder, bucket or prefix, makes files look missing that are there. Names and all else that the rows know of them are lost.",
+            after: "They are looked for once more before. Variants whose original is there stay, and no file is deleted.",
+            act: () => clear(depot, found),
+        });
+    }
+
+    async function clear(depot, found) {
+        const title = "Removal of missing files of " + depot;
+        forget("missing");
+        const done = await run("clear", { depot, missing: found.missing }, title);
+        if (!done) return;
+        enter(depot, { missing: done.required + done.variants + done.unmapped + done.failed });
+        const text = counted(done.removed, "missing file") + " removed from " + (done.removed === 1 ? "its row." : "their rows.");
+        const left = [
+            [done.changed, "changed meanwhile, or there again"],
+            [done.required, "cannot be cleared: required"],
+            [done.variants, "left, since the original is there: regenerate(image) makes the variants of an image anew"],
+            [done.unmapped, "left, since no model, or no primary key, leads to the row"],
+            [done.failed, "failed"],
+        ].filter(([count]) => count).map(([count, what]) => make("li", {}, number(count) + " " + what + "."));
+        const required = done.required_rows.map((each) => [...cells(each), each.path]);
+        const failed = done.failed_rows.map((each) => [...cells(each), each.error]);
+        drop("Missing files of " + depot);
+        section(title, make("p", {}, text), left.length ? make("ul", {}, ...left) : null,
+            required.length ? make("h3", {}, "Required") : null, table("Files that are required", [...ofRow, "Path"], required), first(required, done.required),
+            failed.length ? make("h3", {}, "Failed") : null, table("Files that could not be removed", [...ofRow, "Why"], failed), first(failed, done.failed));
         say(depot + ": " + text);
     }
 
