@@ -8,16 +8,32 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import boto3
+import botocore.session
 import pytest
 from botocore.config import Config
+from botocore.loaders import Loader, create_loader
 
 from depot_lite.io.boto3 import S3Storage
 
 #: Where a real server is; its keys are in DEPOT_TEST_S3_ACCESS_KEY and DEPOT_TEST_S3_SECRET_KEY.
 VARIABLE = "DEPOT_TEST_S3_URL"
+
+
+#: What botocore has parsed of its data: more than what all tests of a storage take beside it, were it done for each.
+_PARSED: Final[dict[Any, Any]] = {}
+
+
+def _loader(*arguments: Any) -> Loader:
+    """Return what a session reads data with, as clients of one session share it."""
+    made: Loader = create_loader(*arguments)
+    made._cache = _PARSED
+    return made
+
+
+botocore.session.create_loader = _loader
 
 
 class Server:
@@ -65,8 +81,8 @@ class Server:
             for each in client.list_multipart_uploads(Bucket=name).get("Uploads", ()):
                 client.abort_multipart_upload(Bucket=name, Key=each["Key"], UploadId=each["UploadId"])
             for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
-                for each in page.get("Contents", ()):
-                    client.delete_object(Bucket=name, Key=each["Key"])
+                if objects := [{"Key": each["Key"]} for each in page.get("Contents", ())]:
+                    client.delete_objects(Bucket=name, Delete={"Objects": objects})
             client.delete_bucket(Bucket=name)
 
     def uploads(self, bucket: str) -> list[str]:
@@ -77,17 +93,20 @@ class Server:
 @contextmanager
 def moto_server() -> Iterator[Server]:
     """Give moto, which answers in a thread of this process."""
+    yield _moto()
+
+
+@cache
+def _moto() -> Server:
+    """Start it once, until the process ends: what it keeps, it keeps for the process, and to stop it takes long."""
     try:
         from moto.server import ThreadedMotoServer
     except ImportError as error:
         unavailable(f"no moto (pip install 'moto[s3,server]'): {error}")
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
-    try:
-        host, port = server.get_host_and_port()
-        yield Server(f"http://{host}:{port}", "test", "testsecret")
-    finally:
-        server.stop()
+    host, port = server.get_host_and_port()
+    return Server(f"http://{host}:{port}", "test", "testsecret")
 
 
 def real_server() -> Server:
