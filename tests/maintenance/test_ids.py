@@ -8,6 +8,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from depot_lite.io.fileid import id_of_object_id
 from depot_lite.maintenance.ids import FileIds, FoundFile, FoundFiles, ListedFiles, packed, unpacked
 
 IDS = st.uuids().map(str)
@@ -26,6 +27,15 @@ def test_ids_come_out_in_order_each_once(ids: list[str]) -> None:
         assert held.part(number) == {packed(each) for each in ids if UUID(each).bytes[0] == number}
         held.clear(number)
     assert list(held) == []
+
+
+def test_an_object_id_is_packed_as_the_uuid_that_stands_for_it() -> None:
+    """Rows of filedepot's have the one, a listing of GridFS the other."""
+    old, file_id = "507f1f77bcf86cd799439011", id_of_object_id("507f1f77bcf86cd799439011")
+    held = FileIds()
+    held.add([old, file_id])
+    assert packed(old) == packed(file_id)
+    assert list(held) == [file_id]
 
 
 @given(st.dictionaries(IDS, st.tuples(st.integers(0, 1 << 50), TIMES)))
