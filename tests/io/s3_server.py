@@ -11,10 +11,12 @@ from functools import cache
 from typing import Any, Final
 
 import boto3
+import botocore.retryhandler
 import botocore.session
 import pytest
 from botocore.config import Config
 from botocore.loaders import Loader, create_loader
+from botocore.retryhandler import delay_exponential
 
 from depot_lite.io.boto3 import S3Storage
 
@@ -33,7 +35,14 @@ def _loader(*arguments: Any) -> Loader:
     return made
 
 
+def _delay(**arguments: Any) -> float:
+    """Return how long a client waits before it sends a request once more: as often as always, but not as long."""
+    seconds: float = delay_exponential(**arguments)
+    return seconds / 100
+
+
 botocore.session.create_loader = _loader
+botocore.retryhandler.delay_exponential = _delay
 
 
 class Server:
