@@ -24,43 +24,39 @@ them. What else is not promised:
 
 - A process that dies in the middle of a flush leaves files that no document names.
 - Ming writes whole documents. Who flushes one that another has changed since it was loaded writes the old reference
-  back; the file may be gone. ``query.update()`` and ``find_one_and_*()`` pass by the session and by its files;
-  ``query.remove()`` does too, and leaves the files of what it removes.
+  back, whose file may be gone.
+- ``query.remove()`` deletes the files of what it removes, as far as the class that it was called on knows their
+  attributes. ``query.update()`` and ``find_one_and_*()`` pass by the files.
 - Maintenance reads the rows of SQLAlchemy only: a sweep would take files of documents for unused. Give them a depot of
   their own, and never sweep it.
 """
 
 from __future__ import annotations
 
-import logging
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Final, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
-from ming.odm import mapper
-from ming.odm.base import ObjectState, state
-from ming.odm.odmsession import SessionExtension
-from ming.odm.property import FieldProperty
-from ming.schema import Anything
-from pymongo.errors import ConnectionFailure, PyMongoError, ServerSelectionTimeoutError
+from depot_lite.errors import ConfigurationError, DepotError, InvalidContent, ValidationError
 
-from depot_lite.errors import ConfigurationError, DepotError, InvalidContent, SeveralRefused, ValidationError
-from depot_lite.fields.interfaces import DepotFileInfo, Pending, discard
+try:
+    from ming.odm import mapper
+    from ming.odm.base import state
+    from ming.odm.odmsession import SessionExtension
+    from ming.odm.property import FieldProperty
+    from ming.schema import Anything
+except ImportError as error:
+    raise ConfigurationError("depot_lite.fields.ming needs Ming: pip install 'depot_lite[ming]'") from error
+
+from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.fields.mingflush import Change, Removal, assigned_to, changes_of, check, plain, settle, store, undo
 from depot_lite.fields.options import checked_filters, checked_type, checked_validators
 from depot_lite.fields.refusals import candidate_of, refusals_of
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.content import is_empty_upload
-from depot_lite.io.threads import Batch
 from depot_lite.manager import DepotManager
 
 __all__ = ["DepotExtension", "UploadedFileProperty"]
-
-logger: Final = logging.getLogger("depot_lite")
-
-#: Where the state of an object keeps what was assigned and not flushed: attribute -> value, None to clear.
-_ASSIGNED: Final = "depot_lite.assigned"
 
 
 class UploadedFileProperty(FieldProperty):  # type: ignore[misc]  # Ming's classes are untyped
@@ -97,7 +93,7 @@ class UploadedFileProperty(FieldProperty):  # type: ignore[misc]  # Ming's class
         """Return the value, None where there is none; of the class, the property."""
         if instance is None:
             return self
-        assigned = _assigned(instance)
+        assigned = assigned_to(instance)
         return assigned[self.name] if self.name in assigned else self.stored(instance)
 
     def __set__(self, instance: Any, value: Any) -> None:
@@ -111,7 +107,7 @@ class UploadedFileProperty(FieldProperty):  # type: ignore[misc]  # Ming's class
         if not isinstance(value, DepotFileInfo) and is_empty_upload(value):
             return  # a form in which no file was chosen
         accepted = None if value is None else self._accepted(instance, value)
-        _assigned(instance)[self.name] = accepted
+        assigned_to(instance)[self.name] = accepted
         state(instance).soil()
 
     def __delete__(self, instance: Any, owner: Any = None) -> None:
@@ -174,7 +170,7 @@ class UploadedFileProperty(FieldProperty):  # type: ignore[misc]  # Ming's class
     def value_in(self, document: Mapping[str, Any] | None) -> DepotFileInfo | None:
         """Return the value in a document, None where there is none."""
         data = (document or {}).get(self.name)
-        return self._upload_type.of_data(_plain(data)) if isinstance(data, dict) and data else None
+        return self._upload_type.of_data(plain(data)) if isinstance(data, dict) and data else None
 
     def refusals(self, value: DepotFileInfo) -> list[ValidationError]:
         """Return the rules that a pending value breaks; give it the name that its validators have corrected."""
@@ -200,107 +196,17 @@ class UploadedFileProperty(FieldProperty):  # type: ignore[misc]  # Ming's class
         value.store(self._filters, variants=self._variants)
 
 
-def _assigned(instance: Any) -> dict[str, DepotFileInfo | None]:
-    """Return what was assigned to an object since it was loaded, flushed or refreshed."""
-    its = state(instance)
-    found: dict[str, DepotFileInfo | None] = its.extra_state.setdefault(_ASSIGNED, {})
-    if its.status == ObjectState.clean:
-        found.clear()  # a refresh has dropped the changes of the object
-    return found
-
-
-def _plain(data: Any) -> Any:
-    """Return a copy of what Ming has made of BSON, as JSON has it."""
-    if isinstance(data, dict):
-        return {key: _plain(each) for key, each in data.items()}
-    return [_plain(each) for each in data] if isinstance(data, list) else data
-
-
-def _properties(instance: Any) -> list[UploadedFileProperty]:
-    return [each for each in mapper(instance).all_properties() if isinstance(each, UploadedFileProperty)]
-
-
-def _paths(document: Mapping[str, Any] | None, properties: Iterable[UploadedFileProperty]) -> set[str]:
-    """Return the files that a document names."""
-    values = [each.value_in(document) for each in properties]
-    return {path for value in values if value is not None for path in value.paths}
-
-
-# --- the flush --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _New:
-    """A value that is about to be stored, and how it was before."""
-
-    property: UploadedFileProperty
-    value: DepotFileInfo
-    before: tuple[Pending, dict[str, Any]]
-
-
-@dataclass(slots=True)
-class _Change:
-    """What a flush makes of the files of one object."""
-
-    instance: Any
-    properties: list[UploadedFileProperty]
-    #: What its document names, as far as we know, before the flush.
-    named: set[str]
-    #: What its document had, and what was assigned: both come back if it is not written.
-    held: dict[str, Any] = field(default_factory=dict)
-    assigned: dict[str, DepotFileInfo | None] = field(default_factory=dict)
-    new: list[_New] = field(default_factory=list)
-    status: str = ObjectState.new
-    begun: bool = False
-    done: bool = False
-
-    @property
-    def born(self) -> set[str]:
-        """The files that were stored for it."""
-        return {path for each in self.new if not each.value.pending for path in each.value.paths}
-
-    def write(self) -> None:
-        """Put the references into the document that Ming writes."""
-        its = state(self.instance)
-        for name, value in self.assigned.items():
-            its.set(name, None if value is None else _plain(dict(value)))
-        its.soil()  # a filter may have flushed the object before its files were stored
-
-    def forget(self) -> None:
-        """Drop what was assigned and is written; what a hook has assigned meanwhile waits for the next flush."""
-        its = state(self.instance)
-        assigned = its.extra_state.get(_ASSIGNED, {})
-        for name, value in self.assigned.items():
-            if assigned.get(name) is value:
-                assigned.pop(name, None)
-        if assigned:
-            its.soil()
-
-    def undo(self) -> None:
-        """Make the object what it was before the flush. The files are the caller's business."""
-        its = state(self.instance)
-        for name in self.assigned:
-            if name in self.held:
-                its.set(name, self.held[name])
-            elif name in its.document:
-                its.delete(name)
-        for each in self.new:
-            if not each.value.pending:
-                each.value.revert(*each.before)
-        its.soil()
-        its.extra_state[_ASSIGNED] = self.assigned
-
-
 class DepotExtension(SessionExtension):  # type: ignore[misc]  # Ming's classes are untyped
     """Looks after the files of a session's objects. Give it to the session: ``extensions=[DepotExtension]``."""
 
     def __init__(self, session: Any) -> None:
         super().__init__(session)
-        self._changes: dict[int, _Change] = {}
+        self._changes: dict[int, Change] = {}
         # Ming tells when a flush begins and when it has succeeded, and says nothing of one that failed.
         self._flush = session.flush
         session.flush = self._flush_with_files
         self._flushing = False
+        self._removal: Removal | None = None
 
     def _flush_with_files(self, obj: Any = None) -> None:
         """Flush the session, or one object of it, with its files."""
@@ -314,12 +220,12 @@ class DepotExtension(SessionExtension):  # type: ignore[misc]  # Ming's classes 
             self._flushing = False
 
     def _run(self, obj: Any) -> None:
-        changes = list(_changes(list(self.session.uow) if obj is None else [obj]))
+        changes = list(changes_of(list(self.session.uow) if obj is None else [obj], _properties))
         try:
-            _check(changes)
-            _store(changes)
+            check(changes)
+            store(changes)
         except BaseException:
-            _undo(changes)
+            undo(changes)
             raise
         for each in changes:
             each.write()
@@ -332,7 +238,7 @@ class DepotExtension(SessionExtension):  # type: ignore[misc]  # Ming's classes 
             raise
         finally:
             self._changes = {}
-            _settle(changes, error)
+            settle(changes, error)
 
     def _entered(self, obj: Any) -> None:
         if (change := self._changes.get(id(obj))) is not None:
@@ -366,100 +272,18 @@ class DepotExtension(SessionExtension):  # type: ignore[misc]  # Ming's classes 
         """Note that it is deleted."""
         self._left(obj)
 
+    def before_remove(self, cls: type, *args: Any, **kwargs: Any) -> None:
+        """Look which files the documents have that ``query.remove()`` is about to remove."""
+        query = args[0] if args else kwargs.get("filter", {})
+        self._removal = Removal(self.session, cls, query, _properties(cls))
 
-def _changes(objects: Iterable[Any]) -> Iterator[_Change]:
-    """Yield what a flush of these objects makes of their files."""
-    for each in objects:
-        properties = _properties(each)
-        its, assigned = state(each), _assigned(each)
-        if not properties or its.status == ObjectState.clean:
-            continue
-        change = _Change(each, properties, _named(each, properties), status=its.status)
-        if its.status != ObjectState.deleted:
-            change.assigned = dict(assigned)
-            change.held = {name: its.document[name] for name in assigned if name in its.document}
-            for one in properties:
-                value = assigned.get(one.name)
-                if value is not None and (before := value.waiting()) is not None:
-                    change.new.append(_New(one, value, before))
-        yield change
+    def after_remove(self, cls: type, *args: Any, **kwargs: Any) -> None:
+        """Delete the files of those that are gone."""
+        removal, self._removal = self._removal, None
+        if removal is not None:
+            removal.finish()
 
 
-def _named(instance: Any, properties: list[UploadedFileProperty]) -> set[str]:
-    """Return the files that the document in the database names; it is asked where not all of it was loaded."""
-    its = state(instance)
-    fields = its.options.get("fields")
-    if fields and its.status == ObjectState.deleted and any(each.name not in fields for each in properties):
-        return _paths(_found(instance, properties), properties)
-    return _paths(its.document, properties)
-
-
-def _found(instance: Any, properties: list[UploadedFileProperty]) -> Mapping[str, Any] | None:
-    its, name = state(instance), mapper(instance).collection.m.collection_name
-    collection = its.session.impl.db[name]
-    return cast(
-        "Mapping[str, Any] | None",
-        collection.find_one({"_id": its.document["_id"]}, [each.name for each in properties]),
-    )
-
-
-def _check(changes: Iterable[_Change]) -> None:
-    """Raise what is wrong with the files of the first object that breaks rules."""
-    for change in changes:
-        errors = [error for each in change.new for error in each.property.refusals(each.value)]
-        if errors:
-            raise errors[0] if len(errors) == 1 else SeveralRefused(errors)
-
-
-def _store(changes: Iterable[_Change]) -> None:
-    """Store all files, as many at once as their storages gain from."""
-    by_depot: dict[str, list[_New]] = {}
-    for change in changes:
-        for each in change.new:
-            by_depot.setdefault(each.value["depot_name"], []).append(each)
-    for depot_name, new in by_depot.items():
-        storage = DepotManager.get(depot_name)
-        workers = max(storage.concurrency, *(type(each.value).workers for each in new))
-        Batch([partial(each.property.store, each.value) for each in new], workers, storage.executor).run()
-
-
-def _undo(changes: Iterable[_Change]) -> None:
-    """Delete what was stored for objects that were not written, and make them what they were."""
-    born: set[str] = set()
-    for each in changes:
-        born |= each.born
-        each.undo()
-    discard(sorted(born))
-
-
-def _settle(changes: list[_Change], error: BaseException | None) -> None:
-    """Delete the files that no document names any more, now that Ming has written what it has."""
-    unwritten: list[_Change] = []
-    condemned: set[str] = set()
-    for each in changes:
-        written = each.done or (each.begun and _is_written(each, error))
-        if written is None:
-            logger.error("whether a document was written is unknown: %s are left", sorted(each.named | each.born))
-            continue
-        if not written:
-            unwritten.append(each)
-            continue
-        each.forget()
-        is_gone = each.status == ObjectState.deleted
-        condemned |= each.named - (set() if is_gone else _paths(state(each.instance).document, each.properties))
-    _undo(unwritten)
-    discard(sorted(condemned))
-
-
-def _is_written(change: _Change, error: BaseException | None) -> bool | None:
-    """Return whether the database has an object as it was to be written, None where nobody can tell."""
-    if isinstance(error, ConnectionFailure) and not isinstance(error, ServerSelectionTimeoutError):
-        return None  # it may be written still
-    try:
-        found = _found(change.instance, change.properties)
-    except (PyMongoError, KeyError):  # KeyError: it has no id
-        return None
-    if change.status == ObjectState.deleted:
-        return found is None
-    as_written = _paths(state(change.instance).document, change.properties)
-    return found is not None and _paths(found, change.properties) == as_written
+def _properties(cls: type) -> Sequence[UploadedFileProperty]:
+    """Return the attributes of a mapped class that hold files."""
+    return [each for each in mapper(cls).all_properties() if isinstance(each, UploadedFileProperty)]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -598,3 +601,50 @@ def test_types_are_checked_by_content(check: Callable[..., None]) -> None:
     typed.content = None
     SESSION.flush()
     check()
+
+
+def test_removing_by_a_query_deletes_the_files_of_what_is_gone(
+    check: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all that it matched, and not of what is there still."""
+    for name in ("a", "a", "b"):
+        Document(name=name, content=name.encode(), report=b"r")
+    Document(name="a")
+    SESSION.flush()
+    Document.query.remove({"name": "a"})
+    check(b"b", b"r")
+    with monkeypatch.context() as patch:
+        patch.setattr(SESSION.impl, "remove", lambda *given, **named: None)
+        Document.query.remove({})
+    check(b"b", b"r")
+    SESSION.clear()
+    Document.query.remove()
+    check()
+
+
+def test_a_removal_that_fails_keeps_the_files(check: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    Document(content=b"1")
+    SESSION.flush()
+
+    def refuse(*given: Any, **named: Any) -> None:
+        raise ServerSelectionTimeoutError("nobody is there")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SESSION.impl, "remove", refuse)
+        with pytest.raises(ServerSelectionTimeoutError):
+            Document.query.remove({})
+    check(b"1")
+
+
+def test_the_module_asks_for_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("depot_lite.fields.ming", "ming.odm"):
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "ming.odm", None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'depot_lite\[ming\]'"):
+        importlib.import_module("depot_lite.fields.ming")
+
+
+def test_the_module_imports_no_sqlalchemy() -> None:
+    program = "import depot_lite.fields.ming, sys; print('sqlalchemy' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert found.stdout == "False\n"
