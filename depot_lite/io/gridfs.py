@@ -50,6 +50,7 @@ _PAGE: Final = 1000
 
 _NEWEST: Final = [("metadata.revision", -1)]
 _NOT_OURS: Final = {"metadata.file_id": {"$exists": False}}
+_FILEDEPOTS: Final = {"last_modified": {"$exists": True}}
 #: What is asked of a file for a listing.
 _LISTED: Final = {"length": 1, "uploadDate": 1, "metadata.file_id": 1}
 
@@ -204,14 +205,10 @@ class GridFSStorage(FileStorage):
 
     def _list(self) -> Iterator[FileEntry]:
         """Yield filedepot's files, then ours. One of filedepot's that is replaced meanwhile may come twice."""
-        for document in self._pages({**_NOT_OURS, "last_modified": {"$exists": True}}, [("_id", 1)]):
-            if isinstance(document["_id"], ObjectId):
-                yield _entry(id_of_object_id(str(document["_id"])), document)
-        # Versions of one file are beside each other in the index, the newest last: one that is stored meanwhile comes
-        # later than those that it replaces, so none is missed.
-        order = [("metadata.file_id", 1), ("metadata.revision", 1)]
+        for document in self._theirs():
+            yield _entry(id_of_object_id(str(document["_id"])), document)
         held: FileEntry | None = None
-        for document in self._pages({"metadata.file_id": {"$gte": ""}}, order):
+        for document in self._ours():
             entry = _entry(document["metadata"]["file_id"], document)
             if held is not None and held != entry:
                 yield held
@@ -219,10 +216,35 @@ class GridFSStorage(FileStorage):
         if held is not None:
             yield held
 
-    def _pages(self, wanted: Mapping[str, Any], order: list[tuple[str, int]]) -> Iterator[_Document]:
-        what = f"list {self._connection.collection!r} in database {self._connection.database!r}"
-        with failing(what):
-            yield from self._connection.files.find(wanted, _LISTED, sort=order, batch_size=_PAGE)
+    def _theirs(self) -> Iterator[_Document]:
+        """Yield filedepot's documents, in the order of their ids."""
+        after, order = ObjectId(bytes(12)), [("_id", 1)]
+        while page := self._page({**_NOT_OURS, **_FILEDEPOTS, "_id": {"$gt": after}}, order):
+            yield from page
+            if len(page) < _PAGE:
+                return
+            after = page[-1]["_id"]
+
+    def _ours(self) -> Iterator[_Document]:
+        """Yield our documents, those of one file behind each other, the newest last.
+
+        One that is stored meanwhile comes later in the index than those that it replaces, so no file is missed.
+        """
+        after, seen, order = "", list[ObjectId](), [("metadata.file_id", 1), ("metadata.revision", 1)]
+        while page := self._page({"metadata.file_id": {"$gte": after}, "_id": {"$nin": seen}}, order):
+            yield from page
+            if len(page) < _PAGE:
+                return
+            last = page[-1]["metadata"]["file_id"]
+            there = [each["_id"] for each in page if each["metadata"]["file_id"] == last]
+            after, seen = last, [*seen, *there] if last == after else there
+
+    def _page(self, wanted: Mapping[str, Any], order: list[tuple[str, int]]) -> list[_Document]:
+        """Return the next documents. Each page is asked for anew: a server forgets a cursor that waits ten minutes."""
+        with failing(f"list {self._connection.collection!r} in database {self._connection.database!r}"):
+            # One more than can be found, so that the server knows that nothing follows.
+            found = self._connection.files.find(wanted, _LISTED, sort=order, limit=_PAGE, batch_size=_PAGE + 1)
+            return list(found)
 
     # --- deleting -------------------------------------------------------------------------------------------------
 
@@ -262,7 +284,9 @@ class GridFSStorage(FileStorage):
         with failing(f"clean {self._connection.collection!r} in database {self._connection.database!r}"):
             chunks = self._connection.chunks
             batch: list[ObjectId] = []
-            for each in chunks.aggregate([{"$group": {"_id": "$files_id"}}], allowDiskUse=True):
+            # Sorted, so that the index alone is read and not the bytes.
+            pipeline: list[dict[str, Any]] = [{"$sort": {"files_id": 1, "n": 1}}, {"$group": {"_id": "$files_id"}}]
+            for each in chunks.aggregate(pipeline, allowDiskUse=True):
                 generation = each["_id"]
                 # Other programs' may be anything, and tell no time.
                 if isinstance(generation, ObjectId) and generation.generation_time < limit:

@@ -100,6 +100,8 @@ class GridFSConnection:
             for each in ("files", "chunks")
         )
         if not files.write_concern.acknowledged:
+            if self._ready is None:
+                client.close()
             raise ConfigurationError("mongouri says w=0: whether a file was stored would never be known")
         return _Made(os.getpid(), client, files, chunks)
 

@@ -108,9 +108,10 @@ class ChunkReader(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Move to a position and return it. Nothing is asked for before it is read."""
-        position = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._length}[whence] + offset
-        if position < 0:
-            raise ValueError(f"a file has no position {position}")
+        begins = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._length}.get(whence)
+        if begins is None or begins + offset < 0:
+            raise ValueError(f"seek({offset}, {whence}): a file has no such position")
+        position = begins + offset
         self._position = position
         return position
 

@@ -19,6 +19,7 @@ import pytest
 from bson import ObjectId
 from pymongo.errors import AutoReconnect, OperationFailure, WaitQueueTimeoutError
 
+import depot_lite.io.gridfs
 from depot_lite.errors import ConfigurationError, InvalidContent, StorageFailed, StoredFileNotFound
 from depot_lite.io import gridfsclient
 from depot_lite.io.fileid import id_of_object_id, new_file_id
@@ -161,6 +162,26 @@ def test_two_that_store_under_one_id_at_once_leave_one_file(
     assert database["filedepot.files"].count_documents({}) == 1
 
 
+@pytest.mark.parametrize("page", [1, 2, 3, 5])
+def test_a_listing_goes_page_by_page(
+    storage: GridFSStorage, database: Any, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    """And leaves nothing out where versions of one file, which a crash has left, are in two pages."""
+    monkeypatch.setattr(depot_lite.io.gridfs, "_PAGE", page)
+    file_ids, files = sorted(new_file_id() for _ in range(5)), database["filedepot.files"]
+    for number, file_id in enumerate(file_ids):
+        storage.create(bytes(number), file_id=file_id)
+    document = files.find_one({"metadata.file_id": file_ids[2]})
+    for revision in (1, 2, 3):
+        metadata = {**document["metadata"], "revision": revision}
+        files.insert_one({**document, "_id": ObjectId(), "length": 100 * revision, "metadata": metadata})
+    old = [files.insert_one({**document, "_id": ObjectId(), "last_modified": "x", "metadata": None}) for _ in range(4)]
+    listed = list(storage.list())
+    assert listed[:4] == [id_of_object_id(str(each.inserted_id)) for each in old]
+    assert listed[4:] == file_ids
+    assert [each.size for each in listed[4:]] == [0, 1, 300, 3, 4]
+
+
 # --- what it costs ----------------------------------------------------------------------------------------------------
 
 
@@ -212,6 +233,9 @@ def test_reading_is_two_requests_and_seeking_one_more(storage: GridFSStorage, re
         file.seek(10, io.SEEK_CUR)
         assert requests.taken() == {"files.find_one": 1}
         assert file.read(10) == data[20 * CHUNK + 15 : 20 * CHUNK + 25]
+        for offset, whence in ((-1, io.SEEK_SET), (0, 7)):
+            with pytest.raises(ValueError, match="no such position"):
+                file.seek(offset, whence)
         file.seek(-10, io.SEEK_CUR)
         assert file.read(10) == data[20 * CHUNK + 15 : 20 * CHUNK + 25]
     assert requests.taken() == {"chunks.find": 1}
