@@ -106,6 +106,8 @@ class ObjectStoreStorage(FileStorage):
         self._expiry = seconds("signed_url_expiry", signed_url_expiry)
         self._public_base_url = web_address("public_base_url", public_base_url)
         self._layout = self._new_layout()
+        # A web server may limit how much it lists, unnoticed.
+        self.list_is_complete = self._place.kind != "http"
         store = store_of(
             self._place,
             config=config,
@@ -212,6 +214,8 @@ class ObjectStoreStorage(FileStorage):
         attributes, header = self._layout.encoded(told)
         what = self._what("store", info.file_id)
         part_size = max(self._part_size, -(-(size or 0) // _PART_LIMIT))
+        if self._place.kind == "http":
+            raise StorageFailed(f"cannot {what}: a web server takes no parts; with a larger part_size it is sent whole")
         with failing(what):
             upload = self._client.upload(self._key(info.file_id), attributes, part_size)
         try:
@@ -334,8 +338,8 @@ class ObjectStoreStorage(FileStorage):
         if not self._layout.header:
             result = self._client.get(self._key(file_id), head=True)
             return result.meta, self._told("", result.attributes, b"")
-        result = self._client.get(self._key(file_id), range=(0, self._layout.header))
-        first = self._begin(self._client.body(result))
+        result = self._client.get(self._key(file_id))
+        first = self._begin(self._client.body(result, self._layout.header))
         return result.meta, self._told(self._what("look at", file_id), result.attributes, first)
 
     def _exists(self, file_id: str) -> bool:
@@ -374,11 +378,13 @@ class ObjectStoreStorage(FileStorage):
             yield from self._entries(page)
 
     def _entries(self, page: list[Any]) -> Iterator[FileEntry]:
-        start = len(self._prefix)
+        # A web server lists paths from its root, and obstore leaves them so.
+        prefix = self._place.key(self._prefix) if self._place.kind == "http" else self._prefix
+        start = len(prefix)
         for each in page:
             path: str = each["path"]
             # What is in further folders below the prefix is not ours.
-            if path.startswith(self._prefix) and _is_id(path[start:]):
+            if path.startswith(prefix) and _is_id(path[start:]):
                 yield FileEntry.told(path[start:], each["size"] - self._layout.header, each["last_modified"])
 
     # --- deleting -------------------------------------------------------------------------------------------------

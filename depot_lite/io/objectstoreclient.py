@@ -88,9 +88,9 @@ class StoreClient:
         """Return an object, whose bytes are on their way; or a part of it, or what is known of it."""
         return self._ask(obstore.get, obstore.get_async, self.store, key, options=cast(Any, options))
 
-    def body(self, result: obstore.GetResult) -> Any:
-        """Return the bytes of an answer, for `following`."""
-        return result.stream(min_chunk_size=_CHUNK)
+    def body(self, result: obstore.GetResult, size: int = _CHUNK) -> Any:
+        """Return the bytes of an answer, for `following`, in chunks of at least a size."""
+        return result.stream(min_chunk_size=size)
 
     def following(self, stream: Any) -> Any:
         """Return the next chunk of a body, or the next page of a listing; None at the end."""

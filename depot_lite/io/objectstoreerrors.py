@@ -86,7 +86,9 @@ def may_have_arrived(error: Exception) -> bool:
     """Return whether an upload may be there all the same: its answer was lost, or a repeated one found the first."""
     if isinstance(error, obstore.AlreadyExistsError):
         return True
-    return type(error) is obstore.GenericError and _status(error) in {0, *range(500, 600)}
+    # Of uploads in parts every error is an OSError.
+    unclear = isinstance(error, obstore.GenericError | OSError) and not isinstance(error, FileNotFoundError)
+    return unclear and _status(error) in {0, *range(500, 600)}
 
 
 def _status(error: Exception) -> int:
