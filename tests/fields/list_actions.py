@@ -105,8 +105,9 @@ def check(world: World, expected: Rows) -> None:
         paths = [path for value in files_of(values) for path in value.paths]
     assert found == expected
     assert len(set(paths)) == len(paths)
-    assert set(paths) <= set(world.rows())
-    assert set(world.rows()) == world.stored()
+    named = set(world.rows())
+    assert set(paths) <= named
+    assert named == world.stored()
 
 
 def files_of(values: Sequence[Any]) -> Iterator[UploadedFile]:
