@@ -36,6 +36,7 @@ from depot_lite.io.objectstoreerrors import (
     is_changed,
     is_missing,
     is_no_container,
+    is_refusal,
     may_have_arrived,
 )
 from depot_lite.io.objectstorefiles import InAttributes, InHeader, attributes_of, info_of
@@ -263,8 +264,13 @@ class ObjectStoreStorage(FileStorage):
 
     def _copy_of(self, source: ObjectStoreStorage, source_id: str, file_id: str) -> FileInfo:
         """Let the store copy an object, and return what the copy tells: the source may be replaced meanwhile."""
-        with failing(source._what("copy", source_id), source_id):
-            self._client.copy(source._key(source_id), self._key(file_id))
+        try:
+            with failing(source._what("copy", source_id), source_id):
+                self._client.copy(source._key(source_id), self._key(file_id))
+        except StorageFailed as error:
+            if is_refusal(error.__cause__):
+                return self._read_and_store(source, source_id, file_id)
+            raise
         try:
             return self._info(file_id)
         except BaseException:
@@ -274,6 +280,9 @@ class ObjectStoreStorage(FileStorage):
     def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
         if isinstance(source, ObjectStoreStorage) and source._client.store == self._client.store:
             return self._copy_of(source, source_id, file_id)
+        return self._read_and_store(source, source_id, file_id)
+
+    def _read_and_store(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
         with source._open(source_id) as file:
             return self._store(file_id, self._verified(file), crc32_in(file.checksum))
 

@@ -37,6 +37,8 @@ _WRONG_KEYS: Final = {
     "AuthorizationFailure",
     "InvalidAuthenticationInfo",
 }
+#: What S3 says of an object that is too large to be copied with one request, and others of what they never copy.
+_REFUSALS: Final = {"InvalidRequest", "InvalidArgument", "NotImplemented", "MethodNotAllowed"}
 #: How a text begins that may quote what was signed or sent to log in.
 _SECRETS: Final = re.compile(r"\bsig=|X-Amz-Signature=|X-Goog-Signature=|://[^/\s@]*:[^/\s@]*@")
 
@@ -80,6 +82,14 @@ def is_no_container(error: Exception) -> bool:
 def is_changed(error: Exception) -> bool:
     """Return whether the object is another one than was asked for."""
     return isinstance(error, obstore.PreconditionError)
+
+
+def is_refusal(error: BaseException | None) -> bool:
+    """Return whether the store does not do what it was asked for, at all or with an object as large as this."""
+    told = _CODE.search(str(error))
+    return isinstance(error, NotImplementedError | obstore.NotSupportedError) or (
+        told is not None and told[1] in _REFUSALS
+    )
 
 
 def may_have_arrived(error: Exception) -> bool:

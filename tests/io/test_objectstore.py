@@ -250,6 +250,23 @@ def test_options_come_as_strings_from_settings(azure: Azurite, container: str) -
     assert KEY not in str(caught.value)
 
 
+@pytest.mark.parametrize("library", ["obstore", "greenlet"])
+def test_a_missing_library_is_told_with_its_extra(library: str) -> None:
+    code = f"""
+import sys
+sys.modules[{library!r}] = None
+from depot_lite import DepotManager
+try:
+    DepotManager.configure("default", {{"depot.backend": "depot_lite.io.objectstore.ObjectStoreStorage"}})
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20).stdout
+    assert told.startswith("ConfigurationError"), told
+    assert library in told
+    assert "pip install 'depot_lite[objectstore]'" in told
+
+
 def test_a_folder_and_a_bucket_are_where_others_say_they_are(tmp_path: Path) -> None:
     """So that a sweep of S3Storage knows the files of one here, and of this one in two ways."""
     keys: dict[str, Any] = {"config": {"access_key_id": "k", "secret_access_key": "s"}}
@@ -379,6 +396,21 @@ def test_another_prefix_of_a_container_is_copied_there(
     with pytest.raises(StoredFileNotFound):
         archive.save_from(proxied, new_file_id())
     assert list(archive.list()) == [info.file_id]
+
+
+def test_what_a_store_does_not_copy_is_read_and_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 does not copy what is larger than 5 GB, and some web servers nothing."""
+    storage = ObjectStoreStorage("memory://")
+    file_id = storage.create(b"words", "a.txt", "text/plain")
+
+    def refuse(*_: object) -> None:
+        raise NotImplementedError("COPY")
+
+    monkeypatch.setattr(storage._client, "copy", refuse)
+    with storage.get(storage.copy(file_id)) as copied:
+        assert (copied.read(), copied.filename, copied.content_type) == (b"words", "a.txt", "text/plain")
+    with pytest.raises(StoredFileNotFound):
+        storage.copy(new_file_id())
 
 
 def test_some_that_are_missing_do_not_keep_others_from_being_deleted(storage: ObjectStoreStorage) -> None:
