@@ -8,7 +8,6 @@ work.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar, cast
 
@@ -80,8 +79,8 @@ async def _run(call: Callable[[], T]) -> T:
     while not running.dead:
         try:
             value = await result
-        except BaseException:
-            result = running.throw(*sys.exc_info())
+        except BaseException as error:
+            result = running.throw(error)
         else:
             result = running.switch(value)
     return cast(T, result)

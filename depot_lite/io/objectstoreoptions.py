@@ -118,10 +118,10 @@ def web_address(option: str, value: str | None) -> str | None:
         return None
     try:
         parts = urlsplit(value)
-        fine = parts.scheme in {"http", "https"} and parts.hostname and not (parts.query or parts.fragment)
+        fine = parts.scheme in {"http", "https"} and parts.hostname and "@" not in parts.netloc
     except ValueError:
         fine = False
-    if not fine or parts.username is not None or parts.password is not None:
+    if not fine or set(value) & set("?#"):
         raise ConfigurationError(f"{option}: a URL such as 'https://cdn.example.com' is wanted, with no user in it")
     return value.rstrip("/")
 
