@@ -405,10 +405,10 @@ class ListMachine(ListHistory):
             self.reached["delete failed"] += storage.sweep()
 
 
-def test_no_history_of_lists_loses_a_file_or_leaves_one_over(engine: Engine, tmp_path: Path) -> None:
+def test_no_history_of_lists_loses_a_file_or_leaves_one_over(engine: Engine) -> None:
     """In every random history, committed rows can read their files in their order, and nothing else is stored."""
     sqlite = engine.dialect.name == "sqlite"
-    reached = play(engine, tmp_path / "files", 60 if sqlite else 35, machine=ListMachine)
+    reached = play(engine, 60 if sqlite else 35, machine=ListMachine)
     assert reached["step"] > (2000 if sqlite else 1000)
     # Fewer histories are played on the servers: each kind of step, but not each way to change a list.
     assert not [kind for kind in (*KINDS, *(CHANGES if sqlite else ())) if not reached[kind]]
@@ -446,5 +446,5 @@ def test_the_machine_of_lists_objects_to(sabotage: str, tmp_path: Path, monkeypa
     Base.metadata.create_all(engine)
     monkeypatch.setattr(*SABOTAGES[sabotage])
     with pytest.raises((AssertionError, StoredFileNotFound)):
-        play(engine, tmp_path / "files", 200, machine=ListMachine, phases=[Phase.generate])
+        play(engine, 200, machine=ListMachine, phases=[Phase.generate])
     engine.dispose()
