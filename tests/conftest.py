@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, event, make_url, select, text
@@ -20,6 +20,10 @@ from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.forks import Forks
 from tests.models import Base
+
+#: A disk in memory, where the system has one; None: where temporary files are. On a real one, to make small files and
+#: to remove them is most of what thousands of tests do.
+IN_MEMORY: Final = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 #: Where the services are, unless the environment says otherwise: as Debian's packages set them up.
 SERVICES = {

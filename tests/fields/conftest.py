@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+
+from tests.conftest import IN_MEMORY
 
 
 @pytest.fixture
@@ -16,5 +17,5 @@ def tmp_path() -> Iterator[Path]:
 
     What concerns the disk is in tests/io, and there on one.
     """
-    with TemporaryDirectory(dir=next(filter(os.path.isdir, ["/dev/shm"]), None)) as folder:
+    with TemporaryDirectory(dir=IN_MEMORY) as folder:
         yield Path(folder)

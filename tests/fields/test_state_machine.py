@@ -29,7 +29,7 @@ from depot_lite.fields.columns import FileColumn
 from depot_lite.fields.interfaces import discard
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.ledger import Frame
-from tests.conftest import World, sqlite_engine
+from tests.conftest import IN_MEMORY, World, sqlite_engine
 from tests.fields.history import ATTRIBUTES, Files, History, Rows, initialize, is_there, rule
 from tests.models import Base, Document, Page
 
@@ -353,7 +353,7 @@ def play(
     wanted = os.environ.get("DEPOT_TEST_EXAMPLES")
     reached: Counter[str] = Counter()
     # Thousands of files are made and removed: in memory, where the system has a disk there.
-    with TemporaryDirectory(dir=next(filter(os.path.isdir, ["/dev/shm"]), None)) as folder:
+    with TemporaryDirectory(dir=IN_MEMORY) as folder:
         run_state_machine_as_test(
             type("PlayedMachine", (machine,), {"engine": engine, "folder": Path(folder) / "files", "reached": reached}),
             settings=settings(
