@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, Final, cast
@@ -12,6 +11,7 @@ from pymongo.collection import Collection
 
 from depot_lite.errors import StorageFailed
 from depot_lite.io.gridfserrors import failing
+from depot_lite.io.readers import PiecewiseReader
 
 #: The size that drivers cut files into: a little under a power of two, so that the document is one at most.
 CHUNK: Final = 255 * 1024
@@ -60,7 +60,7 @@ def _pieces(source: BinaryIO) -> Iterator[bytes]:
         yield bytes(held)
 
 
-class ChunkReader(io.RawIOBase):
+class ChunkReader(PiecewiseReader):
     """The content of a file, which is asked for page by page: no cursor is left open on the server, or lost there.
 
     A page is what is wanted now, and twice as much as the one before as long as reading goes on where that ended.
@@ -79,11 +79,11 @@ class ChunkReader(io.RawIOBase):
         what: str,
         renewed: Callable[[], Mapping[str, Any]],
     ) -> None:
+        super().__init__(int(document["length"]))
         self._chunks = chunks
         self._what = what
         self._renewed = renewed
         self._describe(document)
-        self._position = 0
         # The number of the first chunk of the page, and the page; how many the next may have.
         self._first, self._page = 0, list[bytes]()
         self._ahead = 1
@@ -94,42 +94,14 @@ class ChunkReader(io.RawIOBase):
         self._length = int(document["length"])
         self._size = int(document["chunkSize"])
 
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move to a position and return it. Nothing is asked for before it is read."""
-        begins = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._length}.get(whence)
-        if begins is None or begins + offset < 0:
-            raise ValueError(f"seek({offset}, {whence}): a file has no such position")
-        position = begins + offset
-        self._position = position
-        return position
-
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return up to ``size`` bytes, all that are left if it is negative or None.
+        """Return ``size`` bytes, fewer at the end only, all of them if it is negative or None.
 
         Raises:
             StorageFailed: chunks are missing, or the server does not give them.
         """
         self._begin(size)
-        left = max(self._length - self._position, 0)
-        wanted = left if size is None or size < 0 else min(size, left)
-        parts: list[bytes] = []
-        while wanted > 0:
-            part = self._part(wanted)
-            parts.append(part)
-            wanted -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return super().read(size)
 
     def _begin(self, size: int | None) -> None:
         """Make sure of the file: from here on it is this one, whoever replaces it, or an error."""
@@ -147,15 +119,13 @@ class ChunkReader(io.RawIOBase):
         self._describe(document)
         return bool(before != self._id)
 
-    def _part(self, wanted: int) -> bytes:
+    def _piece(self, wanted: int) -> bytes:
         number, start = divmod(self._position, self._size)
         if not self._first <= number < self._first + len(self._page) and not self._fetch(wanted):
             self._renewed()  # raises if the file was deleted
             raise StorageFailed(f"cannot {self._what}: it was replaced while it was read, or chunk {number} is missing")
         data = self._page[number - self._first]
-        part = data[start : start + wanted] if start or wanted < len(data) else data
-        self._position += len(part)
-        return part
+        return data[start : start + wanted] if start or wanted < len(data) else data
 
     def _fetch(self, wanted: int) -> bool:
         """Get the chunk at the position and some of those behind it; return whether it is there."""

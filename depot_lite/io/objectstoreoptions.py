@@ -158,7 +158,7 @@ def store_of(
     Raises:
         ConfigurationError: an option is unknown, or none of this kind of store's.
     """
-    given = {
+    given: dict[str, Any] = {
         "config": mapping("config", config),
         "client_options": mapping("client_options", client_options),
         "retry_config": _retries(mapping("retry_config", retry_config)),
@@ -169,13 +169,20 @@ def store_of(
     if foreign := sorted(set(options) - _options_of(place.kind)):
         raise ConfigurationError(f"{', '.join(foreign)}: no option of a store at {place.url}")
     try:
-        return from_url(place.url, **options)
+        return _made(place.url, **options)
     except exceptions.UnknownConfigurationKeyError:
         unknown = [name for name in options["config"] if not _is_known(place, name)]
         raise ConfigurationError(f"config: unknown {', '.join(map(repr, unknown))} for {place.url}") from None
     except (exceptions.BaseError, ValueError, TypeError, OSError) as error:
         # Its text may quote what was refused, and a traceback prints the cause.
         raise ConfigurationError(f"obstore makes no store for {place.url}: {_complaint(error)}") from None
+
+
+def _made(url: str, **options: Any) -> ObjectStore:
+    # obstore types the options of each kind of store by themselves, which a dictionary cannot follow.
+    make: Any = from_url
+    store: ObjectStore = make(url, **options)
+    return store
 
 
 def _options_of(kind: str) -> set[str]:
@@ -186,7 +193,7 @@ def _options_of(kind: str) -> set[str]:
 
 def _is_known(place: Place, name: str) -> bool:
     try:
-        from_url(place.url, config={name: "0"})
+        _made(place.url, config={name: "0"})
     except exceptions.UnknownConfigurationKeyError:
         return False
     except (exceptions.BaseError, ValueError, TypeError):

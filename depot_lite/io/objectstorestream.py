@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import Any, BinaryIO, Final, cast
 
 from depot_lite.errors import DepotError
 from depot_lite.io.interfaces import FileInfo, StoredFile
 from depot_lite.io.objectstoreerrors import OBSTORE_ERRORS, failing
+from depot_lite.io.readers import PiecewiseReader
 
 #: A gap up to this much is read over: a new request takes longer.
 _CHEAP: Final = 256 * 1024
@@ -16,7 +16,7 @@ _CHEAP: Final = 256 * 1024
 _TRIES: Final = 4
 
 
-class ObjectReader(io.RawIOBase):
+class ObjectReader(PiecewiseReader):
     """The bytes of an object, from the body that came with it and, after a seek or a break, from a range of it.
 
     Args:
@@ -37,46 +37,14 @@ class ObjectReader(io.RawIOBase):
         following: Callable[[Any], Any],
         request: Callable[[int], Any],
     ) -> None:
+        super().__init__(length)
         self._body = body
         self._rest = first
-        self._length = length
         self._what = what
         self._following = following
         self._request = request
-        # Where the reader stands, and where what is left of the last chunk begins.
-        self._position = 0
+        # Where what is left of the last chunk begins.
         self._begins = 0
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move to a position and return it; what is there is asked for when it is read."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._length}[whence]
-        if base + offset < 0:
-            raise ValueError(f"position {base + offset} is before the start")
-        self._position = base + offset
-        return self._position
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Return ``size`` bytes, fewer at the end only, all of them if it is negative or None."""
-        left = max(0, self._length - self._position)
-        wanted = left if size is None or size < 0 else min(size, left)
-        pieces = []
-        while wanted:
-            piece = self._piece(wanted)
-            wanted -= len(piece)
-            pieces.append(piece)
-        return bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
 
     def _piece(self, size: int) -> memoryview:
         """Return some of the bytes at the position, at least one."""
@@ -86,7 +54,6 @@ class ObjectReader(io.RawIOBase):
                 self._fill()
                 piece = self._rest[:size]
                 self._skip(len(piece))
-                self._position += len(piece)
                 return piece
             except DepotError:  # of the request for a range, which obstore has repeated already
                 self._drop()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +11,7 @@ from botocore.exceptions import FlexibleChecksumError
 
 from depot_lite.errors import DepotError, StorageFailed
 from depot_lite.io.interfaces import FileInfo, StoredFile
+from depot_lite.io.readers import PiecewiseReader
 from depot_lite.io.s3errors import S3_ERRORS, translated
 
 #: What is left of a body is read at `close`, up to this much, so that the connection serves the next request.
@@ -53,7 +53,7 @@ class SummedReader:
         return data
 
 
-class RangeReader(io.RawIOBase):
+class RangeReader(PiecewiseReader):
     """The bytes of an object, from the body that came with it and, after a seek or a reset, from a range of it.
 
     A range is asked for on condition that the object is still the same, so that nobody reads half of one version and
@@ -61,52 +61,19 @@ class RangeReader(io.RawIOBase):
     """
 
     def __init__(self, body: Any, length: int, what: str, request: Callable[[int], Any]) -> None:
+        super().__init__(length)
         self._body = body
-        self._length = length
         self._what = what
         self._request = request
-        # Where the reader stands, and where the body does.
-        self._position = 0
+        # Where the body stands.
         self._body_position = 0
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move to a position and return it; what is there is asked for when it is read."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._length}[whence]
-        if base + offset < 0:
-            raise ValueError(f"position {base + offset} is before the start")
-        self._position = base + offset
-        return self._position
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Return ``size`` bytes, fewer at the end only, all of them if it is negative or None."""
-        left = max(0, self._length - self._position)
-        wanted = left if size is None or size < 0 else min(size, left)
-        pieces = []
-        while wanted:
-            piece = self._piece(min(wanted, _STEP))
-            self._position += len(piece)
-            wanted -= len(piece)
-            pieces.append(piece)
-        return b"".join(pieces)
 
     def _piece(self, size: int) -> bytes:
         """Return some of the bytes at the position, at least one."""
         for attempt in range(1, _TRIES + 1):
             try:
                 self._place()
-                piece = cast(bytes, self._body.read(size))
+                piece = cast(bytes, self._body.read(min(size, _STEP)))
                 if not piece:  # some servers close the connection instead of resetting it
                     raise ConnectionResetError("the body ended early")
                 self._body_position += len(piece)

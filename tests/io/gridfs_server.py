@@ -23,7 +23,7 @@ VARIABLE: Final = "DEPOT_TEST_MONGO_URL"
 enable_gridfs_integration()  # type: ignore[no-untyped-call]
 
 # pymongo gives a view of a dictionary, which mongomock would keep and find unlike any list.
-_listed = helpers.create_index_list
+_listed: Any = helpers.create_index_list
 helpers.create_index_list = lambda keys, *more: _listed(keys if isinstance(keys, str) else list(keys), *more)
 
 
