@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import zlib
 from base64 import b64encode
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from depot_lite.errors import DepotError, StorageFailed
 from depot_lite.io.gcserrors import GCS_ERRORS, translated
 from depot_lite.io.gcsobjects import Found, new_crc32c
 from depot_lite.io.interfaces import FileInfo, FileStorage, StoredFile
+from depot_lite.io.readers import PiecewiseReader
 
 #: What is left of a body is read at `close`, up to this much, so that the connection serves the next request.
 #: A gap up to this much is read over: a new request takes longer.
@@ -59,7 +59,7 @@ class SummedReader:
         return data
 
 
-class RangeReader(io.RawIOBase):
+class RangeReader(PiecewiseReader):
     """The bytes of an object, from the answer that came with it and, after a seek or a reset, from a range of it.
 
     A range is asked for of the same generation, so that nobody reads half of one version and half of another. Bytes
@@ -67,56 +67,23 @@ class RangeReader(io.RawIOBase):
     """
 
     def __init__(self, answer: Response, found: Found, what: str, request: Callable[[int], Response]) -> None:
+        super().__init__(found.length)
         self._answer: Response | None = answer
-        self._length = found.length
         self._expected = found.crc32c
         self._what = what
         self._request = request
-        # Where the reader stands, and where the answer does.
-        self._position = 0
+        # Where the answer stands.
         self._answer_position = 0
         # Of the bytes from the start on, and how many they are.
         self._crc32c = new_crc32c()
         self._summed = 0
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move to a position and return it; what is there is asked for when it is read."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._length}[whence]
-        if base + offset < 0:
-            raise ValueError(f"position {base + offset} is before the start")
-        self._position = base + offset
-        return self._position
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Return ``size`` bytes, fewer at the end only, all of them if it is negative or None."""
-        left = max(0, self._length - self._position)
-        wanted = left if size is None or size < 0 else min(size, left)
-        pieces = []
-        while wanted:
-            piece = self._piece(min(wanted, _STEP))
-            self._position += len(piece)
-            wanted -= len(piece)
-            pieces.append(piece)
-        return b"".join(pieces)
 
     def _piece(self, size: int) -> bytes:
         """Return some of the bytes at the position, at least one."""
         for attempt in range(1, _TRIES + 1):
             try:
                 answer = self._placed()
-                piece = cast(bytes, answer.raw.read(size, decode_content=False))
+                piece = cast(bytes, answer.raw.read(min(size, _STEP), decode_content=False))
                 if not piece:  # some servers close the connection instead of resetting it
                     raise ConnectionResetError("the body ended early")
             except DepotError:  # of the request for a range, which has been repeated already
