@@ -158,6 +158,9 @@ class GCSStorage(FileStorage):
             return self._save_copy_of(self, source.file_id, source.found, info)
         return self._send(file_id, content, condition=0 if new else None)
 
+    def _described(self, info: FileInfo) -> dict[str, Any]:
+        return described(info, self._storage_class, public=self._public)
+
     def _new_info(self, file_id: str, filename: str | None, content_type: str) -> FileInfo:
         return FileInfo(file_id, filename or UNNAMED, content_type, 0, now())
 
@@ -182,7 +185,7 @@ class GCSStorage(FileStorage):
     def _put(self, info: FileInfo, data: bytes, condition: int | None) -> FileInfo:
         """Store content that is in memory, with one request."""
         info = replace(info, content_length=len(data), checksum=shown(zlib.crc32(data)))
-        resource = described(info, self._storage_class)
+        resource = self._described(info)
         try:
             self._ask(
                 labelled(self._blob(info.file_id), resource).upload_from_string,
@@ -200,7 +203,7 @@ class GCSStorage(FileStorage):
     def _put_large(self, info: FileInfo, reader: SummedReader, known: int | None, condition: int | None) -> FileInfo:
         """Store content in pieces."""
         info = replace(info, checksum=None if known is None else shown(known))
-        resource = described(info, self._storage_class)
+        resource = self._described(info)
         blob = labelled(self._blob(info.file_id), resource)
         try:
             url = self._ask(
@@ -300,7 +303,8 @@ class GCSStorage(FileStorage):
         """Let Google copy an object that was looked at, with a name and a type that may be others."""
         known = found.info(source_id)
         info = replace(info, content_length=known.content_length, checksum=known.checksum)
-        resource = {**found.kept, **described(info, self._storage_class)}
+        kept = {name: value for name, value in found.kept.items() if name != "contentDisposition"}
+        resource = {**kept, **self._described(info)}
         with failing(source._what("copy", source_id), source_id):
             self._rewrite(source, source_id, found, info.file_id, resource)
         return info
@@ -432,8 +436,9 @@ class GCSStorage(FileStorage):
         much longer it works. None where the credentials cannot sign, so that the application has to serve the file:
         those of a service account can. Credentials that impersonate one make a request for each new URL.
 
-        An unsigned URL says nothing of name, disposition and type: Google lets only who signs change them. There they
-        are what the object was stored with.
+        Name and disposition count for files that a browser shows (images, PDF, audio, video, plain text). All others
+        are downloads, under the name that they were stored with, and all have the type that they were stored with:
+        Google prefers what an object says to what a URL does. An unsigned URL says nothing of these.
         """
         file_id = self._id(file_or_id)
         expiry = self._expiry if expires_in is None else seconds("expires_in", expires_in)
@@ -450,8 +455,11 @@ class GCSStorage(FileStorage):
         They are with the policy ``public-read``, with ``sign_urls`` off, and with a ``public_base_url``.
         """
         file_id = self._id(file_or_id)
-        public = self._acl == "publicRead" or not self._sign_urls or self._public_base_url is not None
-        return self._plain_url(file_id) if public else None
+        return self._plain_url(file_id) if self._public else None
+
+    @property
+    def _public(self) -> bool:
+        return self._acl == "publicRead" or not self._sign_urls or self._public_base_url is not None
 
     def _upload_form(
         self, file_id: str, max_size: int, content_type: str | None, filename: str | None, expires_in: int
@@ -465,7 +473,7 @@ class GCSStorage(FileStorage):
                 self._bucket,
                 self._key(file_id),
                 self._acl,
-                lambda info: described(info, None),
+                self._described,
                 max_size=max_size,
                 content_type=content_type,
                 filename=filename,

@@ -104,22 +104,33 @@ class Found:
         return FileInfo(file_id, filename or UNNAMED, self.content_type, self.length, when, checksum)
 
 
-def described(info: FileInfo, storage_class: str | None) -> dict[str, Any]:
-    """Return the resource of a new object."""
-    shown_as = "inline" if valid_media_type(info.content_type) in INLINE_TYPES else "attachment"
+def described(info: FileInfo, storage_class: str | None, *, public: bool) -> dict[str, Any]:
+    """Return the resource of a new object.
+
+    Args:
+        public: whether it has URLs that are not signed.
+    """
     metadata = {
         # It may come back as a header, which is ASCII, so it is encoded, as filedepot does.
         _FILENAME: quote(info.filename, safe="!#$&+-.^_`|~"),
         _TYPE: info.content_type,
         **_new_attempt(info.last_modified),
     }
-    resource: dict[str, Any] = {
-        "contentType": info.content_type,
-        # Who opens the object by its URL gets no page that runs, and saves it under its name.
-        "contentDisposition": content_disposition(shown_as, info.filename),
-        "metadata": metadata | checksum_of(info),
-    }
-    return resource | _of_class(storage_class)
+    resource = {"contentType": info.content_type, "metadata": metadata | checksum_of(info)}
+    return resource | _disposition(info, public=public) | _of_class(storage_class)
+
+
+def _disposition(info: FileInfo, *, public: bool) -> dict[str, str]:
+    """Return how a browser treats the object, where that is not left to the URL.
+
+    What a signed URL says counts only where the object says nothing (https://github.com/rails/rails/pull/33814). So an
+    image says nothing, lest it could not be downloaded under another name, and a page says that it is a download, lest
+    anybody could have it run.
+    """
+    passive = valid_media_type(info.content_type) in INLINE_TYPES
+    if passive and not public:
+        return {}
+    return {"contentDisposition": content_disposition("inline" if passive else "attachment", info.filename)}
 
 
 def checksum_of(info: FileInfo) -> dict[str, str]:
@@ -144,7 +155,8 @@ def _new_attempt(when: datetime) -> dict[str, str]:
 def labelled(blob: Any, resource: Mapping[str, Any]) -> Any:
     """Give the library's object, of which nothing is known yet, what a resource says, and return it."""
     blob.content_type = resource["contentType"]
-    blob.content_disposition = resource["contentDisposition"]
+    if "contentDisposition" in resource:
+        blob.content_disposition = resource["contentDisposition"]
     blob.metadata = resource["metadata"]
     if "storageClass" in resource:
         blob.storage_class = resource["storageClass"]

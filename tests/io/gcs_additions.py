@@ -1,8 +1,9 @@
 """What gcp-storage-emulator leaves out of Google Cloud Storage, as far as the storage relies on it.
 
 By Google's reference (https://cloud.google.com/storage/docs/json_api/v1/objects): conditions, generations, pages, new
-metadata for copies, the state of uploads, their being cancelled and their last checksum. Requests are obeyed one after
-the other, since the emulator keeps bytes and metadata in two steps, and answered side by side.
+metadata for copies, what objects tell of themselves, the state of uploads, their being cancelled and their last
+checksum. Requests are obeyed one after the other, since the emulator keeps bytes and metadata in two steps, and answered
+side by side.
 """
 
 from __future__ import annotations
@@ -39,8 +40,12 @@ def added_to(base: Any) -> Any:
     finished: dict[str, Any] = {}
 
     class Handler(base):  # type: ignore[misc]  # whatever the emulator has
+        # Connections are kept, as Google keeps them.
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
         rfile: Any
         wfile: Any
+        path: str
 
         def do_GET(self) -> None:
             self._obey(super().do_GET, self._get)
@@ -61,14 +66,15 @@ def added_to(base: Any) -> Any:
             """Let the emulator answer what is not answered before."""
             # All of it: the emulator leaves some bodies unread, at which the kernel resets the connection.
             self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            sending, self.rfile, self.wfile = self.wfile, io.BytesIO(self.body), io.BytesIO()
+            receiving, sending = self.rfile, self.wfile
+            self.rfile, self.wfile = io.BytesIO(self.body), io.BytesIO()
             self.query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
             self.more: dict[str, str] = {}
             with lock:
                 if not before():
                     do()
                     self._after()
-            answer, self.wfile = self.wfile.getvalue(), sending
+            answer, self.rfile, self.wfile = self.wfile.getvalue(), receiving, sending
             sending.write(answer)
 
         def _answer(self, status: int, told: Any = None, **headers: str) -> bool:
@@ -122,6 +128,10 @@ def added_to(base: Any) -> Any:
                     "x-goog-stored-content-length": str(there["size"]),
                     "x-goog-stored-content-encoding": there.get("contentEncoding", "identity"),
                 }
+                if "contentDisposition" in there:
+                    # It counts, and not what the URL says.
+                    self.more["Content-Disposition"] = there["contentDisposition"]
+                    self.path = self.path.replace("response-content-disposition", "ignored")
             return False
 
         def _page(self, bucket: str) -> bool:
@@ -144,6 +154,8 @@ def added_to(base: Any) -> Any:
             if rewritten := re.fullmatch(r"(.*/o/[^/]+)/rewriteTo(/b/.*)", urlsplit(self.path).path):
                 made = self._object(f"/storage/v1{rewritten[2]}")
                 if made is not None and self.body:
+                    for field in ("contentDisposition", "cacheControl", "contentEncoding", "contentLanguage"):
+                        made.pop(field, None)
                     made.update(json.loads(self.body))
 
         def _put(self) -> bool:

@@ -6,7 +6,6 @@ it leaves out and the storage relies on is in `gcs_additions`; the storage works
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import uuid
@@ -47,6 +46,7 @@ def account() -> dict[str, str]:
     }
 
 
+@cache
 def signing() -> Credentials:
     """Return credentials that sign, and that ask nobody for a token."""
     made: Credentials = Credentials.from_service_account_info(account())  # type: ignore[no-untyped-call]
@@ -166,8 +166,3 @@ _OPERATIONS = [
     ("/o/", "object"),
     ("/b/", "bucket"),
 ]
-
-
-def as_json() -> str:
-    """Return the account as the text of its file."""
-    return json.dumps(account())

@@ -28,6 +28,7 @@ from google.api_core.exceptions import from_http_status
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage as google_storage
 from google.cloud.storage._signing import generate_signed_url_v4
+from requests import Response
 
 from depot_lite.errors import ConfigurationError, InvalidContent, StorageFailed, StoredFileNotFound
 from depot_lite.io.content import Content
@@ -263,19 +264,12 @@ def test_memory_does_not_grow_with_the_content(storage: GCSStorage) -> None:
             buffer[:count] = bytes(count)
             return count
 
-    class Upload:
-        """A server that takes everything and keeps nothing."""
-
-        def __init__(self) -> None:
-            self.headers: dict[str, str] = {}
-            self.status_code = 200
-
-    def put(url: str, data: bytes, headers: dict[str, str], **_: Any) -> Any:
-        answer = Upload()
+    def put(url: str, data: bytes, headers: dict[str, str], **more: Any) -> Response:
+        """Take everything and keep nothing."""
+        answer = Response()
         last, _, total = headers["Content-Range"].rpartition("-")[2].partition("/")
-        if total == "*":
-            answer.status_code = 308
-            answer.headers = {"Range": f"bytes=0-{last}"}
+        answer.status_code = 308 if total == "*" else 200
+        answer.headers["Range"] = f"bytes=0-{last}"
         return answer
 
     with pytest.MonkeyPatch.context() as patch:
@@ -306,6 +300,32 @@ def test_an_object_tells_type_name_and_checksum(server: Server, bucket: str) -> 
     kept = ("contentType", "storageClass", "contentDisposition", "crc32c")
     assert [copied[each] for each in kept] == [found[each] for each in kept]
     assert copied["metadata"]["x-depot-attempt"] != found["metadata"]["x-depot-attempt"]
+
+
+def test_what_a_browser_shows_leaves_its_disposition_to_the_url(server: Server, bucket: str) -> None:
+    """Where URLs are signed; and what it would run is a download everywhere."""
+
+    def said(storage: GCSStorage, file_id: str) -> str | None:
+        found: str | None = resource_of(server, bucket, file_id).get("contentDisposition")
+        return found
+
+    private, public = server.storage(bucket), server.storage(bucket, sign_urls=False)
+    for storage, image in ((private, None), (public, 'inline; filename="a.png"')):
+        file_id = storage.create(b"\x89PNG\r\n\x1a\n", "a.png")
+        with storage.get(file_id) as file:
+            again = storage.save(Content.of(file, "a.png")).file_id
+        assert said(storage, file_id) == said(storage, again) == said(storage, storage.copy(file_id)) == image
+        assert said(storage, storage.create(b"<html>", "a.html")) == 'attachment; filename="a.html"'
+
+
+def test_what_a_browser_sent_is_a_download_until_it_is_adopted(server: Server, bucket: str) -> None:
+    storage, file_id = server.storage(bucket), new_file_id()
+    blob = server.client().bucket(bucket).blob(file_id)
+    blob.content_disposition = "attachment"
+    blob.upload_from_string(b"\x89PNG\r\n\x1a\n", "image/png")
+    with storage.get(file_id) as file:
+        adopted = storage.save(Content.of(file, "a.png")).file_id
+    assert "contentDisposition" not in resource_of(server, bucket, adopted)
 
 
 def test_an_acl_is_asked_for_where_the_policy_says_so(server: Server, bucket: str) -> None:
@@ -692,7 +712,8 @@ def test_no_credentials_at_all_are_said_to_be_missing(monkeypatch: pytest.Monkey
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     storage = GCSStorage(bucket="b")
-    for attempt in (lambda: storage.create(b"x"), lambda: storage.url(new_file_id())):
+    attempts: list[Callable[[], object]] = [lambda: storage.create(b"x"), lambda: storage.url(new_file_id())]
+    for attempt in attempts:
         with pytest.raises(StorageFailed, match="there are no credentials"):
             attempt()
 
