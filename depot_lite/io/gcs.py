@@ -33,7 +33,7 @@ from depot_lite.io.gcserrors import GCS_ERRORS, failing, is_missing, may_have_ar
 from depot_lite.io.gcslisting import listing
 from depot_lite.io.gcsobjects import ATTEMPT, Found, checksum_of, copied, described, labelled, overrides
 from depot_lite.io.gcsoptions import bucket_of, credentials_of, piece_size, predefined_acl, seconds, web_address
-from depot_lite.io.gcsstream import GCSStoredFile, RangeReader, SummedReader
+from depot_lite.io.gcsstream import GCSStoredFile, SummedReader, body_of
 from depot_lite.io.gcsuploads import ResumableUpload
 from depot_lite.io.gcsurls import form_of
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
@@ -338,8 +338,8 @@ class GCSStorage(FileStorage):
             answer = self._get(file_id)
         found = Found.in_headers(answer.headers)
         request = partial(self._get_range, file_id, found.generation)
-        reader = RangeReader(answer, found, self._what("read", file_id), request)
-        return GCSStoredFile(found.info(file_id), reader, self.public_url(file_id), self, found)
+        body = body_of(answer, found, self._what("read", file_id), request)
+        return GCSStoredFile(found.info(file_id), body, self.public_url(file_id), self, found)
 
     def _get(self, file_id: str, start: int = 0, generation: int | None = None) -> Response:
         """Return an answer whose body is on its way.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zlib
 from base64 import b64encode
 from collections.abc import Callable
@@ -141,14 +142,26 @@ class RangeReader(PiecewiseReader):
         super().close()
 
 
+def body_of(answer: Response, found: Found, what: str, request: Callable[[int], Response]) -> BinaryIO:
+    """Return the bytes of an object as a file: in memory if they are few, which have come with the headers by then.
+
+    So who does not close a small file keeps no connection.
+    """
+    reader = RangeReader(answer, found, what, request)
+    if found.length > _CHEAP:
+        return cast(BinaryIO, reader)
+    with reader:
+        return io.BytesIO(reader.read())
+
+
 class GCSStoredFile(StoredFile):
     """A file of a `GCSStorage`, whose bytes are on their way since `get`; the server can copy just this version."""
 
     def __init__(
-        self, info: FileInfo, reader: RangeReader, public_url: str | None, storage: FileStorage, found: Found
+        self, info: FileInfo, body: BinaryIO, public_url: str | None, storage: FileStorage, found: Found
     ) -> None:
-        super().__init__(info, lambda: cast(BinaryIO, reader))
-        self._reader = reader
+        super().__init__(info, lambda: body)
+        self._body = body
         self._public_url = public_url
         self.storage = storage
         self.found = found
@@ -160,8 +173,8 @@ class GCSStoredFile(StoredFile):
 
     def close(self) -> None:
         """Give the connection back, read or not; a second time does nothing."""
-        if hasattr(self, "_reader"):
-            self._reader.close()
+        if hasattr(self, "_body"):
+            self._body.close()
         super().close()
 
 

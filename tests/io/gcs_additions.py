@@ -2,8 +2,8 @@
 
 By Google's reference (https://cloud.google.com/storage/docs/json_api/v1/objects): conditions, generations, pages, new
 metadata for copies, what objects tell of themselves, the state of uploads, their being cancelled and their last
-checksum. Requests are obeyed one after the other, since the emulator keeps bytes and metadata in two steps, and answered
-side by side.
+checksum. Requests are obeyed one after the other, since the emulator keeps bytes and metadata in two steps, and are
+answered side by side.
 """
 
 from __future__ import annotations

@@ -283,6 +283,15 @@ def test_memory_does_not_grow_with_the_content(storage: GCSStorage) -> None:
             tracemalloc.stop()
 
 
+def test_a_small_file_keeps_no_connection(storage: GCSStorage) -> None:
+    """Its bytes are here with the headers; so they can be read when it has gone."""
+    file_id = storage.create(b"small")
+    with storage.get(file_id) as file:
+        storage.delete(file_id)
+        assert file.read() == b"small"
+        assert (file.seek(1), file.read()) == (1, b"mall")
+
+
 # --- what is stored ---------------------------------------------------------------------------------------------------
 
 
@@ -459,8 +468,8 @@ def test_bytes_that_changed_on_the_way_are_noticed(
     assert list(storage.list()) == server.uploads(bucket) == []
     file_id = storage.create(b"whole")
     server.inside._store.write_bytes(f"{bucket}/{file_id}", b"whale")
-    with storage.get(file_id) as file, pytest.raises(StorageFailed, match="checksum differs"):
-        file.read()
+    with pytest.raises(StorageFailed, match="checksum differs"):
+        content_of(storage, file_id)
 
 
 # --- options ----------------------------------------------------------------------------------------------------------
