@@ -29,6 +29,7 @@ from boto3.s3.transfer import TransferConfig
 from depot_lite.errors import ConfigurationError, DepotError, StorageFailed
 from depot_lite.io.content import Content
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
+from depot_lite.io.objects import crc32_in, crc32_of, now, shown
 from depot_lite.io.options import boolean, executor_of, integer
 from depot_lite.io.s3client import S3Connection
 from depot_lite.io.s3copies import CopyDiffers, Original, S3Object, is_refusal
@@ -38,13 +39,9 @@ from depot_lite.io.s3listing import listing
 from depot_lite.io.s3objects import (
     ATTEMPT,
     copied,
-    crc32_in,
-    crc32_of,
     described,
     encoded,
-    now,
     overrides,
-    shown,
     understood,
 )
 from depot_lite.io.s3options import (

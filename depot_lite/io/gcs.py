@@ -37,8 +37,8 @@ from depot_lite.io.gcsstream import GCSStoredFile, SummedReader, body_of
 from depot_lite.io.gcsuploads import ResumableUpload
 from depot_lite.io.gcsurls import form_of
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
+from depot_lite.io.objects import crc32_in, crc32_of, now, shown
 from depot_lite.io.options import boolean, executor_of, integer
-from depot_lite.io.s3objects import crc32_in, crc32_of, now, shown
 
 __all__ = ["GCSStorage"]
 

@@ -22,7 +22,7 @@ from google.auth.credentials import Signing
 
 from depot_lite.io.disposition import content_disposition
 from depot_lite.io.interfaces import UNNAMED, FileInfo
-from depot_lite.io.s3objects import now
+from depot_lite.io.objects import now
 from depot_lite.signing import rounded
 
 #: Seven days: signatures of version 4 last no longer.

@@ -29,6 +29,7 @@ from depot_lite.io.content import Content
 from depot_lite.io.fileid import check_file_id, new_file_id
 from depot_lite.io.greenlets import Greenlets, beside
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
+from depot_lite.io.objects import crc32_in, crc32_of, now, shown
 from depot_lite.io.objectstoreclient import StoreClient, Upload
 from depot_lite.io.objectstoreerrors import (
     OBSTORE_ERRORS,
@@ -44,7 +45,7 @@ from depot_lite.io.objectstoreoptions import CLOUDS, place_of, prefix_of, second
 from depot_lite.io.objectstorestream import ObjectReader, StoredObject
 from depot_lite.io.objectstoreurls import ObjectUrls
 from depot_lite.io.options import boolean, executor_of, integer
-from depot_lite.io.s3objects import ATTEMPT, crc32_in, crc32_of, now, overrides, shown
+from depot_lite.io.s3objects import ATTEMPT, overrides
 
 __all__ = ["ObjectStoreStorage"]
 

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from depot_lite.io.disposition import content_disposition
 from depot_lite.io.interfaces import UNNAMED, FileInfo
-from depot_lite.io.s3objects import described, now
+from depot_lite.io.objects import now
+from depot_lite.io.s3objects import described
 
 #: Fields of a form for those arguments of an upload that a bucket may insist on.
 _INSISTED: Final = {

@@ -5,7 +5,6 @@ Name and time are written as filedepot does, so that each reads what the other w
 
 from __future__ import annotations
 
-import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,9 +13,9 @@ from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from depot_lite.errors import ConfigurationError
-from depot_lite.io.content import CHUNK_SIZE, Content, clean_filename
+from depot_lite.io.content import clean_filename
 from depot_lite.io.disposition import INLINE_TYPES, content_disposition
-from depot_lite.io.interfaces import UNNAMED, FileInfo, StoredFile
+from depot_lite.io.interfaces import UNNAMED, FileInfo
 from depot_lite.io.mimetype import valid_media_type
 
 #: Keys of the metadata; the first two are filedepot's.
@@ -28,11 +27,6 @@ ATTEMPT: Final = "x-depot-attempt"
 _TIME_FORMAT: Final = "%Y-%m-%d %H:%M:%S"
 #: Headers of an object that a copy keeps; its metadata is kept too.
 _KEPT: Final = ("ContentType", "ContentDisposition", "CacheControl", "ContentEncoding", "ContentLanguage")
-
-
-def now() -> datetime:
-    """Return the time as the metadata can tell it: in whole seconds."""
-    return datetime.now(UTC).replace(microsecond=0)
 
 
 def described(info: FileInfo, upload: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,36 +93,6 @@ def _checksum_of(found: Mapping[str, Any]) -> str | None:
     if not told or "-" in told or found.get("ChecksumType", "FULL_OBJECT") != "FULL_OBJECT":
         return None
     return f"crc32:{b64decode(told).hex()}"
-
-
-def crc32_of(content: Content) -> int | None:
-    """Return the CRC-32 of large content before it is sent, None where reading it twice is impossible or costs much.
-
-    The metadata of a multipart upload are sent first, so there is no other time to learn it for servers that compute
-    none. A file of another storage may have to be downloaded.
-    """
-    if not content.rereadable or isinstance(content.source, StoredFile):
-        return None
-    crc32 = 0
-    with content.open() as source:
-        while chunk := source.read(CHUNK_SIZE):
-            crc32 = zlib.crc32(chunk, crc32)
-    return crc32
-
-
-def crc32_in(checksum: str | None) -> int | None:
-    """Return the CRC-32 that a checksum of `FileInfo` is, None where it is another one.
-
-    >>> crc32_in("crc32:000000ff"), crc32_in("sha256:00")
-    (255, None)
-    """
-    algorithm, _, digest = (checksum or "").partition(":")
-    return int(digest, 16) if algorithm == "crc32" else None
-
-
-def shown(crc32: int) -> str:
-    """Return a CRC-32 as `FileInfo` has it."""
-    return f"crc32:{crc32:08x}"
 
 
 def encoded(crc32: int) -> str:

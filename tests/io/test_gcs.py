@@ -35,7 +35,7 @@ from depot_lite.io.content import Content
 from depot_lite.io.disposition import content_disposition
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.gcs import GCSStorage
-from depot_lite.io.s3objects import crc32_of
+from depot_lite.io.objects import crc32_of
 from depot_lite.manager import DepotManager
 from depot_lite.testing import BreakingFile, StorageContract, some_bytes, temporary_depots
 from tests.io.gcs_additions import PAGE

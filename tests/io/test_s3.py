@@ -26,7 +26,7 @@ from depot_lite.io.boto3 import S3Storage
 from depot_lite.io.content import Content
 from depot_lite.io.disposition import content_disposition
 from depot_lite.io.fileid import new_file_id
-from depot_lite.io.s3objects import crc32_of
+from depot_lite.io.objects import crc32_of
 from depot_lite.testing import BreakingFile, StorageContract, some_bytes
 from tests.io.s3_proxy import Fault, S3Proxy
 from tests.io.s3_server import Requests, Server, moto_server
