@@ -289,10 +289,10 @@ class StorageContract(ABC):
         """A deleted file is gone from every method; deleting it again, or what never was, is no error."""
         storage = self.make_storage(tmp_path)
         file_id, kept = storage.create(b"gone"), storage.create(b"kept")
-        file = storage.get(file_id)
-        assert storage.exists(file_id)
-        assert storage.exists(file)
-        storage.delete(file)
+        with storage.get(file_id) as file:
+            assert storage.exists(file_id)
+            assert storage.exists(file)
+            storage.delete(file)
         storage.delete(file_id)
         storage.delete(new_file_id())
         assert not storage.exists(file_id)
@@ -306,8 +306,9 @@ class StorageContract(ABC):
         storage = self.make_storage(tmp_path)
         file_ids = [storage.create(str(number).encode()) for number in range(5)]
         kept = storage.create(b"kept")
-        doomed: list[StoredFile | str] = [*file_ids, new_file_id(), storage.get(file_ids[0])]
-        failed = storage.delete_many(iter(doomed))
+        with storage.get(file_ids[0]) as file:
+            doomed: list[StoredFile | str] = [*file_ids, new_file_id(), file]
+            failed = storage.delete_many(iter(doomed))
         assert failed == {}, f"deleting failed: {failed}"
         assert not any(map(storage.exists, file_ids))
         assert list(storage.list()) == [kept]
