@@ -106,6 +106,7 @@ class _Clearing:
         self.report = ClearedReport()
 
     def clear(self, shown: int) -> ClearedReport:
+        """Do all of it, row by row."""
         with self._asking():
             # Before the search: a storage that is taken for the right one has these at its end, too.
             self.known = off_loop(self._some_files)

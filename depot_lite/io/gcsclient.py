@@ -133,7 +133,7 @@ class GCSConnection:
             answer = session.request(method, url, timeout=_TIMEOUT, stream=stream, **arguments)
             if not answer.ok:
                 with answer:
-                    raise from_http_response(answer)  # type: ignore[no-untyped-call]
+                    raise from_http_response(answer)  # type: ignore[no-untyped-call]  # Google's own lack
             return answer
 
         return self.repeated(attempt)

@@ -89,7 +89,7 @@ class ResumableUpload:
         reached = int(last) + 1 if last.isdigit() else 0
         if reached < position:
             # What it had it has lost, and we no longer have what came before.
-            raise from_http_status(410, "the upload has lost bytes")  # type: ignore[no-untyped-call]
+            raise from_http_status(410, "the upload has lost bytes")  # type: ignore[no-untyped-call]  # Google's own lack
         return reached
 
     def _put(self, data: bytes, content_range: str, headers: dict[str, str]) -> Response:
@@ -100,7 +100,8 @@ class ResumableUpload:
         except RequestException as error:
             raise NoConnection(type(error).__name__) from None
         if answer.status_code not in {200, 201, _INCOMPLETE}:
-            raise from_http_status(answer.status_code, "resumable upload")  # type: ignore[no-untyped-call]
+            status = answer.status_code
+            raise from_http_status(status, "resumable upload")  # type: ignore[no-untyped-call]  # Google's own lack
         return answer
 
     def _cancel(self) -> None:

@@ -464,7 +464,7 @@ def _reading(content: Content) -> Callable[[Callable[[], T]], T]:
     """Return how content is read: in a thread where an event loop must not wait for a disk or a stream."""
     source = content.source
     in_memory = isinstance(source, bytes | bytearray | memoryview | io.BytesIO | Fetched) or (
-        isinstance(source, tempfile.SpooledTemporaryFile) and not source._rolled  # type: ignore[attr-defined]
+        isinstance(source, tempfile.SpooledTemporaryFile) and not source._rolled  # type: ignore[attr-defined]  # not public
     )
     return _here if in_memory else beside
 

@@ -36,6 +36,7 @@ class _Process:
         self.forked = self.used
 
     def begin(self) -> None:
+        """Note that obstore is used; raise ConfigurationError where it was before a fork, after which it hangs."""
         if self.forked:
             raise ConfigurationError(
                 "obstore was used before this process was forked, and cannot be after it: "
