@@ -9,22 +9,23 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from sqlalchemy import Table
+from sqlalchemy import Table, insert, update
 from sqlalchemy.orm import Session
 
 from depot_lite.fields import columns, tracking
-from depot_lite.fields.inserts import Stored
-from depot_lite.fields.targets import Target, mapper_of, name
+from depot_lite.fields.inserts import InsertFiles
+from depot_lite.fields.targets import Target, mapper_of
 from depot_lite.fields.updates import UpdateByKey
 
 
-def _target(session: Session, entity: Any) -> Target | None:
+def _target(session: Session, entity: Any, clause: Callable[[Table], Any]) -> Target | None:
     mapper = mapper_of(entity)
     found = columns.columns_of_mapper(mapper)
     if not found or not isinstance(mapper.local_table, Table):
         return None
     table = mapper.local_table
-    return Target(session, table, table, mapper, mapper.class_, found, {"mapper": mapper}, {})
+    # The clause: a session that chooses its connections sends what writes elsewhere than what reads.
+    return Target(session, table, table, mapper, mapper.class_, found, {"mapper": mapper, "clause": clause(table)}, {})
 
 
 def _bulk_insert_mappings(original: Callable[..., None]) -> Callable[..., None]:
@@ -32,16 +33,18 @@ def _bulk_insert_mappings(original: Callable[..., None]) -> Callable[..., None]:
     def bulk_insert_mappings(
         self: Session, mapper: Any, mappings: Iterable[dict[str, Any]], *args: Any, **kwargs: Any
     ) -> None:
-        target = _target(self, mapper)
+        target = _target(self, mapper, insert)
         if target is None:
             return original(self, mapper, mappings, *args, **kwargs)
         given = list(mappings)
-        stored = Stored(target)
-        rows = [stored.mapping(each) for each in given]
-        tracking.store_all(self, stored.waiting)
-        original(self, mapper, rows, *args, **kwargs)
-        if stored.waiting:
-            name(target.frame(), stored.values)
+        files = InsertFiles(target)
+        rows = [files.mapping(each) for each in given]
+        files.store()
+        watch = target.watch()
+        files.enter(watch, doubtful=False)
+        with target.executing(watch):
+            original(self, mapper, rows, *args, **kwargs)
+        files.written(watch)
         for before, after in zip(given, rows, strict=True):
             # With return_defaults=True the caller finds the new primary keys in his own dictionaries.
             before.update({key: value for key, value in after.items() if key not in before})
@@ -53,11 +56,11 @@ def _bulk_insert_mappings(original: Callable[..., None]) -> Callable[..., None]:
 def _bulk_update_mappings(original: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(original)
     def bulk_update_mappings(self: Session, mapper: Any, mappings: Iterable[dict[str, Any]]) -> None:
-        target = _target(self, mapper)
+        target = _target(self, mapper, update)
         if target is None:
             return original(self, mapper, mappings)
-        with UpdateByKey(target, mappings) as with_files:
-            return original(self, mapper, with_files.mappings)
+        with UpdateByKey(target, mappings) as by_key:
+            return original(self, mapper, by_key.mappings)
 
     return bulk_update_mappings
 
@@ -66,9 +69,8 @@ def _bulk_save_objects(original: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(original)
     def bulk_save_objects(self: Session, objects: Iterable[object], *args: Any, **kwargs: Any) -> None:
         given = list(objects)
-        saved = tracking.Saved(self, given)
-        original(self, given, *args, **kwargs)
-        saved.done()
+        with tracking.BulkSave(self, given):
+            original(self, given, *args, **kwargs)
 
     return bulk_save_objects
 

@@ -2,9 +2,8 @@
 
 A session does not see them go: neither with ``passive_deletes=True`` nor when ``delete(Parent)`` is executed. So
 before the rows of such a parent are deleted, the rows that will fall with them are read and locked, from table to
-table, down to the last ones that have files; and once the DELETE has run, they are read again. What is gone is
-condemned. (They are read again because SQLite without ``PRAGMA foreign_keys = ON`` knows the constraint and leaves
-the rows where they are.)
+table, down to the last ones that have files. Their files are entered as condemned; whether the rows have fallen is asked
+after COMMIT, as of all others. (SQLite without ``PRAGMA foreign_keys = ON`` knows the constraint and leaves them.)
 
 Only what SQLAlchemy's metadata shows is known: a cascade that the database has and the `Table` objects do not, one to a
 table of another `MetaData`, one done by a trigger, and one to a table without a primary key are not seen. Their files
@@ -21,10 +20,12 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import NoReferenceError
 from sqlalchemy.orm import Mapper, Session, attributes
 
-from depot_lite.fields import columns, tracking
-from depot_lite.fields.columns import paths_of
-from depot_lite.fields.targets import Rows, batches, condemn, is_one_of
-from depot_lite.ledger import Frame
+from depot_lite.fields import tracking
+from depot_lite.fields.columns import file_columns
+from depot_lite.fields.ledger import schemas_of
+from depot_lite.fields.proof import batches, is_one_of
+from depot_lite.fields.slots import old_key_in
+from depot_lite.fields.targets import Rows
 
 # Where a MetaData keeps what is below, and a session what falls in its flush: in their ``info``. A weak dictionary
 # would hold them for ever, since a constraint refers to its table and the table to its MetaData.
@@ -66,7 +67,7 @@ def _referred(constraint: ForeignKeyConstraint) -> Table | None:
 
 
 def _leading_to_files(metadata: MetaData, by_parent: Mapping[Table, list[ForeignKeyConstraint]]) -> set[Table]:
-    leading = {table for table in metadata.tables.values() if columns.columns_of_table(table)}
+    leading = {table for table in metadata.tables.values() if file_columns(table)}
     before = -1
     while len(leading) != before:
         before = len(leading)
@@ -75,11 +76,11 @@ def _leading_to_files(metadata: MetaData, by_parent: Mapping[Table, list[Foreign
 
 
 class Falling:
-    """The rows that fall with others in one flush or statement, and what their file columns hold."""
+    """The rows that fall with others in one flush or statement. What their file columns hold is entered as condemned."""
 
-    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, session: Session, options: Mapping[str, Any] | None = None) -> None:
+        self._session = session
         self._options = dict(options or {})
-        self._rows: dict[tuple[Connection, Table], Rows] = {}
         self._followed: set[tuple[Table, tuple[Any, ...]]] = set()
 
     def follow(
@@ -103,42 +104,28 @@ class Falling:
             child = constraint.table
             if child not in without:
                 found = self._read(connection, constraint, new)
-                self._rows.setdefault((connection, child), {}).update(found)
+                self._enter(connection, child, found)
                 self.follow(connection, child, found)
 
     def _read(self, connection: Connection, constraint: ForeignKeyConstraint, parents: list[tuple[Any, ...]]) -> Rows:
         # Under another name, as it may be the child's own table. The join locks the parents that have children, too.
-        parent = constraint.referred_table.alias()
+        child, parent = constraint.table, constraint.referred_table.alias()
+        key, files = list(child.primary_key), file_columns(child)
         refers = and_(*(each.parent == parent.c[each.column.key] for each in constraint.elements))
         rows: Rows = {}
         for batch in batches(parents):
-            query = _files_of(constraint.table).join(parent, refers).where(is_one_of(list(parent.primary_key), batch))
-            rows.update(self._fetch(connection, constraint.table, query))
+            query = select(*key, *files).select_from(child).join(parent, refers)
+            query = query.where(is_one_of(list(parent.primary_key), batch)).with_for_update()
+            for row in connection.execute(query, execution_options=self._options):
+                rows[tuple(row[: len(key)])] = dict(zip(files, row[len(key) :], strict=True))
         return rows
 
-    def _fetch(self, connection: Connection, table: Table, query: Any) -> Rows:
-        width, keys = len(table.primary_key.columns), list(columns.columns_of_table(table))
-        rows = connection.execute(query.with_for_update(), execution_options=self._options)
-        return {tuple(row[:width]): dict(zip(keys, row[width:], strict=True)) for row in rows}
-
-    def gone(self, frame: Frame) -> None:
-        """Condemn the files of the rows that have fallen, now that the parents are deleted."""
-        for (connection, table), rows in self._rows.items():
-            with_files = {identity: files for identity, files in rows.items() if any(files.values())}
-            now: Rows = {}
-            for batch in batches(with_files):
-                condition = is_one_of(list(table.primary_key), batch)
-                now.update(self._fetch(connection, table, _files_of(table).where(condition)))
-            for identity, files in with_files.items():
-                held = now.get(identity, {})
-                condemn(frame, [value for key, value in files.items() if paths_of(held.get(key)) != paths_of(value)])
-            if with_files:
-                tracking.rows_written(frame, connection)
-
-
-def _files_of(table: Table) -> Any:
-    files = columns.columns_of_table(table).values()
-    return select(*table.primary_key, *(each.column for each in files)).select_from(table)
+    def _enter(self, connection: Connection, table: Table, rows: Rows) -> None:
+        schemas = schemas_of(self._options)
+        for identity, files in rows.items():
+            if any(files.values()):
+                watch = tracking.watch_of(self._session, connection)
+                tracking.enter(watch, watch.candidates.row(table, identity, schemas), condemned=files.values())
 
 
 # --- flush --------------------------------------------------------------------------------------------------------
@@ -156,26 +143,17 @@ def _before_delete(mapper: Mapper[Any], connection: Connection, target: Any) -> 
     session = attributes.instance_state(target).session
     if session is None or not any(constraints_of(each) for each in mapper.tables if isinstance(each, Table)):
         return
-    falling: Falling = session.info.setdefault(_INFO, Falling())
+    falling: Falling = session.info.setdefault(_INFO, Falling(session))
     states = [attributes.instance_state(each) for each in [target, *session.deleted]]
     keys = [state.key[1] for state in states if state.mapper is mapper and state.key is not None]
     for table in mapper.tables:
         if isinstance(table, Table):
             others = [each for each in mapper.tables if each is not table]
-            falling.follow(connection, table, _identities_in(mapper, table, keys), without=others)
-
-
-def _identities_in(mapper: Mapper[Any], table: Table, keys: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return the primary keys that objects have in one of their tables, as a joined subclass has several."""
-    of_mapper = [mapper.get_property_by_column(each) for each in mapper.primary_key]
-    positions = [of_mapper.index(mapper.get_property_by_column(each)) for each in table.primary_key]
-    return [tuple(key[position] for position in positions) for key in keys]
+            falling.follow(connection, table, [old_key_in(mapper, table, key) for key in keys], without=others)
 
 
 def _after_flush(session: Session, context: Any) -> None:
-    falling: Falling | None = session.info.pop(_INFO, None)
-    if falling is not None:
-        falling.gone(tracking.frame_of(session))
+    session.info.pop(_INFO, None)
 
 
 def track_cascades() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import JSON, Column, Table
+from sqlalchemy import JSON, Column, ColumnDefault, Table
 from sqlalchemy.orm import ColumnProperty, LoaderCallableStatus, Mapper, attributes
 from sqlalchemy.types import TypeDecorator
 
@@ -113,6 +113,13 @@ class FileType(TypeDecorator[Any]):
         return self._variants
 
 
+def file_type(kind: object) -> FileType | None:
+    """Return how a column type treats its files: the type itself, or the one inside of a user's TypeDecorator."""
+    if isinstance(kind, FileType):
+        return kind
+    return file_type(kind.impl) if isinstance(kind, TypeDecorator) else None
+
+
 @dataclass(frozen=True, slots=True)
 class FileColumn:
     """One attribute that holds a file: of which class, under which key, in which column."""
@@ -121,6 +128,21 @@ class FileColumn:
     key: str
     column: Column[Any]
     type: FileType
+
+    @property
+    def table(self) -> Table:
+        """The table of the column."""
+        return self.column.table  # type: ignore[return-value]  # a FromClause for SQLAlchemy: columns have tables
+
+    @property
+    def has_default(self) -> bool:
+        """Whether the column has a default, or an ``onupdate``, that gives files."""
+        return self.column in _DEFAULTS
+
+    def computed_for_update(self) -> Any:
+        """Return what the column's ``onupdate`` gives to a row that a statement updates."""
+        default = _DEFAULTS[self.column][True]
+        return own_of(default.arg(None) if default.is_callable else default.arg)
 
     def __str__(self) -> str:
         """Return ``Document.content``."""
@@ -161,6 +183,18 @@ class FileColumn:
         if items and all(map(is_no_file, items)):
             return self._held(state, held)
         return self._listed(self.accept_items(items, (), state), state)
+
+    def is_accepted(self, value: Any, state: InstanceState[Any]) -> bool:
+        """Return whether what an attribute holds has been accepted: it may have come past the attribute's listener."""
+        if not self.type.multiple:
+            return self._is_mine(value, state)
+        place = AttributePlace(self, state.obj())
+        return isinstance(value, FileList) and value.is_at(place) and all(self._is_mine(each, state) for each in value)
+
+    def _is_mine(self, value: Any, state: InstanceState[Any]) -> bool:
+        if not isinstance(value, self.type.upload_type):
+            return False
+        return not value.pending or (value.owner is not None and _same_owner(value.owner, state, self.key))
 
     def _edited(self, edit: FileEdit, held: Any) -> Any:
         if self.type.multiple:
@@ -243,9 +277,11 @@ class FileColumn:
     def _accept_value(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:
         if not value.pending:
             return value if self._may_be_own(value, state) else self.copy(value, state)
-        if value.owner is not None:
-            owner, key = value.owner[0](), value.owner[1]
-            if owner is not None and (owner is not state or key != self.key):
+        if value.owner is not None and not _same_owner(value.owner, state, self.key):
+            owner = value.owner[0]()
+            # What only a detached object holds may be handed on: session.merge() does so, and a stream cannot be shared.
+            merging = owner is not None and owner.session is None and state is not None and state.session is not None
+            if owner is not None and not (merging and not value.is_rereadable):
                 value = value.twin()
         return self._own(value.become(self.type.upload_type), state)
 
@@ -257,6 +293,23 @@ class FileColumn:
         if not known or any(unknown(each) for each in known):
             return True
         return any(own.get("path") == value.get("path") for each in known for own in files_in(each))
+
+    def own(self, held: Any, state: InstanceState[Any], in_row: Any) -> Any:
+        """Return what an attribute is to hold, with copies of stored files that its row does not hold.
+
+        Args:
+            held: a value, a list, or None.
+            in_row: what the row holds.
+        """
+        known = {each.get("path") for each in files_in(in_row)}
+        known.update(each.get("path") for each in files_in(state.dict.get(self.key)))
+        for index, value in enumerate(files_in(held)):
+            if not value.pending and value.get("path") not in known:
+                if isinstance(held, FileList):
+                    held.put(index, self.copy(value, state))
+                else:
+                    return self.copy(value, state)
+        return held
 
     def copy(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:
         """Return a pending copy of a stored value that belongs to another row, so that each row owns its file."""
@@ -272,6 +325,17 @@ class FileColumn:
         if state is not None:
             value.own(weakref.ref(state), self.key)
         return value
+
+
+def _same_owner(owner: tuple[weakref.ref[Any], str], state: InstanceState[Any] | None, key: str) -> bool:
+    return owner[0]() is state and owner[1] == key
+
+
+def own_of(value: Any) -> Any:
+    """Return what is to be stored for one row of a value that is given to many: a pending one can be stored once."""
+    if isinstance(value, list | tuple):
+        return [own_of(each) for each in value]
+    return value.twin() if isinstance(value, DepotFileInfo) and value.pending else value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -329,22 +393,27 @@ _WANTED: Final = "assign bytes, a binary file, a pathlib.Path, an upload, a File
 
 _BY_MAPPER: weakref.WeakKeyDictionary[Mapper[Any], dict[str, FileColumn]] = weakref.WeakKeyDictionary()
 _BY_CLASS: weakref.WeakKeyDictionary[type, dict[str, FileColumn]] = weakref.WeakKeyDictionary()
+_BY_TABLE: weakref.WeakKeyDictionary[Table, tuple[int, list[Column[Any]]]] = weakref.WeakKeyDictionary()
+# By whether it is an `onupdate`: what the user has declared, before what it gives was stored.
+_DEFAULTS: weakref.WeakKeyDictionary[Column[Any], dict[bool, Any]] = weakref.WeakKeyDictionary()
 _NONE: Final[Mapping[str, FileColumn]] = {}
 
 
-def register(mapper: Mapper[Any]) -> Mapping[str, FileColumn]:
-    """Remember the file attributes of a mapper that has just been configured, and return them."""
-    found = {each.key: each for each in _columns_of(mapper)}
-    if found:
-        _BY_MAPPER[mapper] = _BY_CLASS[mapper.class_] = found
+def register(mapper: Mapper[Any], key: str, attribute: object) -> FileColumn | None:
+    """Remember an attribute of a mapped class that holds files, and return it; None if it holds none."""
+    column = attribute.columns[0] if isinstance(attribute, ColumnProperty) else None
+    kind = file_type(column.type) if isinstance(column, Column) else None
+    if not isinstance(column, Column) or kind is None:
+        return None
+    found = FileColumn(mapper.class_.__name__, key, column, kind)
+    for registry in (_BY_MAPPER.setdefault(mapper, {}), _BY_CLASS.setdefault(mapper.class_, {})):
+        registry[key] = found
     return found
 
 
-def _columns_of(mapper: Mapper[Any]) -> Iterator[FileColumn]:
-    for attribute in mapper.iterate_properties:
-        column = attribute.columns[0] if isinstance(attribute, ColumnProperty) else None
-        if isinstance(column, Column) and isinstance(column.type, FileType):
-            yield FileColumn(mapper.class_.__name__, attribute.key, column, column.type)
+def remember_default(column: Column[Any], default: ColumnDefault, *, for_update: bool) -> None:
+    """Enter that a column has a default, or an ``onupdate``, that gives files."""
+    _DEFAULTS.setdefault(column, {})[for_update] = default
 
 
 def columns_of_class(class_: type) -> Mapping[str, FileColumn]:
@@ -358,14 +427,23 @@ def columns_of_mapper(mapper: Mapper[Any]) -> Mapping[str, FileColumn]:
 
 
 def mappers_with_files() -> list[Mapper[Any]]:
-    """Return the mappers that are configured and have file attributes, in the order of their names."""
+    """Return the mappers that have file attributes, in the order of their names."""
     return sorted(_BY_MAPPER, key=str)
 
 
 def columns_of_table(table: Table) -> Mapping[str, FileColumn]:
     """Return the file columns of a table by their keys, for statements that name no mapped class."""
     return {
-        column.key: FileColumn(table.name, column.key, column, column.type)
+        column.key: FileColumn(table.name, column.key, column, kind)
         for column in table.columns
-        if isinstance(column.type, FileType)
+        if (kind := file_type(column.type)) is not None
     }
+
+
+def file_columns(table: Table) -> list[Column[Any]]:
+    """Return the file columns of a table, which may come to have more of them."""
+    count, found = _BY_TABLE.get(table, (0, []))
+    if count != len(table.columns):
+        found = [each for each in table.columns if file_type(each.type) is not None]
+        _BY_TABLE[table] = len(table.columns), found
+    return found

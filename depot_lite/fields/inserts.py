@@ -1,69 +1,74 @@
-"""INSERT: each row that is inserted with a file names one of its own, and the files of rows that were left out go.
+"""INSERT: each row that is inserted with a file names one of its own.
 
-A row may be left out by ``ON CONFLICT DO NOTHING`` or ``INSERT IGNORE``. Where the number of rows does not tell that
-all of them were inserted, the paths are looked up in the table.
+Rows may be left out by ``ON CONFLICT DO NOTHING`` or ``INSERT IGNORE``. If the number of rows does not tell that all of
+them were inserted, the database is asked after COMMIT.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Insert
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import FromStatement, ORMExecuteState
 from sqlalchemy.util import immutabledict
 
 from depot_lite.errors import InvalidContent
-from depot_lite.fields import tracking
-from depot_lite.fields.columns import FileColumn, files_in
-from depot_lite.fields.targets import Target, name
-from depot_lite.fields.updates import Invoke, Once, each_of, plain, rowcount, values_of
+from depot_lite.fields import internals, tracking
+from depot_lite.fields.columns import FileColumn, files_in, has_pending, paths_of
+from depot_lite.fields.ledger import Row
+from depot_lite.fields.outcomes import Watch
+from depot_lite.fields.targets import Target
+from depot_lite.fields.updates import DistinctValues, Invoke, each_of, literal_value
 
 
 def insert(state: ORMExecuteState, statement: Insert, target: Target, invoke: Invoke) -> Any:
-    """Execute an INSERT and look after its files; return None, and do nothing, where it has none."""
+    """Execute an INSERT and look after its files; return None, and do nothing, if it has none."""
     _refuse_what_cannot_be_followed(statement, target)
     rows = [dict(each) for each in each_of(state.parameters) if each]
     if rows:
         statement = _values_into_rows(state, statement, target, rows)
-    stored = Stored(target)
-    rows = [stored.mapping(each) for each in rows]
-    values = stored.mapping(values_of(statement))
-    several = [[stored.mapping(_mapping(statement, row)) for row in group] for group in statement._multi_values]
-    if not stored.waiting and not stored.cleared:
+    files = InsertFiles(target)
+    values = internals.values_of(statement)
+    rows = [files.mapping(each, beside=values) for each in rows]
+    values = files.mapping(values) if not rows else files.mapping(values, own_row=False)
+    several = [[files.mapping(_mapping(statement, row)) for row in group] for group in internals.rows_of(statement)]
+    if any(each.has_default for each in target.columns.values()):
+        target.watch()  # so that the default finds its session
+    if not files.given and not files.cleared:
         return None
-    tracking.store_all(target.session, stored.waiting)
-    statement = (
-        statement.values({key: value for key, value in values.items() if target.named(key)}) if values else statement
-    )
+    files.store()
+    if values:
+        statement = statement.values({key: value for key, value in values.items() if target.find_column(key)})
     if several:
-        statement = statement._generate()
-        statement._multi_values = tuple(several)
+        statement = internals.changed(statement, _multi_values=tuple(several))
     if _ignores(statement):
         statement = statement.execution_options(preserve_rowcount=True)
     if rows:
         state.parameters = rows if state.is_executemany else rows[0]
-    try:
-        result = invoke(state, statement)
-    except SQLAlchemyError:
-        if state.is_executemany:
-            name(target.frame(), list(_in_doubt(target, stored)))
-        raise
+    watch = target.watch()
+    files.enter(watch, doubtful=_may_leave_out(statement))
+    with target.executing(watch):
+        result = invoke(state, target, statement)
     expected = len(rows) or sum(map(len, several)) or 1
-    if _may_leave_out(statement, result, expected):
-        name(target.frame(), target.found_in_rows(stored.waiting))
-    elif stored.waiting:
-        name(target.frame(), stored.values)
+    files.written(watch, everything=_ignores(statement) and _rowcount(result) == expected)
     return result
+
+
+def _rowcount(result: Any) -> int:
+    """Return how many rows the database says it has inserted; -1 if it does not say."""
+    try:
+        return int(result.rowcount)
+    except AttributeError:  # a result of RETURNING that SQLAlchemy has buffered has lost it
+        return -1
 
 
 def _values_into_rows(
     state: ORMExecuteState, statement: Insert, target: Target, rows: Sequence[dict[str, Any]]
 ) -> Insert:
     """Move the files that a statement names beside its parameters into these, so that each row gets one of its own."""
-    values = values_of(statement)
-    moved = {key: column for key in values if (column := target.named(key)) is not None}
+    values = internals.values_of(statement)
+    moved = {key: column for key in values if (column := target.find_column(key)) is not None}
     if not moved:
         return statement
     by_attribute = target.mapper is not None and not isinstance(state.statement, FromStatement)
@@ -73,28 +78,17 @@ def _values_into_rows(
             if getattr(value, "key", None) in row:  # bindparam("photo"), given as a parameter
                 value = row.pop(value.key)
             row.setdefault(column.key if by_attribute else column.column.key, value)
-    statement = statement._generate()
-    statement._values = immutabledict({key: value for key, value in values.items() if key not in moved}) or None
-    return statement
+    left = immutabledict({key: value for key, value in values.items() if key not in moved}) or None
+    return internals.changed(statement, _values=left)  # type: ignore[no-any-return]  # an Insert
 
 
 def _mapping(statement: Insert, row: Any) -> Mapping[Any, Any]:
     return row if isinstance(row, Mapping) else dict(zip(statement.table.columns, row, strict=False))
 
 
-def _in_doubt(target: Target, stored: Stored) -> Iterator[Any]:
-    """Yield the values of the rows that were inserted before one failed: the application may yet commit those."""
-    try:
-        yield from target.found_in_rows(stored.waiting)
-    except SQLAlchemyError:  # PostgreSQL refuses to be asked. It rolls back, and the files go with it, named or not.
-        yield from stored.values
-
-
-def _may_leave_out(statement: Insert, result: Any, expected: int) -> bool:
-    """Return whether some of the rows may not have been inserted."""
-    if _ignores(statement):
-        return rowcount(result) != expected
-    return statement._post_values_clause is not None
+def _may_leave_out(statement: Insert) -> bool:
+    """Return whether some of the rows may not be inserted, without an error."""
+    return _ignores(statement) or statement._post_values_clause is not None
 
 
 def _ignores(statement: Insert) -> bool:
@@ -105,13 +99,13 @@ def _ignores(statement: Insert) -> bool:
 
 def _refuse_what_cannot_be_followed(statement: Insert, target: Target) -> None:
     for each in statement._select_names or () if statement.select is not None else ():
-        column = target.named(each)
+        column = target.find_column(each)
         if column is not None:
             raise InvalidContent(
                 f"{column}: INSERT ... SELECT would give one file to two rows; load and assign them: that copies"
             )
     for each in _set_on_conflict(statement._post_values_clause):
-        column = target.named(each)
+        column = target.find_column(each)
         if column is not None:
             raise InvalidContent(
                 f"{column}: an upsert does not tell which file it replaced; use session.merge(), or two statements"
@@ -132,33 +126,62 @@ def _set_on_conflict(clause: Any) -> list[Any]:
     return []
 
 
-class Stored:
-    """Collects the files of the rows of one INSERT."""
+class InsertFiles:
+    """The files of the rows of one INSERT."""
 
     def __init__(self, target: Target) -> None:
-        self.waiting: list[tuple[FileColumn, Any]] = []
         #: Whether a value became none that was not given as None, as an upload without a file does.
         self.cleared = False
+        #: Values and lists with files, with their columns, each row's with its key if that was given.
+        self.given: list[tuple[FileColumn, Any, tuple[Any, ...] | None]] = []
+        self._rows: list[Row] = []
         self._target = target
-        self._once = Once()
+        self._distinct = DistinctValues()
 
-    @property
-    def values(self) -> list[Any]:
-        """What the rows will hold."""
-        return [value for _, value in self.waiting]
+    def mapping(
+        self, row: Mapping[Any, Any], *, beside: Mapping[Any, Any] | None = None, own_row: bool = True
+    ) -> dict[Any, Any]:
+        """Return a copy of a row in which each file is one that is going to be stored.
 
-    def mapping(self, row: Mapping[Any, Any]) -> dict[Any, Any]:
-        """Return a copy of a row in which each file is one that is going to be stored."""
-        return {key: self._value(key, value) for key, value in row.items()}
+        Args:
+            row: what the statement gives to a row.
+            beside: what it gives to all rows.
+            own_row: whether this is a row, and not what all have in common.
+        """
+        found = {key: column for key in row if (column := self._target.find_column(key)) is not None}
+        if not found or not own_row:
+            return dict(row)
+        everything = {**(beside or {}), **row}
+        return {**row, **{key: self._value(column, row[key], everything) for key, column in found.items()}}
 
-    def _value(self, key: Any, value: Any) -> Any:
-        column = self._target.named(key)
-        if column is None:
-            return value
-        given = plain(column, value)
-        accepted = column.accept(self._once.own(given), None, None)
-        if not files_in(accepted):
+    def _value(self, column: FileColumn, value: Any, row: Mapping[Any, Any]) -> Any:
+        given = literal_value(column, value)
+        accepted = column.accept(self._distinct.own(given), None, None)
+        if files_in(accepted):
+            self.given.append((column, accepted, self._target.key_of(row, column.table)))
+        else:
             self.cleared |= given is not None
-            return accepted
-        self.waiting.append((column, accepted))
         return accepted
+
+    def store(self) -> None:
+        """Store what is pending."""
+        waiting = [(column, value) for column, value, _ in self.given if has_pending(value)]
+        tracking.store_all(self._target.session, waiting)
+
+    def enter(self, watch: Watch, *, doubtful: bool) -> None:
+        """Enter the rows with their files."""
+        for column, value, key in self.given:
+            row = self._target.row(watch, key, column.table)
+            self._rows.append(row)
+            tracking.enter(watch, row, named=[value], doubtful=doubtful)
+
+    def written(self, watch: Watch, *, everything: bool = False) -> None:
+        """Enter that the statement was executed.
+
+        Args:
+            everything: whether no row was left out, although some might have been.
+        """
+        for row in self._rows:
+            row.is_written()
+        if everything:
+            watch.candidates.doubtful.difference_update(path for _, value, _ in self.given for path in paths_of(value))

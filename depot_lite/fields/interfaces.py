@@ -14,6 +14,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import GeneratorType
 from typing import Any, ClassVar, Final, Self, cast
 
 from depot_lite.errors import ConfigurationError, InvalidContent
@@ -109,6 +110,8 @@ class DepotFileInfo(Reference, ABC):
     ) -> None:
         super().__init__()
         object.__setattr__(self, "_pending", None)
+        if isinstance(content, GeneratorType):
+            content = _stored_keys(content)  # as dataclasses.asdict() rebuilds dictionaries
         if isinstance(content, dict):
             dict.update(self, content)
             return
@@ -199,7 +202,7 @@ class DepotFileInfo(Reference, ABC):
             InvalidContent: the content is a stream, which can be stored only once.
         """
         pending = self._waiting()
-        if pending.content is not None and not pending.content.rereadable:
+        if not self.is_rereadable:
             raise InvalidContent(
                 "a stream can be stored only once and was assigned to two attributes: read it to bytes first"
             )
@@ -210,6 +213,12 @@ class DepotFileInfo(Reference, ABC):
             cast(str, self["depot_name"]),
         )
         return value
+
+    @property
+    def is_rereadable(self) -> bool:
+        """Whether the content of this pending value can be read more than once; not that of a stream."""
+        content = self._waiting().content
+        return content is None or content.rereadable
 
     def move_to(self, depot_name: str) -> None:
         """Let a pending value that chose no depot go into this one."""
@@ -401,15 +410,23 @@ class DepotFileInfo(Reference, ABC):
         return pending
 
     def __copy__(self) -> Self:
-        self._only_stored("copied")
-        return dict.__new__(type(self))._fill(dict(self))
+        return self._pending_copy() if self.pending else dict.__new__(type(self))._fill(dict(self))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        self._only_stored("copied")
+        if self.pending:
+            return self._pending_copy()
         return dict.__new__(type(self))._fill(copy.deepcopy(dict(self), memo))
 
+    def _pending_copy(self) -> Self:
+        if not self.is_rereadable:
+            raise InvalidContent(
+                f"{self['filename']!r} is a stream that can be read only once, so it cannot be copied: flush the session first"
+            )
+        return self.twin()
+
     def __reduce_ex__(self, protocol: Any) -> Any:
-        self._only_stored("pickled")
+        if self.pending:
+            raise TypeError("a pending file cannot be pickled: its bytes have not been stored yet; flush the session first")
         return _unpickle, (type(self), dict(self))
 
     def _fill(self, data: dict[str, Any]) -> Self:
@@ -417,9 +434,19 @@ class DepotFileInfo(Reference, ABC):
         dict.update(self, data)
         return self
 
-    def _only_stored(self, done: str) -> None:
-        if self.pending:
-            raise TypeError(f"a pending file cannot be {done}: its bytes have not been stored yet")
+
+def _stored_keys(pairs: Iterable[Any]) -> dict[str, Any]:
+    """Return the keys of a stored value of which its items are given.
+
+    Raises:
+        InvalidContent: these are no items of a stored value.
+    """
+    keys = dict(each for each in pairs if isinstance(each, tuple) and len(each) == 2)
+    if not keys.get("path"):
+        raise InvalidContent("a generator is not a file: read it to bytes first")
+    if not keys.get("files"):
+        raise InvalidContent(f"{keys.get('filename')!r} is not stored yet, so it cannot be copied: flush the session first")
+    return keys
 
 
 def _unpickle(cls: type[DepotFileInfo], data: dict[str, Any]) -> DepotFileInfo:

@@ -76,6 +76,15 @@ class FileList(list[T]):
         self._place = place
         return self
 
+    def is_at(self, place: Place) -> bool:
+        """Return whether the list is tied to this attribute."""
+        known: Place | None = getattr(self, "_place", None)
+        return known is not None and known.same_as(place)
+
+    def take(self, values: Iterable[T]) -> None:
+        """Take other values in the place of all, without telling anybody: what is flushed is being prepared."""
+        list.__setitem__(self, slice(None), list(values))
+
     def put(self, index: int, value: T) -> None:
         """Let another value take the place of one, without telling anybody: what is flushed is being prepared."""
         list.__setitem__(self, index, value)
@@ -111,6 +120,43 @@ class FileList(list[T]):
         return _unpickled, (type(self), list(self))
 
     __hash__ = None  # as every list
+
+
+def merged(base: Sequence[T], mine: Sequence[T], theirs: Sequence[T] | None) -> list[T] | None:
+    """Return a list with the changes of two who began with the same one; None if both have changed its order.
+
+    What either has removed is removed, and what either has added is there, behind what it was put behind.
+
+    Args:
+        base: the list as both have seen it.
+        mine: what one has made of it.
+        theirs: what the other has made of it.
+    """
+    theirs = () if theirs is None else theirs
+    first, one, other = ([str(each["path"]) for each in values] for values in (base, mine, theirs))
+    values = {str(each["path"]): each for each in (*theirs, *mine)}
+    common = set(first) & set(one) & set(other)
+    before, here, there = ([path for path in paths if path in common] for paths in (first, one, other))
+    if there == before or here == there:
+        paths = _woven(one, other, set(first))
+    elif here == before:
+        paths = _woven(other, one, set(first))
+    else:
+        return None
+    return [values[path] for path in paths]
+
+
+def _woven(paths: list[str], others: list[str], base: set[str]) -> list[str]:
+    """Return the first list, without what is gone from the second, and with what is new in it."""
+    result = [path for path in paths if path in others or path not in base]
+    for position, path in enumerate(others):
+        if path not in base and path not in result:
+            before = [each for each in others[:position] if each in result]
+            after = [each for each in others[position:] if each in result]
+            result.insert(
+                result.index(before[-1]) + 1 if before else result.index(after[0]) if after else len(result), path
+            )
+    return result
 
 
 class _Unread:

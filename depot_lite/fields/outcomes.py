@@ -1,34 +1,31 @@
-"""How a transaction ended, and what that means for its files.
+"""How transactions end: the database is asked which files rows name, and what none of them names is deleted.
 
-A session knows that its own COMMIT succeeded (``after_commit``) and that it rolled back. It does not know
+Each connection through which a session wrote files has a `Watch`, with the candidates of its transaction. When COMMIT or
+ROLLBACK has been answered, and before the connection goes back to its pool, it is asked on the same connection. Files
+are deleted later, when the session has given the connection back, so that no connection waits for a storage.
 
-- whether a COMMIT took effect that was sent and never answered, because the connection broke. Then nobody knows, and
-  both the born and the condemned files are kept.
-- when the transaction ends that it has merely joined, because it was bound to a connection which had begun already
-  (test suites do that). Then the frame waits here for the connection's own COMMIT or ROLLBACK.
-
-So each connection through which a frame wrote rows is watched (SQLAlchemy's ``ConnectionEvents``). Those events come
-before the database is asked; that a COMMIT was answered is known when the connection is used again or goes back to its
-pool.
+A question that cannot be asked on its connection, because that is broken, is asked on another one of the same engine.
+If that fails too, all files stay, which is logged, and are left to maintenance.
 """
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine, ExceptionContext
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session, SessionTransaction
 
-from depot_lite.fields import transfers
-from depot_lite.fields.interfaces import DepotFileInfo, Pending, discard, logger
-from depot_lite.ledger import Frame, Ledger
+from depot_lite.fields import internals, ledger, proof, transfers
+from depot_lite.fields.interfaces import discard, logger
+from depot_lite.fields.ledger import Birth, Candidates, Row
 from depot_lite.manager import DepotManager
 
 #: How many paths a `DepotManager.set_delete_later` hook is given at a time: as many as S3 deletes in one request, and
@@ -36,41 +33,168 @@ from depot_lite.manager import DepotManager
 AT_ONCE: Final = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Birth:
-    """Where a born file comes from: what makes its value pending again if the file goes with a rollback."""
+@dataclass
+class _End:
+    """The end of one transaction.
 
-    value: DepotFileInfo
-    pending: Pending
-    before: dict[str, Any]
-
-
-def committed(frame: Frame) -> None:
-    """Delete the condemned files, or let them be deleted later, and the sources of files that were handed over.
-
-    A value whose file was born and condemned in the same transaction becomes pending again: its object may have been
-    expunged before its row was written, and be added a second time. Never raises.
+    ``committed`` says that COMMIT succeeded. ``over`` says that the transaction is surely over: it is not if COMMIT was
+    sent and never answered, as it may still arrive.
     """
-    condemned, births = frame.condemned, _births(frame)
-    # A token is refused as soon as its upload has gone, which COMMIT promises: that cannot wait for a queue.
-    adopted = {birth.pending.adopts.path for birth in births if birth.pending.adopts is not None}
-    if condemned:
-        transfers.to_the_end(partial(_delete, condemned, adopted))
-    gone = set(condemned)
-    for birth in births:
-        if birth.value.get("path") in gone:
-            _make_pending(birth)
+
+    candidates: Candidates
+    committed: bool
+    over: bool
+
+
+class Watch:
+    """What is known of the transactions of one connection.
+
+    ``parties`` are the sessions' transactions that use it: files are deleted when the last of them has ended. A session
+    that was bound to a connection ends before the connection's own transaction does.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.engine = connection.engine
+        self._options = connection.get_execution_options()
+        self.candidates = Candidates()
+        self.parties: weakref.WeakSet[SessionTransaction] = weakref.WeakSet()
+        self._unanswered: list[_End] = []
+        self._condemned: list[str] = []
+        self._unwanted: list[str] = []
+        self._cancelled = False
+
+    def settle(self, connection: Connection, *, committed: bool, over: bool) -> None:
+        """Ask what became of the candidates of a transaction that has just ended. Never raises an error of the database."""
+        candidates, self.candidates = self.candidates, Candidates()
+        if candidates:
+            self._settle(connection, _End(candidates, committed, over))
+        if not self.parties:
+            self.finish()
+
+    def leave(self, party: SessionTransaction) -> None:
+        """Take a session's transaction that has ended; delete what there is to delete if it was the last."""
+        self.parties.discard(party)
+        if not self.parties:
+            self.finish()
+
+    def _settle(self, connection: Connection, end: _End) -> None:
+        asked = end.candidates.to_ask(committed=end.committed)
+        answer: proof.Answer | None = proof.Answer()
+        if asked:
+            answer = self._ask(connection, asked) if _is_usable(connection) else None
+        if answer is None:
+            self._unanswered.append(end)
         else:
-            _release(birth)
+            self._decide(end, asked, answer, is_postgresql=connection.dialect.name == "postgresql")
+
+    def _ask(self, connection: Connection, asked: Mapping[str, Iterable[Row]]) -> proof.Answer | None:
+        try:
+            return proof.ask(internals.bare(connection), asked, connection.get_execution_options())
+        except asyncio.CancelledError:
+            # The transaction has ended, and its session has to note that; who cancelled is heard after that.
+            transfers.uncancel()
+            self._cancelled = True
+        except Exception as error:
+            logger.debug("could not ask on the connection of the transaction: %s", error)
+        finally:
+            # The SELECT has begun a transaction of the driver's, of which SQLAlchemy does not know.
+            _roll_back(connection)
+        return None
+
+    def _decide(self, end: _End, asked: Mapping[str, object], answer: proof.Answer, *, is_postgresql: bool) -> None:
+        births, lost = end.candidates.births, end.candidates.lost
+        # Whether something is known to have been committed, by whatever.
+        evidence = end.committed or not births.keys().isdisjoint(answer.named)
+        for path in end.candidates.rows:
+            if path not in asked:
+                if end.committed and path in births and births[path].bound:
+                    continue  # a row that was inserted names it
+                self._unwanted.append(path)
+            elif path in answer.named:
+                continue
+            elif not end.over and (path in births or path in lost):
+                _keep(path, "the connection broke while COMMIT was awaited, which may still take effect")
+            elif path in lost or (path in births and not end.committed):
+                self._unwanted.append(path)
+            elif path in answer.absent and answer.hidden:
+                _keep(path, "row-level security may hide its row")
+            elif path in answer.absent and is_postgresql and not evidence:
+                # Only a text("COMMIT") could have removed the row before this rollback, and a SET LOCAL that is over
+                # (search_path, row security) can as well hide it.
+                continue
+            elif end.committed:
+                self._condemned.append(path)
+            else:
+                self._unwanted.append(path)
+        gone = {*self._condemned, *self._unwanted}
+        for birth in _distinct(births.values()):
+            self._end_birth(birth, gone, committed=end.committed)
+
+    def _end_birth(self, birth: Birth, gone: set[str], *, committed: bool) -> None:
+        ledger.end(birth)
+        if not gone.isdisjoint(birth.paths):
+            birth.make_pending()
+            return
+        adopts = birth.pending.adopts
+        if committed and adopts is not None:
+            # A token is refused as soon as its upload has gone, which COMMIT promises: that cannot wait for a queue.
+            self._unwanted.append(adopts.path)
+        _release(birth)
+
+    def finish(self) -> None:
+        """Ask what is still unanswered on another connection, and delete files. Never raises."""
+        unanswered, self._unanswered = self._unanswered, []
+        for end in unanswered:
+            self._settle_elsewhere(end)
+        condemned, self._condemned = self._condemned, []
+        unwanted, self._unwanted = self._unwanted, []
+        if condemned or unwanted:
+            transfers.to_the_end(partial(_delete, condemned, unwanted))
+        if self._cancelled:
+            self._cancelled = False
+            transfers.cancel()
+
+    def _settle_elsewhere(self, end: _End) -> None:
+        asked = end.candidates.to_ask(committed=end.committed)
+        try:
+            with self.engine.connect() as connection:
+                answer = proof.ask(connection, asked, self._options)
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError):
+                transfers.uncancel()
+                self._cancelled = True
+            for path in asked:
+                _keep(path, f"the database could not be asked: {error!r}")
+            for birth in _distinct(end.candidates.births.values()):
+                ledger.end(birth)
+            return
+        self._decide(end, asked, answer, is_postgresql=self.engine.dialect.name == "postgresql")
 
 
-def _delete(condemned: list[str], adopted: set[str]) -> None:
+def _distinct(births: Iterable[Birth]) -> list[Birth]:
+    return list({id(each): each for each in births}.values())
+
+
+def _keep(path: str, reason: str) -> None:
+    logger.warning("kept %s, which a row may or may not name: %s", path, reason)
+
+
+def _release(birth: Birth) -> None:
+    try:
+        if birth.pending.content is not None:
+            birth.pending.content.release()
+    except Exception as error:  # the row is committed: a source that stays behind is only untidy
+        logger.error("could not remove the source of %s: %s", birth.value.get("path"), error)
+
+
+# --- deleting -----------------------------------------------------------------------------------------------------
+
+
+def _delete(condemned: list[str], unwanted: list[str]) -> None:
     hook = DepotManager.get_delete_later()
-    if hook is None:
-        discard(condemned)
-    else:
-        discard([path for path in condemned if path in adopted])
-        discard(_hand_on(hook, [path for path in condemned if path not in adopted]))
+    if hook is not None:
+        condemned = _hand_on(hook, condemned)
+    discard([*condemned, *unwanted])
 
 
 def _hand_on(hook: Callable[[list[str]], object], paths: list[str]) -> list[str]:
@@ -91,240 +215,94 @@ def _hand_on(hook: Callable[[list[str]], object], paths: list[str]) -> list[str]
     return []
 
 
-def _discard(paths: list[str]) -> None:
-    if paths:
-        transfers.to_the_end(partial(discard, paths))
-
-
-def _make_pending(birth: Birth) -> None:
-    if not birth.value.pending:
-        birth.value.revert(birth.pending, birth.before)
-
-
-def _release(birth: Birth) -> None:
-    try:
-        if birth.pending.content is not None:
-            birth.pending.content.release()
-    except Exception as error:  # the row is committed: a source that stays behind is only untidy
-        logger.error("could not remove the source of %s: %s", birth.value.get("path"), error)
-
-
-def rolled_back(frame: Frame) -> None:
-    """Delete the born files and make their values pending again, so that they can be flushed a second time."""
-    _discard(list(frame.born))
-    for birth in _births(frame):
-        _make_pending(birth)
-
-
-def unknown(frame: Frame, reason: str) -> None:
-    """Keep all files, since nobody knows which rows there are; say why."""
-    for path in {*frame.born, *frame.condemned}:
-        logger.warning("kept %s, which a row may or may not name: %s", path, reason)
-
-
-def _births(frame: Frame) -> list[Birth]:
-    return list({id(birth): birth for birth in frame.born.values()}.values())
-
-
 # --- watching connections -----------------------------------------------------------------------------------------
 
 
-#: Why nobody knows, said in the log.
-BROKEN: Final = "COMMIT was sent and its answer did not come through (a broken connection, or a listener that raised)"
-AUTOCOMMIT: Final = "it was rolled back on a connection in AUTOCOMMIT"
+_watches: Final[weakref.WeakKeyDictionary[Connection, Watch]] = weakref.WeakKeyDictionary()
 
 
-class _Phase(Enum):
-    OPEN = "no COMMIT was sent"
-    COMMITTING = "COMMIT was sent"
-    REFUSED = "COMMIT was sent and the database said no"
-
-
-class _Watch:
-    """What is known of one connection, and the frames that wait for its end."""
-
-    def __init__(self) -> None:
-        self.phase = _Phase.OPEN
-        self.ledger = Ledger()
-        # Frames of a savepoint that is being released: which transaction encloses it can be asked at the next event.
-        self.released: list[Frame] = []
-
-    def settle(self, connection: Connection) -> None:
-        """Give the frames of released savepoints to the transaction that encloses them."""
-        frames, self.released = self.released, []
-        for frame in frames:
-            self.ledger.put(innermost(connection), frame)
-
-    def take_all(self) -> list[Frame]:
-        """Remove and return every waiting frame."""
-        frames, self.released = self.released, []
-        taken = [self.ledger.take(transaction) for transaction in self.ledger.transactions()]
-        return [*(frame for frame in taken if frame is not None), *frames]
-
-
-_watches: Final[weakref.WeakKeyDictionary[Connection, _Watch]] = weakref.WeakKeyDictionary()
-_engines: Final[weakref.WeakSet[Engine]] = weakref.WeakSet()
-# Connections of which a COMMIT was sent while frames wait, by the id of their DBAPI connection, which is all that the
-# pool tells when it gets one back.
-_unanswered: Final[dict[int, _Watch]] = {}
-_lock: Final = threading.Lock()
-
-
-def innermost(connection: Connection) -> Any:
-    """Return the savepoint or transaction of the connection in which a row written now would live."""
-    return connection.get_nested_transaction() or connection.get_transaction()
-
-
-def watch(connection: Connection) -> None:
-    """Follow what becomes of the connection's transactions; a second call does nothing."""
-    with _lock:
-        if connection not in _watches:
-            _watches[connection] = _Watch()
-        # To the engine and not to the connection: a session has a new one for each transaction, and nine listeners cost
-        # as much as the INSERT.
-        if connection.engine not in _engines:
-            _engines.add(connection.engine)
-            for name, listener in _LISTENERS.items():
-                event.listen(connection.engine, name, _if_watched(listener))
-            event.listen(connection.engine, "handle_error", _on_error)
-            event.listen(connection.engine, "checkin", _on_checkin)
-
-
-def _if_watched(listener: Callable[..., None]) -> Callable[..., None]:
-    def _of_any_connection(connection: Connection, *args: Any) -> None:
-        if connection in _watches:
-            listener(connection, *args)
-
-    return _of_any_connection
-
-
-def lives_on(connection: Connection, transaction: Any) -> bool:
-    """Return whether rows that were written in ``transaction`` may still be committed by somebody else."""
-    return not connection.closed and not connection.invalidated and transaction is not None and transaction.is_active
-
-
-def uncertain(connection: Connection) -> bool:
-    """Return whether a COMMIT was sent on the connection of which nobody knows what became."""
+def watch(connection: Connection) -> Watch:
+    """Return the watch of a connection, which follows its transactions from now on."""
     found = _watches.get(connection)
-    return found is not None and found.phase is _Phase.COMMITTING
+    if found is None:
+        found = _watches[connection] = Watch(connection)
+        internals.follow(connection, _on_end, _on_savepoint_lost)
+    return found
 
 
-def autocommits(connection: Connection) -> bool:
-    """Return whether every statement on the connection commits by itself, so that a rollback brings nothing back."""
-    level = connection.get_execution_options().get("isolation_level")
-    if level is None:  # the level that create_engine() was given, which SQLAlchemy shows nowhere in public
-        level = connection.engine.dialect._on_connect_isolation_level
-    return level == "AUTOCOMMIT"
+def writing_session(connection: Connection) -> Session | None:
+    """Return a session that writes through a connection; None if none does."""
+    found = _watches.get(connection)
+    return next((party.session for party in found.parties), None) if found is not None else None
 
 
-def release_committed(connection: Connection) -> bool:
-    """Return whether the RELEASE of a savepoint was a COMMIT.
-
-    It is where nothing had begun a transaction before: with Python's sqlite3 module, which sends BEGIN only before the
-    first INSERT, UPDATE or DELETE, unless SQLAlchemy's recipe for savepoints on SQLite is followed.
-    """
-    if connection.dialect.driver != "pysqlite":
-        return False
-    sqlite: Any = connection.connection.dbapi_connection
-    return not sqlite.in_transaction
-
-
-def hand_over(connection: Connection, frame: Frame) -> None:
-    """Let the frame wait for the end of the connection's own transaction."""
+def _on_end(connection: Connection, commits: bool, end: Callable[[], None]) -> None:
     found = _watches[connection]
-    found.settle(connection)
-    found.ledger.put(innermost(connection), frame)
+    try:
+        end()
+    except BaseException as error:
+        # Refused, by the database or by a listener: SQLAlchemy sends no ROLLBACK after that, and SQLite's transaction
+        # would stay open, for the next session of this connection to commit.
+        over = not commits or _is_answer(error) or (_is_usable(connection) and not _is_twophase(connection))
+        if _is_usable(connection):
+            _roll_back(connection)
+        found.settle(connection, committed=False, over=over)
+        raise
+    found.settle(connection, committed=commits, over=True)
 
 
-def _on_begin(connection: Connection) -> None:
-    found = _watches[connection]
-    if found.phase is _Phase.COMMITTING:
-        _answered(found)
-    found.phase = _Phase.OPEN
-
-
-def _on_commit(connection: Connection, *args: Any) -> None:
-    found = _watches[connection]
-    found.phase = _Phase.COMMITTING
-    if found.ledger or found.released:
-        _unanswered[id(connection.connection.dbapi_connection)] = found
-
-
-def _on_rollback(connection: Connection, *args: Any) -> None:
-    found = _watches[connection]
-    for frame in found.take_all():
-        rolled_back(frame)
-
-
-def _on_rollback_twophase(connection: Connection, *args: Any) -> None:
-    _watches[connection].phase = _Phase.OPEN  # what was prepared is given up
-    _on_rollback(connection)
-
-
-def _on_savepoint(connection: Connection, name: str | None) -> None:
-    _watches[connection].settle(connection)
-
-
-def _on_rollback_savepoint(connection: Connection, name: str, context: None) -> None:
-    found = _watches[connection]
-    found.settle(connection)
-    frame = found.ledger.take(connection.get_nested_transaction())
-    if frame is not None:
-        rolled_back(frame)
-
-
-def _on_release_savepoint(connection: Connection, name: str, context: None) -> None:
-    found = _watches[connection]
-    found.settle(connection)
-    frame = found.ledger.take(connection.get_nested_transaction())
-    if frame is not None:
-        found.released.append(frame)
-
-
-_LISTENERS: Final[dict[str, Callable[..., None]]] = {
-    "begin": _on_begin,
-    "commit": _on_commit,
-    "rollback": _on_rollback,
-    "savepoint": _on_savepoint,
-    "rollback_savepoint": _on_rollback_savepoint,
-    "release_savepoint": _on_release_savepoint,
-    "prepare_twophase": _on_commit,
-    "commit_twophase": _on_commit,
-    "rollback_twophase": _on_rollback_twophase,
-}
+def _on_savepoint_lost(connection: Connection) -> None:
+    # The session's own savepoints tell their session, which knows what was born in them; of others nobody does.
+    _watches[connection].candidates.in_doubt = True
 
 
 def _on_error(context: ExceptionContext) -> None:
     found = None if context.connection is None else _watches.get(context.connection)
-    if found is None or found.phase is not _Phase.COMMITTING:
+    if found is None:
         return
-    if _is_an_answer(context):
-        found.phase = _Phase.REFUSED
-        # SQLAlchemy sends no ROLLBACK after a COMMIT that was refused, so this is the last that is heard of it.
-        for frame in found.take_all():
-            rolled_back(frame)
-    else:
-        for frame in found.take_all():
-            unknown(frame, BROKEN)
-    for key in [key for key, each in list(_unanswered.items()) if each is found]:
-        _unanswered.pop(key, None)  # nothing waits any more, and a broken connection never goes back to its pool
+    found.candidates.in_doubt = True
+    execution = context.execution_context
+    single = execution is not None and not isinstance(context.parameters, list)
+    if single and isinstance(context.original_exception, context.dialect.loaded_dbapi.Error):
+        found.candidates.refuse()
 
 
-def _is_an_answer(context: ExceptionContext) -> bool:
-    """Return whether the database said no.
+def _is_usable(connection: Connection) -> bool:
+    return not connection.closed and not connection.invalidated
 
-    Anything but the driver's own errors was raised in here while the answer was awaited, by a signal handler say: a
-    worker's time limit or Ctrl-C. The COMMIT may have taken effect all the same.
+
+def _is_twophase(connection: Connection) -> bool:
+    transaction = connection.get_transaction()
+    return transaction is not None and hasattr(transaction, "xid")
+
+
+def _roll_back(connection: Connection) -> None:
+    """Roll back what the driver has begun, without SQLAlchemy's transactions."""
+    try:
+        if _is_usable(connection):
+            connection.dialect.do_rollback(connection.connection)
+    except Exception as error:
+        logger.debug("could not roll back on %r, which is given up: %s", connection, error)
+        connection.invalidate(error)
+
+
+def _is_answer(error: BaseException) -> bool:
+    """Return whether the server itself has refused COMMIT: then it has not taken effect, even if the line broke.
+
+    The drivers of PostgreSQL have the server's SQLSTATE, and those of MariaDB its number; errors of the client have none
+    (numbers from 2000 to 2999).
     """
-    return isinstance(context.original_exception, context.dialect.loaded_dbapi.Error) and not context.is_disconnect
+    original: Any = error.orig if isinstance(error, DBAPIError) else None
+    if original is None:
+        return False
+    if getattr(original, "sqlstate", None) or getattr(original, "pgcode", None):
+        return True
+    number = original.args[0] if original.args else None
+    return isinstance(number, int) and not isinstance(number, bool) and 1000 <= number and not 2000 <= number < 3000
 
 
-def _on_checkin(dbapi_connection: Any, record: Any) -> None:
-    found = _unanswered.pop(id(dbapi_connection), None)
-    if found is not None and found.phase is _Phase.COMMITTING:
-        _answered(found)
-
-
-def _answered(found: _Watch) -> None:
-    for frame in found.take_all():
-        committed(frame)
+def track_errors() -> None:
+    """Notice errors of the database, after which a COMMIT may be a ROLLBACK; a second call does nothing."""
+    if not event.contains(Engine, "handle_error", _on_error):
+        # To the class, before there is an engine: to add listeners to an engine that is in use breaks its other threads.
+        event.listen(Engine, "handle_error", _on_error)

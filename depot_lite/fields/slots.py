@@ -1,30 +1,32 @@
 """Slots: the file attributes of objects that a flush is about to write, and what their rows hold until then.
 
-An old value that nobody has loaded is looked up with one locking SELECT per mapper, so that its files can go when the
-row has been written. Attributes are not loaded eagerly for that (``active_history``): it would break asynchronous code,
-and cost a query at each assignment.
+Before a row is written, its files are read under a lock (`HeldRows`): what the row holds now is what will be replaced,
+whatever the session remembers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, tuple_
-from sqlalchemy.orm import Mapper, Session, attributes
+from sqlalchemy import Column, Table, select
+from sqlalchemy.orm import Mapper, attributes
+from sqlalchemy.orm.exc import StaleDataError
 
 from depot_lite.fields import columns
-from depot_lite.fields.columns import FileColumn
+from depot_lite.fields.columns import FileColumn, file_columns, files_in, paths_of
 from depot_lite.fields.interfaces import DepotFileInfo
-from depot_lite.fields.lists import FileList
+from depot_lite.fields.ledger import birth_of
+from depot_lite.fields.lists import FileList, merged
+from depot_lite.fields.proof import batches, is_one_of
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
     from sqlalchemy.orm import InstanceState
 
-# How many primary keys one SELECT of old values names.
-_BATCH: Final = 500
+#: What the file columns of a row hold: values, lists, or None.
+Files = Mapping[Column[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Slot:
 
     @property
     def value(self) -> Any:
-        """What the attribute holds, None where it holds nothing or is not loaded."""
+        """What the attribute holds, None if it holds nothing or is not loaded."""
         return self.state.dict.get(self.column.key)
 
     @property
@@ -45,41 +47,90 @@ class Slot:
         return self.column.key in self.state.committed_state
 
     @property
-    def old_unknown(self) -> bool:
-        """Whether the row holds a value that was never loaded."""
-        if self.state.key is None:
-            return False
+    def old(self) -> Any:
+        """What the row held when the session looked last: a value, a list, None, or SQLAlchemy's mark for "not loaded"."""
         if self.changed:
-            return columns.unknown(self.state.committed_state[self.column.key])
-        return self.column.key not in self.state.dict
+            return self.state.committed_state[self.column.key]
+        return self.state.dict.get(self.column.key, attributes.NO_VALUE)
 
     @property
-    def old(self) -> Any:
-        """What the row held at the last flush, if that is known: a value, a list, or None."""
-        old = self.state.committed_state.get(self.column.key) if self.changed else self.value
-        return old if isinstance(old, DepotFileInfo | FileList) else None
+    def is_written(self) -> bool:
+        """Whether a flush will write the attribute: SQLAlchemy leaves out what is as it was."""
+        if self.state.key is None:
+            return True
+        if not self.changed:
+            return self.column.column.onupdate is not None and self.state.modified
+        old = self.old
+        return columns.unknown(old) or not self.column.type.compare_values(old, self.value)
 
-    def remember_old(self, old: Any) -> None:
-        """Enter what the row turned out to hold."""
-        if self.changed:
-            self.state.committed_state[self.column.key] = old
-        else:
-            attributes.set_committed_value(self.state.obj(), self.column.key, old)
-            self.column.bind(self.state)
+    @property
+    def may_be_of_others(self) -> bool:
+        """Whether the attribute holds stored files of which nobody knows whether they are the row's own."""
+        if self.state.key is None or not columns.unknown(self.old):
+            return False
+        return any(not value.pending for value in files_in(self.value))
 
-    def own_files(self) -> None:
-        """Give the row copies of the stored files that are not its own: their owners may delete them any time."""
-        if self.state.key is not None and not self.changed:
+    def accept(self) -> None:
+        """Accept what came past the attribute's listener, by ``__dict__`` say, as if it was assigned.
+
+        Raises:
+            InvalidContent: the attribute holds what cannot be stored.
+        """
+        value = self.value
+        if value is None and not (self.column.type.multiple and self.column.key in self.state.dict):
             return
-        old = columns.files_in(self.old if self.state.key is not None else None)
-        own, held = {value.get("path") for value in old}, self.value
-        for index, value in enumerate(columns.files_in(held)):
-            if not value.pending and value.get("path") not in own:
-                copy = self.column.copy(value, self.state)
-                if isinstance(held, FileList):
-                    held.put(index, copy)
+        if not self.column.is_accepted(value, self.state):
+            held = self.old if self.state.key is not None and not columns.unknown(self.old) else None
+            self.state.dict[self.column.key] = self.column.accept(value, self.state, held)
+
+    def own_files(self, held: Any = attributes.NO_VALUE) -> None:
+        """Give the row copies of the stored files that are not its own: their owners may delete them any time.
+
+        Args:
+            held: what the row holds, if that was read; by default what the session remembers of it.
+        """
+        if columns.unknown(held):
+            held = None if self.state.key is None else self.old
+        own, value = {each.get("path") for each in files_in(held)}, self.value
+        for index, each in enumerate(files_in(value)):
+            if not each.pending and each.get("path") not in own and not _is_born_of(each, self.state):
+                copy = self.column.copy(each, self.state)
+                if isinstance(value, FileList):
+                    value.put(index, copy)
                 else:
                     self.state.dict[self.column.key] = copy
+
+    def reconcile(self, held: Any) -> None:
+        """Bring together what the object wants and what its row has come to hold, so that no deleted file is named.
+
+        Changes of two sessions to one list are merged. A stored value that the row does not name any more gives way to
+        what it names now.
+
+        Raises:
+            StaleDataError: both have changed the order of the list.
+        """
+        value, old = self.value, self.old
+        if self.state.mapper.version_id_col is not None:
+            return  # the UPDATE will find no row with the version
+        if isinstance(value, FileList):
+            if isinstance(old, FileList) and paths_of(old) != paths_of(held):
+                together = merged(old, value, held)
+                if together is None:
+                    raise StaleDataError(
+                        f"{self.column}: another transaction has changed the list and its order meanwhile; "
+                        "load the object again"
+                    )
+                value.take(together)
+        elif isinstance(value, DepotFileInfo) and not value.pending and birth_of(str(value.get("path"))) is None:
+            if value.get("path") not in {each.get("path") for each in files_in(held)}:
+                self.state.dict[self.column.key] = held
+
+
+def _is_born_of(value: DepotFileInfo, state: InstanceState[Any]) -> bool:
+    """Return whether this object has stored the value itself, in its open transaction."""
+    birth = birth_of(str(value.get("path")))
+    owner = birth.pending.owner if birth is not None and birth.value is value else None
+    return owner is not None and owner[0]() is state
 
 
 def slots_of(objects: Iterable[Any], chosen: set[int] | None = None) -> Iterator[Slot]:
@@ -97,50 +148,74 @@ def slots_of_state(mapper: Mapper[Any], state: InstanceState[Any]) -> list[Slot]
     return [Slot(state, column) for column in columns.columns_of_mapper(mapper).values()]
 
 
-def look_up_old(session: Session, slots: Iterable[Slot]) -> None:
-    """Read what rows hold in attributes that were replaced, or whose object is deleted, without having been loaded.
+def key_in(mapper: Mapper[Any], table: Table, state: InstanceState[Any]) -> tuple[Any, ...] | None:
+    """Return the primary key that an object has in one of its tables by now, None if a part of it is not known."""
+    values = state.dict
+    key = tuple(values.get(mapper.get_property_by_column(each).key) for each in table.primary_key)
+    return None if None in key else key
 
-    The rows are locked, as the flush is about to change them anyway: what is read is what will be overwritten.
+
+def old_key_in(mapper: Mapper[Any], table: Table, identity: Sequence[Any]) -> tuple[Any, ...]:
+    """Return the part of an object's identity that is the primary key of one of its tables."""
+    of_mapper = [mapper.get_property_by_column(each) for each in mapper.primary_key]
+    return tuple(identity[of_mapper.index(mapper.get_property_by_column(each))] for each in table.primary_key)
+
+
+def tables_with_files(mapper: Mapper[Any]) -> list[Table]:
+    """Return the tables of a mapper that have file columns, mapped ones or not."""
+    return [each for each in mapper.tables if isinstance(each, Table) and file_columns(each)]
+
+
+def read_rows(
+    connection: Connection,
+    table: Table,
+    keys: Iterable[tuple[Any, ...]],
+    options: Mapping[str, Any] | None = None,
+    *,
+    lock: bool = True,
+) -> dict[tuple[Any, ...], Files]:
+    """Return what the file columns of rows hold, and lock the rows in the order of their keys.
+
+    Rows that are not there are left out. The database says which key is which row: one that comes back otherwise than it
+    was asked for (``"1"`` as 1, a padded CHAR, a UUID in other letters) is looked up by itself.
     """
-    by_mapper: dict[Mapper[Any], dict[tuple[Any, ...], list[Slot]]] = {}
-    for slot in slots:
-        if slot.old_unknown and slot.state.key is not None:
-            by_mapper.setdefault(slot.state.mapper, {}).setdefault(tuple(slot.state.key[1]), []).append(slot)
-    for mapper, by_key in by_mapper.items():
-        connection = session.connection(bind_arguments={"mapper": mapper})
-        keys = sorted(by_key)
-        for start in range(0, len(keys), _BATCH):
-            _look_up_batch(connection, mapper, {key: by_key[key] for key in keys[start : start + _BATCH]})
+    if lock:
+        begin_writing(connection)
+    found: dict[tuple[Any, ...], Files] = {}
+    for batch in batches(sorted(keys, key=repr)):
+        rows = _read(connection, table, batch, options, lock=lock)
+        found.update((each, rows[each]) for each in batch if each in rows)
+        if len(rows.keys() & set(batch)) < len(rows):
+            for each in batch:
+                if each not in found and (single := _read(connection, table, [each], options, lock=lock)):
+                    found[each] = next(iter(single.values()))
+    return found
 
 
-def look_up_in_flush(column: FileColumn, state: InstanceState[Any]) -> None:
-    """Read what the row holds where a listener of the user's sets an attribute that nobody has loaded.
+def _read(
+    connection: Connection,
+    table: Table,
+    keys: list[tuple[Any, ...]],
+    options: Mapping[str, Any] | None,
+    *,
+    lock: bool,
+) -> dict[tuple[Any, ...], Files]:
+    key, files = list(table.primary_key), file_columns(table)
+    query = select(*key, *files).where(is_one_of(key, keys))
+    if lock:
+        query = query.order_by(*key).with_for_update()
+    rows = connection.execute(query, execution_options=dict(options or {}))
+    return {tuple(row[: len(key)]): dict(zip(files, row[len(key) :], strict=True)) for row in rows}
 
-    It may do so after our ``before_flush`` and ``before_update``, the last moments at which we look. Outside of a flush
-    nothing is read: those will.
+
+def begin_writing(connection: Connection) -> None:
+    """Let SQLite begin the transaction now, as one that writes.
+
+    It knows no locks of rows, and Python's sqlite3 module sends BEGIN only before the first statement that writes: what
+    is read before could be changed by others until then.
     """
-    session = state.session
-    slot = Slot(state, column)
-    if session is None or not session._flushing or not slot.old_unknown:  # there is no public name for it
-        return
-    look_up_old(session, [slot])
-    # SQLAlchemy is about to enter the value as unknown, unless one is entered already.
-    if not slot.changed and column.key in state.dict:
-        state.committed_state[column.key] = slot.value
-
-
-def _look_up_batch(connection: Connection, mapper: Mapper[Any], by_key: dict[tuple[Any, ...], list[Slot]]) -> None:
-    primary = mapper.primary_key
-    wanted = {slot.column.key: slot.column for slots in by_key.values() for slot in slots}
-    condition = primary[0].in_([key[0] for key in by_key]) if len(primary) == 1 else tuple_(*primary).in_(list(by_key))
-    query = (
-        select(*primary, *(column.column for column in wanted.values()))
-        .select_from(mapper.persist_selectable)
-        .where(condition)
-        .order_by(*primary)
-        .with_for_update()
-    )
-    for row in connection.execute(query):
-        found = dict(zip(wanted, row[len(primary) :], strict=True))
-        for slot in by_key.get(tuple(row[: len(primary)]), ()):
-            slot.remember_old(found[slot.column.key])
+    if connection.dialect.name == "sqlite" and connection.dialect.driver in {"pysqlite", "aiosqlite"}:
+        sqlite: Any = connection.connection.dbapi_connection
+        sqlite = getattr(sqlite, "driver_connection", None) or getattr(sqlite, "_connection", sqlite)
+        if not sqlite.in_transaction and sqlite.isolation_level is not None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -10,26 +10,42 @@ Importing this module makes every session of the process look after the files of
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import JSON, ColumnDefault, Dialect, String, Text, event, exc, types
+from sqlalchemy import JSON, Dialect, String, Text, event, exc, types
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import Mapper, attributes
+from sqlalchemy.orm import InstrumentedAttribute, Mapper, attributes
 from sqlalchemy.sql import ColumnElement
 from sqlalchemy.sql.functions import GenericFunction
 
-from depot_lite.errors import InvalidContent
-from depot_lite.fields import columns, slots, statements, tracking
-from depot_lite.fields.columns import FileColumn, FileType
+from depot_lite.errors import DepotError, InvalidContent
+from depot_lite.fields import columns, internals, ledger, statements, tracking
+from depot_lite.fields.columns import FileColumn, FileType, file_columns
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.lists import FileList
+from depot_lite.fields.slots import tables_with_files
 from depot_lite.fields.upload import UploadedFile
 
 
-class _Refused(InvalidContent, exc.DontWrapMixin):
-    """`InvalidContent`, raised while SQLAlchemy binds a parameter; it would wrap our exception in one of its own."""
+@cache
+def _unwrapped(kind: type[DepotError]) -> type[DepotError]:
+    """Return a subclass of an exception, with its name, that SQLAlchemy leaves as it is when it binds parameters."""
+    if issubclass(kind, exc.DontWrapMixin):
+        return kind
+
+    def __reduce_ex__(self: DepotError, protocol: Any) -> Any:  # noqa: N807  # the subclass cannot be pickled by its name
+        made, arguments, *state = kind.__reduce_ex__(self, protocol)
+        return (
+            kind if made is type(self) else made,
+            tuple(kind if each is type(self) else each for each in arguments),
+            *state,
+        )
+
+    names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__reduce_ex__": __reduce_ex__}
+    return type(kind.__name__, (kind, exc.DontWrapMixin), names)
 
 
 class _AsText(GenericFunction[Any]):
@@ -127,22 +143,33 @@ class UploadedFileField(FileType):
         """Turn a stored value into what the row holds; store one that appeared while the flush was running.
 
         Raises:
-            InvalidContent: a fresh file in a statement that no session sees.
+            InvalidContent: this is no file, or a pending one in a statement that no session sees.
         """
-        if self.multiple:
-            data: Any = [self._bound(each) for each in ([] if value is None else _listed(value))]
-            return json.dumps(data) if self.text else data
-        if value is None:
-            return None
-        data = self._bound(value)
+        try:
+            if self.multiple:
+                data: Any = [self._bound(each) for each in ([] if value is None else _listed(value))]
+                return json.dumps(data) if self.text else data
+            if value is None:
+                return None
+            data = self._bound(value)
+        except DepotError as error:
+            # SQLAlchemy would wrap it in a StatementError of its own.
+            error.__class__ = _unwrapped(type(error))
+            raise
         return value.encode() if self.text else data
 
     def _bound(self, value: Any) -> dict[str, Any]:
-        if not isinstance(value, DepotFileInfo) or (value.pending and not tracking.store_late(value)):
-            raise _Refused(
-                f"{type(value).__name__} cannot be written by a statement of its own, since no session would look "
-                "after the file: use session.execute() instead of connection.execute(), or assign it to an attribute"
+        if not isinstance(value, DepotFileInfo):
+            raise InvalidContent(
+                f"{self!r}: {type(value).__name__} is not a file. A statement of connection.execute() takes the value of a "
+                "file that is stored already; session.execute() and attributes also take bytes, files and uploads"
             )
+        if value.pending and not tracking.store_late(value):
+            raise InvalidContent(
+                f"{self!r}: {value['filename']!r} is not stored yet, and connection.execute() has no session that would "
+                "look after it: use session.execute(), or assign it to an attribute"
+            )
+        ledger.mark_bound(value.paths)
         return dict(value)
 
     def process_literal_param(self, value: Any, dialect: Dialect) -> str:
@@ -156,7 +183,8 @@ class UploadedFileField(FileType):
 
     def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
         """Select the reference as text."""
-        return _AsText(column, type_=self)
+        # The column's own type, which may be a TypeDecorator of the user's around this one.
+        return _AsText(column, type_=column.type)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
         """Return the function that makes a value of what the driver delivers; it parses nothing."""
@@ -184,46 +212,44 @@ class UploadedFileField(FileType):
 def _set(column: FileColumn) -> Callable[..., Any]:
     def on_set(target: Any, value: Any, held: Any, initiator: Any) -> Any:
         state = attributes.instance_state(target)
-        if columns.unknown(held):
-            slots.look_up_in_flush(column, state)
-        return column.accept(value, state, held)
+        in_row = tracking.held_now(column, state)
+        accepted = column.accept(value, state, held)
+        return accepted if columns.unknown(in_row) else column.own(accepted, state, in_row)
 
     return on_set
 
 
 def _listed(value: Any) -> Any:
     if not isinstance(value, list | tuple):
-        raise _Refused(f"a list of files is wanted, not {type(value).__name__}")
+        raise InvalidContent(f"expected a list of files, got {type(value).__name__}")
     return value
 
 
-def _track_lists(mapper: Mapper[Any], lists: Sequence[FileColumn]) -> None:
-    """Let objects begin with an empty list, and tie the lists that come from rows to the objects that hold them."""
+def _track_lists(class_: type) -> None:
+    """Tie the lists that come from rows to the objects that hold them, and those of pickled objects as well."""
+
+    def lists() -> list[FileColumn]:
+        return [column for column in columns.columns_of_class(class_).values() if column.type.multiple]
 
     def bind(target: Any, *args: Any) -> None:
-        for column in lists:
+        for column in lists() if target is not None else ():  # None: collected while a statement ran, held by nobody
             column.bind(attributes.instance_state(target))
 
     def pickled(target: Any, state_dict: dict[str, Any]) -> None:
         held = attributes.instance_dict(target)
-        state_dict[_LISTS] = {column.key: held[column.key] for column in lists if column.key in held}
+        state_dict[_LISTS] = {column.key: held[column.key] for column in lists() if column.key in held}
 
     def unpickled(target: Any, state_dict: dict[str, Any]) -> None:
         # The object's own dictionary is not filled yet; its lists are the same ones as these.
-        for column in lists:
+        for column in lists():
             if column.key in state_dict.get(_LISTS, ()):
                 column.tie(state_dict[_LISTS][column.key], attributes.instance_state(target))
 
     # The last one has no public name: merge(load=False) hands on what the other object holds.
     for name in ("load", "refresh", "refresh_flush", "_sa_event_merge_wo_load"):
-        event.listen(mapper.class_, name, bind)
-    event.listen(mapper.class_, "pickle", pickled)
-    event.listen(mapper.class_, "unpickle", unpickled)
-    for column in lists:
-        event.listen(mapper.class_manager[column.key], "init_scalar", _empty(column), retval=True)
-        if column.column.default is None and column.column.server_default is None:
-            # For INSERT statements that do not mention the column, which is NOT NULL as a rule.
-            ColumnDefault(FileList)._set_parent_with_dispatch(column.column)
+        event.listen(class_, name, bind)
+    event.listen(class_, "pickle", pickled)
+    event.listen(class_, "unpickle", unpickled)
 
 
 #: Where a pickled object keeps its lists a second time.
@@ -237,18 +263,40 @@ def _empty(column: FileColumn) -> Callable[..., Any]:
     return init_scalar
 
 
+def _begin_empty(column: FileColumn, attribute: Any) -> None:
+    """Let objects begin with an empty list, and rows that an INSERT does not mention it in: it is NOT NULL as a rule."""
+    event.listen(attribute, "init_scalar", _empty(column), retval=True)
+    if column.column.default is None and column.column.server_default is None:
+        internals.set_default(column.column, FileList)
+
+
+def _attribute_instrumented(class_: type, key: str, attribute: Any) -> None:
+    """Follow an attribute that holds files, from the moment when its class gets it: at its mapping, or later."""
+    mapper = getattr(attribute, "parent", None)
+    if not isinstance(attribute, InstrumentedAttribute) or not isinstance(mapper, Mapper):
+        return
+    lists_before = any(each.type.multiple for each in columns.columns_of_class(class_).values())
+    column = columns.register(mapper, key, getattr(attribute.comparator, "prop", None))
+    if column is None:
+        return
+    event.listen(attribute, "set", _set(column), retval=True)
+    tracking.follow_defaults(column)
+    if column.type.multiple:
+        _begin_empty(column, attribute)
+        if not lists_before:
+            _track_lists(class_)
+    tracking.track_mapper(mapper)
+
+
 def _mapper_configured(mapper: Mapper[Any], class_: type) -> None:
-    found = columns.register(mapper)
-    for key, column in found.items():
-        event.listen(mapper.class_manager[key], "set", _set(column), retval=True)
-    lists = [column for column in found.values() if column.type.multiple]
-    if lists:
-        _track_lists(mapper, lists)
-    if found:
-        tracking.track_mapper(mapper)
+    """Follow the deletions of a class whose table has file columns that it does not map."""
+    mapped = {each.column for each in columns.columns_of_mapper(mapper).values()}
+    if any(each not in mapped for table in tables_with_files(mapper) for each in file_columns(table)):
+        tracking.track_deletions(mapper)
 
 
 if not event.contains(Mapper, "mapper_configured", _mapper_configured):
+    event.listen(object, "attribute_instrument", _attribute_instrumented, propagate=True)
     event.listen(Mapper, "mapper_configured", _mapper_configured)
 tracking.track_sessions()
 statements.track_statements()

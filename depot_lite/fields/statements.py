@@ -2,10 +2,9 @@
 
 ``session.execute(insert/update/delete ...)`` comes here through SQLAlchemy's ``do_orm_execute`` event,
 ``Query.delete`` and ``Query.update`` with it. What a statement is about to remove is read first, with the rows locked
-(``SELECT ... FOR UPDATE``; SQLite has one writer at a time anyway), and the statement is held to these rows, so that
-what was read is what is removed; where the database reports another number of rows, they are read again, and a row
-that is still there keeps its file. Files are stored before the statement is sent. An UPDATE that gives one file to
-several rows gives each row a file of its own (`depot_lite.fields.inserts`, `depot_lite.fields.updates`).
+(``SELECT ... FOR UPDATE``; SQLite has one writer at a time anyway), and the statement is held to these rows: they are
+chosen once, when they are read. Files are stored before any row is locked. An UPDATE that gives one file to several rows
+gives each row a file of its own (`depot_lite.fields.inserts`, `depot_lite.fields.updates`).
 
 What cannot be followed is refused where a file might be lost: a file from a SQL expression, INSERT ... SELECT of a
 file column, an upsert that sets one, ``REPLACE``. Not seen are statements inside of others (``WITH gone AS (DELETE
@@ -17,23 +16,21 @@ For ``session.bulk_*`` see `depot_lite.fields.bulk`, for rows that the database 
 
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Delete, FromClause, Insert, Table, Update, event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Delete, Insert, Table, Update, event
 from sqlalchemy.orm import FromStatement, ORMExecuteState, Session
 from sqlalchemy.sql import visitors
 
 from depot_lite.errors import InvalidContent
-from depot_lite.fields import columns
+from depot_lite.fields import columns, internals, tracking
 from depot_lite.fields.bulk import wrap_bulk_methods
 from depot_lite.fields.cascades import Falling, constraints_of, track_cascades
-from depot_lite.fields.columns import paths_of
 from depot_lite.fields.inserts import insert
-from depot_lite.fields.interfaces import logger
-from depot_lite.fields.targets import Rows, Target, condemn, mapper_of, readable_options
-from depot_lite.fields.updates import each_of, rowcount, update
+from depot_lite.fields.proof import batches
+from depot_lite.fields.targets import MOST_PARAMETERS, Rows, Target, mapper_of, parameters_in, readable_options
+from depot_lite.fields.updates import each_of, update
 
 
 def _on_execute(state: ORMExecuteState) -> Any:
@@ -44,27 +41,39 @@ def _on_execute(state: ORMExecuteState) -> Any:
     written = statement.element if isinstance(statement, FromStatement) else statement
     if not isinstance(written, Insert | Update | Delete):
         return None
-    target = _target(state, written)
-    if target is None or not (target.columns or constraints_of(target.table)):
+    target = _target(state, written, {})
+    if target is None or not (target.files or target.columns or constraints_of(target.table)):
         return None
-    if isinstance(written, Insert):
-        return insert(state, written, target, _invoke) if target.columns else None
-    _refuse_writing_conditions(written, target)
-    if isinstance(written, Delete):
-        return _delete(state, written, target)
-    return update(state, written, target, _invoke) if target.columns else None
+    shards = internals.shard_ids(state)
+    if not shards:
+        return _execute(state, written, target)
+    # Each shard has its rows, and a connection of its own.
+    targets = [_target(state, written, {"shard_id": each}) for each in shards]
+    results = [_execute(state, written, each) or _invoke(state, each, written) for each in targets if each is not None]
+    return results[0].merge(*results[1:]) if len(results) > 1 else results[0]
 
 
-def _target(state: ORMExecuteState, statement: Insert | Update | Delete) -> Target | None:
-    # Not statement.entity_description: it fails for update(Document.__table__).where(Document.id == 1).
-    inspected = statement.table._annotations.get("parententity")
-    entity = None if inspected is None else inspected.entity
+def _execute(state: ORMExecuteState, statement: Insert | Update | Delete, target: Target) -> Any:
+    if isinstance(statement, Insert):
+        return insert(state, statement, target, _invoke) if target.columns else None
+    _refuse_writing_conditions(statement, target)
+    if isinstance(statement, Delete):
+        return _delete(state, statement, target)
+    return update(state, statement, target, _invoke) if target.columns else None
+
+
+def _target(
+    state: ORMExecuteState, statement: Insert | Update | Delete, bind_arguments: Mapping[str, Any]
+) -> Target | None:
+    entity = internals.parent_entity(statement)
     mapper = None if entity is None else mapper_of(entity)
     source: Any = statement.table
-    table: Any = _table_of(source) if mapper is None else mapper.local_table
+    table: Any = getattr(source, "element", source) if mapper is None else mapper.local_table  # element: of an alias
     if not isinstance(table, Table):
         return None
     found = columns.columns_of_table(table) if mapper is None else columns.columns_of_mapper(mapper)
+    for each in found.values():
+        tracking.follow_defaults(each)
     return Target(
         state.session,
         table,
@@ -72,22 +81,17 @@ def _target(state: ORMExecuteState, statement: Insert | Update | Delete) -> Targ
         mapper,
         entity,
         found,
-        state.bind_arguments,
+        {**state.bind_arguments, **bind_arguments},
         state.execution_options,
     )
 
 
-def _table_of(source: FromClause) -> Any:
-    return getattr(source, "element", source)  # of an alias
-
-
-def _invoke(state: ORMExecuteState, statement: Insert | Update | Delete) -> Any:
+def _invoke(state: ORMExecuteState, target: Target, statement: Insert | Update | Delete) -> Any:
     """Send the statement that took the place of the user's."""
     whole: Any = statement
     if isinstance(state.statement, FromStatement):
-        whole = state.statement._generate()
-        whole.element = statement
-    return state.invoke_statement(statement=whole)
+        whole = internals.changed(state.statement, element=statement)
+    return state.invoke_statement(statement=whole, bind_arguments=dict(target.bind_arguments))
 
 
 def _refuse_writing_conditions(statement: Update | Delete, target: Target) -> None:
@@ -103,46 +107,27 @@ def _refuse_writing_conditions(statement: Update | Delete, target: Target) -> No
 
 
 def _delete(state: ORMExecuteState, statement: Delete, target: Target) -> Any:
-    here = target.here()
-    if not here and not constraints_of(target.table):
-        return None
     target.flush()
+    where, options = statement.whereclause, internals.options_of(statement)
     rows: Rows = {}
     for parameters in each_of(state.parameters):
-        rows.update(target.read(here, statement.whereclause, parameters, statement._with_options))
-    falling = Falling(readable_options(state.execution_options))
+        rows.update(target.read_locked(where, parameters, options))
+    watch = target.watch()
+    for key, files in rows.items():
+        tracking.enter(watch, target.row(watch, key), condemned=files.values())
+    falling = Falling(target.session, readable_options(state.execution_options))
     falling.follow(target.connection(), target.table, rows)
-    restricted = False
-    if not state.is_executemany:  # a list of values cannot be sent with several sets of parameters
-        statement, restricted = target.restricted(statement, rows)
-    try:
-        result = _invoke(state, statement)
-    except SQLAlchemyError:
-        if state.is_executemany:
-            # SQLite and MariaDB keep what the parameters before the failing ones did. PostgreSQL refuses to be asked,
-            # and can only roll back.
-            with contextlib.suppress(SQLAlchemyError):
-                _gone(target, rows, falling, whole=False)
-        raise
-    _gone(target, rows, falling, whole=restricted and rowcount(result) == len(rows))
-    if not restricted and rowcount(result) > len(rows):
-        surplus = rowcount(result) - len(rows)
-        logger.warning(
-            "%d rows of %s came in while they were deleted; maintenance finds their files", surplus, target.table
-        )
-    return result
-
-
-def _gone(target: Target, rows: Rows, falling: Falling, *, whole: bool) -> None:
-    """Condemn the files of rows that are deleted; where that were not the ``whole`` of them, look which are left."""
-    if not rows:
-        return
-    now = {} if whole else target.read_again(rows)
-    frame = target.frame()
-    for identity, files in rows.items():
-        held = now.get(identity, {})
-        condemn(frame, [value for key, value in files.items() if paths_of(held.get(key)) != paths_of(value)])
-    falling.gone(frame)
+    if state.is_executemany:  # a list of keys cannot be sent with several sets of parameters
+        with target.executing(watch):
+            return _invoke(state, target, statement)
+    if isinstance(state.parameters, Mapping):
+        names = parameters_in(where)
+        state.parameters = {key: value for key, value in state.parameters.items() if key not in names} or None
+    results = []
+    for keys in batches(rows, max(1, MOST_PARAMETERS // len(target.table.primary_key))) or [[]]:
+        with target.executing(watch):
+            results.append(_invoke(state, target, target.restricted(statement, keys)))
+    return results[0].merge(*results[1:]) if len(results) > 1 else results[0]
 
 
 def track_statements() -> None:

@@ -7,25 +7,32 @@ us, or the file of a row that nobody may see would be taken for one that no row 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import FromClause, Table, bindparam, inspect, select, tuple_
+from sqlalchemy import ClauseElement, Column, FromClause, Table, and_, inspect, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Mapper, Session
-from sqlalchemy.sql import ColumnElement
+from sqlalchemy.sql import visitors
+from sqlalchemy.sql.elements import BindParameter, ColumnClause, TextClause
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.selectable import SelectBase
 
 from depot_lite.errors import ConfigurationError
-from depot_lite.fields import tracking
-from depot_lite.fields.columns import FileColumn, files_in, paths_of
-from depot_lite.ledger import Frame
+from depot_lite.fields import internals, tracking
+from depot_lite.fields.columns import FileColumn, file_columns
+from depot_lite.fields.ledger import Row, Schemas, schemas_of
+from depot_lite.fields.outcomes import Watch
+from depot_lite.fields.proof import is_one_of
+from depot_lite.fields.slots import Files, begin_writing
 
-#: How many rows one condition names at most.
-BATCH: Final = 500
+#: Primary key -> what the file columns of that row hold.
+Rows = dict[tuple[Any, ...], Files]
 
-#: Primary key -> what the file columns of that row hold, by key: a value, a `FileList`, or None.
-Rows = dict[tuple[Any, ...], dict[str, Any]]
+#: How many values a statement names at most, to stay below what databases take: SQLite 32,766, PostgreSQL 65,535.
+MOST_PARAMETERS: Final = 20_000
 
 # What only means something to the statement itself. A SELECT that streamed its rows would still be open at the next
 # one.
@@ -39,41 +46,32 @@ def readable_options(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def condemn(frame: Frame, values: Iterable[Any]) -> None:
-    """Enter that rows do not name these values any more."""
-    for value in values:
-        for path in paths_of(value):
-            frame.condemn(path)
-
-
-def name(frame: Frame, values: Iterable[Any]) -> None:
-    """Enter that rows name these values."""
-    for value in values:
-        for path in paths_of(value):
-            frame.name(path)
-
-
-def is_one_of(key: Sequence[Any], identities: Iterable[tuple[Any, ...]]) -> ColumnElement[bool]:
-    """Return the condition that a row is one of these."""
-    if len(key) == 1:
-        # With the column's type, not the values': PostgreSQL does not compare a number with "1", which may be its key.
-        values = bindparam(None, [each[0] for each in identities], key[0].type, expanding=True, unique=True)
-        return key[0].in_(values)  # type: ignore[no-any-return]  # an attribute is Any
-    return tuple_(*key).in_(list(identities))
-
-
-def batches(identities: Iterable[tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:
-    """Return the identities in lists that one condition can name."""
-    known = list(identities)
-    return [known[start : start + BATCH] for start in range(0, len(known), BATCH)]
-
-
 def mapper_of(entity: Any) -> Mapper[Any]:
-    """Return the mapper of a class or of an alias of it, configured: its file attributes are not known before."""
+    """Return the mapper of a class or of an alias of it, configured."""
     mapper: Mapper[Any] = inspect(entity).mapper
     if not mapper.configured:  # a statement may be the first thing that a process does
         mapper.registry.configure(cascade=True)
     return mapper
+
+
+def parameters_in(clause: Any) -> set[str]:
+    """Return the names of the parameters in a condition."""
+    found = () if clause is None else visitors.iterate(clause)
+    return {each.key for each in found if isinstance(each, BindParameter)}
+
+
+def _may_change_its_mind(clause: Any) -> bool:
+    """Return whether a condition may choose other rows when it is asked a second time: ``random()``, a subquery, text."""
+    return any(isinstance(each, FunctionElement | SelectBase | TextClause) for each in visitors.iterate(clause))
+
+
+def names_other_tables(values: Iterator[Any], source: FromClause) -> bool:
+    """Return whether what a statement assigns comes from other tables, which only its condition ties to a row."""
+    for value in values:
+        for each in visitors.iterate(value) if hasattr(value, "__visit_name__") else ():
+            if isinstance(each, ColumnClause) and each.table is not None and each.table is not source:
+                return True
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +79,7 @@ class Target:
     """What a statement writes to: a table, as it is or as a mapped class sees it.
 
     ``source`` is what the statement itself names: the table or an alias of it. ``entity`` is the class, or its alias.
+    ``columns`` are the file columns that the statement may assign to.
     """
 
     session: Session
@@ -97,17 +96,23 @@ class Target:
         """What identifies a row."""
         return [self.expression(each) for each in self.table.primary_key]
 
-    def expression(self, column: Any) -> Any:
+    @property
+    def schemas(self) -> Schemas:
+        """The ``schema_translate_map`` of the statement."""
+        return schemas_of(self.execution_options)
+
+    @property
+    def files(self) -> list[Column[Any]]:
+        """The file columns of the table, also those that the mapped class does not know."""
+        return file_columns(self.table)
+
+    def expression(self, column: Column[Any]) -> Any:
         """Return the column as the statement spells it: as an attribute, so that criteria of the mapper apply."""
-        if self.mapper is None:
+        if self.mapper is None or column not in self.mapper.columns.values():
             return self.source.c[column.key]
         return getattr(self.entity, self.mapper.get_property_by_column(column).key)
 
-    def here(self) -> dict[str, FileColumn]:
-        """Return the file columns that the statement's own table has; a joined subclass has others in its parent's."""
-        return {key: each for key, each in self.columns.items() if each.column.table is self.table}
-
-    def named(self, name: Any) -> FileColumn | None:
+    def find_column(self, name: Any) -> FileColumn | None:
         """Return the file column that a statement or a mapping calls so: by attribute, by column, or as an object."""
         if isinstance(name, str) or hasattr(name, "__clause_element__"):
             key = name if isinstance(name, str) else name.key
@@ -122,81 +127,104 @@ class Target:
         key = name if isinstance(name, str) else name.key
         return key in {each.key for each in self.table.primary_key} | {each.key for each in self.key}
 
+    def key_of(self, row: Mapping[Any, Any], table: Table) -> tuple[Any, ...] | None:
+        """Return the primary key in a table that a mapping of values gives; None if a part of it is missing."""
+        names = {name if isinstance(name, str) else name.key: value for name, value in row.items()}
+        key = []
+        for column in table.primary_key:
+            known = self.mapper is not None and column in self.mapper.columns.values()
+            attribute = self.mapper.get_property_by_column(column).key if known and self.mapper is not None else None
+            value = names.get(attribute, names.get(column.key))
+            key.append(value.effective_value if isinstance(value, BindParameter) else value)
+        unknown = any(each is None or isinstance(each, ClauseElement) for each in key)
+        return None if unknown else tuple(key)
+
     def connection(self) -> Connection:
         """Return the connection on which the session will execute the statement."""
         return self.session.connection(bind_arguments=dict(self.bind_arguments))
 
-    def frame(self) -> Frame:
-        """Return the frame to write into, once the statement has run."""
-        frame = tracking.frame_of(self.session)
-        tracking.rows_written(frame, self.connection())
-        return frame
+    def watch(self) -> Watch:
+        """Return the watch of that connection."""
+        return tracking.watch_of(self.session, self.connection())
+
+    def row(self, watch: Watch, key: tuple[Any, ...] | None, table: Table | None = None) -> Row:
+        """Return a row that the statement writes, as a candidate."""
+        return watch.candidates.row(self.table if table is None else table, key, self.schemas)
 
     def flush(self) -> None:
         """Flush as the statement itself will: rows that are written by it now must have been read before."""
         if self.mapper is not None and self.execution_options.get("autoflush", True):
-            self.session._autoflush()
+            internals.autoflush(self.session)
 
-    def read(self, keys: Iterable[str], where: Any, parameters: Any = None, options: Sequence[Any] = ()) -> Rows:
+    @contextmanager
+    def executing(self, watch: Watch) -> Iterator[None]:
+        """Doubt what the statement has done if it raises: it may have been executed before."""
+        try:
+            yield
+        except BaseException:
+            watch.candidates.in_doubt = True
+            raise
+
+    def read_locked(self, where: Any, parameters: Any = None, options: Sequence[Any] = ()) -> Rows:
         """Lock the rows that match and return what their file columns hold."""
-        key, wanted = self.key, list(keys)
-        if not key:
+        connection = self.connection()
+        begin_writing(connection)
+        files = self.files
+        query = self._select(files).options(*options).with_for_update(of=self._locked())
+        if where is not None:
+            query = query.where(where)
+        rows = connection.execute(query, parameters, execution_options=readable_options(self.execution_options))
+        width = len(self.table.primary_key)
+        return {tuple(row[:width]): dict(zip(files, row[width:], strict=True)) for row in rows}
+
+    def read_keys(self, where: Any, parameters: Any, options: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Return the keys of the rows that match, locking nothing.
+
+        If the session has no connection yet, none is taken from its pool for longer than this.
+        """
+        query = self._select([]).options(*options)
+        if where is not None:
+            query = query.where(where)
+        chosen = readable_options(self.execution_options)
+        arguments = dict(self.bind_arguments)
+        bind = arguments.pop("bind", None) or self.session.get_bind(**arguments)
+        if internals.holds_connection(self.session, bind):
+            return [tuple(row) for row in self.connection().execute(query, parameters, execution_options=chosen)]
+        with bind.connect() as connection:
+            options_of_session = dict(getattr(self.session, "execution_options", None) or {})
+            return [
+                tuple(row)
+                for row in connection.execute(query, parameters, execution_options={**options_of_session, **chosen})
+            ]
+
+    def _select(self, files: Sequence[Column[Any]]) -> Any:
+        if not len(self.table.primary_key):
             raise ConfigurationError(
                 f"{self.table.name} has no primary key, by which the files of its rows could be followed: declare one"
             )
-        query = (
-            select(*key, *(self.expression(self.columns[each].column) for each in wanted))
-            .options(*options)
-            .order_by(*key)  # two statements that lock the same rows do not wait for each other
-            .with_for_update(of=self._locked(wanted))
-        )
-        if where is not None:
-            query = query.where(where)
-        rows = self.connection().execute(query, parameters, execution_options=readable_options(self.execution_options))
-        return {tuple(row[: len(key)]): dict(zip(wanted, row[len(key) :], strict=True)) for row in rows}
+        key = self.key
+        # Two statements that lock the same rows in the same order do not wait for each other.
+        return select(*key, *(self.source.c[each.key] for each in files)).order_by(*key)
 
-    def _locked(self, keys: Iterable[str]) -> Any:
+    def _locked(self) -> Any:
         if self.source is not self.table and self.mapper is not None:
             return self.entity
-        # The columns of a joined subclass are in several tables, and any of them may be written.
-        others = {self.columns[each].column.table for each in keys} - {self.table}
-        return [self.source, *others] if self.mapper is not None else self.source
+        return [self.source] if self.mapper is not None else self.source
 
-    def read_keys(self, keys: Iterable[str], identities: Iterable[tuple[Any, ...]]) -> Rows:
-        """Lock these rows and return what their file columns hold."""
-        rows: Rows = {}
-        wanted = list(keys)
-        for batch in batches(identities):
-            rows.update(self.read(wanted, is_one_of(self.key, batch)))
-        return rows
+    def chosen(self, keys: Sequence[tuple[Any, ...]], where: Any) -> Any:
+        """Return the condition for rows that were chosen before, and that still match as far as that can be asked twice."""
+        condition = is_one_of(self.key, keys)
+        return condition if where is None or _may_change_its_mind(where) else and_(condition, where)
 
-    def read_again(self, rows: Rows) -> Rows:
-        """Return what is left of rows that were read before, and what they hold now."""
-        return self.read_keys(next(iter(rows.values()), {}), rows)
+    def restricted(self, statement: Any, keys: Sequence[tuple[Any, ...]], *, keep: bool = False) -> Any:
+        """Return the statement for the rows that were read, and no others: they are chosen once.
 
-    def restricted(self, statement: Any, rows: Rows) -> tuple[Any, bool]:
-        """Let a statement write the rows that were read and no others, and return whether it is so.
+        A condition such as ``random() < 0.5`` would choose others the second time, whose files nobody had seen.
 
-        A row that comes to match in between (committed by somebody else, or through another table of the condition)
-        would lose its file unseen, and be counted in the place of one that was saved. For many rows the condition
-        would be larger than databases take; those are read again after the statement.
+        Args:
+            keep: the statement's own condition is needed, for what it assigns.
         """
-        if len(rows) > BATCH:
-            return statement, False
-        return statement.where(is_one_of(self.key, rows)), True
-
-    def found_in_rows(self, waiting: Iterable[tuple[FileColumn, Any]]) -> list[Any]:
-        """Return those of some values and lists that rows hold, found by the path of their first file."""
-        by_column: dict[str, dict[str, Any]] = {}
-        for column, held in waiting:
-            by_column.setdefault(column.key, {})[files_in(held)[0]["path"]] = held
-        found: list[Any] = []
-        for key, by_path in by_column.items():
-            expression = self.expression(self.columns[key].column)
-            path = (expression[0, "path"] if self.columns[key].type.multiple else expression["path"]).as_string()
-            for batch in batches((each,) for each in by_path):
-                query = select(path).where(is_one_of([path], batch))
-                options = readable_options(self.execution_options)
-                present = self.connection().scalars(query, execution_options=options)
-                found += [by_path[each] for each in present]
-        return found
+        condition = is_one_of(self.key, keys)
+        if keep:
+            return statement.where(condition)
+        return internals.changed(statement, _where_criteria=(condition,))

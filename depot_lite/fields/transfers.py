@@ -57,7 +57,19 @@ def to_the_end(call: Callable[[], None]) -> None:
     try:
         off_loop(call)
     except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None:
-            task.uncancel()  # so that the number of requests stays what it was, which asyncio.timeout() counts
-            task.cancel()
+        uncancel()
+        cancel()
+
+
+def uncancel() -> None:
+    """Take back the cancellation that has just been raised: the number of requests stays what it was."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()  # asyncio.timeout() counts them
+
+
+def cancel() -> None:
+    """Cancel the task anew, which it notices when it waits the next time."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.cancel()

@@ -1,54 +1,44 @@
 """UPDATE: each row that a statement gives a file to gets a file of its own, and those that it replaces are condemned.
 
-``update(Document).where(...).values(content=upload)`` becomes one UPDATE in which a CASE assigns to each row that was
-read its own file. Some ten thousand rows fit into one statement; databases limit the number of its parameters.
+``update(Document).where(...).values(content=upload)`` becomes an UPDATE in which a CASE assigns to each row that was
+read its own file.
 
 ``session.execute(update(Document), [{"id": 1, "content": ...}, ...])`` updates by primary key (`UpdateByKey`).
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Insert, Update, and_, case, literal
+from sqlalchemy import ColumnDefault, Table, Update, and_, case, literal
 from sqlalchemy import update as update_of
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import ORMExecuteState, attributes
 from sqlalchemy.sql import ColumnElement, visitors
-from sqlalchemy.sql.elements import BindParameter, Null
+from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.util import immutabledict
 
 from depot_lite.errors import InvalidContent
-from depot_lite.fields import tracking
-from depot_lite.fields.columns import FileColumn, is_no_file, paths_of, twin_of
+from depot_lite.fields import internals, tracking
+from depot_lite.fields.columns import FileColumn, has_pending, is_no_file, own_of, twin_of
 from depot_lite.fields.interfaces import DepotFileInfo
-from depot_lite.fields.targets import Rows, Target, condemn, name
+from depot_lite.fields.outcomes import Watch
+from depot_lite.fields.proof import batches
+from depot_lite.fields.slots import read_rows
+from depot_lite.fields.targets import MOST_PARAMETERS, Rows, Target, names_other_tables, parameters_in
 
-Invoke = Callable[[ORMExecuteState, Any], Any]
+#: Sends a statement that took the place of the user's.
+Invoke = Callable[[ORMExecuteState, Target, Any], Any]
+#: Primary key -> what the file attributes of that row shall hold, by key.
+NewFiles = dict[tuple[Any, ...], dict[str, Any]]
 
 
 def each_of(parameters: Any) -> Sequence[Any]:
-    """Return the sets of parameters as a list, where one or none was given, too."""
+    """Return the sets of parameters as a list, also if one or none was given."""
     return parameters if isinstance(parameters, list | tuple) else [parameters]
 
 
-def rowcount(result: Any) -> int:
-    """Return how many rows the database says it has changed; -1 where it does not say."""
-    try:
-        return int(result.rowcount)
-    except AttributeError:  # a result of RETURNING that SQLAlchemy has buffered has lost it
-        return -1
-
-
-def values_of(statement: Update | Insert) -> dict[Any, Any]:
-    """Return what the statement itself assigns, which SQLAlchemy shows nowhere in public."""
-    ordered = getattr(statement, "_ordered_values", None)  # an UPDATE of SQLAlchemy 2.0
-    return dict(ordered or statement._values or {})
-
-
-def plain(column: FileColumn, value: Any) -> Any:
+def literal_value(column: FileColumn, value: Any) -> Any:
     """Return what was meant by a value that SQLAlchemy has made an expression of.
 
     Raises:
@@ -56,7 +46,7 @@ def plain(column: FileColumn, value: Any) -> Any:
     """
     if isinstance(value, BindParameter):
         return value.effective_value
-    if isinstance(value, Null):
+    if internals.is_null(value):
         return None
     if isinstance(value, ColumnElement) or hasattr(value, "__clause_element__"):
         raise InvalidContent(
@@ -66,7 +56,7 @@ def plain(column: FileColumn, value: Any) -> Any:
     return value
 
 
-class Once:
+class DistinctValues:
     """Lets each row and each attribute that a statement writes have a value of its own."""
 
     def __init__(self) -> None:
@@ -85,7 +75,7 @@ class Once:
 
 
 def update(state: ORMExecuteState, statement: Update, target: Target, invoke: Invoke) -> Any:
-    """Execute an UPDATE and look after its files; return None, and do nothing, where it has none."""
+    """Execute an UPDATE and look after its files; return None, and do nothing, if it has none."""
     if state.is_executemany:
         return _update_many(state, statement, target, invoke)
     parameters = dict(state.parameters) if isinstance(state.parameters, Mapping) else {}
@@ -93,27 +83,44 @@ def update(state: ORMExecuteState, statement: Update, target: Target, invoke: In
     if not given:
         return None
     _refuse_new_keys(statement, target, parameters, given)
-    columns = {key: column for key in given if (column := target.named(key)) is not None}
-    once = Once()
+    columns = {key: column for key in given if (column := target.find_column(key)) is not None}
+    distinct = DistinctValues()
     fresh = {
-        columns[key].key: columns[key].accept(once.own(value), None, None)
+        columns[key].key: columns[key].accept(distinct.own(value), None, None)
         for key, value in given.items()
         if not _leaves(value)
     }
     target.flush()
-    rows = target.read(fresh, statement.whereclause, parameters, statement._with_options)
-    new = _store_for_rows(target, fresh, list(rows))
-    assigned = {key: _assigned(target, column, fresh, new) for key, column in columns.items()}
-    state.parameters = parameters or None
-    statement, restricted = target.restricted(_with_values(statement, assigned), rows)
-    result = invoke(state, statement)
-    if rows:
-        _replaced(target, rows, new, whole=restricted and rowcount(result) == len(rows))
-    return result
+    where, options = statement.whereclause, internals.options_of(statement)
+    new = _stored_for_rows(target, fresh, where, parameters, options)
+    rows = target.read_locked(
+        where if new is None else target.chosen(list(new), where), parameters, options
+    )
+    if new is None:
+        new = {key: dict(fresh) for key in rows}
+    keep = names_other_tables(iter(internals.values_of(statement).values()), target.source)
+    state.parameters = parameters if keep else _without(parameters, parameters_in(where))
+    watch = target.watch()
+    per_row = len(target.table.primary_key) * (1 + len(fresh)) + len(fresh)
+    results = []
+    for keys in batches(rows, max(1, MOST_PARAMETERS // per_row)) or [[]]:
+        its_new = {key: new[key] for key in keys}
+        assigned = {key: _assigned(target, column, fresh, its_new) for key, column in columns.items()}
+        _enter(target, watch, {key: rows[key] for key in keys}, its_new)
+        with target.executing(watch):
+            results.append(
+                invoke(state, target, target.restricted(_with_values(statement, assigned), keys, keep=keep))
+            )
+    _show_new_files(target, {key: new[key] for key in rows})
+    return results[0].merge(*results[1:]) if len(results) > 1 else results[0]
+
+
+def _without(parameters: dict[str, Any], names: set[str]) -> dict[str, Any] | None:
+    return {key: value for key, value in parameters.items() if key not in names} or None
 
 
 def _leaves(value: Any) -> bool:
-    """Return whether this is what a form sends where no file was chosen: the row keeps what it has."""
+    """Return whether this is what a form sends if no file was chosen: the row keeps what it has."""
     if isinstance(value, list | tuple):
         return bool(value) and all(map(is_no_file, value))
     return is_no_file(value)
@@ -121,63 +128,91 @@ def _leaves(value: Any) -> bool:
 
 def _given(statement: Update, target: Target, parameters: dict[str, Any]) -> dict[Any, Any]:
     """Return the files that are assigned, under the names that the user chose; take them out of the parameters."""
-    in_condition = _parameters_in(statement.whereclause)
+    in_condition = parameters_in(statement.whereclause)
     given: dict[Any, Any] = {}
-    for key, value in values_of(statement).items():
-        column = target.named(key)
+    for key, value in internals.values_of(statement).items():
+        column = target.find_column(key)
         if column is None:
             continue
         if isinstance(value, BindParameter) and value.key in parameters:
             given[key] = parameters[value.key] if value.key in in_condition else parameters.pop(value.key)
         else:
-            given[key] = plain(column, value)
+            given[key] = literal_value(column, value)
     for each in [each for each in parameters if each not in in_condition]:
-        if target.named(each) is not None:
+        if target.find_column(each) is not None:
             given[each] = parameters.pop(each)
+    for column in _computed(target, {target.find_column(each) for each in given}):
+        given[column.column if target.mapper is None else column.key] = column.computed_for_update()
     return given
 
 
-def _parameters_in(where: Any) -> set[str]:
-    found = () if where is None else visitors.iterate(where)
-    return {each.key for each in found if isinstance(each, BindParameter)}
+def _computed(target: Target, given: Iterable[FileColumn | None]) -> list[FileColumn]:
+    """Return the columns of the table whose ``onupdate`` gives a file, and that are not given one."""
+    known = {each.column for each in given if each is not None}
+    return [
+        each
+        for each in target.columns.values()
+        if each.table is target.table and each.column not in known and isinstance(each.column.onupdate, ColumnDefault)
+    ]
 
 
 def _refuse_new_keys(
     statement: Update, target: Target, parameters: Mapping[str, Any], given: Mapping[Any, Any]
 ) -> None:
-    for each in [*values_of(statement), *parameters]:
-        if target.is_key(each) and each not in _parameters_in(statement.whereclause):
+    for each in [*internals.values_of(statement), *parameters]:
+        if target.is_key(each) and each not in parameters_in(statement.whereclause):
             raise InvalidContent(
-                f"{', '.join(str(target.named(key)) for key in given)}: an UPDATE that changes the primary key as well "
-                "cannot look after files; use two statements"
+                f"{', '.join(str(target.find_column(key)) for key in given)}: an UPDATE that changes the primary key as "
+                "well cannot look after files; use two statements"
             )
 
 
-def _store_for_rows(target: Target, fresh: Mapping[str, Any], identities: Sequence[tuple[Any, ...]]) -> Rows:
-    """Store a file of its own for each row and return them; no file where the value is None."""
-    new: Rows = {}
+def _stored_for_rows(
+    target: Target, fresh: Mapping[str, Any], where: Any, parameters: Any, options: Sequence[Any]
+) -> NewFiles | None:
+    """Store a file of its own for each row that matches, before any of them is locked.
+
+    Returns None if there is at most one row, so that what was given is enough, or nothing to store.
+    """
+    if not any(has_pending(each) for each in fresh.values()):
+        return None
+    if _names_one_row(target, where):
+        tracking.store_all(target.session, [(target.columns[key], each) for key, each in fresh.items() if has_pending(each)])
+        return None
+    new: NewFiles = {}
     waiting: list[tuple[FileColumn, Any]] = []
-    seen: set[int] = set()
-    for identity in identities:
-        new[identity] = {}
-        for key, value in fresh.items():
-            own = twin_of(value) if value is not None and id(value) in seen else value
-            new[identity][key] = own
-            if own is not None:
-                seen.add(id(own))
-                waiting.append((target.columns[key], own))
+    for identity in target.read_keys(where, parameters, options):
+        new[identity] = {
+            key: value if not new or value is None else twin_of(value) for key, value in fresh.items()
+        }
+        waiting += [(target.columns[key], own) for key, own in new[identity].items() if has_pending(own)]
     tracking.store_all(target.session, waiting)
     return new
 
 
-def _assigned(target: Target, column: FileColumn, fresh: Mapping[str, Any], new: Rows) -> Any:
+def _names_one_row(target: Target, where: Any) -> bool:
+    """Return whether a condition says ``Document.id == 1`` of the whole primary key, and whatever else beside it."""
+    if where is None:
+        return False
+    parts = list(where.clauses) if getattr(where, "operator", None) is and_(True, True).operator else [where]
+    named = set()
+    for part in parts:
+        left, right = getattr(part, "left", None), getattr(part, "right", None)
+        if getattr(getattr(part, "operator", None), "__name__", "") == "eq" and isinstance(right, BindParameter):
+            named.add(getattr(left, "key", None) if getattr(left, "table", None) is target.source else None)
+    return {each.key for each in target.table.primary_key} <= named
+
+
+def _assigned(target: Target, column: FileColumn, fresh: Mapping[str, Any], new: NewFiles) -> Any:
     """Return what the UPDATE is to assign: to each row that was read its own file, to any other what it has."""
     expression = target.expression(column.column)
     if column.key not in fresh or not new:
         return expression
     if fresh[column.key] is None:
         return None
-    whens = [(_is(target, identity), literal(files[column.key], column.type)) for identity, files in new.items()]
+    whens = [
+        (_is(target, identity), literal(files[column.key], column.column.type)) for identity, files in new.items()
+    ]
     return case(*whens, else_=expression)
 
 
@@ -187,34 +222,32 @@ def _is(target: Target, identity: tuple[Any, ...]) -> ColumnElement[bool]:
 
 def _with_values(statement: Update, assigned: Mapping[Any, Any]) -> Update:
     """Return the statement with other values under the names that it has already, in the order that it has."""
-    values: Any = update_of(statement.table).values(assigned)._values
-    changed: Any = statement._generate()
-    ordered = getattr(statement, "_ordered_values", None)
-    if ordered:
-        changed._ordered_values = [(key, values.get(key, value)) for key, value in ordered]
-    else:
-        changed._values = immutabledict({**(statement._values or {}), **values})
-    return changed  # type: ignore[no-any-return]  # an Update, whose attributes are private
+    values: Any = internals.values_of(update_of(statement.table).values(assigned))
+    before = internals.values_of(statement)
+    both = {key: values.get(key, value) for key, value in before.items()} | values
+    if getattr(statement, "_ordered_values", None):
+        return internals.changed(statement, _ordered_values=list(both.items()))  # type: ignore[no-any-return]  # an Update
+    return internals.changed(statement, _values=immutabledict(both))  # type: ignore[no-any-return]  # an Update
 
 
-def _replaced(target: Target, old: Rows, new: Rows, *, whole: bool) -> None:
-    """Enter what an UPDATE did; where it did not reach the ``whole`` of the rows, look which."""
-    now = None if whole else target.read_again(old)
-    frame = target.frame()
+def _enter(target: Target, watch: Watch, old: Rows, new: NewFiles) -> None:
+    """Enter what an UPDATE is about to replace in the rows of the statement's table, and by what."""
     for identity, files in old.items():
-        for key, value in files.items():
-            fresh = new[identity].get(key)
-            if now is None or paths_of(now.get(identity, {}).get(key)) == paths_of(fresh):
-                condemn(frame, [value])
-                name(frame, [fresh])
-    _forget(target, new)
+        row = target.row(watch, identity)
+        columns = [target.columns[key] for key in new[identity]]
+        tracking.enter(
+            watch,
+            row,
+            named=[new[identity][each.key] for each in columns],
+            condemned=[files.get(each.column) for each in columns],
+            doubtful=True,
+        )
 
 
-def _forget(target: Target, new: Rows) -> None:
+def _show_new_files(target: Target, new: NewFiles) -> None:
     """Let the objects of the session that show a replaced file load it anew.
 
-    SQLAlchemy leaves them as they are with ``synchronize_session=False``; but the file that they show is condemned,
-    and a flush that replaces it once more has to know which one the row holds by now.
+    SQLAlchemy leaves them as they are with ``synchronize_session=False``; but the file that they show is condemned.
     """
     if target.mapper is None:
         return
@@ -234,20 +267,22 @@ def _forget(target: Target, new: Rows) -> None:
 
 def _update_many(state: ORMExecuteState, statement: Update, target: Target, invoke: Invoke) -> Any:
     mappings = list(each_of(state.parameters))
-    named = [each for mapping in mappings for each in mapping] + list(values_of(statement))
-    touched = {str(column): None for each in named if (column := target.named(each)) is not None}
-    if not touched:
+    named = [each for mapping in mappings for each in mapping] + list(internals.values_of(statement))
+    touched = {str(column): None for each in named if (column := target.find_column(each)) is not None}
+    if not touched and not _computed(target, ()):
         return None
     if statement.whereclause is not None or target.mapper is None:
+        if not touched:
+            return None
         raise InvalidContent(
             f"{', '.join(touched)}: an UPDATE with WHERE and several sets of parameters cannot look after files; "
             "execute one statement for each, or update by primary key"
         )
     target.flush()
-    with_files = UpdateByKey(target, mappings)
-    state.parameters = with_files.mappings
-    with with_files:
-        return invoke(state, statement)
+    by_key = UpdateByKey(target, mappings)
+    state.parameters = by_key.mappings
+    with by_key:
+        return invoke(state, target, statement)
 
 
 class UpdateByKey:
@@ -259,56 +294,61 @@ class UpdateByKey:
     def __init__(self, target: Target, mappings: Iterable[Mapping[str, Any]]) -> None:
         self.mappings = [dict(mapping) for mapping in mappings]
         self._target = target
-        self._new: Rows = {}
+        self._new: NewFiles = {}
+        # Also those that a later mapping for the same row replaces.
+        self._given: dict[tuple[Any, ...], list[tuple[FileColumn, Any]]] = {}
         self._names = [each.key for each in target.key]
-        self._once = Once()
+        self._distinct = DistinctValues()
         waiting = [found for mapping in self.mappings for found in self._accept(mapping)]
-        self._keys = sorted({key for files in self._new.values() for key in files})
-        self._old = self._read()
         tracking.store_all(target.session, waiting)
+        self._watch = target.watch() if self._new else None
+        for table in {column.table for column in self._columns()} if self._watch is not None else ():
+            self._enter(self._watch, table)
+
+    def _columns(self) -> list[FileColumn]:
+        return [self._target.columns[key] for key in {key for files in self._new.values() for key in files}]
 
     def _accept(self, mapping: dict[str, Any]) -> list[tuple[FileColumn, Any]]:
-        found = {each: column for each in mapping if (column := self._target.named(each)) is not None}
+        if any(each not in mapping for each in self._names):
+            return []  # without its primary key SQLAlchemy will refuse it
+        found = {each: column for each in mapping if (column := self._target.find_column(each)) is not None}
+        for column in _computed(self._target, found.values()):
+            found[column.key], mapping[column.key] = column, column.computed_for_update()
         for each in [each for each in found if _leaves(mapping[each])]:
             del mapping[each], found[each]
-        if not found or any(each not in mapping for each in self._names):
-            return []  # without its primary key SQLAlchemy will refuse it
         accepted = {
-            each: column.accept(self._once.own(plain(column, mapping[each])), None, None)
+            each: column.accept(self._distinct.own(literal_value(column, mapping[each])), None, None)
             for each, column in found.items()
         }
         mapping.update(accepted)
-        files = self._new.setdefault(tuple(mapping[each] for each in self._names), {})
-        files.update({found[each].key: value for each, value in accepted.items()})
-        return [(found[each], value) for each, value in accepted.items() if value is not None]
+        if found:
+            identity = tuple(mapping[each] for each in self._names)
+            self._new.setdefault(identity, {}).update({found[each].key: value for each, value in accepted.items()})
+            self._given.setdefault(identity, []).extend((found[each], value) for each, value in accepted.items())
+        return [(found[each], value) for each, value in accepted.items() if has_pending(value)]
 
-    def _read(self) -> Rows:
-        rows = self._target.read_keys(self._keys, self._new)
-        for identity in self._new.keys() - rows.keys():
-            # There is no such row, or its key reads otherwise in Python: "1", 1 and Decimal(1) are one row.
-            for files in self._target.read_keys(self._keys, [identity]).values():
-                rows[identity] = files
-        return rows
+    def _enter(self, watch: Watch, table: Table) -> None:
+        target = self._target
+        # The primary keys of the tables of a joined subclass are of one length, and in one order.
+        options = {"schema_translate_map": dict(target.schemas)} if target.schemas else None
+        rows = read_rows(target.connection(), table, self._new, options)
+        for identity, files in self._new.items():
+            held, kept = rows.get(identity, {}), [target.columns[key] for key in files]
+            tracking.enter(
+                watch,
+                target.row(watch, identity, table),
+                named=[value for column, value in self._given[identity] if column.table is table],
+                condemned=[held.get(each.column) for each in kept if each.table is table],
+                doubtful=True,
+            )
 
     def __enter__(self) -> UpdateByKey:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        """Enter what was replaced, now that the statement has run."""
-        if error is None:
-            self._enter(None)
-        elif isinstance(error, SQLAlchemyError):
-            # The rows before the failing one may have been written. PostgreSQL refuses to tell, and can only roll back.
-            with contextlib.suppress(SQLAlchemyError):
-                self._enter(self._read())
-
-    def _enter(self, now: Rows | None) -> None:
-        if not self._new:
-            return
-        frame = self._target.frame()
-        for identity, files in self._new.items():
-            for key, fresh in files.items() if identity in self._old else ():
-                if now is None or paths_of(now.get(identity, {}).get(key)) == paths_of(fresh):
-                    condemn(frame, [self._old[identity][key]])
-                    name(frame, [fresh])
-        _forget(self._target, self._new)
+        """Let objects show what was written; doubt it if the statement raised."""
+        if self._watch is not None:
+            if error is not None:
+                self._watch.candidates.in_doubt = True
+            else:
+                _show_new_files(self._target, self._new)

@@ -1,0 +1,169 @@
+"""Every private name of SQLAlchemy that depot_lite uses, each with the reason.
+
+What SQLAlchemy offers in public is used everywhere else. A name that a future version no longer has makes the import of
+this module fail, or a test, and never loses a file silently.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+from sqlalchemy import Column, ColumnDefault, Delete, Insert, Update
+from sqlalchemy.engine import Connection
+from sqlalchemy.ext.horizontal_shard import ShardedSession, set_shard_id
+from sqlalchemy.orm import Mapper, ORMExecuteState, Session
+from sqlalchemy.sql.elements import Null
+
+# --- connections --------------------------------------------------------------------------------------------------
+
+#: Methods of a `Connection` that end its transaction, and whether they commit it.
+_ENDS: Final = {
+    "_commit_impl": True,
+    "_commit_twophase_impl": True,
+    "_rollback_impl": False,
+    "_rollback_twophase_impl": False,
+}
+_ROLLBACK_TO_SAVEPOINT: Final = "_rollback_to_savepoint_impl"
+_ORIGINALS: Final = {name: getattr(Connection, name) for name in (*_ENDS, _ROLLBACK_TO_SAVEPOINT)}
+
+#: Called with the connection, whether it is to commit, and the function that sends COMMIT or ROLLBACK.
+OnEnd = Callable[[Connection, bool, Callable[[], None]], None]
+
+
+def follow(connection: Connection, on_end: OnEnd, on_savepoint_lost: Callable[[Connection], None]) -> None:
+    """Let a connection's COMMIT and ROLLBACK go through ``on_end``, and tell of savepoints that are rolled back.
+
+    SQLAlchemy's events come before the statement is sent; none comes after the database has answered, while the
+    connection is still at hand to be asked. So the methods of this one connection are replaced. They refer to it
+    weakly: a connection that is dropped goes back to its pool at once.
+    """
+    itself = weakref.ref(connection)
+    for name, commits in _ENDS.items():
+        setattr(connection, name, partial(_end, itself, name, on_end, commits))
+    setattr(connection, _ROLLBACK_TO_SAVEPOINT, partial(_lose_savepoint, itself, on_savepoint_lost))
+
+
+def _end(itself: weakref.ref[Connection], name: str, on_end: OnEnd, commits: bool, *args: Any) -> None:
+    connection = itself()
+    if connection is not None:
+        on_end(connection, commits, partial(_ORIGINALS[name], connection, *args))
+
+
+def _lose_savepoint(itself: weakref.ref[Connection], listener: Callable[[Connection], None], *args: Any) -> None:
+    connection = itself()
+    if connection is not None:
+        _ORIGINALS[_ROLLBACK_TO_SAVEPOINT](connection, *args)
+        listener(connection)
+
+
+def bare(connection: Connection) -> Connection:
+    """Return another `Connection` for the same connection of the driver, which begins and ends no transaction.
+
+    It can be used when the transactions of the given one do not allow a statement, and fires no event of it.
+    """
+    return Connection(
+        connection.engine, connection.connection, _has_events=False, _allow_revalidate=False, _allow_autobegin=False
+    )
+
+
+def isolation_level(connection: Connection) -> str | None:
+    """Return the isolation level that was asked for, by the connection's options or its engine's."""
+    level: str | None = connection.get_execution_options().get("isolation_level")
+    # What create_engine() was given is shown nowhere in public.
+    return level or connection.engine.dialect._on_connect_isolation_level
+
+
+# --- sessions -----------------------------------------------------------------------------------------------------
+
+
+def is_flushing(session: Session) -> bool:
+    """Return whether a flush is under way: listeners may then not start another one."""
+    return session._flushing
+
+
+def autoflush(session: Session) -> None:
+    """Flush as a query would, if the session does so: the rows that a statement will find have to be there."""
+    session._autoflush()
+
+
+def connection_in_flush(session: Session, mapper: Mapper[Any], target: object) -> Connection:
+    """Return the connection on which a flush writes an object; `ShardedSession` has one per object."""
+    choose = session.connection_callable
+    if choose is not None:
+        return choose(mapper, target)
+    return session.connection(bind_arguments={"mapper": mapper})
+
+
+def holds_connection(session: Session, bind: object) -> bool:
+    """Return whether the session's transaction has a connection of this engine, or is bound to it."""
+    transaction = session.get_transaction()
+    return isinstance(bind, Connection) or (transaction is not None and bind in transaction._connections)
+
+
+def shard_ids(state: ORMExecuteState) -> Sequence[Any]:
+    """Return the shards that a statement of a `ShardedSession` is for; none if it is for one, or there are no shards."""
+    session = state.session
+    if not isinstance(session, ShardedSession) or "shard_id" in state.bind_arguments:
+        return ()
+    options = state.update_delete_options if state.is_update or state.is_delete else None
+    chosen = [each.shard_id for each in state._non_compile_orm_options if isinstance(each, set_shard_id)]
+    token = getattr(options, "_identity_token", None)
+    if token is not None:
+        chosen.append(token)
+    if "_sa_shard_id" in state.execution_options:
+        chosen.append(state.execution_options["_sa_shard_id"])
+    return chosen[:1] or list(session.execute_chooser(state))
+
+
+# --- statements ---------------------------------------------------------------------------------------------------
+
+
+def values_of(statement: Update | Insert) -> dict[Any, Any]:
+    """Return what a statement assigns with ``values()``."""
+    ordered = getattr(statement, "_ordered_values", None)  # an UPDATE of SQLAlchemy 2.0
+    return dict(ordered or statement._values or {})
+
+
+def rows_of(statement: Insert) -> Sequence[Sequence[Any]]:
+    """Return the rows of ``insert().values([...])``, in the groups in which they were given."""
+    return statement._multi_values
+
+
+def options_of(statement: Any) -> Sequence[Any]:
+    """Return the options of a statement, such as `with_loader_criteria`."""
+    return statement._with_options  # type: ignore[no-any-return]  # it is untyped
+
+
+def parent_entity(statement: Update | Delete | Insert) -> Any:
+    """Return the class, or the alias of one, that a statement writes to; None if it names a table.
+
+    ``entity_description`` is public, and fails for ``update(Document.__table__).where(Document.id == 1)``.
+    """
+    inspected = statement.table._annotations.get("parententity")
+    return None if inspected is None else inspected.entity
+
+
+def changed(statement: Any, **attributes: Any) -> Any:
+    """Return a copy of a statement with other attributes: a statement's values can be added to, but not taken away."""
+    copy = statement._generate()
+    for name, value in attributes.items():
+        setattr(copy, name, value)
+    return copy
+
+
+def is_null(value: object) -> bool:
+    """Return whether this is the ``null()`` that SQLAlchemy makes of None."""
+    return isinstance(value, Null)
+
+
+# --- columns ------------------------------------------------------------------------------------------------------
+
+
+def set_default(column: Column[Any], default: Callable[..., Any], *, for_update: bool = False) -> None:
+    """Give a column that exists already a default (or an ``onupdate``) that Python computes."""
+    ColumnDefault(default, for_update=for_update)._set_parent_with_dispatch(column)  # type: ignore[no-untyped-call]
+
+

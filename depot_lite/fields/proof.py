@@ -1,0 +1,154 @@
+"""Which files rows name: the question that the database is asked after the end of a transaction.
+
+All file columns of the rows concerned are read, by primary key, and compared by the paths that they hold. Keys are
+compared by the database only: ``"1"`` and 1, or a padded CHAR, are one row to it and two to Python. A row whose key was
+never told is looked for by its path, which reads the whole table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import Column, Select, Table, bindparam, func, literal, or_, select, tuple_, type_coerce
+from sqlalchemy.engine import Connection
+from sqlalchemy.sql import ColumnElement
+
+from depot_lite.fields.columns import FileType, file_columns, file_type, paths_of
+from depot_lite.fields.ledger import Row, Schemas
+
+#: How many primary keys one SELECT names.
+BATCH: Final = 500
+
+
+def is_one_of(key: Sequence[Any], identities: Iterable[tuple[Any, ...]]) -> ColumnElement[bool]:
+    """Return the condition that a row has one of these primary keys."""
+    if len(key) == 1:
+        # With the column's type, not the values': PostgreSQL does not compare a number with "1", which may be its key.
+        values = bindparam(None, [each[0] for each in identities], key[0].type, expanding=True, unique=True)
+        return key[0].in_(values)  # type: ignore[no-any-return]  # an attribute is Any
+    return tuple_(*key).in_(list(identities))
+
+
+def batches(identities: Iterable[tuple[Any, ...]], size: int = BATCH) -> list[list[tuple[Any, ...]]]:
+    """Return the keys in lists that one condition can name."""
+    known = list(identities)
+    return [known[start : start + size] for start in range(0, len(known), size)]
+
+
+def path_in(column: Any, kind: FileType) -> ColumnElement[Any]:
+    """Return the path that a column holds, of the first file of a list, as an expression of SQL."""
+    expression: Any = type_coerce(column, kind)
+    return (expression[0, "path"] if kind.multiple else expression["path"]).as_string()  # type: ignore[no-any-return]
+
+
+@dataclass
+class Answer:
+    """What the rows said.
+
+    ``named`` are the files that they name. ``changed`` are asked files whose row is there and names something else, or
+    nothing. ``absent`` are those none of whose rows was found; ``hidden`` says whether rows may have been there that
+    the database did not show (row-level security).
+    """
+
+    named: set[str] = field(default_factory=set)
+    absent: set[str] = field(default_factory=set)
+    hidden: bool = False
+
+
+def ask(connection: Connection, asked: Mapping[str, Iterable[Row]], options: Mapping[str, Any]) -> Answer:
+    """Ask which of some files rows name.
+
+    Args:
+        connection: outside of a transaction. One that a SELECT makes the driver begin is left to the caller.
+        asked: paths, each with the rows that may name it.
+        options: the execution options of the connection that the rows were written with.
+
+    Raises:
+        SQLAlchemyError: the database could not be asked.
+    """
+    answer = Answer()
+    present: set[str] = set()
+    by_table: dict[tuple[Table, Schemas], dict[tuple[Any, ...] | None, set[str]]] = {}
+    for path, rows in asked.items():
+        for row in rows:
+            by_table.setdefault((row.table, row.schemas), {}).setdefault(row.key, set()).add(path)
+    for (table, schemas), by_key in by_table.items():
+        translated = dict(schemas) or options.get("schema_translate_map")
+        its_options = {"schema_translate_map": translated} if translated else {}
+        unknown = by_key.pop(None, set())
+        if unknown:
+            found = _find_by_path(connection, table, unknown, its_options)
+            answer.named |= found
+            present |= found
+        for batch in batches(by_key):
+            rows_found = _read(connection, table, batch, its_options, answer)
+            _compare(by_key, batch, rows_found, answer, present)
+    answer.named &= asked.keys()
+    answer.absent = asked.keys() - present - answer.named
+    return answer
+
+
+def _compare(
+    by_key: Mapping[Any, set[str]],
+    batch: list[tuple[Any, ...]],
+    rows: Sequence[tuple[tuple[Any, ...], set[str]]],
+    answer: Answer,
+    present: set[str],
+) -> None:
+    for _, paths in rows:
+        answer.named |= paths
+    if len(rows) == len(batch):
+        present.update(*(by_key[key] for key in batch))
+    else:
+        # Which of the rows are missing: those whose key is none that was found. Where keys read otherwise in Python
+        # than they were given, all count as missing, and nothing is believed to be present that is not.
+        found = {key for key, _ in rows}
+        present.update(*(by_key[key] for key in batch if key in found))
+
+
+def _read(
+    connection: Connection, table: Table, keys: list[tuple[Any, ...]], options: dict[str, Any], answer: Answer
+) -> list[tuple[tuple[Any, ...], set[str]]]:
+    """Return the keys and paths of those of the rows that are there."""
+    key = list(table.primary_key)
+    query: Select[Any] = select(*key, *file_columns(table))
+    guarded = connection.dialect.name == "postgresql"
+    if guarded:
+        # Row security that the transaction had switched with SET LOCAL may hide its rows after the end. Joined to one
+        # row that is always there, so that it is told even if no row is found.
+        one = select(func.row_security_active(_full_name(connection, table, options)).label("active")).subquery("one")
+        query = query.add_columns(one.c.active).select_from(one.outerjoin(table, is_one_of(key, keys)))
+    else:
+        query = query.where(is_one_of(key, keys))
+    rows = connection.execute(query, execution_options=options).all()
+    found = [
+        (tuple(row[: len(key)]), {path for value in row[len(key) : len(row) - guarded] for path in paths_of(value)})
+        for row in rows
+        if None not in row[: len(key)]
+    ]
+    answer.hidden |= guarded and len(found) < len(keys) and bool(rows[0][-1])
+    return found
+
+
+def _full_name(connection: Connection, table: Table, options: Mapping[str, Any]) -> str:
+    translated = options.get("schema_translate_map") or {}
+    prepare = connection.dialect.identifier_preparer
+    schema = translated.get(table.schema, table.schema)
+    name: str = prepare.quote(table.name)
+    return name if schema is None else f"{prepare.quote_schema(schema)}.{name}"
+
+
+def _find_by_path(connection: Connection, table: Table, paths: Iterable[str], options: dict[str, Any]) -> set[str]:
+    named: set[str] = set()
+    columns: list[tuple[Column[Any], FileType]] = [
+        (each, kind) for each in file_columns(table) if (kind := file_type(each.type)) is not None
+    ]
+    for batch in batches((each,) for each in sorted(paths)):
+        wanted = [path for (path,) in batch]
+        conditions = [path_in(column, kind).in_(wanted) for column, kind in columns]
+        query = select(*(column for column, _ in columns)).where(or_(*conditions) if conditions else literal(False))
+        for row in connection.execute(query, execution_options=options):
+            named |= {path for value in row for path in paths_of(value)}
+    return named
