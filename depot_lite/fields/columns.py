@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import JSON, Column, ColumnDefault, Table
+from sqlalchemy import JSON, Column, ColumnDefault, Table, Text
 from sqlalchemy.orm import ColumnProperty, LoaderCallableStatus, Mapper, attributes
 from sqlalchemy.types import TypeDecorator
 
@@ -86,6 +86,9 @@ class FileType(TypeDecorator[Any]):
         multiple: bool = False,
     ) -> None:
         super().__init__(none_as_null=True)
+        if text:
+            # As a variant, or inside of another TypeDecorator, a type is not asked for the implementation of a dialect.
+            self.impl = Text()
         _made.append(True)
         del _made[1:]
         self._filters = checked_filters(filters)
@@ -121,6 +124,17 @@ def file_type(kind: object) -> FileType | None:
 
 
 @dataclass(frozen=True, slots=True)
+class _UpdateContext:
+    """What an ``onupdate`` with a context may ask, of an UPDATE that has not been compiled yet."""
+
+    current_parameters: Mapping[str, Any]
+
+    def get_current_parameters(self, isolate_multiinsert_groups: bool = True) -> Mapping[str, Any]:
+        """Return what the statement assigns."""
+        return self.current_parameters
+
+
+@dataclass(frozen=True, slots=True)
 class FileColumn:
     """One attribute that holds a file: of which class, under which key, in which column."""
 
@@ -139,10 +153,10 @@ class FileColumn:
         """Whether the column has a default, or an ``onupdate``, that gives files."""
         return self.column in _DEFAULTS
 
-    def computed_for_update(self) -> Any:
-        """Return what the column's ``onupdate`` gives to a row that a statement updates."""
+    def computed_for_update(self, parameters: Mapping[str, Any]) -> Any:
+        """Return what the column's ``onupdate`` gives to a row that a statement updates with these parameters."""
         default = _DEFAULTS[self.column][True]
-        return own_of(default.arg(None) if default.is_callable else default.arg)
+        return own_of(default.arg(_UpdateContext(parameters)) if default.is_callable else default.arg)
 
     def __str__(self) -> str:
         """Return ``Document.content``."""
@@ -210,13 +224,15 @@ class FileColumn:
     ) -> list[DepotFileInfo]:
         """Return the values of a list of these items, of which ``held`` are in the attribute's list already."""
         accepted: list[DepotFileInfo] = []
-        known, paths = {id(each) for each in held}, set()
+        items = [each for each in items if not is_no_file(each)]
+        known, paths, there = {id(each) for each in held}, set(), {id(each) for each in items}
         for item in items:
-            if is_no_file(item):
-                continue
             value = item if id(item) in known else self._accept_one(item, state)
+            if value.stands_for is not None and id(value.stands_for) not in there:
+                value = value.stands_for  # two elements have changed places, and the first of the two has gone
+                there.add(id(value))
             if value["path"] in paths:  # a second time: each element owns its file
-                value = self._own(value.twin(), state) if value.pending else self.copy(value, state)
+                value = value.second(self._own(value.twin(), state) if value.pending else self.copy(value, state))
             paths.add(value["path"])
             accepted.append(value)
         return accepted

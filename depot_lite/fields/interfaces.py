@@ -39,7 +39,8 @@ class Pending:
     first attribute that takes the value; a second one gets a value of its own. ``paths`` are the files that storing it
     has made so far, ``announce`` is told of each before its first byte moves. ``handed_in`` is what `process_content`
     and filters are given, ``variants`` are the column's. ``adopts`` is the direct upload whose file becomes the
-    content, for the time of a flush (`depot_lite.fields.adoption`).
+    content, for the time of a flush (`depot_lite.fields.adoption`). ``stands_for`` is the element of a list of which this
+    is a second one: while two elements change places, there are two of one for a moment.
     """
 
     content: Content | None
@@ -51,6 +52,7 @@ class Pending:
     handed_in: Any = None
     variants: Mapping[str, Any] = field(default_factory=dict)
     adopts: Upload | None = None
+    stands_for: DepotFileInfo | None = None
 
 
 class FileFilter(ABC):
@@ -219,6 +221,17 @@ class DepotFileInfo(Reference, ABC):
         """Whether the content of this pending value can be read more than once; not that of a stream."""
         content = self._waiting().content
         return content is None or content.rereadable
+
+    @property
+    def stands_for(self) -> DepotFileInfo | None:
+        """The element of a list of which this pending value is a second one."""
+        pending = self._pending_or_none()
+        return None if pending is None else pending.stands_for
+
+    def second(self, copy: DepotFileInfo) -> DepotFileInfo:
+        """Let a pending value be a second one of this, which is in its list already."""
+        copy._waiting().stands_for = self
+        return copy
 
     def move_to(self, depot_name: str) -> None:
         """Let a pending value that chose no depot go into this one."""

@@ -7,15 +7,19 @@ this module fail, or a test, and never loses a file silently.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
 from typing import Any, Final
 
 from sqlalchemy import Column, ColumnDefault, Delete, Insert, Update
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.ext.horizontal_shard import ShardedSession, set_shard_id
 from sqlalchemy.orm import Mapper, ORMExecuteState, Session
 from sqlalchemy.sql.elements import Null
+
+from depot_lite.errors import DepotError
 
 # --- connections --------------------------------------------------------------------------------------------------
 
@@ -157,6 +161,34 @@ def changed(statement: Any, **attributes: Any) -> Any:
 def is_null(value: object) -> bool:
     """Return whether this is the ``null()`` that SQLAlchemy makes of None."""
     return isinstance(value, Null)
+
+
+# --- exceptions ---------------------------------------------------------------------------------------------------
+
+
+@cache
+def _unwrapped(kind: type[DepotError]) -> type[DepotError]:
+    """Return a subclass of an exception that SQLAlchemy does not wrap."""
+    return type(kind.__name__, (kind, DontWrapMixin), {"__module__": kind.__module__, "plain": kind})
+
+
+@contextmanager
+def own_errors() -> Iterator[None]:
+    """Let our exceptions leave SQLAlchemy as they are, which wraps in a StatementError what is raised while it binds.
+
+    They have another class on their way through SQLAlchemy, until `restore_error` is told of them.
+    """
+    try:
+        yield
+    except DepotError as error:
+        error.__class__ = _unwrapped(type(error))
+        raise
+
+
+def restore_error(error: BaseException | None) -> None:
+    """Give an exception of ours its own class back."""
+    if isinstance(error, DontWrapMixin) and isinstance(error, DepotError):
+        error.__class__ = getattr(error, "plain", type(error))
 
 
 # --- columns ------------------------------------------------------------------------------------------------------

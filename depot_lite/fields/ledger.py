@@ -111,10 +111,10 @@ class Row:
 class Candidates:
     """The files that one transaction of a connection may have named or stopped naming, and the rows to ask about.
 
-    ``doubtful`` are born files that are asked about although COMMIT succeeded: those of an UPDATE (a trigger may have
-    put the old value back), and those whose statement or savepoint failed. ``in_doubt`` makes all files doubtful: the
-    database has reported an error, after which a COMMIT may have been a ROLLBACK. ``lost`` are files that went with a
-    savepoint.
+    ``doubtful`` are born files that are asked about although COMMIT succeeded: the statement may have left out their
+    rows. ``in_doubt`` makes all files doubtful: the database has reported an error, after which a COMMIT may have been a
+    ROLLBACK. ``lost`` are files that went with a savepoint. ``moved`` are tables whose primary keys a statement has
+    changed: their rows are looked for by path as well.
     """
 
     def __init__(self) -> None:
@@ -122,6 +122,7 @@ class Candidates:
         self.births: dict[str, Birth] = {}
         self.doubtful: set[str] = set()
         self.lost: set[str] = set()
+        self.moved: set[Table] = set()
         self.in_doubt = False
         self._keyed: dict[tuple[Table, tuple[Any, ...], Schemas], Row] = {}
 
@@ -143,6 +144,15 @@ class Candidates:
             self.births[path] = birth
             if doubtful:
                 self.doubtful.add(path)
+
+    def move(self, table: Table, old: tuple[Any, ...], new: tuple[Any, ...], schemas: Schemas = ()) -> None:
+        """Enter that a row gets another primary key: it may be found under either, as a rollback brings the old one back."""
+        row = self._keyed.get((table, old, schemas))
+        if row is not None:
+            moved = self.row(table, new, schemas)
+            for rows in self.rows.values():
+                if row in rows:
+                    rows.add(moved)
 
     def lose(self, birth: Birth) -> None:
         """Take a birth whose savepoint was rolled back: its value gets other files, and these are only asked about."""
@@ -169,18 +179,21 @@ class Candidates:
     def to_ask(self, *, committed: bool) -> dict[str, set[Row]]:
         """Return the files that have to be asked about, with their rows.
 
-        After COMMIT these are the condemned ones, and the born ones that are doubtful; otherwise all. A born file that
-        was never bound is named nowhere.
+        After COMMIT these are the condemned ones, the born ones that are doubtful, and those that should have taken the
+        place of condemned ones: a trigger may have put the old value back. Otherwise all. A born file that was never bound
+        is named nowhere.
         """
-        asked = {}
-        for path, rows in self.rows.items():
-            birth = self.births.get(path)
-            if birth is not None and not birth.bound:
-                continue
-            if committed and birth is not None and not self.in_doubt and path not in self.doubtful:
-                continue
-            asked[path] = rows
-        return asked
+        bound = {path: rows for path, rows in self.rows.items() if path not in self.births or self.births[path].bound}
+        if committed and not self.in_doubt:
+            condemned = {path for path in bound if path not in self.births or path in self.doubtful}
+            read = {row for path in condemned for row in bound[path]}
+            bound = {path: rows for path, rows in bound.items() if path in condemned or not read.isdisjoint(rows)}
+        if self.moved:
+            bound = {path: rows | self._anywhere(rows) for path, rows in bound.items()}
+        return bound
+
+    def _anywhere(self, rows: Iterable[Row]) -> set[Row]:
+        return {Row(row.table, None, row.schemas) for row in rows if row.table in self.moved}
 
 
 def schemas_of(options: Mapping[str, Any]) -> Schemas:

@@ -32,6 +32,22 @@ class Place(Protocol):
         """Tell the session of a change; raise TypeError if the attribute holds another list by now."""
 
 
+class _Nowhere:
+    """The place of a list that belongs to no object, and may be changed as any list."""
+
+    def same_as(self, place: Any) -> bool:
+        return place is self
+
+    def accept(self, items: Sequence[Any], held: Sequence[DepotFileInfo]) -> list[Any]:
+        return list(items)
+
+    def changing(self, files: FileList[Any], before: Sequence[DepotFileInfo]) -> None:
+        pass
+
+
+_NOWHERE: Final = _Nowhere()
+
+
 class FileList(list[T]):
     """An ordered list of the files of one row. Changes are seen by the session, as those of a relationship are.
 
@@ -71,6 +87,8 @@ class FileList(list[T]):
     def bound_to(self, place: Place) -> Self:
         """Tie the list to an attribute; return another one with the same values if it is tied to one already."""
         known: Place = getattr(self, "_place", place)
+        if known is _NOWHERE:
+            known = place
         if not known.same_as(place):
             return self.of(self, place)
         self._place = place
@@ -113,8 +131,8 @@ class FileList(list[T]):
     def __copy__(self) -> list[T]:
         return list(self)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> list[T]:
-        return [each.__deepcopy__(memo) for each in self]
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.of((each.__deepcopy__(memo) for each in self), _NOWHERE)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return _unpickled, (type(self), list(self))

@@ -81,15 +81,17 @@ class Watch:
         asked = end.candidates.to_ask(committed=end.committed)
         answer: proof.Answer | None = proof.Answer()
         if asked:
-            answer = self._ask(connection, asked) if _is_usable(connection) else None
+            answer = self._ask(connection, end, asked) if _is_usable(connection) else None
         if answer is None:
             self._unanswered.append(end)
         else:
             self._decide(end, asked, answer, is_postgresql=connection.dialect.name == "postgresql")
 
-    def _ask(self, connection: Connection, asked: Mapping[str, Iterable[Row]]) -> proof.Answer | None:
+    def _ask(
+        self, connection: Connection, end: _End, asked: Mapping[str, Iterable[Row]]
+    ) -> proof.Answer | None:
         try:
-            return proof.ask(internals.bare(connection), asked, connection.get_execution_options())
+            return _answer(internals.bare(connection), end, asked, connection.get_execution_options())
         except asyncio.CancelledError:
             # The transaction has ended, and its session has to note that; who cancelled is heard after that.
             transfers.uncancel()
@@ -158,7 +160,7 @@ class Watch:
         asked = end.candidates.to_ask(committed=end.committed)
         try:
             with self.engine.connect() as connection:
-                answer = proof.ask(connection, asked, self._options)
+                answer = _answer(connection, end, asked, self._options)
         except (Exception, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError):
                 transfers.uncancel()
@@ -169,6 +171,19 @@ class Watch:
                 ledger.end(birth)
             return
         self._decide(end, asked, answer, is_postgresql=self.engine.dialect.name == "postgresql")
+
+
+def _answer(
+    connection: Connection, end: _End, asked: Mapping[str, Iterable[Row]], options: Mapping[str, Any]
+) -> proof.Answer:
+    answer = proof.ask(connection, asked, options)
+    if not end.committed:
+        # After a rollback a row that had named a file names it again. One that is not found has gone by a COMMIT that
+        # nobody knows of, or has a key that nobody knows of: it is looked for everywhere before its file is given up.
+        missing = answer.absent - end.candidates.births.keys() - end.candidates.lost
+        anywhere = {path: [Row(row.table, None, row.schemas) for row in asked[path]] for path in missing}
+        answer.named |= proof.ask(connection, anywhere, options).named
+    return answer
 
 
 def _distinct(births: Iterable[Birth]) -> list[Birth]:
@@ -237,13 +252,14 @@ def writing_session(connection: Connection) -> Session | None:
 
 
 def _on_end(connection: Connection, commits: bool, end: Callable[[], None]) -> None:
-    found = _watches[connection]
+    found, sendable = _watches[connection], _is_usable(connection)
     try:
         end()
     except BaseException as error:
         # Refused, by the database or by a listener: SQLAlchemy sends no ROLLBACK after that, and SQLite's transaction
         # would stay open, for the next session of this connection to commit.
-        over = not commits or _is_answer(error) or (_is_usable(connection) and not _is_twophase(connection))
+        refused = _is_answer(error) or (_is_usable(connection) and not _is_twophase(connection))
+        over = not commits or not sendable or refused
         if _is_usable(connection):
             _roll_back(connection)
         found.settle(connection, committed=False, over=over)
@@ -257,6 +273,7 @@ def _on_savepoint_lost(connection: Connection) -> None:
 
 
 def _on_error(context: ExceptionContext) -> None:
+    internals.restore_error(context.original_exception)
     found = None if context.connection is None else _watches.get(context.connection)
     if found is None:
         return

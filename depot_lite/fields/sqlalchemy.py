@@ -10,42 +10,24 @@ Importing this module makes every session of the process look after the files of
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import JSON, Dialect, String, Text, event, exc, types
+from sqlalchemy import JSON, Dialect, String, Text, event, types
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute, Mapper, attributes
 from sqlalchemy.sql import ColumnElement
 from sqlalchemy.sql.functions import GenericFunction
 
-from depot_lite.errors import DepotError, InvalidContent
+from depot_lite.errors import InvalidContent
 from depot_lite.fields import columns, internals, ledger, statements, tracking
 from depot_lite.fields.columns import FileColumn, FileType, file_columns
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.slots import tables_with_files
 from depot_lite.fields.upload import UploadedFile
-
-
-@cache
-def _unwrapped(kind: type[DepotError]) -> type[DepotError]:
-    """Return a subclass of an exception, with its name, that SQLAlchemy leaves as it is when it binds parameters."""
-    if issubclass(kind, exc.DontWrapMixin):
-        return kind
-
-    def __reduce_ex__(self: DepotError, protocol: Any) -> Any:  # noqa: N807  # the subclass cannot be pickled by its name
-        made, arguments, *state = kind.__reduce_ex__(self, protocol)
-        return (
-            kind if made is type(self) else made,
-            tuple(kind if each is type(self) else each for each in arguments),
-            *state,
-        )
-
-    names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__reduce_ex__": __reduce_ex__}
-    return type(kind.__name__, (kind, exc.DontWrapMixin), names)
 
 
 class _AsText(GenericFunction[Any]):
@@ -145,18 +127,16 @@ class UploadedFileField(FileType):
         Raises:
             InvalidContent: this is no file, or a pending one in a statement that no session sees.
         """
-        try:
+        with internals.own_errors():
+            if value is not None and not isinstance(value, FileList if self.multiple else DepotFileInfo):
+                value = tracking.accept_late(value)
             if self.multiple:
                 data: Any = [self._bound(each) for each in ([] if value is None else _listed(value))]
                 return json.dumps(data) if self.text else data
             if value is None:
                 return None
             data = self._bound(value)
-        except DepotError as error:
-            # SQLAlchemy would wrap it in a StatementError of its own.
-            error.__class__ = _unwrapped(type(error))
-            raise
-        return value.encode() if self.text else data
+            return value.encode() if self.text else data
 
     def _bound(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, DepotFileInfo):
@@ -242,7 +222,7 @@ def _track_lists(class_: type) -> None:
     def unpickled(target: Any, state_dict: dict[str, Any]) -> None:
         # The object's own dictionary is not filled yet; its lists are the same ones as these.
         for column in lists():
-            if column.key in state_dict.get(_LISTS, ()):
+            if isinstance(state_dict.get(_LISTS, {}).get(column.key), FileList):
                 column.tie(state_dict[_LISTS][column.key], attributes.instance_state(target))
 
     # The last one has no public name: merge(load=False) hands on what the other object holds.
@@ -275,21 +255,30 @@ def _attribute_instrumented(class_: type, key: str, attribute: Any) -> None:
     mapper = getattr(attribute, "parent", None)
     if not isinstance(attribute, InstrumentedAttribute) or not isinstance(mapper, Mapper):
         return
-    lists_before = any(each.type.multiple for each in columns.columns_of_class(class_).values())
     column = columns.register(mapper, key, getattr(attribute.comparator, "prop", None))
-    if column is None:
-        return
+    if column is not None and mapper.configured:
+        _follow(class_, column, attribute)
+
+
+def _follow(class_: type, column: FileColumn, attribute: Any) -> None:
     event.listen(attribute, "set", _set(column), retval=True)
     tracking.follow_defaults(column)
     if column.type.multiple:
         _begin_empty(column, attribute)
-        if not lists_before:
+        if class_ not in _with_lists:
+            _with_lists.add(class_)
             _track_lists(class_)
-    tracking.track_mapper(mapper)
+    tracking.track_mapper(attribute.parent)
+
+
+# Classes whose lists are followed: once each, however many they have, and whenever they get them.
+_with_lists: Final[weakref.WeakSet[type]] = weakref.WeakSet()
 
 
 def _mapper_configured(mapper: Mapper[Any], class_: type) -> None:
-    """Follow the deletions of a class whose table has file columns that it does not map."""
+    """Follow the file attributes of a class, after its validators, and the deletions of one that maps not all of them."""
+    for key, column in columns.columns_of_mapper(mapper).items():
+        _follow(class_, column, mapper.class_manager[key])
     mapped = {each.column for each in columns.columns_of_mapper(mapper).values()}
     if any(each not in mapped for table in tables_with_files(mapper) for each in file_columns(table)):
         tracking.track_deletions(mapper)

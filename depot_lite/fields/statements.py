@@ -71,7 +71,12 @@ def _target(
     table: Any = getattr(source, "element", source) if mapper is None else mapper.local_table  # element: of an alias
     if not isinstance(table, Table):
         return None
-    found = columns.columns_of_table(table) if mapper is None else columns.columns_of_mapper(mapper)
+    # Of a hierarchy in one table, an UPDATE through a parent may name the columns of a child.
+    found = columns.columns_of_table(table)
+    if mapper is not None:
+        mapped = columns.columns_of_mapper(mapper)
+        known = {each.column for each in mapped.values()}
+        found = {key: each for key, each in found.items() if each.column not in known and key not in mapped} | mapped
     for each in found.values():
         tracking.follow_defaults(each)
     return Target(

@@ -17,7 +17,9 @@ flush runs (assigned in a ``before_insert`` listener, say) are stored when their
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -154,7 +156,7 @@ def enter(
     """Enter values that a row will name, and values that it names no longer; before the statement is sent.
 
     Args:
-        doubtful: the database may leave out what is named, without an error.
+        doubtful: the statement may leave out the row, without an error.
     """
     kept = set()
     for value in named:
@@ -165,7 +167,7 @@ def enter(
     for value in condemned:
         for path in paths_of(value):
             if path not in kept:
-                watch.candidates.enter(path, row, doubtful=True)
+                watch.candidates.enter(path, row)
 
 
 def spare(session: Session, paths: Iterable[str]) -> None:
@@ -181,6 +183,7 @@ def spare(session: Session, paths: Iterable[str]) -> None:
 def _before_flush(session: Session, context: Any, instances: Sequence[Any] | None) -> None:
     if not columns.any_type_made() or not session.is_active:  # SQLAlchemy is about to refuse the flush
         return
+    _flushing.set(weakref.ref(session))
     chosen = None if not instances else {id(each) for each in instances}
     slots = [slot for slot in slots_of([*session.new, *session.dirty], chosen) if slot.is_written]
     deleted = list(dict.fromkeys(slot.state for slot in slots_of(session.deleted, chosen)))
@@ -293,6 +296,26 @@ def _store(column: FileColumn, index: int | None, birth: Birth) -> None:
         raise
 
 
+def accept_late(value: Any) -> Any:
+    """Return what an object holds in the place of something that is no value, as if it had been assigned.
+
+    A listener of the user's may put it into the ``__dict__`` of an object whose row is being written right now. It is found
+    among the objects of the flush; what no object holds is returned as it is.
+    """
+    session = _flushing.get(None)
+    session = None if session is None else session()
+    for slot in slots_of([*session.new, *session.dirty]) if session is not None else ():
+        if slot.value is value:
+            held_now(slot.column, slot.state)
+            slot.accept()
+            return slot.value
+    return value
+
+
+# The session whose flush has begun last, in this thread or task.
+_flushing: Final[ContextVar[weakref.ref[Session] | None]] = ContextVar("depot_lite.flushing", default=None)
+
+
 def store_late(value: DepotFileInfo) -> bool:
     """Store a pending value whose row is being written right now; return False if no session writes it."""
     owner = value.owner
@@ -317,7 +340,7 @@ def _enter_late(session: Session, connection: Connection, slot: Slot, value: Any
         ledger_of(session).flush.inserted.setdefault(slot.state, []).append(row)
     else:
         row = watch.candidates.row(table, old_key_in(mapper, table, identity[1]))
-    enter(watch, row, named=[value], doubtful=identity is not None)
+    enter(watch, row, named=[value])
 
 
 def held_now(column: FileColumn, state: InstanceState[Any]) -> Any:
@@ -403,8 +426,12 @@ def _before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> 
     """Read the row under a lock, and enter what it holds and what it will hold."""
     state = attributes.instance_state(target)
     session = state.session
+    if session is None or state.key is None:
+        return
+    if LEDGER in session.info:
+        _follow_key(session, mapper, connection, state)
     slots = [slot for slot in slots_of_state(mapper, state) if slot.is_written]
-    if session is None or state.key is None or not slots:
+    if not slots:
         return
     flush = ledger_of(session).flush
     for slot in slots:
@@ -420,7 +447,16 @@ def _before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> 
         keys = {old_key_in(mapper, table, state.key[1]), key_in(mapper, table, state)} - {None}
         for key in keys:
             row = watch.candidates.row(table, key)
-            enter(watch, row, named=[slot.value] if slot.changed else (), condemned=[files], doubtful=True)
+            enter(watch, row, named=[slot.value] if slot.changed else (), condemned=[files])
+
+
+def _follow_key(session: Session, mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> None:
+    """Let files that were entered under a row's former primary key be found under the new one."""
+    identity = () if state.key is None else state.key[1]
+    for table in tables_with_files(mapper):
+        old, new = old_key_in(mapper, table, identity), key_in(mapper, table, state)
+        if new is not None and new != old:
+            watch_of(session, connection).candidates.move(table, old, new)
 
 
 def _after_update(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
@@ -473,7 +509,7 @@ class BulkSave:
                 files = held.get(keys[slot], {}).get(slot.column.column)
                 slot.reconcile(files)
                 row = watch.candidates.row(table, keys[slot])
-                enter(watch, row, named=[slot.value], condemned=[files], doubtful=True)
+                enter(watch, row, named=[slot.value] if slot.changed else (), condemned=[files])
             else:
                 row = Row(table, None, find_key=partial(key_in, mapper, table, slot.state))
                 self._rows.append(row)
@@ -528,8 +564,9 @@ def follow_defaults(column: FileColumn) -> None:
 
 def _storing(column: FileColumn, default: ColumnDefault) -> Callable[[Any], Any]:
     def give(context: Any) -> Any:
-        value = default.arg(context) if default.is_callable else default.arg
-        return store_default(column, value, context.root_connection)
+        with internals.own_errors():
+            value = default.arg(context) if default.is_callable else default.arg
+            return store_default(column, value, context.root_connection)
 
     return give
 

@@ -79,10 +79,16 @@ def update(state: ORMExecuteState, statement: Update, target: Target, invoke: In
     if state.is_executemany:
         return _update_many(state, statement, target, invoke)
     parameters = dict(state.parameters) if isinstance(state.parameters, Mapping) else {}
+    if _changes_keys(statement, target, parameters):
+        target.watch().candidates.moved.add(target.table)
     given = _given(statement, target, parameters)
     if not given:
         return None
-    _refuse_new_keys(statement, target, parameters, given)
+    if _changes_keys(statement, target, parameters):
+        raise InvalidContent(
+            f"{', '.join(str(target.find_column(key)) for key in given)}: an UPDATE that changes the primary key as well "
+            "cannot look after files; use two statements"
+        )
     columns = {key: column for key in given if (column := target.find_column(key)) is not None}
     distinct = DistinctValues()
     fresh = {
@@ -142,7 +148,9 @@ def _given(statement: Update, target: Target, parameters: dict[str, Any]) -> dic
         if target.find_column(each) is not None:
             given[each] = parameters.pop(each)
     for column in _computed(target, {target.find_column(each) for each in given}):
-        given[column.column if target.mapper is None else column.key] = column.computed_for_update()
+        values = {getattr(key, "key", key): value for key, value in internals.values_of(statement).items()} | parameters
+        assigned = {key: getattr(value, "effective_value", value) for key, value in values.items()}
+        given[column.column if target.mapper is None else column.key] = column.computed_for_update(assigned)
     return given
 
 
@@ -156,15 +164,10 @@ def _computed(target: Target, given: Iterable[FileColumn | None]) -> list[FileCo
     ]
 
 
-def _refuse_new_keys(
-    statement: Update, target: Target, parameters: Mapping[str, Any], given: Mapping[Any, Any]
-) -> None:
-    for each in [*internals.values_of(statement), *parameters]:
-        if target.is_key(each) and each not in parameters_in(statement.whereclause):
-            raise InvalidContent(
-                f"{', '.join(str(target.find_column(key)) for key in given)}: an UPDATE that changes the primary key as "
-                "well cannot look after files; use two statements"
-            )
+def _changes_keys(statement: Update, target: Target, parameters: Mapping[str, Any]) -> bool:
+    in_condition = parameters_in(statement.whereclause)
+    assigned = [*internals.values_of(statement), *(each for each in parameters if each not in in_condition)]
+    return any(target.is_key(each) for each in assigned)
 
 
 def _stored_for_rows(
@@ -240,7 +243,6 @@ def _enter(target: Target, watch: Watch, old: Rows, new: NewFiles) -> None:
             row,
             named=[new[identity][each.key] for each in columns],
             condemned=[files.get(each.column) for each in columns],
-            doubtful=True,
         )
 
 
@@ -313,7 +315,7 @@ class UpdateByKey:
             return []  # without its primary key SQLAlchemy will refuse it
         found = {each: column for each in mapping if (column := self._target.find_column(each)) is not None}
         for column in _computed(self._target, found.values()):
-            found[column.key], mapping[column.key] = column, column.computed_for_update()
+            found[column.key], mapping[column.key] = column, column.computed_for_update(mapping)
         for each in [each for each in found if _leaves(mapping[each])]:
             del mapping[each], found[each]
         accepted = {
@@ -339,7 +341,6 @@ class UpdateByKey:
                 target.row(watch, identity, table),
                 named=[value for column, value in self._given[identity] if column.table is table],
                 condemned=[held.get(each.column) for each in kept if each.table is table],
-                doubtful=True,
             )
 
     def __enter__(self) -> UpdateByKey:
