@@ -67,10 +67,16 @@ def _bulk_update_mappings(original: Callable[..., None]) -> Callable[..., None]:
 
 def _bulk_save_objects(original: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(original)
-    def bulk_save_objects(self: Session, objects: Iterable[object], *args: Any, **kwargs: Any) -> None:
+    def bulk_save_objects(
+        self: Session,
+        objects: Iterable[object],
+        return_defaults: bool = False,
+        update_changed_only: bool = True,
+        preserve_order: bool = True,
+    ) -> None:
         given = list(objects)
-        with tracking.BulkSave(self, given):
-            original(self, given, *args, **kwargs)
+        with tracking.BulkSave(self, given, everything=not update_changed_only):
+            original(self, given, return_defaults, update_changed_only, preserve_order)
 
     return bulk_save_objects
 

@@ -73,11 +73,19 @@ def bare(connection: Connection) -> Connection:
     )
 
 
-def isolation_level(connection: Connection) -> str | None:
-    """Return the isolation level that was asked for, by the connection's options or its engine's."""
-    level: str | None = connection.get_execution_options().get("isolation_level")
+def is_known_to_be_over(connection: Connection) -> bool:
+    """Return whether a transaction that SQLAlchemy is about to end is known to have ended: by AUTOCOMMIT, or a ``COMMIT``
+    that was sent as text. The drivers of PostgreSQL can tell.
+    """
+    level = connection.get_execution_options().get("isolation_level")
     # What create_engine() was given is shown nowhere in public.
-    return level or connection.engine.dialect._on_connect_isolation_level
+    if (level or connection.engine.dialect._on_connect_isolation_level) == "AUTOCOMMIT":
+        return True
+    driver: Any = connection.connection.driver_connection
+    if hasattr(driver, "is_in_transaction"):  # asyncpg
+        return not driver.is_in_transaction()
+    status = getattr(getattr(driver, "info", None), "transaction_status", None)  # psycopg
+    return status is not None and int(status) == 0
 
 
 # --- sessions -----------------------------------------------------------------------------------------------------
@@ -148,6 +156,11 @@ def parent_entity(statement: Update | Delete | Insert) -> Any:
     """
     inspected = statement.table._annotations.get("parententity")
     return None if inspected is None else inspected.entity
+
+
+def is_limited(clause: object) -> bool:
+    """Return whether this is a SELECT with LIMIT, which may choose other rows the second time."""
+    return getattr(clause, "_limit_clause", None) is not None or getattr(clause, "_fetch_clause", None) is not None
 
 
 def changed(statement: Any, **attributes: Any) -> Any:

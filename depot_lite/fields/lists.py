@@ -143,7 +143,7 @@ class FileList(list[T]):
 def merged(base: Sequence[T], mine: Sequence[T], theirs: Sequence[T] | None) -> list[T] | None:
     """Return a list with the changes of two who began with the same one; None if both have changed its order.
 
-    What either has removed is removed, and what either has added is there, behind what it was put behind.
+    What either has removed is removed, and what either has added is there: at the end, or behind what it was put behind.
 
     Args:
         base: the list as both have seen it.
@@ -155,10 +155,10 @@ def merged(base: Sequence[T], mine: Sequence[T], theirs: Sequence[T] | None) -> 
     values = {str(each["path"]): each for each in (*theirs, *mine)}
     common = set(first) & set(one) & set(other)
     before, here, there = ([path for path in paths if path in common] for paths in (first, one, other))
-    if there == before or here == there:
-        paths = _woven(one, other, set(first))
-    elif here == before:
+    if here == before:
         paths = _woven(other, one, set(first))
+    elif there in (before, here):
+        paths = _woven(one, other, set(first))
     else:
         return None
     return [values[path] for path in paths]
@@ -170,10 +170,11 @@ def _woven(paths: list[str], others: list[str], base: set[str]) -> list[str]:
     for position, path in enumerate(others):
         if path not in base and path not in result:
             before = [each for each in others[:position] if each in result]
-            after = [each for each in others[position:] if each in result]
-            result.insert(
-                result.index(before[-1]) + 1 if before else result.index(after[0]) if after else len(result), path
-            )
+            after = [each for each in others[position:] if each in base and each in result]
+            if not after:
+                result.append(path)
+            else:
+                result.insert(result.index(before[-1]) + 1 if before else result.index(after[0]), path)
     return result
 
 

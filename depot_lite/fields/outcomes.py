@@ -38,12 +38,13 @@ class _End:
     """The end of one transaction.
 
     ``committed`` says that COMMIT succeeded. ``over`` says that the transaction is surely over: it is not if COMMIT was
-    sent and never answered, as it may still arrive.
+    sent and never answered, as it may still arrive. ``was_over`` says that it had ended before by something else.
     """
 
     candidates: Candidates
     committed: bool
     over: bool
+    was_over: bool = False
 
 
 class Watch:
@@ -63,11 +64,15 @@ class Watch:
         self._unwanted: list[str] = []
         self._cancelled = False
 
-    def settle(self, connection: Connection, *, committed: bool, over: bool) -> None:
+    def settle(self, connection: Connection, *, committed: bool, over: bool, was_over: bool = False) -> None:
         """Ask what became of the candidates of a transaction that has just ended. Never raises an error of the database."""
         candidates, self.candidates = self.candidates, Candidates()
         if candidates:
-            self._settle(connection, _End(candidates, committed, over))
+            self._settle(connection, _End(candidates, committed, over, was_over))
+        # A session that is closed on a broken connection does not tell that its transaction has ended.
+        for party in [each for each in self.parties if each.session.get_transaction() is not each]:
+            if not _is_usable(connection):
+                self.parties.discard(party)
         if not self.parties:
             self.finish()
 
@@ -106,7 +111,7 @@ class Watch:
     def _decide(self, end: _End, asked: Mapping[str, object], answer: proof.Answer, *, is_postgresql: bool) -> None:
         births, lost = end.candidates.births, end.candidates.lost
         # Whether something is known to have been committed, by whatever.
-        evidence = end.committed or not births.keys().isdisjoint(answer.named)
+        evidence = end.committed or end.was_over or not births.keys().isdisjoint(answer.named)
         for path in end.candidates.rows:
             if path not in asked:
                 if end.committed and path in births and births[path].bound:
@@ -121,8 +126,7 @@ class Watch:
             elif path in answer.absent and answer.hidden:
                 _keep(path, "row-level security may hide its row")
             elif path in answer.absent and is_postgresql and not evidence:
-                # Only a text("COMMIT") could have removed the row before this rollback, and a SET LOCAL that is over
-                # (search_path, row security) can as well hide it.
+                # A SET LOCAL that is over may have led to another schema; nothing tells of a COMMIT before this rollback.
                 continue
             elif end.committed:
                 self._condemned.append(path)
@@ -253,6 +257,7 @@ def writing_session(connection: Connection) -> Session | None:
 
 def _on_end(connection: Connection, commits: bool, end: Callable[[], None]) -> None:
     found, sendable = _watches[connection], _is_usable(connection)
+    was_over = not commits and sendable and bool(found.candidates) and internals.is_known_to_be_over(connection)
     try:
         end()
     except BaseException as error:
@@ -262,9 +267,9 @@ def _on_end(connection: Connection, commits: bool, end: Callable[[], None]) -> N
         over = not commits or not sendable or refused
         if _is_usable(connection):
             _roll_back(connection)
-        found.settle(connection, committed=False, over=over)
+        found.settle(connection, committed=False, over=over, was_over=was_over)
         raise
-    found.settle(connection, committed=commits, over=True)
+    found.settle(connection, committed=commits, over=True, was_over=was_over)
 
 
 def _on_savepoint_lost(connection: Connection) -> None:

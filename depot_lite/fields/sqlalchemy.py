@@ -28,6 +28,7 @@ from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.slots import tables_with_files
 from depot_lite.fields.upload import UploadedFile
+from depot_lite.io.content import Content
 
 
 class _AsText(GenericFunction[Any]):
@@ -140,9 +141,15 @@ class UploadedFileField(FileType):
 
     def _bound(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, DepotFileInfo):
+            if isinstance(value, dict):
+                raise InvalidContent(f"{self!r}: a dictionary is not a file: expected the UploadedFile of a stored file")
+            try:
+                Content.of(value)  # raises what is wrong with it
+            except InvalidContent as error:
+                raise InvalidContent(f"{self!r}: {error}") from error
             raise InvalidContent(
-                f"{self!r}: {type(value).__name__} is not a file. A statement of connection.execute() takes the value of a "
-                "file that is stored already; session.execute() and attributes also take bytes, files and uploads"
+                f"{self!r}: {type(value).__name__} is no stored file, and connection.execute() has no session that would "
+                "store it: use session.execute(), or assign it to an attribute"
             )
         if value.pending and not tracking.store_late(value):
             raise InvalidContent(

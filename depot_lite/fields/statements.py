@@ -125,13 +125,14 @@ def _delete(state: ORMExecuteState, statement: Delete, target: Target) -> Any:
     if state.is_executemany:  # a list of keys cannot be sent with several sets of parameters
         with target.executing(watch):
             return _invoke(state, target, statement)
-    if isinstance(state.parameters, Mapping):
+    keep = target.needs_condition(statement)
+    if isinstance(state.parameters, Mapping) and not keep:
         names = parameters_in(where)
         state.parameters = {key: value for key, value in state.parameters.items() if key not in names} or None
     results = []
     for keys in batches(rows, max(1, MOST_PARAMETERS // len(target.table.primary_key))) or [[]]:
         with target.executing(watch):
-            results.append(_invoke(state, target, target.restricted(statement, keys)))
+            results.append(_invoke(state, target, target.restricted(statement, keys, keep=keep)))
     return results[0].merge(*results[1:]) if len(results) > 1 else results[0]
 
 

@@ -7,12 +7,12 @@ us, or the file of a row that nobody may see would be taken for one that no row 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ClauseElement, Column, FromClause, Table, and_, inspect, select
+from sqlalchemy import ClauseElement, Column, Delete, FromClause, Table, Update, and_, inspect, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.sql import visitors
@@ -60,16 +60,20 @@ def parameters_in(clause: Any) -> set[str]:
     return {each.key for each in found if isinstance(each, BindParameter)}
 
 
-def _may_change_its_mind(clause: Any) -> bool:
-    """Return whether a condition may choose other rows when it is asked a second time: ``random()``, a subquery, text."""
-    return any(isinstance(each, FunctionElement | SelectBase | TextClause) for each in visitors.iterate(clause))
+def _is_volatile(clause: Any) -> bool:
+    """Return whether a condition may choose other rows when it is asked a second time: ``random()``, LIMIT, text."""
+    return any(
+        isinstance(each, FunctionElement | TextClause) or internals.is_limited(each) for each in visitors.iterate(clause)
+    )
 
 
-def names_other_tables(values: Iterator[Any], source: FromClause) -> bool:
-    """Return whether what a statement assigns comes from other tables, which only its condition ties to a row."""
-    for value in values:
-        for each in visitors.iterate(value) if hasattr(value, "__visit_name__") else ():
-            if isinstance(each, ColumnClause) and each.table is not None and each.table is not source:
+def names_other_tables(clauses: Iterable[Any], source: FromClause) -> bool:
+    """Return whether expressions need other tables than the one that a statement writes to."""
+    for clause in clauses:
+        for each in visitors.iterate(clause) if isinstance(clause, ClauseElement) else ():
+            if isinstance(each, SelectBase) or (
+                isinstance(each, ColumnClause) and each.table is not None and each.table is not source
+            ):
                 return True
     return False
 
@@ -214,15 +218,26 @@ class Target:
     def chosen(self, keys: Sequence[tuple[Any, ...]], where: Any) -> Any:
         """Return the condition for rows that were chosen before, and that still match as far as that can be asked twice."""
         condition = is_one_of(self.key, keys)
-        return condition if where is None or _may_change_its_mind(where) else and_(condition, where)
+        return condition if where is None or _is_volatile(where) else and_(condition, where)
 
-    def restricted(self, statement: Any, keys: Sequence[tuple[Any, ...]], *, keep: bool = False) -> Any:
+    def needs_condition(self, statement: Update | Delete, values: Iterable[Any] = ()) -> bool:
+        """Return whether a statement needs its own condition beside the keys of the rows that were read.
+
+        What it assigns may come from other tables; and the rows of other tables, which are not locked, may have changed
+        since. ``random()`` is asked only once.
+        """
+        if names_other_tables(values, self.source):
+            return True
+        where = statement.whereclause
+        return where is not None and names_other_tables([where], self.source) and not _is_volatile(where)
+
+    def restricted(self, statement: Any, keys: Sequence[tuple[Any, ...]], *, keep: bool) -> Any:
         """Return the statement for the rows that were read, and no others: they are chosen once.
 
         A condition such as ``random() < 0.5`` would choose others the second time, whose files nobody had seen.
 
         Args:
-            keep: the statement's own condition is needed, for what it assigns.
+            keep: the statement's own condition stays (`needs_condition`).
         """
         condition = is_one_of(self.key, keys)
         if keep:

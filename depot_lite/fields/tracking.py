@@ -167,7 +167,7 @@ def enter(
     for value in condemned:
         for path in paths_of(value):
             if path not in kept:
-                watch.candidates.enter(path, row)
+                watch.candidates.enter(path, row, doubtful=True)
 
 
 def spare(session: Session, paths: Iterable[str]) -> None:
@@ -481,13 +481,14 @@ class BulkSave:
     Args:
         session: the session that saves them; the objects themselves are in none.
         objects: new ones, and detached ones that were changed.
+        everything: all attributes are written, not only those that were changed.
     """
 
-    def __init__(self, session: Session, objects: Sequence[Any]) -> None:
+    def __init__(self, session: Session, objects: Sequence[Any], *, everything: bool = False) -> None:
         self._session = session
         self._rows: list[Row] = []
         self._watches: set[Watch] = set()
-        slots = [slot for slot in slots_of(objects) if slot.is_written]
+        slots = [slot for slot in slots_of(objects) if slot.is_written or (everything and slot.column.key in slot.state.dict)]
         for slot in slots:
             slot.accept()
             slot.own_files()

@@ -25,7 +25,7 @@ from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.outcomes import Watch
 from depot_lite.fields.proof import batches
 from depot_lite.fields.slots import read_rows
-from depot_lite.fields.targets import MOST_PARAMETERS, Rows, Target, names_other_tables, parameters_in
+from depot_lite.fields.targets import MOST_PARAMETERS, Rows, Target, parameters_in
 
 #: Sends a statement that took the place of the user's.
 Invoke = Callable[[ORMExecuteState, Target, Any], Any]
@@ -104,7 +104,7 @@ def update(state: ORMExecuteState, statement: Update, target: Target, invoke: In
     )
     if new is None:
         new = {key: dict(fresh) for key in rows}
-    keep = names_other_tables(iter(internals.values_of(statement).values()), target.source)
+    keep = target.needs_condition(statement, internals.values_of(statement).values())
     state.parameters = parameters if keep else _without(parameters, parameters_in(where))
     watch = target.watch()
     per_row = len(target.table.primary_key) * (1 + len(fresh)) + len(fresh)
@@ -112,7 +112,7 @@ def update(state: ORMExecuteState, statement: Update, target: Target, invoke: In
     for keys in batches(rows, max(1, MOST_PARAMETERS // per_row)) or [[]]:
         its_new = {key: new[key] for key in keys}
         assigned = {key: _assigned(target, column, fresh, its_new) for key, column in columns.items()}
-        _enter(target, watch, {key: rows[key] for key in keys}, its_new)
+        _enter(target, watch, {key: rows[key] for key in keys}, its_new, doubtful=keep)
         with target.executing(watch):
             results.append(
                 invoke(state, target, target.restricted(_with_values(statement, assigned), keys, keep=keep))
@@ -233,7 +233,7 @@ def _with_values(statement: Update, assigned: Mapping[Any, Any]) -> Update:
     return internals.changed(statement, _values=immutabledict(both))  # type: ignore[no-any-return]  # an Update
 
 
-def _enter(target: Target, watch: Watch, old: Rows, new: NewFiles) -> None:
+def _enter(target: Target, watch: Watch, old: Rows, new: NewFiles, *, doubtful: bool) -> None:
     """Enter what an UPDATE is about to replace in the rows of the statement's table, and by what."""
     for identity, files in old.items():
         row = target.row(watch, identity)
@@ -243,6 +243,7 @@ def _enter(target: Target, watch: Watch, old: Rows, new: NewFiles) -> None:
             row,
             named=[new[identity][each.key] for each in columns],
             condemned=[files.get(each.column) for each in columns],
+            doubtful=doubtful,
         )
 
 
