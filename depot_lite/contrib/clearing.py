@@ -26,7 +26,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from depot_lite.errors import DepotError, MaintenanceStopped, StorageFailed
 from depot_lite.fields.columns import files_in
 from depot_lite.fields.interfaces import DepotFileInfo
-from depot_lite.fields.tracking import spare
+from depot_lite.fields.ledger import spare
 from depot_lite.fields.transfers import off_loop
 from depot_lite.maintenance.database import Row
 from depot_lite.maintenance.mapped import MappedColumn

@@ -1,9 +1,9 @@
 """Rows that the database removes by itself, because a row that they refer to is deleted (``ON DELETE CASCADE``).
 
-A session does not see them go: neither with ``passive_deletes=True`` nor when ``delete(Parent)`` is executed. So
-before the rows of such a parent are deleted, the rows that will fall with them are read and locked, from table to
-table, down to the last ones that have files. Their files are entered as condemned; whether the rows have fallen is asked
-after COMMIT, as of all others. (SQLite without ``PRAGMA foreign_keys = ON`` knows the constraint and leaves them.)
+A session does not see them go: neither with ``passive_deletes=True`` nor when ``delete(Parent)`` is executed. So before
+the rows of such a parent are deleted, the rows that will fall with them are read and locked, from table to table, down
+to the last ones that have files. Their files are entered as condemned; whether the rows have fallen is asked after
+COMMIT, as of all others. (SQLite without ``PRAGMA foreign_keys = ON`` knows the constraint and leaves them.)
 
 Only what SQLAlchemy's metadata shows is known: a cascade that the database has and the `Table` objects do not, one to a
 table of another `MetaData`, one done by a trigger, and one to a table without a primary key are not seen. Their files
@@ -20,9 +20,9 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import NoReferenceError
 from sqlalchemy.orm import Mapper, Session, attributes
 
-from depot_lite.fields import tracking
+from depot_lite.fields.births import schemas_of
 from depot_lite.fields.columns import file_columns
-from depot_lite.fields.ledger import schemas_of
+from depot_lite.fields.ledger import enter, watch_of
 from depot_lite.fields.proof import batches, is_one_of
 from depot_lite.fields.slots import old_key_in
 from depot_lite.fields.targets import Rows
@@ -76,7 +76,7 @@ def _leading_to_files(metadata: MetaData, by_parent: Mapping[Table, list[Foreign
 
 
 class Falling:
-    """The rows that fall with others in one flush or statement. What their file columns hold is entered as condemned."""
+    """The rows that fall with others in one flush or statement; what they hold is entered as condemned."""
 
     def __init__(self, session: Session, options: Mapping[str, Any] | None = None) -> None:
         self._session = session
@@ -124,8 +124,8 @@ class Falling:
         schemas = schemas_of(self._options)
         for identity, files in rows.items():
             if any(files.values()):
-                watch = tracking.watch_of(self._session, connection)
-                tracking.enter(watch, watch.candidates.row(table, identity, schemas), condemned=files.values())
+                watch = watch_of(self._session, connection)
+                enter(watch, watch.candidates.row(table, identity, schemas), condemned=files.values())
 
 
 # --- flush --------------------------------------------------------------------------------------------------------

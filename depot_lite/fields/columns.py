@@ -7,7 +7,7 @@ mapped class. Both are known without a session, so that an attribute can be set 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -50,6 +50,10 @@ def twin_of(held: Any) -> Any:
     return FileList.of(value.twin() for value in held) if isinstance(held, FileList) else held.twin()
 
 
+#: SQLAlchemy's mark for "not loaded".
+NOT_LOADED: Final = LoaderCallableStatus.NO_VALUE
+
+
 def unknown(value: object) -> bool:
     """Return whether this is SQLAlchemy's mark for "not loaded": an old value that nobody has looked at."""
     return isinstance(value, LoaderCallableStatus)
@@ -88,7 +92,7 @@ class FileType(TypeDecorator[Any]):
         super().__init__(none_as_null=True)
         if text:
             # As a variant, or inside of another TypeDecorator, a type is not asked for the implementation of a dialect.
-            self.impl = Text()
+            self.impl = Text()  # type: ignore[assignment]  # an instance, as TypeDecorator itself sets it
         _made.append(True)
         del _made[1:]
         self._filters = checked_filters(filters)
@@ -146,7 +150,7 @@ class FileColumn:
     @property
     def table(self) -> Table:
         """The table of the column."""
-        return self.column.table  # type: ignore[return-value]  # a FromClause for SQLAlchemy: columns have tables
+        return self.column.table
 
     @property
     def has_default(self) -> bool:
@@ -295,7 +299,7 @@ class FileColumn:
             return value if self._may_be_own(value, state) else self.copy(value, state)
         if value.owner is not None and not _same_owner(value.owner, state, self.key):
             owner = value.owner[0]()
-            # What only a detached object holds may be handed on: session.merge() does so, and a stream cannot be shared.
+            # What only a detached object holds is handed on by session.merge(); a stream cannot be shared.
             merging = owner is not None and owner.session is None and state is not None and state.session is not None
             if owner is not None and not (merging and not value.is_rereadable):
                 value = value.twin()

@@ -14,10 +14,12 @@ from sqlalchemy.orm import FromStatement, ORMExecuteState
 from sqlalchemy.util import immutabledict
 
 from depot_lite.errors import InvalidContent
-from depot_lite.fields import internals, tracking
+from depot_lite.fields import internals
+from depot_lite.fields.births import Row
 from depot_lite.fields.columns import FileColumn, files_in, has_pending, paths_of
-from depot_lite.fields.ledger import Row
+from depot_lite.fields.ledger import enter
 from depot_lite.fields.outcomes import Watch
+from depot_lite.fields.storing import store_all
 from depot_lite.fields.targets import Target
 from depot_lite.fields.updates import DistinctValues, Invoke, each_of, literal_value
 
@@ -166,14 +168,14 @@ class InsertFiles:
     def store(self) -> None:
         """Store what is pending."""
         waiting = [(column, value) for column, value, _ in self.given if has_pending(value)]
-        tracking.store_all(self._target.session, waiting)
+        store_all(self._target.session, waiting)
 
     def enter(self, watch: Watch, *, doubtful: bool) -> None:
         """Enter the rows with their files."""
         for column, value, key in self.given:
             row = self._target.row(watch, key, column.table)
             self._rows.append(row)
-            tracking.enter(watch, row, named=[value], doubtful=doubtful)
+            enter(watch, row, named=[value], doubtful=doubtful)
 
     def written(self, watch: Watch, *, everything: bool = False) -> None:
         """Enter that the statement was executed.

@@ -39,8 +39,8 @@ class Pending:
     first attribute that takes the value; a second one gets a value of its own. ``paths`` are the files that storing it
     has made so far, ``announce`` is told of each before its first byte moves. ``handed_in`` is what `process_content`
     and filters are given, ``variants`` are the column's. ``adopts`` is the direct upload whose file becomes the
-    content, for the time of a flush (`depot_lite.fields.adoption`). ``stands_for`` is the element of a list of which this
-    is a second one: while two elements change places, there are two of one for a moment.
+    content, for the time of a flush (`depot_lite.fields.adoption`). ``stands_for`` is the element of a list of which
+    this is a second one: while two elements change places, there are two of one for a moment.
     """
 
     content: Content | None
@@ -433,13 +433,15 @@ class DepotFileInfo(Reference, ABC):
     def _pending_copy(self) -> Self:
         if not self.is_rereadable:
             raise InvalidContent(
-                f"{self['filename']!r} is a stream that can be read only once, so it cannot be copied: flush the session first"
+                f"{self['filename']!r} is a stream, which can be read only once and not copied: flush the session first"
             )
         return self.twin()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         if self.pending:
-            raise TypeError("a pending file cannot be pickled: its bytes have not been stored yet; flush the session first")
+            raise TypeError(
+                "a pending file cannot be pickled: its bytes have not been stored yet; flush the session first"
+            )
         return _unpickle, (type(self), dict(self))
 
     def _fill(self, data: dict[str, Any]) -> Self:
@@ -458,7 +460,9 @@ def _stored_keys(pairs: Iterable[Any]) -> dict[str, Any]:
     if not keys.get("path"):
         raise InvalidContent("a generator is not a file: read it to bytes first")
     if not keys.get("files"):
-        raise InvalidContent(f"{keys.get('filename')!r} is not stored yet, so it cannot be copied: flush the session first")
+        raise InvalidContent(
+            f"{keys.get('filename')!r} is not stored yet, so it cannot be copied: flush the session first"
+        )
     return keys
 
 

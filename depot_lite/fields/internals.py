@@ -74,8 +74,9 @@ def bare(connection: Connection) -> Connection:
 
 
 def is_known_to_be_over(connection: Connection) -> bool:
-    """Return whether a transaction that SQLAlchemy is about to end is known to have ended: by AUTOCOMMIT, or a ``COMMIT``
-    that was sent as text. The drivers of PostgreSQL can tell.
+    """Return whether a transaction that SQLAlchemy is about to end is known to have ended already.
+
+    In AUTOCOMMIT each statement is a transaction. A ``COMMIT`` that was sent as text is known to PostgreSQL's drivers.
     """
     level = connection.get_execution_options().get("isolation_level")
     # What create_engine() was given is shown nowhere in public.
@@ -116,7 +117,7 @@ def holds_connection(session: Session, bind: object) -> bool:
 
 
 def shard_ids(state: ORMExecuteState) -> Sequence[Any]:
-    """Return the shards that a statement of a `ShardedSession` is for; none if it is for one, or there are no shards."""
+    """Return the shards that a statement of a `ShardedSession` goes to; none if that is decided already."""
     session = state.session
     if not isinstance(session, ShardedSession) or "shard_id" in state.bind_arguments:
         return ()
@@ -180,7 +181,7 @@ def is_null(value: object) -> bool:
 
 
 @cache
-def _unwrapped(kind: type[DepotError]) -> type[DepotError]:
+def _unwrapped(kind: Any) -> Any:
     """Return a subclass of an exception that SQLAlchemy does not wrap."""
     return type(kind.__name__, (kind, DontWrapMixin), {"__module__": kind.__module__, "plain": kind})
 
@@ -194,7 +195,8 @@ def own_errors() -> Iterator[None]:
     try:
         yield
     except DepotError as error:
-        error.__class__ = _unwrapped(type(error))
+        kind: Any = type(error)
+        error.__class__ = _unwrapped(kind)
         raise
 
 
@@ -209,6 +211,4 @@ def restore_error(error: BaseException | None) -> None:
 
 def set_default(column: Column[Any], default: Callable[..., Any], *, for_update: bool = False) -> None:
     """Give a column that exists already a default (or an ``onupdate``) that Python computes."""
-    ColumnDefault(default, for_update=for_update)._set_parent_with_dispatch(column)  # type: ignore[no-untyped-call]
-
-
+    ColumnDefault(default, for_update=for_update)._set_parent_with_dispatch(column)

@@ -1,201 +1,191 @@
-"""What a transaction may do to files: candidates, until the database has been asked what it did.
+"""The ledger of a session: what was born in each of its savepoints, and the connections through which it writes.
 
-Plain data. A *birth* is a file that was stored in a transaction that has not ended. A *row* is a place where a file may
-be named. *Candidates* are the files of one connection's transaction, each with the rows in which it may be named after
-the end.
+What the database did is not concluded from events: it is asked (`depot_lite.fields.outcomes`). The events of a session
+say only which values become pending again, and when its connections are back in their pools, so that files may be
+deleted::
+
+    after_commit            of a savepoint: its births become those of the enclosing transaction
+    after_rollback          of a savepoint: the values that were born in it become pending again
+    after_transaction_end   files are deleted
 """
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Table
+from sqlalchemy import event
+from sqlalchemy.orm import Session, attributes
 
-from depot_lite.fields.interfaces import DepotFileInfo, Pending
+from depot_lite.fields import columns, outcomes, transfers
+from depot_lite.fields.births import Birth, Row, birth_of
+from depot_lite.fields.columns import paths_of
+from depot_lite.fields.interfaces import discard
+from depot_lite.fields.outcomes import Watch
+from depot_lite.fields.slots import Flush
 
-#: A ``schema_translate_map``, in a form that can be hashed.
-Schemas = tuple[tuple[str | None, str | None], ...]
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+    from sqlalchemy.orm import SessionTransaction
 
-
-@dataclass(eq=False)
-class Birth:
-    """A stored value of a transaction that has not ended, and what makes it pending again if its files go.
-
-    ``bound`` says whether it was ever given to the database as a parameter. If not, no row can name its files. ``ended``
-    says that what becomes of it is decided.
-    ``paths`` are all files that storing it has made.
-    """
-
-    value: DepotFileInfo
-    pending: Pending
-    before: dict[str, Any]
-    bound: bool = False
-    ended: bool = False
-    paths: list[str] = field(default_factory=list)
-
-    def make_pending(self) -> None:
-        """Make the value pending again, so that it can be flushed a second time; its files go."""
-        if not self.value.pending:
-            self.value.revert(self.pending, self.before)
+#: Where a session keeps its ledger: in ``session.info``.
+LEDGER: Final = "depot_lite.ledger"
 
 
-# Which birth a path belongs to. `process_bind_param` knows only the value. Weak, as sessions may be dropped.
-_by_path: Final[weakref.WeakValueDictionary[str, Birth]] = weakref.WeakValueDictionary()
+class Ledger:
+    """What a session has to do with files in one transaction.
 
-
-def announce(birth: Birth, path: str) -> None:
-    """Enter a file whose first byte is about to be stored."""
-    birth.paths.append(path)
-    _by_path[path] = birth
-
-
-def birth_of(path: str) -> Birth | None:
-    """Return the birth of a file, or None if it was not stored in a transaction that is still open."""
-    return _by_path.get(path)
-
-
-def mark_bound(paths: Iterable[str]) -> None:
-    """Enter that files are named by parameters of a statement."""
-    for path in paths:
-        birth = _by_path.get(path)
-        if birth is not None:
-            birth.bound = True
-
-
-def end(birth: Birth) -> None:
-    """Enter that it is decided what becomes of a birth."""
-    birth.ended = True
-    for path in birth.paths:
-        _by_path.pop(path, None)
-
-
-class Row:
-    """A row that may name files: its table, and its primary key, or None while the database has not told it.
-
-    ``find_key`` looks whether SQLAlchemy has been told meanwhile. ``written`` says that the statement which inserts the
-    row has been executed without an error.
-    """
-
-    __slots__ = ("_key", "find_key", "schemas", "table", "written")
-
-    def __init__(
-        self,
-        table: Table,
-        key: tuple[Any, ...] | None,
-        schemas: Schemas = (),
-        find_key: Callable[[], tuple[Any, ...] | None] | None = None,
-    ) -> None:
-        self.table = table
-        self._key = key
-        self.schemas = schemas
-        self.find_key = find_key
-        self.written = False
-
-    @property
-    def key(self) -> tuple[Any, ...] | None:
-        """The primary key; None while it is not known."""
-        if self._key is None and self.find_key is not None:
-            self._key = self.find_key()
-        return self._key
-
-    def is_written(self) -> None:
-        """Enter that the row was inserted, and its key if it is known by now."""
-        if self.key is not None:
-            self.find_key = None
-        self.written = True
-
-
-class Candidates:
-    """The files that one transaction of a connection may have named or stopped naming, and the rows to ask about.
-
-    ``doubtful`` are born files that are asked about although COMMIT succeeded: the statement may have left out their
-    rows. ``in_doubt`` makes all files doubtful: the database has reported an error, after which a COMMIT may have been a
-    ROLLBACK. ``lost`` are files that went with a savepoint. ``moved`` are tables whose primary keys a statement has
-    changed: their rows are looked for by path as well.
+    ``frames`` are the births of each open savepoint, and of the transaction itself. ``unbound`` are files that were
+    stored and never given to the database.
     """
 
     def __init__(self) -> None:
-        self.rows: dict[str, set[Row]] = {}
-        self.births: dict[str, Birth] = {}
-        self.doubtful: set[str] = set()
-        self.lost: set[str] = set()
-        self.moved: set[Table] = set()
-        self.in_doubt = False
-        self._keyed: dict[tuple[Table, tuple[Any, ...], Schemas], Row] = {}
+        self.frames: dict[SessionTransaction, list[Birth]] = {}
+        self.watches: set[Watch] = set()
+        self.unbound: list[str] = []
+        self.flush = Flush()
 
-    def __bool__(self) -> bool:
-        """Return whether there are any."""
-        return bool(self.rows)
-
-    def row(self, table: Table, key: tuple[Any, ...] | None, schemas: Schemas = ()) -> Row:
-        """Return the row with this key, the same one each time; a new one if the key is None."""
-        if key is None:
-            return Row(table, None, schemas)
-        return self._keyed.setdefault((table, key, schemas), Row(table, key, schemas))
-
-    def enter(self, path: str, row: Row, *, doubtful: bool = False) -> None:
-        """Enter a file that the row may name: one that is about to be named in it, or that it has named so far."""
-        self.rows.setdefault(path, set()).add(row)
-        birth = _by_path.get(path)
-        if birth is not None:
-            self.births[path] = birth
-            if doubtful:
-                self.doubtful.add(path)
-
-    def move(self, table: Table, old: tuple[Any, ...], new: tuple[Any, ...], schemas: Schemas = ()) -> None:
-        """Enter that a row gets another primary key: it may be found under either, as a rollback brings the old one back."""
-        row = self._keyed.get((table, old, schemas))
-        if row is not None:
-            moved = self.row(table, new, schemas)
-            for rows in self.rows.values():
-                if row in rows:
-                    rows.add(moved)
-
-    def lose(self, birth: Birth) -> None:
-        """Take a birth whose savepoint was rolled back: its value gets other files, and these are only asked about."""
-        for path in birth.paths:
-            if self.births.pop(path, None) is not None:
-                self.lost.add(path)
+    def lose(self, births: Iterable[Birth]) -> set[str]:
+        """Make values pending again that went with a savepoint, or were never bound; return their paths."""
+        lost: set[str] = set()
+        for birth in births:
+            lost.update(birth.paths)
+            for watch in self.watches:
+                watch.candidates.lose(birth)
             if not birth.bound:
-                self.rows.pop(path, None)
-
-    def refuse(self) -> None:
-        """Enter that the database has refused a statement for one row: what it would have inserted is nowhere.
-
-        A row whose key is known can be asked about. One whose key the database would have made is not there, and to
-        look for its files would read the whole table.
-        """
-        for path, birth in self.births.items():
-            if birth.bound and not any(row.written or row.key is not None for row in self.rows.get(path, ())):
-                birth.bound = False
-
-    def spare(self, path: str) -> None:
-        """Leave a file alone, whatever becomes of the transaction."""
-        self.rows.pop(path, None)
-
-    def to_ask(self, *, committed: bool) -> dict[str, set[Row]]:
-        """Return the files that have to be asked about, with their rows.
-
-        After COMMIT these are the condemned ones, the born ones that are doubtful, and those that should have taken the
-        place of condemned ones: a trigger may have put the old value back. Otherwise all. A born file that was never bound
-        is named nowhere.
-        """
-        bound = {path: rows for path, rows in self.rows.items() if path not in self.births or self.births[path].bound}
-        if committed and not self.in_doubt:
-            condemned = {path for path in bound if path not in self.births or path in self.doubtful}
-            read = {row for path in condemned for row in bound[path]}
-            bound = {path: rows for path, rows in bound.items() if path in condemned or not read.isdisjoint(rows)}
-        if self.moved:
-            bound = {path: rows | self._anywhere(rows) for path, rows in bound.items()}
-        return bound
-
-    def _anywhere(self, rows: Iterable[Row]) -> set[Row]:
-        return {Row(row.table, None, row.schemas) for row in rows if row.table in self.moved}
+                self.unbound += birth.paths
+            birth.end()
+            birth.make_pending()
+        return lost
 
 
-def schemas_of(options: Mapping[str, Any]) -> Schemas:
-    """Return the ``schema_translate_map`` of execution options."""
-    return tuple((options.get("schema_translate_map") or {}).items())
+def ledger_of(session: Session) -> Ledger:
+    """Return the ledger of a session, a new one if it had nothing to do with files yet."""
+    found: Ledger = session.info.setdefault(LEDGER, Ledger())
+    return found
+
+
+def frame_of(session: Session) -> list[Birth]:
+    """Return the births of the innermost savepoint or transaction of a session; begin one if there is none."""
+    transaction = session.get_nested_transaction() or session.get_transaction() or session.begin()
+    return ledger_of(session).frames.setdefault(transaction, [])
+
+
+def watch_of(session: Session, connection: Connection) -> Watch:
+    """Return the watch of a connection through which the session is about to write."""
+    watch = outcomes.watch(connection)
+    root = session.get_transaction()
+    if root is not None:
+        watch.parties.add(root)
+    ledger_of(session).watches.add(watch)
+    return watch
+
+
+def enter(
+    watch: Watch,
+    row: Row,
+    *,
+    named: Iterable[Any] = (),
+    condemned: Iterable[Any] = (),
+    doubtful: bool = False,
+) -> None:
+    """Enter values that a row will name, and values that it names no longer; before the statement is sent.
+
+    Args:
+        doubtful: the statement may leave out the row, without an error.
+    """
+    kept = set()
+    for value in named:
+        for path in paths_of(value):
+            kept.add(path)
+            if birth_of(path) is not None:
+                watch.candidates.enter(path, row, doubtful=doubtful)
+    for value in condemned:
+        for path in paths_of(value):
+            if path not in kept:
+                watch.candidates.enter(path, row, doubtful=True)
+
+
+def spare(session: Session, paths: Iterable[str]) -> None:
+    """Let files stay that rows stopped naming in the last flush: who is not sure leaves them to the sweep."""
+    for watch in ledger_of(session).watches:
+        for path in paths:
+            watch.candidates.spare(path)
+
+
+# --- how transactions end -----------------------------------------------------------------------------------------
+
+
+def _after_commit(session: Session) -> None:
+    found: Ledger | None = session.info.get(LEDGER)
+    savepoint = session.get_nested_transaction()
+    if found is not None and savepoint is not None:
+        births = found.frames.pop(savepoint, None)
+        if births:
+            found.frames.setdefault(_enclosing(savepoint), []).extend(births)
+
+
+def _enclosing(savepoint: SessionTransaction) -> SessionTransaction:
+    outer = savepoint.parent or savepoint
+    while outer.parent is not None and not outer.nested:  # a flush that is under way
+        outer = outer.parent
+    return outer
+
+
+def _after_rollback(session: Session) -> None:
+    found: Ledger | None = session.info.get(LEDGER)
+    savepoint = session.get_nested_transaction()
+    if found is not None and savepoint is not None:
+        _lose(session, found, savepoint)
+
+
+def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
+    found: Ledger | None = session.info.get(LEDGER)
+    if found is None:
+        return
+    if transaction.parent is not None:
+        if transaction.nested:
+            _lose(session, found, transaction)
+        return
+    del session.info[LEDGER]
+    for watch in found.watches:
+        watch.leave(transaction)
+    found.lose([birth for births in found.frames.values() for birth in births if not birth.bound and not birth.ended])
+    if found.unbound:
+        transfers.to_the_end(partial(discard, found.unbound))
+
+
+def _lose(session: Session, found: Ledger, savepoint: SessionTransaction) -> None:
+    births = found.frames.pop(savepoint, None)
+    if births:
+        _expire_what_shows(session, found.lose(births))
+
+
+def _expire_what_shows(session: Session, paths: set[str]) -> None:
+    """Let no object show files that went with a savepoint: SQLAlchemy expires only what a flush wrote."""
+    for target in session.identity_map.values():
+        for key in columns.columns_of_class(type(target)):
+            held = attributes.instance_dict(target).get(key)
+            if held is not None and not paths.isdisjoint(paths_of(held)):
+                session.expire(target, [key])
+
+
+_EVENTS: Final[dict[str, Callable[..., None]]] = {
+    "after_commit": _after_commit,
+    "after_rollback": _after_rollback,
+    "after_transaction_end": _after_transaction_end,
+}
+
+
+def listen(target: Any, listeners: Mapping[str, Callable[..., None]]) -> None:
+    """Add listeners to a target that does not have them yet."""
+    for name, listener in listeners.items():
+        if not event.contains(target, name, listener):
+            event.listen(target, name, listener)
+
+
+def track_ends() -> None:
+    """Follow the ends of transactions of all sessions; a second call does nothing."""
+    listen(Session, _EVENTS)
+    outcomes.track_errors()

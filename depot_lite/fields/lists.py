@@ -143,7 +143,7 @@ class FileList(list[T]):
 def merged(base: Sequence[T], mine: Sequence[T], theirs: Sequence[T] | None) -> list[T] | None:
     """Return a list with the changes of two who began with the same one; None if both have changed its order.
 
-    What either has removed is removed, and what either has added is there: at the end, or behind what it was put behind.
+    What either has removed is removed, and what either has added is there: at the end, or where it was put.
 
     Args:
         base: the list as both have seen it.

@@ -1,8 +1,8 @@
 """How transactions end: the database is asked which files rows name, and what none of them names is deleted.
 
-Each connection through which a session wrote files has a `Watch`, with the candidates of its transaction. When COMMIT or
-ROLLBACK has been answered, and before the connection goes back to its pool, it is asked on the same connection. Files
-are deleted later, when the session has given the connection back, so that no connection waits for a storage.
+Each connection through which a session wrote files has a `Watch`, with the candidates of its transaction. When COMMIT
+or ROLLBACK has been answered, and before the connection goes back to its pool, it is asked on the same connection.
+Files are deleted later, when the session has given the connection back, so that no connection waits for a storage.
 
 A question that cannot be asked on its connection, because that is broken, is asked on another one of the same engine.
 If that fails too, all files stay, which is logged, and are left to maintenance.
@@ -23,9 +23,9 @@ from sqlalchemy.engine import Connection, Engine, ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, SessionTransaction
 
-from depot_lite.fields import internals, ledger, proof, transfers
+from depot_lite.fields import internals, proof, transfers
+from depot_lite.fields.births import Birth, Candidates, Row
 from depot_lite.fields.interfaces import discard, logger
-from depot_lite.fields.ledger import Birth, Candidates, Row
 from depot_lite.manager import DepotManager
 
 #: How many paths a `DepotManager.set_delete_later` hook is given at a time: as many as S3 deletes in one request, and
@@ -65,10 +65,10 @@ class Watch:
         self._cancelled = False
 
     def settle(self, connection: Connection, *, committed: bool, over: bool, was_over: bool = False) -> None:
-        """Ask what became of the candidates of a transaction that has just ended. Never raises an error of the database."""
-        candidates, self.candidates = self.candidates, Candidates()
-        if candidates:
-            self._settle(connection, _End(candidates, committed, over, was_over))
+        """Ask what became of the files of a transaction that has just ended. Raises no error of the database."""
+        ended, self.candidates = self.candidates, Candidates()
+        if ended:
+            self._settle(connection, _End(ended, committed, over, was_over))
         # A session that is closed on a broken connection does not tell that its transaction has ended.
         for party in [each for each in self.parties if each.session.get_transaction() is not each]:
             if not _is_usable(connection):
@@ -92,9 +92,7 @@ class Watch:
         else:
             self._decide(end, asked, answer, is_postgresql=connection.dialect.name == "postgresql")
 
-    def _ask(
-        self, connection: Connection, end: _End, asked: Mapping[str, Iterable[Row]]
-    ) -> proof.Answer | None:
+    def _ask(self, connection: Connection, end: _End, asked: Mapping[str, Iterable[Row]]) -> proof.Answer | None:
         try:
             return _answer(internals.bare(connection), end, asked, connection.get_execution_options())
         except asyncio.CancelledError:
@@ -126,7 +124,7 @@ class Watch:
             elif path in answer.absent and answer.hidden:
                 _keep(path, "row-level security may hide its row")
             elif path in answer.absent and is_postgresql and not evidence:
-                # A SET LOCAL that is over may have led to another schema; nothing tells of a COMMIT before this rollback.
+                # A SET LOCAL may have led to another schema; nothing tells of a COMMIT before this rollback.
                 continue
             elif end.committed:
                 self._condemned.append(path)
@@ -137,7 +135,7 @@ class Watch:
             self._end_birth(birth, gone, committed=end.committed)
 
     def _end_birth(self, birth: Birth, gone: set[str], *, committed: bool) -> None:
-        ledger.end(birth)
+        birth.end()
         if not gone.isdisjoint(birth.paths):
             birth.make_pending()
             return
@@ -172,7 +170,7 @@ class Watch:
             for path in asked:
                 _keep(path, f"the database could not be asked: {error!r}")
             for birth in _distinct(end.candidates.births.values()):
-                ledger.end(birth)
+                birth.end()
             return
         self._decide(end, asked, answer, is_postgresql=self.engine.dialect.name == "postgresql")
 
@@ -311,8 +309,8 @@ def _roll_back(connection: Connection) -> None:
 def _is_answer(error: BaseException) -> bool:
     """Return whether the server itself has refused COMMIT: then it has not taken effect, even if the line broke.
 
-    The drivers of PostgreSQL have the server's SQLSTATE, and those of MariaDB its number; errors of the client have none
-    (numbers from 2000 to 2999).
+    The drivers of PostgreSQL have the server's SQLSTATE, and those of MariaDB its number; errors of the client have
+    none (numbers from 2000 to 2999).
     """
     original: Any = error.orig if isinstance(error, DBAPIError) else None
     if original is None:
@@ -320,11 +318,11 @@ def _is_answer(error: BaseException) -> bool:
     if getattr(original, "sqlstate", None) or getattr(original, "pgcode", None):
         return True
     number = original.args[0] if original.args else None
-    return isinstance(number, int) and not isinstance(number, bool) and 1000 <= number and not 2000 <= number < 3000
+    return isinstance(number, int) and not isinstance(number, bool) and number >= 1000 and not 2000 <= number < 3000
 
 
 def track_errors() -> None:
     """Notice errors of the database, after which a COMMIT may be a ROLLBACK; a second call does nothing."""
     if not event.contains(Engine, "handle_error", _on_error):
-        # To the class, before there is an engine: to add listeners to an engine that is in use breaks its other threads.
+        # To the class, before there is an engine: a listener that is added to one in use breaks its other threads.
         event.listen(Engine, "handle_error", _on_error)

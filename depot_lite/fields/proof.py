@@ -15,8 +15,8 @@ from sqlalchemy import Column, Select, Table, bindparam, func, literal, or_, sel
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql import ColumnElement
 
+from depot_lite.fields.births import Row, Schemas
 from depot_lite.fields.columns import FileType, file_columns, file_type, paths_of
-from depot_lite.fields.ledger import Row, Schemas
 
 #: How many primary keys one SELECT names.
 BATCH: Final = 500
@@ -82,7 +82,7 @@ def ask(connection: Connection, asked: Mapping[str, Iterable[Row]], options: Map
             found = _find_by_path(connection, table, unknown, its_options)
             answer.named |= found
             present |= found
-        for batch in batches(by_key):
+        for batch in batches(key for key in by_key if key is not None):
             rows_found = _read(connection, table, batch, its_options, answer)
             _compare(by_key, batch, rows_found, answer, present)
     answer.named &= asked.keys()

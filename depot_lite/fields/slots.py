@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Column, Table, select
-from sqlalchemy.orm import Mapper, attributes
+from sqlalchemy.orm import Mapper, Session, attributes
 from sqlalchemy.orm.exc import StaleDataError
 
 from depot_lite.fields import columns
-from depot_lite.fields.columns import FileColumn, file_columns, files_in, paths_of
+from depot_lite.fields.births import Row, birth_of
+from depot_lite.fields.columns import NOT_LOADED, FileColumn, file_columns, files_in, paths_of
 from depot_lite.fields.interfaces import DepotFileInfo
-from depot_lite.fields.ledger import birth_of
 from depot_lite.fields.lists import FileList, merged
 from depot_lite.fields.proof import batches, is_one_of
 
@@ -48,10 +48,10 @@ class Slot:
 
     @property
     def old(self) -> Any:
-        """What the row held when the session looked last: a value, a list, None, or SQLAlchemy's mark for "not loaded"."""
+        """What the row held when the session looked last: a value, a list, None, or `NOT_LOADED`."""
         if self.changed:
             return self.state.committed_state[self.column.key]
-        return self.state.dict.get(self.column.key, attributes.NO_VALUE)
+        return self.state.dict.get(self.column.key, NOT_LOADED)
 
     @property
     def is_written(self) -> bool:
@@ -83,7 +83,7 @@ class Slot:
             held = self.old if self.state.key is not None and not columns.unknown(self.old) else None
             self.state.dict[self.column.key] = self.column.accept(value, self.state, held)
 
-    def own_files(self, held: Any = attributes.NO_VALUE) -> None:
+    def own_files(self, held: Any = NOT_LOADED) -> None:
         """Give the row copies of the stored files that are not its own: their owners may delete them any time.
 
         Args:
@@ -122,8 +122,8 @@ class Slot:
                     )
                 value.take(together)
         elif isinstance(value, DepotFileInfo) and not value.pending and birth_of(str(value.get("path"))) is None:
-            if value.get("path") not in {each.get("path") for each in files_in(held)}:
-                self.state.dict[self.column.key] = held
+            known = {each.get("path") for each in files_in(held)}
+            self.state.dict[self.column.key] = value if value.get("path") in known else held
 
 
 def _is_born_of(value: DepotFileInfo, state: InstanceState[Any]) -> bool:
@@ -176,8 +176,8 @@ def read_rows(
 ) -> dict[tuple[Any, ...], Files]:
     """Return what the file columns of rows hold, and lock the rows in the order of their keys.
 
-    Rows that are not there are left out. The database says which key is which row: one that comes back otherwise than it
-    was asked for (``"1"`` as 1, a padded CHAR, a UUID in other letters) is looked up by itself.
+    Rows that are not there are left out. The database says which key is which row: one that comes back otherwise than
+    it was asked for (``"1"`` as 1, a padded CHAR, a UUID in other letters) is looked up by itself.
     """
     if lock:
         begin_writing(connection)
@@ -219,3 +219,44 @@ def begin_writing(connection: Connection) -> None:
         sqlite = getattr(sqlite, "driver_connection", None) or getattr(sqlite, "_connection", sqlite)
         if not sqlite.in_transaction and sqlite.isolation_level is not None:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+class Flush:
+    """What the flush that is under way will write to rows that exist, and what these held before."""
+
+    def __init__(self, updated: Sequence[InstanceState[Any]] = (), deleted: Sequence[InstanceState[Any]] = ()) -> None:
+        self._updated = updated
+        self._deleted = deleted
+        self._held: dict[tuple[InstanceState[Any], Table], Files] = {}
+        self._read: set[tuple[InstanceState[Any], Table]] = set()
+        self.inserted: dict[InstanceState[Any], list[Row]] = {}
+
+    def held(
+        self, session: Session, mapper: Mapper[Any], connection: Connection, state: InstanceState[Any], table: Table
+    ) -> Files | None:
+        """Return what the row of an object holds in a table, locked; None if there is no such row.
+
+        The rows of all objects that the flush will write to the table are read with it.
+        """
+        if (state, table) not in self._read:
+            self._look_up(session, mapper, connection, state, table)
+        return self._held.get((state, table))
+
+    def _look_up(
+        self, session: Session, mapper: Mapper[Any], connection: Connection, state: InstanceState[Any], table: Table
+    ) -> None:
+        together = [state]
+        if session.connection_callable is None:  # otherwise each object may have a connection of its own
+            among = self._deleted if state in self._deleted else self._updated
+            together += [each for each in among if each is not state and _is_written_to(each, table)]
+        by_key: dict[tuple[Any, ...], list[InstanceState[Any]]] = {}
+        for each in together:
+            if each.key is not None and (each, table) not in self._read:
+                by_key.setdefault(old_key_in(each.mapper, table, each.key[1]), []).append(each)
+                self._read.add((each, table))
+        for key, files in read_rows(connection, table, by_key).items():
+            self._held.update(((each, table), files) for each in by_key[key])
+
+
+def _is_written_to(state: InstanceState[Any], table: Table) -> bool:
+    return table in state.mapper.tables

@@ -22,7 +22,8 @@ from sqlalchemy.sql import ColumnElement
 from sqlalchemy.sql.functions import GenericFunction
 
 from depot_lite.errors import InvalidContent
-from depot_lite.fields import columns, internals, ledger, statements, tracking
+from depot_lite.fields import columns, defaults, internals, statements, tracking
+from depot_lite.fields.births import mark_bound
 from depot_lite.fields.columns import FileColumn, FileType, file_columns
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.lists import FileList
@@ -142,21 +143,23 @@ class UploadedFileField(FileType):
     def _bound(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, DepotFileInfo):
             if isinstance(value, dict):
-                raise InvalidContent(f"{self!r}: a dictionary is not a file: expected the UploadedFile of a stored file")
+                raise InvalidContent(
+                    f"{self!r}: a dictionary is not a file: expected the UploadedFile of a stored file"
+                )
             try:
                 Content.of(value)  # raises what is wrong with it
             except InvalidContent as error:
                 raise InvalidContent(f"{self!r}: {error}") from error
             raise InvalidContent(
-                f"{self!r}: {type(value).__name__} is no stored file, and connection.execute() has no session that would "
-                "store it: use session.execute(), or assign it to an attribute"
+                f"{self!r}: {type(value).__name__} is no stored file, and connection.execute() has no session that "
+                "would store it: use session.execute(), or assign it to an attribute"
             )
         if value.pending and not tracking.store_late(value):
             raise InvalidContent(
-                f"{self!r}: {value['filename']!r} is not stored yet, and connection.execute() has no session that would "
-                "look after it: use session.execute(), or assign it to an attribute"
+                f"{self!r}: {value['filename']!r} is not stored yet, and connection.execute() has no session that "
+                "would look after it: use session.execute(), or assign it to an attribute"
             )
-        ledger.mark_bound(value.paths)
+        mark_bound(value.paths)
         return dict(value)
 
     def process_literal_param(self, value: Any, dialect: Dialect) -> str:
@@ -251,7 +254,7 @@ def _empty(column: FileColumn) -> Callable[..., Any]:
 
 
 def _begin_empty(column: FileColumn, attribute: Any) -> None:
-    """Let objects begin with an empty list, and rows that an INSERT does not mention it in: it is NOT NULL as a rule."""
+    """Let objects begin with an empty list, and rows of an INSERT without it: it is NOT NULL as a rule."""
     event.listen(attribute, "init_scalar", _empty(column), retval=True)
     if column.column.default is None and column.column.server_default is None:
         internals.set_default(column.column, FileList)
@@ -269,7 +272,7 @@ def _attribute_instrumented(class_: type, key: str, attribute: Any) -> None:
 
 def _follow(class_: type, column: FileColumn, attribute: Any) -> None:
     event.listen(attribute, "set", _set(column), retval=True)
-    tracking.follow_defaults(column)
+    defaults.follow_defaults(column)
     if column.type.multiple:
         _begin_empty(column, attribute)
         if class_ not in _with_lists:
@@ -283,7 +286,7 @@ _with_lists: Final[weakref.WeakSet[type]] = weakref.WeakSet()
 
 
 def _mapper_configured(mapper: Mapper[Any], class_: type) -> None:
-    """Follow the file attributes of a class, after its validators, and the deletions of one that maps not all of them."""
+    """Follow the file attributes of a class, after its validators, and deletions of what it does not map."""
     for key, column in columns.columns_of_mapper(mapper).items():
         _follow(class_, column, mapper.class_manager[key])
     mapped = {each.column for each in columns.columns_of_mapper(mapper).values()}

@@ -3,8 +3,8 @@
 ``session.execute(insert/update/delete ...)`` comes here through SQLAlchemy's ``do_orm_execute`` event,
 ``Query.delete`` and ``Query.update`` with it. What a statement is about to remove is read first, with the rows locked
 (``SELECT ... FOR UPDATE``; SQLite has one writer at a time anyway), and the statement is held to these rows: they are
-chosen once, when they are read. Files are stored before any row is locked. An UPDATE that gives one file to several rows
-gives each row a file of its own (`depot_lite.fields.inserts`, `depot_lite.fields.updates`).
+chosen once, when they are read. Files are stored before any row is locked. An UPDATE that gives one file to several
+rows gives each row a file of its own (`depot_lite.fields.inserts`, `depot_lite.fields.updates`).
 
 What cannot be followed is refused where a file might be lost: a file from a SQL expression, INSERT ... SELECT of a
 file column, an upsert that sets one, ``REPLACE``. Not seen are statements inside of others (``WITH gone AS (DELETE
@@ -24,7 +24,7 @@ from sqlalchemy.orm import FromStatement, ORMExecuteState, Session
 from sqlalchemy.sql import visitors
 
 from depot_lite.errors import InvalidContent
-from depot_lite.fields import columns, internals, tracking
+from depot_lite.fields import columns, defaults, internals, ledger
 from depot_lite.fields.bulk import wrap_bulk_methods
 from depot_lite.fields.cascades import Falling, constraints_of, track_cascades
 from depot_lite.fields.inserts import insert
@@ -76,9 +76,11 @@ def _target(
     if mapper is not None:
         mapped = columns.columns_of_mapper(mapper)
         known = {each.column for each in mapped.values()}
-        found = {key: each for key, each in found.items() if each.column not in known and key not in mapped} | mapped
+        found = {key: each for key, each in found.items() if each.column not in known and key not in mapped} | dict(
+            mapped
+        )
     for each in found.values():
-        tracking.follow_defaults(each)
+        defaults.follow_defaults(each)
     return Target(
         state.session,
         table,
@@ -119,7 +121,7 @@ def _delete(state: ORMExecuteState, statement: Delete, target: Target) -> Any:
         rows.update(target.read_locked(where, parameters, options))
     watch = target.watch()
     for key, files in rows.items():
-        tracking.enter(watch, target.row(watch, key), condemned=files.values())
+        ledger.enter(watch, target.row(watch, key), condemned=files.values())
     falling = Falling(target.session, readable_options(state.execution_options))
     falling.follow(target.connection(), target.table, rows)
     if state.is_executemany:  # a list of keys cannot be sent with several sets of parameters

@@ -21,9 +21,10 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import SelectBase
 
 from depot_lite.errors import ConfigurationError
-from depot_lite.fields import internals, tracking
+from depot_lite.fields import internals
+from depot_lite.fields.births import Row, Schemas, schemas_of
 from depot_lite.fields.columns import FileColumn, file_columns
-from depot_lite.fields.ledger import Row, Schemas, schemas_of
+from depot_lite.fields.ledger import watch_of
 from depot_lite.fields.outcomes import Watch
 from depot_lite.fields.proof import is_one_of
 from depot_lite.fields.slots import Files, begin_writing
@@ -63,7 +64,8 @@ def parameters_in(clause: Any) -> set[str]:
 def _is_volatile(clause: Any) -> bool:
     """Return whether a condition may choose other rows when it is asked a second time: ``random()``, LIMIT, text."""
     return any(
-        isinstance(each, FunctionElement | TextClause) or internals.is_limited(each) for each in visitors.iterate(clause)
+        isinstance(each, FunctionElement | TextClause) or internals.is_limited(each)
+        for each in visitors.iterate(clause)
     )
 
 
@@ -149,7 +151,7 @@ class Target:
 
     def watch(self) -> Watch:
         """Return the watch of that connection."""
-        return tracking.watch_of(self.session, self.connection())
+        return watch_of(self.session, self.connection())
 
     def row(self, watch: Watch, key: tuple[Any, ...] | None, table: Table | None = None) -> Row:
         """Return a row that the statement writes, as a candidate."""
@@ -194,7 +196,8 @@ class Target:
         bind = arguments.pop("bind", None) or self.session.get_bind(**arguments)
         if internals.holds_connection(self.session, bind):
             return [tuple(row) for row in self.connection().execute(query, parameters, execution_options=chosen)]
-        with bind.connect() as connection:
+        engine: Any = bind
+        with engine.connect() as connection:
             options_of_session = dict(getattr(self.session, "execution_options", None) or {})
             return [
                 tuple(row)
@@ -216,7 +219,7 @@ class Target:
         return [self.source] if self.mapper is not None else self.source
 
     def chosen(self, keys: Sequence[tuple[Any, ...]], where: Any) -> Any:
-        """Return the condition for rows that were chosen before, and that still match as far as that can be asked twice."""
+        """Return the condition for rows that were chosen, and that still match if that can be asked twice."""
         condition = is_one_of(self.key, keys)
         return condition if where is None or _is_volatile(where) else and_(condition, where)
 

@@ -1,41 +1,36 @@
-"""Session events -> ledger -> storages. The only writer of the ledgers of sessions.
+"""Flushes: what objects hold is stored, and their rows are entered as candidates before they are written.
 
-What each event means::
+What each event does::
 
-    before_flush            foreign values are accepted, then what is pending is stored: no connection is needed yet
-    before_insert           the row is entered as a candidate, with the files that it will name
+    before_flush      foreign values are accepted, then what is pending is stored: no connection is needed yet
+    before_insert     the row is entered, with the files that it will name
     before_update,
-    before_delete           the row is read under a lock; what it holds is entered, with what takes its place
-    after_insert            its primary key is known
-    after_commit            of a savepoint: its births become those of the enclosing transaction
-    after_rollback          of a savepoint: the values that were born in it become pending again
-    after_transaction_end   files are deleted
+    before_delete     the row is read under a lock; what it holds is entered, with what takes its place
+    after_insert      its primary key is known
 
-What the database did is not concluded from these: it is asked (`depot_lite.fields.outcomes`). Values that appear while a
-flush runs (assigned in a ``before_insert`` listener, say) are stored when their row is written (`store_late`).
+Values that appear while a flush runs (assigned in a ``before_insert`` listener, say) are stored when their row is
+written (`store_late`).
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import ColumnDefault, Table, event, update
+from sqlalchemy import Table, update
 from sqlalchemy.orm import Mapper, Session, attributes
 
-from depot_lite.errors import DepotError, InvalidContent, ValidationError
-from depot_lite.fields import checks, columns, internals, ledger, outcomes, transfers
-from depot_lite.fields.adoption import Adoption, adoptions
-from depot_lite.fields.columns import FileColumn, files_in, has_pending, paths_of
-from depot_lite.fields.interfaces import DepotFileInfo, discard
-from depot_lite.fields.ledger import Birth, Row, Schemas, birth_of
+from depot_lite.fields import columns, internals
+from depot_lite.fields.births import Row
+from depot_lite.fields.columns import NOT_LOADED, FileColumn, files_in, has_pending
+from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.fields.ledger import LEDGER, enter, ledger_of, listen, track_ends, watch_of
 from depot_lite.fields.outcomes import Watch
 from depot_lite.fields.slots import (
-    Files,
+    Flush,
     Slot,
     key_in,
     old_key_in,
@@ -44,137 +39,11 @@ from depot_lite.fields.slots import (
     slots_of_state,
     tables_with_files,
 )
-from depot_lite.io.interfaces import FileStorage
-from depot_lite.manager import DepotManager
+from depot_lite.fields.storing import store_all
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
-    from sqlalchemy.orm import InstanceState, SessionTransaction
-
-#: Where a session keeps its ledger: in ``session.info``.
-LEDGER: Final = "depot_lite.ledger"
-
-
-class Ledger:
-    """What a session has to do with files in one transaction.
-
-    ``frames`` are the births of each open savepoint, and of the transaction itself. ``unbound`` are files that were
-    stored and never given to the database.
-    """
-
-    def __init__(self) -> None:
-        self.frames: dict[SessionTransaction, list[Birth]] = {}
-        self.watches: set[Watch] = set()
-        self.unbound: list[str] = []
-        self.flush = Flush()
-
-    def lose(self, births: Iterable[Birth]) -> set[str]:
-        """Make the values of births pending again, which went with a savepoint or were never bound; return their paths."""
-        lost: set[str] = set()
-        for birth in births:
-            lost.update(birth.paths)
-            for watch in self.watches:
-                watch.candidates.lose(birth)
-            if not birth.bound:
-                self.unbound += birth.paths
-            ledger.end(birth)
-            birth.make_pending()
-        return lost
-
-
-class Flush:
-    """What the flush that is under way will write to rows that exist, and what these held before."""
-
-    def __init__(self, updated: Sequence[InstanceState[Any]] = (), deleted: Sequence[InstanceState[Any]] = ()) -> None:
-        self._updated = updated
-        self._deleted = deleted
-        self._held: dict[tuple[InstanceState[Any], Table], Files] = {}
-        self._read: set[tuple[InstanceState[Any], Table]] = set()
-        self.inserted: dict[InstanceState[Any], list[Row]] = {}
-
-    def held(
-        self, session: Session, mapper: Mapper[Any], connection: Connection, state: InstanceState[Any], table: Table
-    ) -> Files | None:
-        """Return what the row of an object holds in a table, locked; None if there is no such row.
-
-        The rows of all objects that the flush will write to the table are read with it.
-        """
-        if (state, table) not in self._read:
-            self._look_up(session, mapper, connection, state, table)
-        return self._held.get((state, table))
-
-    def _look_up(
-        self, session: Session, mapper: Mapper[Any], connection: Connection, state: InstanceState[Any], table: Table
-    ) -> None:
-        together = [state]
-        if session.connection_callable is None:  # otherwise each object may have a connection of its own
-            among = self._deleted if state in self._deleted else self._updated
-            together += [each for each in among if each is not state and _is_written_to(each, table)]
-        by_key: dict[tuple[Any, ...], list[InstanceState[Any]]] = {}
-        for each in together:
-            if each.key is not None and (each, table) not in self._read:
-                by_key.setdefault(old_key_in(each.mapper, table, each.key[1]), []).append(each)
-                self._read.add((each, table))
-        for key, files in read_rows(connection, table, by_key).items():
-            self._held.update(((each, table), files) for each in by_key[key])
-
-
-def _is_written_to(state: InstanceState[Any], table: Table) -> bool:
-    return table in state.mapper.tables
-
-
-def ledger_of(session: Session) -> Ledger:
-    """Return the ledger of a session, a new one if it had nothing to do with files yet."""
-    found: Ledger = session.info.setdefault(LEDGER, Ledger())
-    return found
-
-
-def frame_of(session: Session) -> list[Birth]:
-    """Return the births of the innermost savepoint or transaction of a session; begin one if there is none."""
-    transaction = session.get_nested_transaction() or session.get_transaction() or session.begin()
-    return ledger_of(session).frames.setdefault(transaction, [])
-
-
-def watch_of(session: Session, connection: Connection) -> Watch:
-    """Return the watch of a connection through which the session is about to write."""
-    watch = outcomes.watch(connection)
-    root = session.get_transaction()
-    if root is not None:
-        watch.parties.add(root)
-    ledger_of(session).watches.add(watch)
-    return watch
-
-
-def enter(
-    watch: Watch,
-    row: Row,
-    *,
-    named: Iterable[Any] = (),
-    condemned: Iterable[Any] = (),
-    doubtful: bool = False,
-) -> None:
-    """Enter values that a row will name, and values that it names no longer; before the statement is sent.
-
-    Args:
-        doubtful: the statement may leave out the row, without an error.
-    """
-    kept = set()
-    for value in named:
-        for path in paths_of(value):
-            kept.add(path)
-            if birth_of(path) is not None:
-                watch.candidates.enter(path, row, doubtful=doubtful)
-    for value in condemned:
-        for path in paths_of(value):
-            if path not in kept:
-                watch.candidates.enter(path, row, doubtful=True)
-
-
-def spare(session: Session, paths: Iterable[str]) -> None:
-    """Let files stay that rows stopped naming in the last flush: who is not sure leaves them to the sweep."""
-    for watch in ledger_of(session).watches:
-        for path in paths:
-            watch.candidates.spare(path)
+    from sqlalchemy.orm import InstanceState
 
 
 # --- flush --------------------------------------------------------------------------------------------------------
@@ -191,7 +60,7 @@ def _before_flush(session: Session, context: Any, instances: Sequence[Any] | Non
         slot.accept()
     held = _read_unlocked(session, [slot for slot in slots if slot.may_be_of_others])
     for slot in slots:
-        slot.own_files(held.get(slot, attributes.NO_VALUE))
+        slot.own_files(held.get(slot, NOT_LOADED))
     store_all(session, [(slot.column, slot.value) for slot in slots if has_pending(slot.value)])
     updated = list(dict.fromkeys(slot.state for slot in slots if slot.state.key is not None))
     if updated or deleted or LEDGER in session.info:
@@ -214,96 +83,14 @@ def _read_unlocked(session: Session, slots: Iterable[Slot]) -> dict[Slot, Any]:
     return held
 
 
-def store_all(session: Session, waiting: Sequence[tuple[FileColumn, Any]]) -> None:
-    """Store what is pending, side by side where the storages gain by it, and enter the files as born.
-
-    Args:
-        session: whose innermost transaction they are born in.
-        waiting: what attributes are to hold, values or lists, with their columns.
-
-    Raises:
-        ValidationError: a column refuses a file, or more of one object. Nothing was stored.
-        InvalidContent: a file cannot be read; or it was to be uploaded by a browser, and is not there.
-        DepotError: one could not be stored. Nothing of any of them is left; of several errors, that of the first value.
-    """
-    if not waiting:
-        return
-    adopting = list(adoptions((column, value) for column, held in waiting for value in files_in(held)))
-    try:
-        transfers.side_by_side([(each.storage, each.open) for each in adopting])
-        _check_and_store(session, waiting)
-    finally:
-        if adopting:
-            transfers.off_loop(partial(_close_all, adopting))
-
-
-def _close_all(adopting: Sequence[Adoption]) -> None:
-    for each in adopting:
-        each.close()
-
-
-def _check_and_store(session: Session, waiting: Sequence[tuple[FileColumn, Any]]) -> None:
-    if any(column.type.validators for column, _ in waiting):
-        transfers.off_loop(partial(checks.check, waiting))
-    births = list(_births(waiting))
-    try:
-        workers = max((birth.value.workers for _, _, birth in births), default=1)
-        transfers.side_by_side(_jobs(births), workers)
-    except BaseException:
-        done = [birth for _, _, birth in births if not birth.value.pending]
-        transfers.off_loop(partial(discard, [path for birth in done for path in birth.value.paths]))
-        for birth in done:
-            birth.make_pending()
-        raise
-    frame_of(session).extend(birth for _, _, birth in births)
-
-
-def _births(waiting: Sequence[tuple[FileColumn, Any]]) -> Iterator[tuple[FileColumn, int | None, Birth]]:
-    """Yield what is pending, with its column and, if it is in a list, its index there."""
-    for column, held in waiting:
-        for index, value in enumerate(files_in(held)):
-            state = value.waiting()
-            if state is not None:
-                yield column, index if isinstance(held, list) else None, Birth(value, *state)
-
-
-def _jobs(births: Sequence[tuple[FileColumn, int | None, Birth]]) -> list[tuple[FileStorage, Callable[[], None]]]:
-    """Return what is to be done, with the storage that it is done in; what reads the same open file is one job."""
-    by_source: dict[Any, tuple[FileStorage, list[Callable[[], None]]]] = {}
-    for column, index, birth in births:
-        source = None if birth.pending.content is None else birth.pending.content.source
-        key = id(birth) if source is None or isinstance(source, bytes | Path) else id(source)
-        storage = DepotManager.get(birth.before["depot_name"])
-        by_source.setdefault(key, (storage, []))[1].append(partial(_store, column, index, birth))
-    return [(storage, partial(_one_after_the_other, jobs)) for storage, jobs in by_source.values()]
-
-
-def _one_after_the_other(jobs: Sequence[Callable[[], None]]) -> None:
-    for job in jobs:
-        job()
-
-
-def _store(column: FileColumn, index: int | None, birth: Birth) -> None:
-    try:
-        birth.value.store(
-            column.type.filters, variants=column.type.variants, announce=partial(ledger.announce, birth)
-        )
-    except ValidationError as error:  # found while the file was worked on: an image that breaks off, say
-        error.at(str(column), birth.before.get("filename"), index)
-        raise
-    except DepotError as error:
-        error.add_note(f"while storing {birth.before.get('filename')!r} for {column}")
-        raise
-
-
 def accept_late(value: Any) -> Any:
     """Return what an object holds in the place of something that is no value, as if it had been assigned.
 
-    A listener of the user's may put it into the ``__dict__`` of an object whose row is being written right now. It is found
-    among the objects of the flush; what no object holds is returned as it is.
+    A listener of the user's may put it into the ``__dict__`` of an object whose row is being written right now. It is
+    found among the objects of the flush; what no object holds is returned as it is.
     """
-    session = _flushing.get(None)
-    session = None if session is None else session()
+    flushing = _flushing.get()
+    session = None if flushing is None else flushing()
     for slot in slots_of([*session.new, *session.dirty]) if session is not None else ():
         if slot.value is value:
             held_now(slot.column, slot.state)
@@ -350,7 +137,7 @@ def held_now(column: FileColumn, state: InstanceState[Any]) -> Any:
     """
     session = state.session
     if session is None or state.key is None or not internals.is_flushing(session):
-        return attributes.NO_VALUE
+        return NOT_LOADED
     connection = internals.connection_in_flush(session, state.mapper, state.obj())
     _condemn_row(session, connection, state, column.table)
     held = ledger_of(session).flush.held(session, state.mapper, connection, state, column.table)
@@ -440,7 +227,7 @@ def _before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> 
         files = None if held is None else held.get(slot.column.column)
         if slot.changed:
             slot.accept()
-            slot.own_files(files if held is not None and columns.unknown(slot.old) else attributes.NO_VALUE)
+            slot.own_files(files if held is not None and columns.unknown(slot.old) else NOT_LOADED)
             if held is not None:
                 slot.reconcile(files)
         watch = watch_of(session, connection)
@@ -488,7 +275,9 @@ class BulkSave:
         self._session = session
         self._rows: list[Row] = []
         self._watches: set[Watch] = set()
-        slots = [slot for slot in slots_of(objects) if slot.is_written or (everything and slot.column.key in slot.state.dict)]
+        slots = [
+            slot for slot in slots_of(objects) if slot.is_written or (everything and slot.column.key in slot.state.dict)
+        ]
         for slot in slots:
             slot.accept()
             slot.own_files()
@@ -527,108 +316,6 @@ class BulkSave:
             row.is_written()
 
 
-# --- defaults -----------------------------------------------------------------------------------------------------
-
-
-def store_default(column: FileColumn, value: Any, connection: Connection) -> Any:
-    """Return what a default of a column gives to one row: a stored value of its own, or a list of such.
-
-    Raises:
-        InvalidContent: no session writes through this connection.
-    """
-    accepted = column.accept(columns.own_of(value), None, attributes.NO_VALUE)
-    if not has_pending(accepted):
-        return accepted
-    session = outcomes.writing_session(connection)
-    if session is None:
-        raise InvalidContent(
-            f"{column}: the default gives a file, and connection.execute() has no session that would look after it; "
-            "use session.execute()"
-        )
-    store_all(session, [(column, accepted)])
-    row = Row(column.table, None)
-    row.is_written()  # by a statement of which nobody tells when it was executed
-    enter(watch_of(session, connection), row, named=[accepted])
-    return accepted
-
-
-def follow_defaults(column: FileColumn) -> None:
-    """Let what the default and the ``onupdate`` of a column give be stored; a second call does nothing."""
-    if column.has_default:
-        return
-    for default in (column.column.default, column.column.onupdate):
-        if isinstance(default, ColumnDefault) and (default.is_callable or default.is_scalar):
-            for_update = default is column.column.onupdate
-            columns.remember_default(column.column, default, for_update=for_update)
-            internals.set_default(column.column, _storing(column, default), for_update=for_update)
-
-
-def _storing(column: FileColumn, default: ColumnDefault) -> Callable[[Any], Any]:
-    def give(context: Any) -> Any:
-        with internals.own_errors():
-            value = default.arg(context) if default.is_callable else default.arg
-            return store_default(column, value, context.root_connection)
-
-    return give
-
-
-# --- how transactions end -----------------------------------------------------------------------------------------
-
-
-def _after_commit(session: Session) -> None:
-    found: Ledger | None = session.info.get(LEDGER)
-    savepoint = session.get_nested_transaction()
-    if found is not None and savepoint is not None:
-        births = found.frames.pop(savepoint, None)
-        if births:
-            found.frames.setdefault(_enclosing(savepoint), []).extend(births)
-
-
-def _enclosing(savepoint: SessionTransaction) -> SessionTransaction:
-    outer = savepoint.parent or savepoint
-    while outer.parent is not None and not outer.nested:  # a flush that is under way
-        outer = outer.parent
-    return outer
-
-
-def _after_rollback(session: Session) -> None:
-    found: Ledger | None = session.info.get(LEDGER)
-    savepoint = session.get_nested_transaction()
-    if found is not None and savepoint is not None:
-        _lose(session, found, savepoint)
-
-
-def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
-    found: Ledger | None = session.info.get(LEDGER)
-    if found is None:
-        return
-    if transaction.parent is not None:
-        if transaction.nested:
-            _lose(session, found, transaction)
-        return
-    del session.info[LEDGER]
-    for watch in found.watches:
-        watch.leave(transaction)
-    found.lose([birth for births in found.frames.values() for birth in births if not birth.bound and not birth.ended])
-    if found.unbound:
-        transfers.to_the_end(partial(discard, found.unbound))
-
-
-def _lose(session: Session, found: Ledger, savepoint: SessionTransaction) -> None:
-    births = found.frames.pop(savepoint, None)
-    if births:
-        _expire_what_shows(session, found.lose(births))
-
-
-def _expire_what_shows(session: Session, paths: set[str]) -> None:
-    """Let no object go on showing files that went with a savepoint: SQLAlchemy expires only what a flush has written."""
-    for target in session.identity_map.values():
-        for key in columns.columns_of_class(type(target)):
-            held = attributes.instance_dict(target).get(key)
-            if held is not None and not paths.isdisjoint(paths_of(held)):
-                session.expire(target, [key])
-
-
 _MAPPER_EVENTS: Final[dict[str, Callable[..., None]]] = {
     "before_insert": _before_insert,
     "after_insert": _after_insert,
@@ -637,31 +324,18 @@ _MAPPER_EVENTS: Final[dict[str, Callable[..., None]]] = {
     "before_delete": before_delete,
 }
 
-_SESSION_EVENTS: Final[dict[str, Callable[..., None]]] = {
-    "before_flush": _before_flush,
-    "after_commit": _after_commit,
-    "after_rollback": _after_rollback,
-    "after_transaction_end": _after_transaction_end,
-}
-
-
-def _listen(target: Any, listeners: Mapping[str, Callable[..., None]]) -> None:
-    for name, listener in listeners.items():
-        if not event.contains(target, name, listener):
-            event.listen(target, name, listener)
-
 
 def track_mapper(mapper: Mapper[Any]) -> None:
     """Follow the rows of a mapper that has file attributes; a second call does nothing."""
-    _listen(mapper, _MAPPER_EVENTS)
+    listen(mapper, _MAPPER_EVENTS)
 
 
 def track_deletions(mapper: Mapper[Any]) -> None:
     """Follow the deletions of a mapper whose table has file columns that it does not map."""
-    _listen(mapper, {"before_delete": before_delete})
+    listen(mapper, {"before_delete": before_delete})
 
 
 def track_sessions() -> None:
     """Follow all sessions; a second call does nothing."""
-    _listen(Session, _SESSION_EVENTS)
-    outcomes.track_errors()
+    listen(Session, {"before_flush": _before_flush})
+    track_ends()

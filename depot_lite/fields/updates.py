@@ -14,17 +14,19 @@ from typing import Any
 from sqlalchemy import ColumnDefault, Table, Update, and_, case, literal
 from sqlalchemy import update as update_of
 from sqlalchemy.orm import ORMExecuteState, attributes
-from sqlalchemy.sql import ColumnElement, visitors
+from sqlalchemy.sql import ColumnElement, operators
 from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.util import immutabledict
 
 from depot_lite.errors import InvalidContent
-from depot_lite.fields import internals, tracking
-from depot_lite.fields.columns import FileColumn, has_pending, is_no_file, own_of, twin_of
+from depot_lite.fields import internals
+from depot_lite.fields.columns import FileColumn, has_pending, is_no_file, twin_of
 from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.fields.ledger import enter
 from depot_lite.fields.outcomes import Watch
 from depot_lite.fields.proof import batches
 from depot_lite.fields.slots import read_rows
+from depot_lite.fields.storing import store_all
 from depot_lite.fields.targets import MOST_PARAMETERS, Rows, Target, parameters_in
 
 #: Sends a statement that took the place of the user's.
@@ -86,8 +88,8 @@ def update(state: ORMExecuteState, statement: Update, target: Target, invoke: In
         return None
     if _changes_keys(statement, target, parameters):
         raise InvalidContent(
-            f"{', '.join(str(target.find_column(key)) for key in given)}: an UPDATE that changes the primary key as well "
-            "cannot look after files; use two statements"
+            f"{', '.join(str(target.find_column(key)) for key in given)}: an UPDATE that changes the primary key as "
+            "well cannot look after files; use two statements"
         )
     columns = {key: column for key in given if (column := target.find_column(key)) is not None}
     distinct = DistinctValues()
@@ -99,9 +101,7 @@ def update(state: ORMExecuteState, statement: Update, target: Target, invoke: In
     target.flush()
     where, options = statement.whereclause, internals.options_of(statement)
     new = _stored_for_rows(target, fresh, where, parameters, options)
-    rows = target.read_locked(
-        where if new is None else target.chosen(list(new), where), parameters, options
-    )
+    rows = target.read_locked(where if new is None else target.chosen(list(new), where), parameters, options)
     if new is None:
         new = {key: dict(fresh) for key in rows}
     keep = target.needs_condition(statement, internals.values_of(statement).values())
@@ -114,9 +114,7 @@ def update(state: ORMExecuteState, statement: Update, target: Target, invoke: In
         assigned = {key: _assigned(target, column, fresh, its_new) for key, column in columns.items()}
         _enter(target, watch, {key: rows[key] for key in keys}, its_new, doubtful=keep)
         with target.executing(watch):
-            results.append(
-                invoke(state, target, target.restricted(_with_values(statement, assigned), keys, keep=keep))
-            )
+            results.append(invoke(state, target, target.restricted(_with_values(statement, assigned), keys, keep=keep)))
     _show_new_files(target, {key: new[key] for key in rows})
     return results[0].merge(*results[1:]) if len(results) > 1 else results[0]
 
@@ -180,16 +178,14 @@ def _stored_for_rows(
     if not any(has_pending(each) for each in fresh.values()):
         return None
     if _names_one_row(target, where):
-        tracking.store_all(target.session, [(target.columns[key], each) for key, each in fresh.items() if has_pending(each)])
+        store_all(target.session, [(target.columns[key], each) for key, each in fresh.items() if has_pending(each)])
         return None
     new: NewFiles = {}
     waiting: list[tuple[FileColumn, Any]] = []
     for identity in target.read_keys(where, parameters, options):
-        new[identity] = {
-            key: value if not new or value is None else twin_of(value) for key, value in fresh.items()
-        }
+        new[identity] = {key: value if not new or value is None else twin_of(value) for key, value in fresh.items()}
         waiting += [(target.columns[key], own) for key, own in new[identity].items() if has_pending(own)]
-    tracking.store_all(target.session, waiting)
+    store_all(target.session, waiting)
     return new
 
 
@@ -197,11 +193,11 @@ def _names_one_row(target: Target, where: Any) -> bool:
     """Return whether a condition says ``Document.id == 1`` of the whole primary key, and whatever else beside it."""
     if where is None:
         return False
-    parts = list(where.clauses) if getattr(where, "operator", None) is and_(True, True).operator else [where]
+    parts = list(where.clauses) if getattr(where, "operator", None) is operators.and_ else [where]
     named = set()
     for part in parts:
         left, right = getattr(part, "left", None), getattr(part, "right", None)
-        if getattr(getattr(part, "operator", None), "__name__", "") == "eq" and isinstance(right, BindParameter):
+        if getattr(part, "operator", None) is operators.eq and isinstance(right, BindParameter):
             named.add(getattr(left, "key", None) if getattr(left, "table", None) is target.source else None)
     return {each.key for each in target.table.primary_key} <= named
 
@@ -213,9 +209,7 @@ def _assigned(target: Target, column: FileColumn, fresh: Mapping[str, Any], new:
         return expression
     if fresh[column.key] is None:
         return None
-    whens = [
-        (_is(target, identity), literal(files[column.key], column.column.type)) for identity, files in new.items()
-    ]
+    whens = [(_is(target, identity), literal(files[column.key], column.column.type)) for identity, files in new.items()]
     return case(*whens, else_=expression)
 
 
@@ -238,7 +232,7 @@ def _enter(target: Target, watch: Watch, old: Rows, new: NewFiles, *, doubtful: 
     for identity, files in old.items():
         row = target.row(watch, identity)
         columns = [target.columns[key] for key in new[identity]]
-        tracking.enter(
+        enter(
             watch,
             row,
             named=[new[identity][each.key] for each in columns],
@@ -303,10 +297,11 @@ class UpdateByKey:
         self._names = [each.key for each in target.key]
         self._distinct = DistinctValues()
         waiting = [found for mapping in self.mappings for found in self._accept(mapping)]
-        tracking.store_all(target.session, waiting)
+        store_all(target.session, waiting)
         self._watch = target.watch() if self._new else None
-        for table in {column.table for column in self._columns()} if self._watch is not None else ():
-            self._enter(self._watch, table)
+        if self._watch is not None:
+            for table in {column.table for column in self._columns()}:
+                self._enter(self._watch, table)
 
     def _columns(self) -> list[FileColumn]:
         return [self._target.columns[key] for key in {key for files in self._new.values() for key in files}]
@@ -337,7 +332,7 @@ class UpdateByKey:
         rows = read_rows(target.connection(), table, self._new, options)
         for identity, files in self._new.items():
             held, kept = rows.get(identity, {}), [target.columns[key] for key in files]
-            tracking.enter(
+            enter(
                 watch,
                 target.row(watch, identity, table),
                 named=[value for column, value in self._given[identity] if column.table is table],

@@ -1,0 +1,198 @@
+"""What a transaction may do to files: candidates, until the database has been asked what it did.
+
+Plain data. A *birth* is a file that was stored in a transaction that has not ended. A *row* is a place where a file may
+be named. *Candidates* are the files of one connection's transaction, each with the rows in which it may be named after
+the end.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import Table
+
+from depot_lite.fields.interfaces import DepotFileInfo, Pending
+
+#: A ``schema_translate_map``, in a form that can be hashed.
+Schemas = tuple[tuple[str | None, str | None], ...]
+
+
+@dataclass(eq=False)
+class Birth:
+    """A stored value of a transaction that has not ended, and what makes it pending again if its files go.
+
+    ``bound`` says whether it was ever given to the database as a parameter. If not, no row can name its files.
+    ``ended`` says that what becomes of it is decided. ``paths`` are all files that storing it has made.
+    """
+
+    value: DepotFileInfo
+    pending: Pending
+    before: dict[str, Any]
+    bound: bool = False
+    ended: bool = False
+    paths: list[str] = field(default_factory=list)
+
+    def announce(self, path: str) -> None:
+        """Enter a file whose first byte is about to be stored."""
+        self.paths.append(path)
+        _by_path[path] = self
+
+    def end(self) -> None:
+        """Enter that it is decided what becomes of the files."""
+        self.ended = True
+        for path in self.paths:
+            _by_path.pop(path, None)
+
+    def make_pending(self) -> None:
+        """Make the value pending again, so that it can be flushed a second time; its files go."""
+        if not self.value.pending:
+            self.value.revert(self.pending, self.before)
+
+
+# Which birth a path belongs to. `process_bind_param` knows only the value. Weak, as sessions may be dropped.
+_by_path: Final[weakref.WeakValueDictionary[str, Birth]] = weakref.WeakValueDictionary()
+
+
+def birth_of(path: str) -> Birth | None:
+    """Return the birth of a file, or None if it was not stored in a transaction that is still open."""
+    return _by_path.get(path)
+
+
+def mark_bound(paths: Iterable[str]) -> None:
+    """Enter that files are named by parameters of a statement."""
+    for path in paths:
+        birth = _by_path.get(path)
+        if birth is not None:
+            birth.bound = True
+
+
+class Row:
+    """A row that may name files: its table, and its primary key, or None while the database has not told it.
+
+    ``find_key`` looks whether SQLAlchemy has been told meanwhile. ``written`` says that the statement which inserts the
+    row has been executed without an error.
+    """
+
+    __slots__ = ("_key", "find_key", "schemas", "table", "written")
+
+    def __init__(
+        self,
+        table: Table,
+        key: tuple[Any, ...] | None,
+        schemas: Schemas = (),
+        find_key: Callable[[], tuple[Any, ...] | None] | None = None,
+    ) -> None:
+        self.table = table
+        self._key = key
+        self.schemas = schemas
+        self.find_key = find_key
+        self.written = False
+
+    @property
+    def key(self) -> tuple[Any, ...] | None:
+        """The primary key; None while it is not known."""
+        if self._key is None and self.find_key is not None:
+            self._key = self.find_key()
+        return self._key
+
+    def is_written(self) -> None:
+        """Enter that the row was inserted, and its key if it is known by now."""
+        if self.key is not None:
+            self.find_key = None
+        self.written = True
+
+
+class Candidates:
+    """The files that one transaction of a connection may have named or stopped naming, and the rows to ask about.
+
+    ``doubtful`` are born files that are asked about although COMMIT succeeded: the statement may have left out their
+    rows. ``in_doubt`` makes all files doubtful: the database has reported an error, after which a COMMIT may have been
+    a ROLLBACK. ``lost`` are files that went with a savepoint. ``moved`` are tables whose primary keys a statement has
+    changed: their rows are looked for by path as well.
+    """
+
+    def __init__(self) -> None:
+        self.rows: dict[str, set[Row]] = {}
+        self.births: dict[str, Birth] = {}
+        self.doubtful: set[str] = set()
+        self.lost: set[str] = set()
+        self.moved: set[Table] = set()
+        self.in_doubt = False
+        self._keyed: dict[tuple[Table, tuple[Any, ...], Schemas], Row] = {}
+
+    def __bool__(self) -> bool:
+        """Return whether there are any."""
+        return bool(self.rows)
+
+    def row(self, table: Table, key: tuple[Any, ...] | None, schemas: Schemas = ()) -> Row:
+        """Return the row with this key, the same one each time; a new one if the key is None."""
+        if key is None:
+            return Row(table, None, schemas)
+        return self._keyed.setdefault((table, key, schemas), Row(table, key, schemas))
+
+    def enter(self, path: str, row: Row, *, doubtful: bool = False) -> None:
+        """Enter a file that the row may name: one that is about to be named in it, or that it has named so far."""
+        self.rows.setdefault(path, set()).add(row)
+        birth = _by_path.get(path)
+        if birth is not None:
+            self.births[path] = birth
+            if doubtful:
+                self.doubtful.add(path)
+
+    def move(self, table: Table, old: tuple[Any, ...], new: tuple[Any, ...], schemas: Schemas = ()) -> None:
+        """Enter that a row gets another primary key: after a rollback it is found under the old one."""
+        row = self._keyed.get((table, old, schemas))
+        if row is not None:
+            moved = self.row(table, new, schemas)
+            for rows in self.rows.values():
+                if row in rows:
+                    rows.add(moved)
+
+    def lose(self, birth: Birth) -> None:
+        """Take a birth whose savepoint was rolled back: its value gets other files, and these are only asked about."""
+        for path in birth.paths:
+            if self.births.pop(path, None) is not None:
+                self.lost.add(path)
+            if not birth.bound:
+                self.rows.pop(path, None)
+
+    def refuse(self) -> None:
+        """Enter that the database has refused a statement for one row: what it would have inserted is nowhere.
+
+        A row whose key is known can be asked about. One whose key the database would have made is not there, and to
+        look for its files would read the whole table.
+        """
+        for path, birth in self.births.items():
+            if birth.bound and not any(row.written or row.key is not None for row in self.rows.get(path, ())):
+                birth.bound = False
+
+    def spare(self, path: str) -> None:
+        """Leave a file alone, whatever becomes of the transaction."""
+        self.rows.pop(path, None)
+
+    def to_ask(self, *, committed: bool) -> dict[str, set[Row]]:
+        """Return the files that have to be asked about, with their rows.
+
+        After COMMIT these are the condemned ones, the born ones that are doubtful, and those that should have taken the
+        place of condemned ones: a trigger may have put the old value back. Otherwise all. A born file that was never
+        bound is named nowhere.
+        """
+        bound = {path: rows for path, rows in self.rows.items() if path not in self.births or self.births[path].bound}
+        if committed and not self.in_doubt:
+            condemned = {path for path in bound if path not in self.births or path in self.doubtful}
+            read = {row for path in condemned for row in bound[path]}
+            bound = {path: rows for path, rows in bound.items() if path in condemned or not read.isdisjoint(rows)}
+        if self.moved:
+            bound = {path: rows | self._anywhere(rows) for path, rows in bound.items()}
+        return bound
+
+    def _anywhere(self, rows: Iterable[Row]) -> set[Row]:
+        return {Row(row.table, None, row.schemas) for row in rows if row.table in self.moved}
+
+
+def schemas_of(options: Mapping[str, Any]) -> Schemas:
+    """Return the ``schema_translate_map`` of execution options."""
+    return tuple((options.get("schema_translate_map") or {}).items())
