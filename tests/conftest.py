@@ -172,15 +172,17 @@ def world(engine: Engine, depots: dict[str, FileStorage]) -> Iterator[World]:
 
 @pytest.fixture
 def queries(engine: Engine) -> Iterator[list[str]]:
-    """Every statement that is sent to the database, in order."""
+    """Every statement that is sent to the database, in order, also those of which connections tell nobody."""
     sent: list[str] = []
 
-    def _record(connection: Any, cursor: Any, statement: str, *args: Any) -> None:
+    def _record(cursor: Any, statement: str, *args: Any) -> None:
         sent.append(statement)
 
-    event.listen(engine, "before_cursor_execute", _record)
+    for name in ("do_execute", "do_executemany", "do_execute_no_params"):
+        event.listen(engine, name, _record)
     yield sent
-    event.remove(engine, "before_cursor_execute", _record)
+    for name in ("do_execute", "do_executemany", "do_execute_no_params"):
+        event.remove(engine, name, _record)
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ def test_the_old_file_can_be_read_until_the_task_runs(world: World, queue: Queue
 
 
 def test_a_released_savepoint_waits_for_the_outermost_commit(world: World, queue: Queue) -> None:
-    """RELEASE condemns nothing for good; what a savepoint stored and rolled back goes at once."""
+    """RELEASE condemns nothing for good; what a savepoint stored and rolled back waits for the end, and for no queue."""
     begin(world)
     with world.session() as session:
         first, second = documents(session)
@@ -149,10 +149,11 @@ def test_a_released_savepoint_waits_for_the_outermost_commit(world: World, queue
             session.flush()
             assert len(world.stored()) == 5
             savepoint.rollback()
-            assert len(world.stored()) == 4
         assert queue.tasks == []
+        assert len(world.stored()) == 5
         session.commit()
     assert len(queue.paths) == 1
+    assert len(world.stored()) == 4
     queue.run()
     world.check(NEW, FIGURES, PHOTO)
 

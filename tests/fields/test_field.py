@@ -544,8 +544,12 @@ def test_a_value_of_another_class_becomes_one_of_the_columns(several: World) -> 
 def test_core_refuses_a_fresh_file(world: World) -> None:
     """No session sees such a statement, so nobody could take the file back."""
     with world.engine.connect() as connection:
-        for value in (UploadedFile(b"1"), b"1", {"path": "x"}):
-            with pytest.raises(InvalidContent, match=r"session\.execute\(\) instead of connection\.execute\(\)"):
+        for value, message in (
+            (UploadedFile(b"1"), r"connection\.execute\(\) has no session .*: use session\.execute\(\)"),
+            (b"1", r"bytes is not a file.* session\.execute\(\) and attributes also take bytes"),
+            ({"path": "x"}, "dict is not a file"),
+        ):
+            with pytest.raises(InvalidContent, match=message):
                 connection.execute(insert(Document.metadata.tables["document"]).values(content=value))
     world.check()
 

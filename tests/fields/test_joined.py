@@ -131,36 +131,21 @@ def test_nothing_is_deleted_while_the_outer_transaction_is_open(world: World, mo
 # --- the connection after COMMIT ----------------------------------------------------------------------------------
 
 
-def test_condemned_files_go_when_the_connection_begins_again(world: World) -> None:
-    """That a COMMIT was answered is known once the connection is used again; until then the old file is kept."""
+@pytest.mark.parametrize("detached", [False, True])
+def test_condemned_files_go_as_soon_as_the_connection_has_committed(world: World, detached: bool) -> None:
+    """Once COMMIT has been answered, whether the connection is used again or not; until then the old file is there."""
     begin(world)
     with world.engine.connect() as connection:
+        if detached:
+            connection.detach()
+        before = world.stored()
         with connection.begin():
             _work(connection, "create_savepoint", lambda each: put(documents(each)[0], content=NEW), "commit")
-        assert set(world.rows()) < world.stored()
-        with connection.begin():
-            world.check(NEW, FIGURES, PHOTO)
-
-
-def test_condemned_files_go_when_the_connection_goes_back_to_its_pool(world: World) -> None:
-    """A connection that is closed right after COMMIT was answered."""
-    begin(world)
-    with world.engine.connect() as connection:
+            assert world.stored() > before
+        world.check(NEW, FIGURES, PHOTO)
         with connection.begin():
             _work(connection, "create_savepoint", lambda each: each.delete(documents(each)[0]), "commit")
-        assert set(world.rows()) < world.stored()
-    world.check(PHOTO)
-
-
-def test_condemned_files_go_when_the_connection_is_detached_and_used_again(world: World) -> None:
-    """A connection that never goes back to a pool settles its COMMIT with its next transaction."""
-    begin(world)
-    with world.engine.connect() as connection:
-        connection.detach()
-        with connection.begin():
-            _work(connection, "create_savepoint", lambda each: each.delete(documents(each)[0]), "commit")
-        with connection.begin():
-            world.check(PHOTO)
+        world.check(PHOTO)
 
 
 # --- several sessions on one connection ---------------------------------------------------------------------------

@@ -217,7 +217,6 @@ def test_a_flush_that_fails_in_a_savepoint_takes_only_its_own_files(world: World
         failing = Account(code="same", photo=OTHER)
         with pytest.raises(IntegrityError), session.begin_nested():
             session.add(failing)
-        assert len(world.stored()) == 1
         failing.code = "another"
         with session.begin_nested():
             session.add(failing)
@@ -227,7 +226,7 @@ def test_a_flush_that_fails_in_a_savepoint_takes_only_its_own_files(world: World
 
 @pytest.mark.parametrize("end", ENDS)
 def test_a_flush_that_fails_in_the_inner_of_two_savepoints_leaves_the_outer_one(world: World, end: str) -> None:
-    """Files of the outer savepoint go with the transaction, those of the failed flush at once."""
+    """What the outer savepoint stored is as its rows are; what the failed flush stored goes whatever the end."""
     begin(world)
     with world.session() as session:
         with session.begin_nested():
@@ -236,7 +235,6 @@ def test_a_flush_that_fails_in_the_inner_of_two_savepoints_leaves_the_outer_one(
             session.flush()
             with pytest.raises(IntegrityError), session.begin_nested():
                 session.add_all([Account(code="same"), Account(code="other", photo=OTHER)])
-            assert len(world.stored()) == len(BEFORE) + 1
         _end(session, end)
     world.check(*(NEW, FIGURES, PHOTO) if end == "commit" else BEFORE)
 
