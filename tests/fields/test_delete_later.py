@@ -138,7 +138,7 @@ def test_the_old_file_can_be_read_until_the_task_runs(world: World, queue: Queue
 
 
 def test_a_released_savepoint_waits_for_the_outermost_commit(world: World, queue: Queue) -> None:
-    """RELEASE condemns nothing for good; what a savepoint stored and rolled back waits for the end, and for no queue."""
+    """RELEASE condemns nothing for good; what a savepoint stored and rolled back goes at the end, and into no queue."""
     begin(world)
     with world.session() as session:
         first, second = documents(session)

@@ -109,7 +109,7 @@ def test_a_commit_whose_answer_is_lost_keeps_the_new_file(line: Line, caplog: py
 
 @behind_a_line
 def test_a_commit_that_never_arrives_keeps_both_files(line: Line, caplog: pytest.LogCaptureFixture) -> None:
-    """COMMIT may still arrive, whatever another connection shows. The row reads the old file; the log names the new one."""
+    """COMMIT may still arrive, whatever another connection shows. The row reads the old file, the log names the new."""
     old = path_of(committed(line.world))
     with Session(line.engine) as session:
         document = session.get_one(Document, ROW)
@@ -278,9 +278,7 @@ def interrupt_the_test() -> None:
 
 
 @behind_a_line
-def test_an_interrupted_commit_keeps_the_file_that_the_row_names(
-    line: Line, interruption: type[BaseException]
-) -> None:
+def test_an_interrupted_commit_keeps_the_file_that_the_row_names(line: Line, interruption: type[BaseException]) -> None:
     """A signal handler that raises while the answer is awaited: the row is committed, its file must be there."""
     committed(line.world)
     with Session(line.engine) as session:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,11 +24,16 @@ from hypothesis.stateful import precondition, run_state_machine_as_test
 from sqlalchemy import Engine, delete, insert, inspect, update
 
 from depot_lite.errors import StorageFailed, StoredFileNotFound
-from depot_lite.fields import outcomes
+from depot_lite.fields import ledger, proof, tracking
 from depot_lite.fields.columns import FileColumn
 from depot_lite.fields.interfaces import discard
+from depot_lite.fields.ledger import Birth, Candidates, Row, birth_of
+from depot_lite.fields.outcomes import Watch
+from depot_lite.fields.proof import Answer
+from depot_lite.fields.slots import Slot
+from depot_lite.fields.targets import Target
+from depot_lite.fields.tracking import Ledger
 from depot_lite.fields.upload import UploadedFile
-from depot_lite.ledger import Frame
 from tests.conftest import IN_MEMORY, World, sqlite_engine
 from tests.fields.history import ATTRIBUTES, Files, History, Rows, initialize, is_there, rule
 from tests.models import Base, Document, Page
@@ -98,15 +103,18 @@ class Machine(History):
     @precondition(lambda self: self.now)
     @rule(number=picks, attribute=attributes, unloaded=st.booleans())
     def replace(self, number: int, attribute: str, unloaded: bool) -> None:
-        row = self._pick(number)
-        document, data = self._object(row), self._bytes()
+        data = self._bytes()
+        self._give(self._pick(number), attribute, data, data, unloaded)
+
+    def _give(self, row: int, attribute: str, value: Any, data: bytes | None, unloaded: bool) -> None:
+        document = self._object(row)
         if unloaded and inspect(document).persistent and self.now[row] == self.levels[-1].get(row):
             self.session.expire(document)
             self.reloaded.add(document)
-            setattr(document, attribute, data)
+            setattr(document, attribute, value)
             self.now[row] = {**self.now[row], attribute: data}
         else:
-            self._assign(row, attribute, data, data)
+            self._assign(row, attribute, value, data)
 
     @precondition(lambda self: self.now)
     @rule(number=picks, attribute=attributes)
@@ -129,9 +137,17 @@ class Machine(History):
     @precondition(lambda self: self.now)
     @rule(source=picks, other=picks, from_=attributes, to=attributes)
     def copy(self, source: int, other: int, from_: str, to: str) -> None:
+        self._copy(source, other, from_, to, unloaded=False)
+
+    @precondition(lambda self: self.now)
+    @rule(source=picks, other=picks, from_=attributes, to=attributes)
+    def copy_to_what_is_not_loaded(self, source: int, other: int, from_: str, to: str) -> None:
+        self._copy(source, other, from_, to, unloaded=True)
+
+    def _copy(self, source: int, other: int, from_: str, to: str, *, unloaded: bool) -> None:
         row, data = self._pick(source), self.now[self._pick(source)][from_]
         self.reached["copied"] += data is not None
-        self._assign(self._pick(other), to, getattr(self._object(row), from_), data)
+        self._give(self._pick(other), to, getattr(self._object(row), from_), data, unloaded)
 
     @precondition(lambda self: len(self.now) > 1)
     @rule(one=picks, other=picks, attribute=attributes, second=attributes)
@@ -208,11 +224,14 @@ class Machine(History):
 
     # --- transactions ---------------------------------------------------------------------------------------------
 
-    @rule(how=st.sampled_from(["begin", "release", "release", "rollback", "retry"]))
+    @rule(how=st.sampled_from(["begin", "begin and add", "release", "release", "rollback", "retry"]))
     def savepoint(self, how: str) -> None:
-        """One rule for all, so that savepoints end as often as they begin."""
-        if how == "begin" or not self.savepoints:
+        """One rule for all, so that savepoints end about as often as they begin."""
+        if how.startswith("begin") or not self.savepoints:
             self._begin_savepoint()
+            if how == "begin and add":
+                self.add(content=True, report=False, stream=False)
+                self._flush()
         elif how == "release":
             self._release_savepoint()
         else:
@@ -381,18 +400,45 @@ def test_no_history_loses_a_file_or_leaves_one_over(engine: Engine) -> None:
     assert not [kind for kind in KINDS if not reached[kind]]
 
 
-def _nothing(*args: object) -> None:
+def _nothing(*args: object, **named: object) -> None:
     pass
 
 
-def _delete_at_release(outer: Frame, inner: Frame) -> None:
-    """What comes of one flat set of files for a session: a RELEASE is taken for a COMMIT."""
-    outer.born.update(inner.born)
-    outcomes.committed(inner)
+def _all_gone(connection: object, asked: Mapping[str, object], options: object) -> Answer:
+    return Answer()
 
 
-def _delete_at_flush(frame: Frame, path: str) -> None:
-    discard([path])
+def _all_there(connection: object, asked: Mapping[str, object], options: object) -> Answer:
+    return Answer(named=set(asked))
+
+
+def _only_after_commit(
+    candidates: Candidates, *, committed: bool, to_ask: Callable[..., dict[str, set[Row]]] = Candidates.to_ask
+) -> dict[str, set[Row]]:
+    return to_ask(candidates, committed=committed) if committed else {}
+
+
+def _delete_at_flush(candidates: Candidates, path: str, row: Row, *, doubtful: bool = False) -> None:
+    if birth_of(path) is None:
+        discard([path])
+
+
+def _lose_nothing(ledger: Ledger, births: object) -> set[str]:
+    return set()
+
+
+def _forget(candidates: Candidates, birth: Birth) -> None:
+    for path in birth.paths:
+        candidates.births.pop(path, None)
+        candidates.rows.pop(path, None)
+
+
+def _nobody(savepoint: object) -> object:
+    return object()
+
+
+def _no_rows(*args: object, **named: object) -> dict[object, object]:
+    return {}
 
 
 def _share(column: FileColumn, value: Any, state: object) -> Any:
@@ -400,12 +446,20 @@ def _share(column: FileColumn, value: Any, state: object) -> Any:
 
 
 SABOTAGES: dict[str, tuple[Any, str, Callable[..., Any]]] = {
-    "a rollback deletes nothing": (outcomes, "rolled_back", _nothing),
-    "a commit deletes nothing": (outcomes, "committed", _nothing),
-    "a released savepoint is forgotten": (Frame, "absorb", _nothing),
-    "a released savepoint counts as committed": (Frame, "absorb", _delete_at_release),
-    "replaced files are deleted at flush": (Frame, "condemn", _delete_at_flush),
+    "nothing is decided at the end": (Watch, "_decide", _nothing),
+    "no end of a session is noticed": (Watch, "leave", _nothing),
+    "what is asked about is taken for gone": (proof, "ask", _all_gone),
+    "what is asked about is taken for named": (proof, "ask", _all_there),
+    "nothing is asked after a rollback": (Candidates, "to_ask", _only_after_commit),
+    "replaced files are deleted at flush": (Candidates, "enter", _delete_at_flush),
+    "nobody tells what was given to the database": (ledger, "mark_bound", _nothing),
+    "a savepoint that is rolled back loses nothing": (Ledger, "lose", _lose_nothing),
+    "what a savepoint lost is forgotten": (Candidates, "lose", _forget),
+    "what a released savepoint stored is handed on to nobody": (tracking, "_enclosing", _nobody),
+    "a row is not read before it is written": (tracking, "read_rows", _no_rows),
+    "rows that a statement writes are not read before": (Target, "read_locked", _no_rows),
     "two rows share a file": (FileColumn, "copy", _share),
+    "a row takes files of others as they are": (Slot, "own_files", _nothing),
 }
 
 

@@ -6,7 +6,7 @@ random histories instead of the fixed ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from sqlalchemy import Engine, delete, insert, inspect, update
 from depot_lite.errors import StorageFailed, StoredFileNotFound
 from depot_lite.fields import tracking
 from depot_lite.fields.columns import AttributePlace, FileColumn, files_in
-from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.lists import FileList
 from tests.conftest import sqlite_engine
 from tests.fields.history import Rows, initialize, is_there, rule
@@ -418,13 +417,12 @@ def _share(column: FileColumn, value: Any, state: object) -> Any:
     return value
 
 
-def _first_of(held: object) -> Sequence[DepotFileInfo]:
-    return files_in(held)[:1]
+def _paths_of_first(held: object) -> list[str]:
+    return [path for value in files_in(held)[:1] for path in value.paths]
 
 
-def _condemn_main_files(session: Any, connection: Any, values: Sequence[DepotFileInfo]) -> None:
-    for value in values:
-        tracking.frame_of(session).condemn(value["path"])
+def _paths_of_main_files(held: object) -> list[str]:
+    return [value["path"] for value in files_in(held)]
 
 
 def _change_unseen(place: AttributePlace, files: FileList[Any], before: object) -> None:
@@ -433,8 +431,8 @@ def _change_unseen(place: AttributePlace, files: FileList[Any], before: object) 
 
 SABOTAGES: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "two lists share a file": (FileColumn, "copy", _share),
-    "the first file of a list is followed and no other": (tracking, "files_in", _first_of),
-    "the second files of values stay behind": (tracking, "_condemn", _condemn_main_files),
+    "the first file of a list is followed and no other": (tracking, "paths_of", _paths_of_first),
+    "the second files of values stay behind": (tracking, "paths_of", _paths_of_main_files),
     "the session hears nothing of changes": (AttributePlace, "changing", _change_unseen),
 }
 

@@ -412,4 +412,5 @@ def test_a_statement_may_be_the_first_thing_that_a_process_does(tmp_path: Path, 
     run = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
-    assert run.stdout.split() == (["INSERT", "1"] if "insert" in what else ["BEGIN", "SELECT", "DELETE", "0"]), run.stderr
+    expected = ["INSERT", "1"] if "insert" in what else ["BEGIN", "SELECT", "DELETE", "0"]
+    assert run.stdout.split() == expected, run.stderr
