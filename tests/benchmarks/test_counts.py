@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, delete, event, insert, select, update
+from sqlalchemy import Engine, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, defer
 
@@ -37,22 +37,6 @@ def depot(depots: dict[str, FileStorage]) -> CountingStorage:
     counting = depots["default"]
     assert isinstance(counting, CountingStorage)
     return counting
-
-
-@pytest.fixture
-def queries(engine: Engine) -> Iterator[list[str]]:
-    """Every statement that reaches the driver, in order: also those that no listener of a connection hears of."""
-    sent: list[str] = []
-
-    def record(cursor: Any, statement: str, *args: Any) -> None:
-        sent.append(statement)
-
-    names = ("do_execute", "do_executemany", "do_execute_no_params")
-    for name in names:
-        event.listen(engine, name, record)
-    yield sent
-    for name in names:
-        event.remove(engine, name, record)
 
 
 @pytest.fixture

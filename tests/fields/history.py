@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from hypothesis import stateful
 from hypothesis.strategies import SearchStrategy
@@ -119,9 +120,15 @@ class Lost:
     files: Files
 
 
+def _each_of(held: Held) -> tuple[bytes, ...]:
+    if held is None:
+        return ()
+    return held if isinstance(held, tuple) else (held,)
+
+
 def count(held: Held) -> int:
     """Return how many files that is."""
-    return len(held) if isinstance(held, tuple) else int(held is not None)
+    return len(_each_of(held))
 
 
 def is_there(value: DepotFileInfo) -> bool:
@@ -267,8 +274,17 @@ class History(stateful.RuleBasedStateMachine):
     def _flush(self) -> bool:
         if self._try(self.session.flush):
             self._flushed()
+            self._compare_objects()
             return True
         return False
+
+    def _compare_objects(self) -> None:
+        """Compare what objects show with the model, without looking into files."""
+        for row, document in self.objects.items():
+            for attribute, data in self.now[row].items():
+                if attribute in document.__dict__:
+                    shown = [value.get("checksum") for value in files_in(document.__dict__[attribute])]
+                    assert shown == [f"crc32:{crc32(each):08x}" for each in _each_of(data)]
 
     def _execute(self, step: Callable[[], object], new: Mapping[int, Files | None], kind: str = "statement") -> None:
         """Write rows behind the back of their objects; ``new``: what they hold afterwards, None if they are gone."""
@@ -407,9 +423,9 @@ class History(stateful.RuleBasedStateMachine):
     def check(self) -> None:
         """Compare rows with the model, and files with rows."""
         found = self._committed_rows()
-        self.committed_paths = {
-            path for files in found.values() for value in files.values() for path in paths_of(value)
-        }
+        named = [path for files in found.values() for value in files.values() for path in paths_of(value)]
+        self.committed_paths = set(named)
+        assert len(named) == len(self.committed_paths), f"two rows share a file: {named}"
         self.committed_files_are_there()
         assert {row: {key: read(value) for key, value in files.items()} for row, files in found.items()} == self.levels[
             0

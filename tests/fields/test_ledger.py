@@ -201,6 +201,49 @@ def test_a_doubt_stays(bear: Callable[..., Birth]) -> None:
     assert len(candidates.to_ask(committed=True)["default/new"]) == 2
 
 
+def test_after_commit_what_should_have_replaced_a_file_is_asked_about(bear: Callable[..., Birth]) -> None:
+    """A trigger may have put the old value back. The files of other rows are not asked about."""
+    candidates = Candidates()
+    for path in ("default/new", "default/inserted"):
+        bear(path)
+    row = candidates.row(TABLE, (1,))
+    candidates.enter("default/new", row)
+    candidates.enter("default/inserted", candidates.row(TABLE, (2,)))
+    assert candidates.to_ask(committed=True) == {}
+    candidates.enter("default/old", row)
+    assert candidates.to_ask(committed=True) == {"default/new": {row}, "default/old": {row}}
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_row_whose_key_changes_is_asked_about_under_both(committed: bool) -> None:
+    """A rollback brings the old key back."""
+    candidates, tenant = Candidates(), ((None, "tenant"),)
+    row, elsewhere = candidates.row(TABLE, (1,)), candidates.row(TABLE, (1,), tenant)
+    candidates.enter("default/old", row)
+    candidates.enter("default/elsewhere", elsewhere)
+    candidates.move(TABLE, (1,), (2,))
+    candidates.move(TABLE, (3,), (4,))
+    assert candidates.to_ask(committed=committed) == {
+        "default/old": {row, candidates.row(TABLE, (2,))},
+        "default/elsewhere": {elsewhere},
+    }
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_the_rows_of_a_table_whose_keys_were_changed_are_looked_for_everywhere(committed: bool) -> None:
+    """In their schemas, beside where they were. Those of other tables are not."""
+    candidates, tenant = Candidates(), ((None, "tenant"),)
+    row, other = candidates.row(TABLE, (1,), tenant), candidates.row(OTHER, ("1",))
+    candidates.enter("default/old", row)
+    candidates.enter("default/other", other)
+    candidates.moved.add(TABLE)
+    asked = candidates.to_ask(committed=committed)
+    assert asked["default/other"] == {other}
+    (anywhere,) = asked["default/old"] - {row}
+    assert (anywhere.table, anywhere.key, anywhere.schemas) == (TABLE, None, tenant)
+    assert row in asked["default/old"]
+
+
 @pytest.mark.parametrize("committed", [True, False])
 def test_a_file_that_was_never_bound_is_not_asked_about(bear: Callable[..., Birth], committed: bool) -> None:
     """The database has not heard of it. It remains a candidate, which nothing names."""

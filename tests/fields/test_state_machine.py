@@ -433,10 +433,6 @@ def _forget(candidates: Candidates, birth: Birth) -> None:
         candidates.rows.pop(path, None)
 
 
-def _nobody(savepoint: object) -> object:
-    return object()
-
-
 def _no_rows(*args: object, **named: object) -> dict[object, object]:
     return {}
 
@@ -455,7 +451,6 @@ SABOTAGES: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "nobody tells what was given to the database": (ledger, "mark_bound", _nothing),
     "a savepoint that is rolled back loses nothing": (Ledger, "lose", _lose_nothing),
     "what a savepoint lost is forgotten": (Candidates, "lose", _forget),
-    "what a released savepoint stored is handed on to nobody": (tracking, "_enclosing", _nobody),
     "a row is not read before it is written": (tracking, "read_rows", _no_rows),
     "rows that a statement writes are not read before": (Target, "read_locked", _no_rows),
     "two rows share a file": (FileColumn, "copy", _share),

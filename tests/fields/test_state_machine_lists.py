@@ -20,6 +20,7 @@ from depot_lite.errors import StorageFailed, StoredFileNotFound
 from depot_lite.fields import tracking
 from depot_lite.fields.columns import AttributePlace, FileColumn, files_in
 from depot_lite.fields.lists import FileList
+from depot_lite.fields.slots import Slot
 from tests.conftest import sqlite_engine
 from tests.fields.history import Rows, initialize, is_there, rule
 from tests.fields.list_history import LISTS, Change, ListHistory, given, in_order, upload
@@ -413,8 +414,12 @@ def test_no_history_of_lists_loses_a_file_or_leaves_one_over(engine: Engine) -> 
     assert not [kind for kind in (*KINDS, *(CHANGES if sqlite else ())) if not reached[kind]]
 
 
-def _share(column: FileColumn, value: Any, state: object) -> Any:
-    return value
+def _always(*args: object) -> bool:
+    return True
+
+
+def _nothing(*args: object) -> None:
+    pass
 
 
 def _paths_of_first(held: object) -> list[str]:
@@ -429,11 +434,12 @@ def _change_unseen(place: AttributePlace, files: FileList[Any], before: object) 
     """What an ordinary list does: the session still thinks that the row holds what the attribute holds."""
 
 
-SABOTAGES: dict[str, tuple[Any, str, Callable[..., Any]]] = {
-    "two lists share a file": (FileColumn, "copy", _share),
-    "the first file of a list is followed and no other": (tracking, "paths_of", _paths_of_first),
-    "the second files of values stay behind": (tracking, "paths_of", _paths_of_main_files),
-    "the session hears nothing of changes": (AttributePlace, "changing", _change_unseen),
+SABOTAGES: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
+    # What an assignment leaves as it is, the flush would still copy.
+    "two lists share a file": [(FileColumn, "_may_be_own", _always), (Slot, "own_files", _nothing)],
+    "the first file of a list is followed and no other": [(tracking, "paths_of", _paths_of_first)],
+    "the second files of values stay behind": [(tracking, "paths_of", _paths_of_main_files)],
+    "the session hears nothing of changes": [(AttributePlace, "changing", _change_unseen)],
 }
 
 
@@ -442,7 +448,8 @@ def test_the_machine_of_lists_objects_to(sabotage: str, tmp_path: Path, monkeypa
     """Each mistake that could be made with a list is found."""
     engine = sqlite_engine(tmp_path / "test.db")
     Base.metadata.create_all(engine)
-    monkeypatch.setattr(*SABOTAGES[sabotage])
+    for each in SABOTAGES[sabotage]:
+        monkeypatch.setattr(*each)
     with pytest.raises((AssertionError, StoredFileNotFound)):
         play(engine, 200, machine=ListMachine, phases=[Phase.generate])
     engine.dispose()
