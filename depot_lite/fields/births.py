@@ -111,7 +111,8 @@ class Candidates:
     ``doubtful`` are born files that are asked about although COMMIT succeeded: the statement may have left out their
     rows. ``in_doubt`` makes all files doubtful: the database has reported an error, after which a COMMIT may have been
     a ROLLBACK. ``lost`` are files that went with a savepoint. ``moved`` are tables whose primary keys a statement has
-    changed: their rows are looked for by path as well.
+    changed: their rows are looked for by path as well. ``ended_early`` says that the transaction had ended before its
+    COMMIT or ROLLBACK, as the database has told.
     """
 
     def __init__(self) -> None:
@@ -121,6 +122,7 @@ class Candidates:
         self.lost: set[str] = set()
         self.moved: set[Table] = set()
         self.in_doubt = False
+        self.ended_early = False
         self._keyed: dict[tuple[Table, tuple[Any, ...], Schemas], Row] = {}
 
     def __bool__(self) -> bool:

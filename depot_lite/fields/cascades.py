@@ -22,13 +22,13 @@ from sqlalchemy.orm import Mapper, Session, attributes
 
 from depot_lite.fields.births import schemas_of
 from depot_lite.fields.columns import file_columns
-from depot_lite.fields.ledger import enter, watch_of
+from depot_lite.fields.ledger import OF_FLUSH, enter, watch_of
 from depot_lite.fields.proof import batches, is_one_of
 from depot_lite.fields.slots import old_key_in
 from depot_lite.fields.targets import Rows
 
-# Where a MetaData keeps what is below, and a session what falls in its flush: in their ``info``. A weak dictionary
-# would hold them for ever, since a constraint refers to its table and the table to its MetaData.
+# Where a MetaData keeps what is below: in its ``info``. A weak dictionary would hold it for ever, since a constraint
+# refers to its table and the table to its MetaData.
 _INFO: Final = "depot_lite.cascades"
 
 Constraints = tuple[ForeignKeyConstraint, ...]
@@ -131,10 +131,6 @@ class Falling:
 # --- flush --------------------------------------------------------------------------------------------------------
 
 
-def _before_flush(session: Session, context: Any, instances: Any) -> None:
-    session.info.pop(_INFO, None)  # of a flush that failed
-
-
 def _before_delete(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
     """Read what falls with an object, and with the others of its kind that the session is about to delete.
 
@@ -143,7 +139,7 @@ def _before_delete(mapper: Mapper[Any], connection: Connection, target: Any) -> 
     session = attributes.instance_state(target).session
     if session is None or not any(constraints_of(each) for each in mapper.tables if isinstance(each, Table)):
         return
-    falling: Falling = session.info.setdefault(_INFO, Falling(session))
+    falling: Falling = session.info.setdefault(OF_FLUSH, Falling(session))
     states = [attributes.instance_state(each) for each in [target, *session.deleted]]
     keys = [state.key[1] for state in states if state.mapper is mapper and state.key is not None]
     for table in mapper.tables:
@@ -152,13 +148,7 @@ def _before_delete(mapper: Mapper[Any], connection: Connection, target: Any) -> 
             falling.follow(connection, table, [old_key_in(mapper, table, key) for key in keys], without=others)
 
 
-def _after_flush(session: Session, context: Any) -> None:
-    session.info.pop(_INFO, None)
-
-
 def track_cascades() -> None:
     """Follow the rows that fall with deleted objects of all sessions; a second call does nothing."""
     if not event.contains(Mapper, "before_delete", _before_delete):
         event.listen(Mapper, "before_delete", _before_delete)
-        event.listen(Session, "before_flush", _before_flush)
-        event.listen(Session, "after_flush", _after_flush)

@@ -102,7 +102,25 @@ class FileType(TypeDecorator[Any]):
         self.multiple = multiple
         self._validators = checked_validators(validators, self.upload_type, multiple=multiple)
         self._variants = dict(variants or {})
+        self._text_on: dict[str, bool] = {}
         self.upload_type.check_variants(self._variants)
+
+    def with_variant(self, type_: Any, *dialect_names: str) -> Any:
+        """Return a type that keeps references in another form on some databases: as text, or as JSON.
+
+        A file type differs in nothing else from one database to the next. SQLAlchemy would take the variant as it is, and
+        not ask it how it is implemented there.
+        """
+        variant = type_() if isinstance(type_, type) else type_
+        if not isinstance(variant, FileType):
+            return super().with_variant(variant, *dialect_names)
+        changed = self.copy()
+        changed._text_on = {**self._text_on, **dict.fromkeys(dialect_names, variant.text)}
+        return changed
+
+    def is_text_on(self, dialect_name: str) -> bool:
+        """Return whether a database keeps the reference as text."""
+        return self._text_on.get(dialect_name, self.text)
 
     @property
     def filters(self) -> tuple[FileFilter, ...]:

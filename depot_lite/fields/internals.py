@@ -7,7 +7,7 @@ this module fail, or a test, and never loses a file silently.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any, Final
@@ -16,7 +16,7 @@ from sqlalchemy import Column, ColumnDefault, Delete, Insert, Update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.ext.horizontal_shard import ShardedSession, set_shard_id
-from sqlalchemy.orm import Mapper, ORMExecuteState, Session
+from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session
 from sqlalchemy.sql.elements import Null
 
 from depot_lite.errors import DepotError
@@ -92,6 +92,17 @@ def is_known_to_be_over(connection: Connection) -> bool:
 # --- sessions -----------------------------------------------------------------------------------------------------
 
 
+def states_to_flush(
+    session: Session,
+) -> tuple[Collection[InstanceState[Any]], Collection[InstanceState[Any]], Collection[InstanceState[Any]]]:
+    """Return the states of the new, the changed and the deleted objects of a session.
+
+    ``session.new``, ``dirty`` and ``deleted`` make sets of objects, which costs more than all that a flush of objects
+    without files needs of us.
+    """
+    return session._new, session.identity_map._modified, session._deleted
+
+
 def is_flushing(session: Session) -> bool:
     """Return whether a flush is under way: listeners may then not start another one."""
     return session._flushing
@@ -157,6 +168,11 @@ def parent_entity(statement: Update | Delete | Insert) -> Any:
     """
     inspected = statement.table._annotations.get("parententity")
     return None if inspected is None else inspected.entity
+
+
+def parent_mapper(statement: Update | Delete | Insert) -> Mapper[Any] | None:
+    """Return the mapper of that class."""
+    return statement.table._annotations.get("parentmapper")
 
 
 def is_limited(clause: object) -> bool:

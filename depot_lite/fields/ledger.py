@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: Where a session keeps its ledger: in ``session.info``.
 LEDGER: Final = "depot_lite.ledger"
+#: Where it keeps what concerns the flush that is under way.
+OF_FLUSH: Final = "depot_lite.flush"
 
 
 class Ledger:
@@ -141,6 +143,8 @@ def _after_rollback(session: Session) -> None:
 
 
 def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.parent is not None and not transaction.nested:
+        session.info.pop(OF_FLUSH, None)
     found: Ledger | None = session.info.get(LEDGER)
     if found is None:
         return

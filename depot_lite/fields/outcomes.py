@@ -38,13 +38,12 @@ class _End:
     """The end of one transaction.
 
     ``committed`` says that COMMIT succeeded. ``over`` says that the transaction is surely over: it is not if COMMIT was
-    sent and never answered, as it may still arrive. ``was_over`` says that it had ended before by something else.
+    sent and never answered, as it may still arrive.
     """
 
     candidates: Candidates
     committed: bool
     over: bool
-    was_over: bool = False
 
 
 class Watch:
@@ -64,11 +63,11 @@ class Watch:
         self._unwanted: list[str] = []
         self._cancelled = False
 
-    def settle(self, connection: Connection, *, committed: bool, over: bool, was_over: bool = False) -> None:
+    def settle(self, connection: Connection, *, committed: bool, over: bool) -> None:
         """Ask what became of the files of a transaction that has just ended. Raises no error of the database."""
         ended, self.candidates = self.candidates, Candidates()
         if ended:
-            self._settle(connection, _End(ended, committed, over, was_over))
+            self._settle(connection, _End(ended, committed, over))
         # A session that is closed on a broken connection does not tell that its transaction has ended.
         for party in [each for each in self.parties if each.session.get_transaction() is not each]:
             if not _is_usable(connection):
@@ -109,7 +108,7 @@ class Watch:
     def _decide(self, end: _End, asked: Mapping[str, object], answer: proof.Answer, *, is_postgresql: bool) -> None:
         births, lost = end.candidates.births, end.candidates.lost
         # Whether something is known to have been committed, by whatever.
-        evidence = end.committed or end.was_over or not births.keys().isdisjoint(answer.named)
+        evidence = end.committed or end.candidates.ended_early or not births.keys().isdisjoint(answer.named)
         for path in end.candidates.rows:
             if path not in asked:
                 if end.committed and path in births and births[path].bound:
@@ -255,7 +254,8 @@ def writing_session(connection: Connection) -> Session | None:
 
 def _on_end(connection: Connection, commits: bool, end: Callable[[], None]) -> None:
     found, sendable = _watches[connection], _is_usable(connection)
-    was_over = not commits and sendable and bool(found.candidates) and internals.is_known_to_be_over(connection)
+    if not commits and sendable and found.candidates and internals.is_known_to_be_over(connection):
+        found.candidates.ended_early = True
     try:
         end()
     except BaseException as error:
@@ -265,9 +265,9 @@ def _on_end(connection: Connection, commits: bool, end: Callable[[], None]) -> N
         over = not commits or not sendable or refused
         if _is_usable(connection):
             _roll_back(connection)
-        found.settle(connection, committed=False, over=over, was_over=was_over)
+        found.settle(connection, committed=False, over=over)
         raise
-    found.settle(connection, committed=commits, over=True, was_over=was_over)
+    found.settle(connection, committed=commits, over=True)
 
 
 def _on_savepoint_lost(connection: Connection) -> None:
@@ -281,10 +281,16 @@ def _on_error(context: ExceptionContext) -> None:
     if found is None:
         return
     found.candidates.in_doubt = True
+    if getattr(context.original_exception, "sqlstate", None) in _NO_TRANSACTION:
+        found.candidates.ended_early = True
     execution = context.execution_context
     single = execution is not None and not isinstance(context.parameters, list)
     if single and isinstance(context.original_exception, context.dialect.loaded_dbapi.Error):
         found.candidates.refuse()
+
+
+#: SQLSTATEs of "there is no transaction" and "there is no such savepoint", which went with its transaction.
+_NO_TRANSACTION: Final = {"25P01", "3B001"}
 
 
 def _is_usable(connection: Connection) -> bool:

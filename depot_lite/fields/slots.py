@@ -133,19 +133,19 @@ def _is_born_of(value: DepotFileInfo, state: InstanceState[Any]) -> bool:
     return owner is not None and owner[0]() is state
 
 
-def slots_of(objects: Iterable[Any], chosen: set[int] | None = None) -> Iterator[Slot]:
-    """Yield the file attributes of objects; only of those whose `id` is ``chosen``."""
-    for each in objects:
-        found = columns.columns_of_class(type(each))
-        if found and (chosen is None or id(each) in chosen):
-            state = attributes.instance_state(each)
-            for column in found.values():
-                yield Slot(state, column)
+def slots_of(states: Iterable[InstanceState[Any]]) -> Iterator[Slot]:
+    """Yield the file attributes of objects."""
+    for state in states:
+        for column in columns.columns_of_class(state.class_).values():
+            yield Slot(state, column)
 
 
-def slots_of_state(mapper: Mapper[Any], state: InstanceState[Any]) -> list[Slot]:
-    """Return the file attributes of one object, as a mapper sees it."""
-    return [Slot(state, column) for column in columns.columns_of_mapper(mapper).values()]
+def states_with_files(
+    states: Iterable[InstanceState[Any]], chosen: set[int] | None = None
+) -> list[InstanceState[Any]]:
+    """Return the states of objects that have file attributes; only of those whose object's `id` is ``chosen``."""
+    found = [state for state in states if columns.columns_of_class(state.class_)]
+    return found if chosen is None else [state for state in found if id(state.obj()) in chosen]
 
 
 def key_in(mapper: Mapper[Any], table: Table, state: InstanceState[Any]) -> tuple[Any, ...] | None:

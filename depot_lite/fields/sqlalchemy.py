@@ -117,7 +117,7 @@ class UploadedFileField(FileType):
 
     def load_dialect_impl(self, dialect: Dialect) -> types.TypeEngine[Any]:
         """Choose JSONB, JSON or text."""
-        if self.text:
+        if self.is_text_on(dialect.name):
             return Text()  # dialect.type_descriptor() would make it VARCHAR on PostgreSQL
         if dialect.name == "postgresql":
             return dialect.type_descriptor(postgresql.JSONB(none_as_null=True))
@@ -134,11 +134,11 @@ class UploadedFileField(FileType):
                 value = tracking.accept_late(value)
             if self.multiple:
                 data: Any = [self._bound(each) for each in ([] if value is None else _listed(value))]
-                return json.dumps(data) if self.text else data
+                return json.dumps(data) if self.is_text_on(dialect.name) else data
             if value is None:
                 return None
             data = self._bound(value)
-            return value.encode() if self.text else data
+            return value.encode() if self.is_text_on(dialect.name) else data
 
     def _bound(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, DepotFileInfo):
@@ -166,7 +166,7 @@ class UploadedFileField(FileType):
         """Render a stored value into the text of a statement."""
         bound = self.process_bind_param(value, dialect)
         text = bound if isinstance(bound, str) else json.dumps(bound)
-        if self.text:
+        if self.is_text_on(dialect.name):
             return text  # quoted by Text; JSON has no way to quote itself
         quoted: Callable[[str], str] = String().literal_processor(dialect)  # type: ignore[no-untyped-call]  # its own lack
         return quoted(text)

@@ -27,6 +27,7 @@ from depot_lite.errors import InvalidContent
 from depot_lite.fields import columns, defaults, internals, ledger
 from depot_lite.fields.bulk import wrap_bulk_methods
 from depot_lite.fields.cascades import Falling, constraints_of, track_cascades
+from depot_lite.fields.columns import file_columns
 from depot_lite.fields.inserts import insert
 from depot_lite.fields.proof import batches
 from depot_lite.fields.targets import MOST_PARAMETERS, Rows, Target, mapper_of, parameters_in, readable_options
@@ -41,8 +42,10 @@ def _on_execute(state: ORMExecuteState) -> Any:
     written = statement.element if isinstance(statement, FromStatement) else statement
     if not isinstance(written, Insert | Update | Delete):
         return None
+    if not _concerns_files(written):
+        return None
     target = _target(state, written, {})
-    if target is None or not (target.files or target.columns or constraints_of(target.table)):
+    if target is None:
         return None
     shards = internals.shard_ids(state)
     if not shards:
@@ -51,6 +54,16 @@ def _on_execute(state: ORMExecuteState) -> Any:
     targets = [_target(state, written, {"shard_id": each}) for each in shards]
     results = [_execute(state, written, each) or _invoke(state, each, written) for each in targets if each is not None]
     return results[0].merge(*results[1:]) if len(results) > 1 else results[0]
+
+
+def _concerns_files(statement: Insert | Update | Delete) -> bool:
+    """Return whether a statement writes to a table with files, or to one whose rows take others with files along."""
+    source: Any = statement.table
+    table = getattr(source, "element", source)  # of an alias
+    if not isinstance(table, Table):
+        return False
+    mapper = internals.parent_mapper(statement)
+    return bool(file_columns(table) or constraints_of(table) or (mapper and columns.columns_of_mapper(mapper)))
 
 
 def _execute(state: ORMExecuteState, statement: Insert | Update | Delete, target: Target) -> Any:

@@ -36,7 +36,7 @@ from depot_lite.fields.slots import (
     old_key_in,
     read_rows,
     slots_of,
-    slots_of_state,
+    states_with_files,
     tables_with_files,
 )
 from depot_lite.fields.storing import store_all
@@ -52,10 +52,12 @@ if TYPE_CHECKING:
 def _before_flush(session: Session, context: Any, instances: Sequence[Any] | None) -> None:
     if not columns.any_type_made() or not session.is_active:  # SQLAlchemy is about to refuse the flush
         return
-    _flushing.set(weakref.ref(session))
     chosen = None if not instances else {id(each) for each in instances}
-    slots = [slot for slot in slots_of([*session.new, *session.dirty], chosen) if slot.is_written]
-    deleted = list(dict.fromkeys(slot.state for slot in slots_of(session.deleted, chosen)))
+    new, modified, deleted = (states_with_files(each, chosen) for each in internals.states_to_flush(session))
+    if not (new or modified or deleted or LEDGER in session.info):
+        return
+    _flushing.set(weakref.ref(session))
+    slots = [slot for slot in slots_of([*new, *(each for each in modified if each not in deleted)]) if slot.is_written]
     for slot in slots:
         slot.accept()
     held = _read_unlocked(session, [slot for slot in slots if slot.may_be_of_others])
@@ -91,12 +93,17 @@ def accept_late(value: Any) -> Any:
     """
     flushing = _flushing.get()
     session = None if flushing is None else flushing()
-    for slot in slots_of([*session.new, *session.dirty]) if session is not None else ():
+    for slot in _slots_in_flush(session) if session is not None else ():
         if slot.value is value:
             held_now(slot.column, slot.state)
             slot.accept()
             return slot.value
     return value
+
+
+def _slots_in_flush(session: Session) -> Iterable[Slot]:
+    new, modified, _ = internals.states_to_flush(session)
+    return slots_of([*new, *modified])
 
 
 # The session whose flush has begun last, in this thread or task.
@@ -217,7 +224,7 @@ def _before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> 
         return
     if LEDGER in session.info:
         _follow_key(session, mapper, connection, state)
-    slots = [slot for slot in slots_of_state(mapper, state) if slot.is_written]
+    slots = [slot for slot in slots_of([state]) if slot.is_written]
     if not slots:
         return
     flush = ledger_of(session).flush
@@ -276,7 +283,7 @@ class BulkSave:
         self._rows: list[Row] = []
         self._watches: set[Watch] = set()
         slots = [
-            slot for slot in slots_of(objects) if slot.is_written or (everything and slot.column.key in slot.state.dict)
+            slot for slot in slots_of(map(attributes.instance_state, objects)) if slot.is_written or (everything and slot.column.key in slot.state.dict)
         ]
         for slot in slots:
             slot.accept()

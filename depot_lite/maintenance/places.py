@@ -14,7 +14,7 @@ from sqlalchemy import Column, ColumnElement, FromClause, MetaData, Table, Text,
 from sqlalchemy.orm import InstrumentedAttribute, Mapper, configure_mappers
 
 from depot_lite.errors import ConfigurationError
-from depot_lite.fields.columns import FileType, mappers_with_files
+from depot_lite.fields.columns import FileType, file_type, mappers_with_files
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,8 +44,8 @@ class Place:
 
     @property
     def is_text(self) -> bool:
-        """Whether the database knows nothing of JSON in this column."""
-        return self.type is None or self.type.text
+        """Whether PostgreSQL knows nothing of JSON in this column."""
+        return self.type is None or self.type.is_text_on("postgresql")
 
     @property
     def key(self) -> tuple[Column[Any], ...]:
@@ -99,8 +99,9 @@ def _of_models() -> Iterator[Place]:
 
 def _of_table(each: Table, mapper: Mapper[Any] | None) -> Iterator[Place]:
     for found in each.columns:
-        if isinstance(found.type, FileType):
-            yield Place(each, found, found.type, mapper)
+        kind = file_type(found.type)
+        if kind is not None:
+            yield Place(each, found, kind, mapper)
 
 
 def _protected(given: object) -> Place:
