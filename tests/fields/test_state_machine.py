@@ -24,15 +24,15 @@ from hypothesis.stateful import precondition, run_state_machine_as_test
 from sqlalchemy import Engine, delete, insert, inspect, update
 
 from depot_lite.errors import StorageFailed, StoredFileNotFound
-from depot_lite.fields import ledger, proof, tracking
+from depot_lite.fields import proof, slots, sqlalchemy
+from depot_lite.fields.births import Birth, Candidates, Row, birth_of
 from depot_lite.fields.columns import FileColumn
 from depot_lite.fields.interfaces import discard
-from depot_lite.fields.ledger import Birth, Candidates, Row, birth_of
+from depot_lite.fields.ledger import Ledger
 from depot_lite.fields.outcomes import Watch
 from depot_lite.fields.proof import Answer
 from depot_lite.fields.slots import Slot
 from depot_lite.fields.targets import Target
-from depot_lite.fields.tracking import Ledger
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import IN_MEMORY, World, sqlite_engine
 from tests.fields.history import ATTRIBUTES, Files, History, Rows, initialize, is_there, rule
@@ -448,10 +448,10 @@ SABOTAGES: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "what is asked about is taken for named": (proof, "ask", _all_there),
     "nothing is asked after a rollback": (Candidates, "to_ask", _only_after_commit),
     "replaced files are deleted at flush": (Candidates, "enter", _delete_at_flush),
-    "nobody tells what was given to the database": (ledger, "mark_bound", _nothing),
+    "nobody tells what was given to the database": (sqlalchemy, "mark_bound", _nothing),
     "a savepoint that is rolled back loses nothing": (Ledger, "lose", _lose_nothing),
     "what a savepoint lost is forgotten": (Candidates, "lose", _forget),
-    "a row is not read before it is written": (tracking, "read_rows", _no_rows),
+    "a row is not read before it is written": (slots, "read_rows", _no_rows),
     "rows that a statement writes are not read before": (Target, "read_locked", _no_rows),
     "two rows share a file": (FileColumn, "copy", _share),
     "a row takes files of others as they are": (Slot, "own_files", _nothing),

@@ -17,7 +17,7 @@ from hypothesis.stateful import precondition
 from sqlalchemy import Engine, delete, insert, inspect, update
 
 from depot_lite.errors import StorageFailed, StoredFileNotFound
-from depot_lite.fields import tracking
+from depot_lite.fields import ledger
 from depot_lite.fields.columns import AttributePlace, FileColumn, files_in
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.slots import Slot
@@ -437,8 +437,8 @@ def _change_unseen(place: AttributePlace, files: FileList[Any], before: object) 
 SABOTAGES: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
     # What an assignment leaves as it is, the flush would still copy.
     "two lists share a file": [(FileColumn, "_may_be_own", _always), (Slot, "own_files", _nothing)],
-    "the first file of a list is followed and no other": [(tracking, "paths_of", _paths_of_first)],
-    "the second files of values stay behind": [(tracking, "paths_of", _paths_of_main_files)],
+    "the first file of a list is followed and no other": [(ledger, "paths_of", _paths_of_first)],
+    "the second files of values stay behind": [(ledger, "paths_of", _paths_of_main_files)],
     "the session hears nothing of changes": [(AttributePlace, "changing", _change_unseen)],
 }
 

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Column, Integer, MetaData, String, Table
 
-from depot_lite.fields import ledger
-from depot_lite.fields.ledger import Birth, Candidates, Row, announce, birth_of, mark_bound, schemas_of
+from depot_lite.fields.births import Birth, Candidates, Row, birth_of, mark_bound, schemas_of
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.interfaces import FileStorage
 
@@ -38,7 +37,7 @@ def bear() -> Iterator[Callable[..., Birth]]:
         assert waiting is not None
         birth = Birth(value, *waiting)
         for path in paths:
-            announce(birth, path)
+            birth.announce(path)
         if bound:
             mark_bound(paths)
         born.append(birth)
@@ -46,7 +45,7 @@ def bear() -> Iterator[Callable[..., Birth]]:
 
     yield make
     for each in born:
-        ledger.end(each)
+        each.end()
 
 
 # --- births -------------------------------------------------------------------------------------------------------
@@ -57,7 +56,7 @@ def test_a_birth_is_found_by_each_of_its_paths_until_it_has_ended(bear: Callable
     assert birth_of("default/1") is birth_of("default/2") is birth
     assert birth_of("default/3") is None
     assert not birth.ended
-    ledger.end(birth)
+    birth.end()
     assert birth.ended
     assert birth_of("default/1") is birth_of("default/2") is None
     assert birth.paths == ["default/1", "default/2"]
@@ -78,7 +77,7 @@ def test_a_birth_that_nobody_holds_is_forgotten() -> None:
         value = UploadedFile(b"bytes")
         waiting = value.waiting()
         assert waiting is not None
-        announce(Birth(value, *waiting), "default/dropped")
+        Birth(value, *waiting).announce("default/dropped")
 
     begin()
     gc.collect()
@@ -337,7 +336,7 @@ def test_after_a_rollback_whatever_may_be_named_is_asked_about(
         waiting = (value := UploadedFile(b"bytes")).waiting()
         assert waiting is not None
         births[name] = Birth(value, *waiting)
-        announce(births[name], name)
+        births[name].announce(name)
         births[name].bound = bound
     candidates = Candidates()
     candidates.in_doubt = in_doubt
@@ -354,4 +353,4 @@ def test_after_a_rollback_whatever_may_be_named_is_asked_about(
         found = sum(row.key == (key,) for row in asked[path])
         assert found == any((each, number) == (path, key) for each, number, _ in entries)
     for birth in births.values():
-        ledger.end(birth)
+        birth.end()
