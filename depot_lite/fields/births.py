@@ -108,11 +108,11 @@ class Row:
 class Candidates:
     """The files that one transaction of a connection may have named or stopped naming, and the rows to ask about.
 
-    ``doubtful`` are born files that are asked about although COMMIT succeeded: the statement may have left out their
-    rows. ``in_doubt`` makes all files doubtful: the database has reported an error, after which a COMMIT may have been
-    a ROLLBACK. ``lost`` are files that went with a savepoint. ``moved`` are tables whose primary keys a statement has
-    changed: their rows are looked for by path as well. ``ended_early`` says that the transaction had ended before its
-    COMMIT or ROLLBACK, as the database has told.
+    ``doubtful`` are born files that are asked about although COMMIT succeeded: of an UPDATE, as a trigger may have
+    put the old value back, and of a statement that may have left out their rows. ``in_doubt`` makes all files
+    doubtful: the database has reported an error, after which a COMMIT may have been a ROLLBACK. ``lost`` are files that
+    went with a savepoint. ``moved`` are tables whose primary keys a statement has changed: their rows are looked for by
+    path as well. ``ended_early`` says that the database told of an end before COMMIT or ROLLBACK.
     """
 
     def __init__(self) -> None:
@@ -178,18 +178,15 @@ class Candidates:
     def to_ask(self, *, committed: bool) -> dict[str, set[Row]]:
         """Return the files that have to be asked about, with their rows.
 
-        After COMMIT these are the condemned ones, the born ones that are doubtful, and those that should have taken the
-        place of condemned ones: a trigger may have put the old value back. Otherwise all. A born file that was never
-        bound is named nowhere.
+        After COMMIT these are the condemned ones, and the born ones that are doubtful; otherwise all. A born file that
+        was never bound is named nowhere.
         """
-        bound = {path: rows for path, rows in self.rows.items() if path not in self.births or self.births[path].bound}
+        asked = {path: rows for path, rows in self.rows.items() if path not in self.births or self.births[path].bound}
         if committed and not self.in_doubt:
-            condemned = {path for path in bound if path not in self.births or path in self.doubtful}
-            read = {row for path in condemned for row in bound[path]}
-            bound = {path: rows for path, rows in bound.items() if path in condemned or not read.isdisjoint(rows)}
+            asked = {path: rows for path, rows in asked.items() if path not in self.births or path in self.doubtful}
         if self.moved:
-            bound = {path: rows | self._anywhere(rows) for path, rows in bound.items()}
-        return bound
+            asked = {path: rows | self._anywhere(rows) for path, rows in asked.items()}
+        return asked
 
     def _anywhere(self, rows: Iterable[Row]) -> set[Row]:
         return {Row(row.table, None, row.schemas) for row in rows if row.table in self.moved}

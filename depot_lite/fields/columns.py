@@ -108,8 +108,8 @@ class FileType(TypeDecorator[Any]):
     def with_variant(self, type_: Any, *dialect_names: str) -> Any:
         """Return a type that keeps references in another form on some databases: as text, or as JSON.
 
-        A file type differs in nothing else from one database to the next. SQLAlchemy would take the variant as it is, and
-        not ask it how it is implemented there.
+        A file type differs in nothing else from one database to the next. SQLAlchemy would take the variant as it is,
+        and not ask it how it is implemented there.
         """
         variant = type_() if isinstance(type_, type) else type_
         if not isinstance(variant, FileType):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Column, Table, select
-from sqlalchemy.orm import Mapper, Session, attributes
+from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.exc import StaleDataError
 
 from depot_lite.fields import columns
@@ -140,9 +140,7 @@ def slots_of(states: Iterable[InstanceState[Any]]) -> Iterator[Slot]:
             yield Slot(state, column)
 
 
-def states_with_files(
-    states: Iterable[InstanceState[Any]], chosen: set[int] | None = None
-) -> list[InstanceState[Any]]:
+def states_with_files(states: Iterable[InstanceState[Any]], chosen: set[int] | None = None) -> list[InstanceState[Any]]:
     """Return the states of objects that have file attributes; only of those whose object's `id` is ``chosen``."""
     found = [state for state in states if columns.columns_of_class(state.class_)]
     return found if chosen is None else [state for state in found if id(state.obj()) in chosen]
@@ -158,7 +156,11 @@ def key_in(mapper: Mapper[Any], table: Table, state: InstanceState[Any]) -> tupl
 def old_key_in(mapper: Mapper[Any], table: Table, identity: Sequence[Any]) -> tuple[Any, ...]:
     """Return the part of an object's identity that is the primary key of one of its tables."""
     of_mapper = [mapper.get_property_by_column(each) for each in mapper.primary_key]
-    return tuple(identity[of_mapper.index(mapper.get_property_by_column(each))] for each in table.primary_key)
+    of_table = [mapper.get_property_by_column(each) for each in table.primary_key]
+    # A joined subclass may have an attribute of its own for its key, whose columns are in the order of its parent's.
+    return tuple(
+        identity[of_mapper.index(each) if each in of_mapper else position] for position, each in enumerate(of_table)
+    )
 
 
 def tables_with_files(mapper: Mapper[Any]) -> list[Table]:

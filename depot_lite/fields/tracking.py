@@ -134,7 +134,7 @@ def _enter_late(session: Session, connection: Connection, slot: Slot, value: Any
         ledger_of(session).flush.inserted.setdefault(slot.state, []).append(row)
     else:
         row = watch.candidates.row(table, old_key_in(mapper, table, identity[1]))
-    enter(watch, row, named=[value])
+    enter(watch, row, named=[value], doubtful=identity is not None)
 
 
 def held_now(column: FileColumn, state: InstanceState[Any]) -> Any:
@@ -237,11 +237,13 @@ def _before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> 
             slot.own_files(files if held is not None and columns.unknown(slot.old) else NOT_LOADED)
             if held is not None:
                 slot.reconcile(files)
+                if columns.unknown(slot.old):
+                    state.committed_state[slot.column.key] = files  # so that SQLAlchemy leaves out what is as it was
         watch = watch_of(session, connection)
         keys = {old_key_in(mapper, table, state.key[1]), key_in(mapper, table, state)} - {None}
         for key in keys:
             row = watch.candidates.row(table, key)
-            enter(watch, row, named=[slot.value] if slot.changed else (), condemned=[files])
+            enter(watch, row, named=[slot.value] if slot.changed else (), condemned=[files], doubtful=True)
 
 
 def _follow_key(session: Session, mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> None:
@@ -283,7 +285,9 @@ class BulkSave:
         self._rows: list[Row] = []
         self._watches: set[Watch] = set()
         slots = [
-            slot for slot in slots_of(map(attributes.instance_state, objects)) if slot.is_written or (everything and slot.column.key in slot.state.dict)
+            slot
+            for slot in slots_of(map(attributes.instance_state, objects))
+            if slot.is_written or (everything and slot.column.key in slot.state.dict)
         ]
         for slot in slots:
             slot.accept()
@@ -306,7 +310,7 @@ class BulkSave:
                 files = held.get(keys[slot], {}).get(slot.column.column)
                 slot.reconcile(files)
                 row = watch.candidates.row(table, keys[slot])
-                enter(watch, row, named=[slot.value] if slot.changed else (), condemned=[files])
+                enter(watch, row, named=[slot.value] if slot.changed else (), condemned=[files], doubtful=True)
             else:
                 row = Row(table, None, find_key=partial(key_in, mapper, table, slot.state))
                 self._rows.append(row)

@@ -112,7 +112,7 @@ def update(state: ORMExecuteState, statement: Update, target: Target, invoke: In
     for keys in batches(rows, max(1, MOST_PARAMETERS // per_row)) or [[]]:
         its_new = {key: new[key] for key in keys}
         assigned = {key: _assigned(target, column, fresh, its_new) for key, column in columns.items()}
-        _enter(target, watch, {key: rows[key] for key in keys}, its_new, doubtful=keep)
+        _enter(target, watch, {key: rows[key] for key in keys}, its_new)
         with target.executing(watch):
             results.append(invoke(state, target, target.restricted(_with_values(statement, assigned), keys, keep=keep)))
     _show_new_files(target, {key: new[key] for key in rows})
@@ -227,7 +227,7 @@ def _with_values(statement: Update, assigned: Mapping[Any, Any]) -> Update:
     return internals.changed(statement, _values=immutabledict(both))  # type: ignore[no-any-return]  # an Update
 
 
-def _enter(target: Target, watch: Watch, old: Rows, new: NewFiles, *, doubtful: bool) -> None:
+def _enter(target: Target, watch: Watch, old: Rows, new: NewFiles) -> None:
     """Enter what an UPDATE is about to replace in the rows of the statement's table, and by what."""
     for identity, files in old.items():
         row = target.row(watch, identity)
@@ -237,7 +237,7 @@ def _enter(target: Target, watch: Watch, old: Rows, new: NewFiles, *, doubtful: 
             row,
             named=[new[identity][each.key] for each in columns],
             condemned=[files.get(each.column) for each in columns],
-            doubtful=doubtful,
+            doubtful=True,
         )
 
 
@@ -337,6 +337,7 @@ class UpdateByKey:
                 target.row(watch, identity, table),
                 named=[value for column, value in self._given[identity] if column.table is table],
                 condemned=[held.get(each.column) for each in kept if each.table is table],
+                doubtful=True,
             )
 
     def __enter__(self) -> UpdateByKey:

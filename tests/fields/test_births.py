@@ -200,15 +200,15 @@ def test_a_doubt_stays(bear: Callable[..., Birth]) -> None:
     assert len(candidates.to_ask(committed=True)["default/new"]) == 2
 
 
-def test_after_commit_what_should_have_replaced_a_file_is_asked_about(bear: Callable[..., Birth]) -> None:
-    """A trigger may have put the old value back. The files of other rows are not asked about."""
+def test_after_commit_what_is_doubtful_is_asked_about(bear: Callable[..., Birth]) -> None:
+    """A trigger may have put the old value back. What an INSERT has named is there."""
     candidates = Candidates()
     for path in ("default/new", "default/inserted"):
         bear(path)
     row = candidates.row(TABLE, (1,))
-    candidates.enter("default/new", row)
+    candidates.enter("default/new", row, doubtful=True)
     candidates.enter("default/inserted", candidates.row(TABLE, (2,)))
-    assert candidates.to_ask(committed=True) == {}
+    assert candidates.to_ask(committed=True) == {"default/new": {row}}
     candidates.enter("default/old", row)
     assert candidates.to_ask(committed=True) == {"default/new": {row}, "default/old": {row}}
 
