@@ -1,15 +1,11 @@
-"""What sessions pay that touch no attachment, and what an insert with one costs.
+"""What an insert with a file costs, beside filedepot and sqlalchemy-file.
 
     python -m tests.benchmarks.bench_inserts
     python -m tests.benchmarks.bench_inserts --url postgresql+psycopg://root@127.0.0.1/test
 
-**Without attachments.** The same work on a plain model is done in two processes that take turns: one never imports
-depot_lite, in the other models with file columns exist and are left alone. The difference is what our listeners cost;
-it is small, so processor time is measured, which other programs on the machine disturb least.
-
-**With attachments.** Each contestant inserts rows with a small file into its own local folder, one row to a
-transaction and then all in one; ours with and without ``durable``, which the peers do not have: they never sync a file.
-How many storage calls and queries that takes is counted in test_counts.py.
+Each contestant inserts rows with a small file into its own local folder, one row to a transaction and then all in one;
+ours with and without ``durable``, which the peers do not have: they never sync a file. How many storage calls and
+queries that takes is counted in test_counts.py; what sessions pay that touch no file is measured by bench_overhead.py.
 
 The tables are called ``bench_inserts_...`` and dropped at the end.
 """
@@ -17,7 +13,6 @@ The tables are called ``bench_inserts_...`` and dropped at the end.
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -27,22 +22,18 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tests.benchmarks.alternating import medians, say, table
+from tests.benchmarks.workers import Worker
 
 # One process per contestant, since listeners are for all sessions of a process. It answers each line on its standard
 # input with what it measured.
 _WORKER = """
 import gc, json, sys, time
 url, folder, rows, kind = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
-from sqlalchemy import Integer, String, create_engine, event, select
+from sqlalchemy import Integer, create_engine, event
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 
 class Base(DeclarativeBase):
     pass
-
-class Plain(Base):
-    __tablename__ = "bench_inserts_plain"
-    id = mapped_column(Integer, primary_key=True)
-    name = mapped_column(String(100))
 
 {setup}
 
@@ -64,50 +55,6 @@ for line in sys.stdin:
     print(json.dumps(measure()), flush=True)
 engine.dispose()
 """
-
-_WITHOUT_US = ""
-
-_WITH_US = """
-from depot_lite import UploadedFile, UploadedFileField
-
-class Document(Base):
-    __tablename__ = "bench_inserts_document"
-    id = mapped_column(Integer, primary_key=True)
-    content = mapped_column(UploadedFileField)
-    report = mapped_column(UploadedFileField(upload_storage="archive"))
-"""
-
-_PLAIN_WORK = """
-def flushes():
-    with Session(engine) as session:
-        for number in range(rows):
-            session.add(Plain(name="n"))
-            session.flush()
-        session.rollback()
-
-def bulk_flush():
-    with Session(engine) as session:
-        session.add_all(Plain(name="n") for number in range(rows))
-        session.flush()
-        session.rollback()
-
-def commits():
-    for number in range(rows):
-        with Session(engine) as session:
-            session.add(Plain(name="n"))
-            session.commit()
-
-def selects():
-    with Session(engine) as session:
-        for number in range(rows):
-            session.execute(select(Plain.id).where(Plain.id == 1)).all()
-        session.rollback()
-
-def measure():
-    return [timed(each, rows, time.process_time) for each in (flushes, bulk_flush, commits, selects)]
-"""
-
-_PLAIN_STEPS = ("add and flush", "add in one flush", "add and commit", "select by session.execute")
 
 _OURS = """
 from depot_lite import DepotManager, UploadedFileField
@@ -176,36 +123,6 @@ _CONTESTANTS: Mapping[str, tuple[str, str, str]] = {
 }
 
 
-class Worker:
-    """A process that measures when it is asked."""
-
-    def __init__(self, setup: str, work: str, arguments: Sequence[str]) -> None:
-        program = _WORKER.replace("{setup}", setup).replace("{work}", work)
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", program, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def measure(self) -> list[float]:
-        """Return the seconds of each step."""
-        stdin, stdout = self.process.stdin, self.process.stdout
-        if stdin is None or stdout is None:
-            raise RuntimeError("the worker has no pipes")
-        stdin.write("go\n")
-        stdin.flush()
-        answer = stdout.readline()
-        if not answer:
-            raise RuntimeError(f"the worker ended with code {self.process.wait()}")
-        measured: list[float] = json.loads(answer)
-        return measured
-
-    def close(self) -> None:
-        """Let the process end."""
-        self.process.communicate()
-
-
 class Bench:
     """Workers in a database and a temporary folder."""
 
@@ -221,7 +138,8 @@ class Bench:
         folder = self.folder / name
         folder.mkdir()
         url = self.url or f"sqlite:///{folder / 'bench.db'}"
-        worker = Worker(setup, work, [url, str(folder / "files"), str(self.rows), name])
+        program = _WORKER.replace("{setup}", setup).replace("{work}", work)
+        worker = Worker([sys.executable, "-c", program, url, str(folder / "files"), str(self.rows), name])
         self.closing.callback(worker.close)
         return worker.measure
 
@@ -234,15 +152,7 @@ class Bench:
 
 
 def report(bench: Bench) -> None:
-    """Measure both questions."""
-    bench.report(
-        "no attachment touched",
-        _PLAIN_STEPS,
-        {
-            "without depot_lite": bench.worker("without", _WITHOUT_US, _PLAIN_WORK),
-            "with file columns": bench.worker("with", _WITH_US, _PLAIN_WORK),
-        },
-    )
+    """Measure the contestants that are installed."""
     workers = {}
     for name, (kind, setup, module) in _CONTESTANTS.items():
         if find_spec(module) is None:
