@@ -16,10 +16,11 @@ Every run is a process of its own. The writers go one of two ways:
 With ``--write append`` all of them append to the list of one row, of a model without a version counter; with
 ``--write counted`` of one with a counter, and who is refused by it loads the row again and repeats.
 
-A write is an upload and the deletion of what it replaced: 60 writers can do 100 a second if nothing but the storage
-holds them up, and a pool of 10 can do 33 if each request holds a connection. The last columns tell what the storage was
-asked for and what is left afterwards: writes that had to be repeated, files that a row names and that are gone, and
-files that no row names. ``appended`` is how many of the committed appends the row still has.
+A write is an upload and the deletion of what it replaced. If nothing but the storage holds them up, 60 writers do 100 a
+second; a pool of 10 allows 17 if a connection is held during both requests, 33 if during one. The last columns tell
+what the storage was asked for per write and what is left afterwards: writes that had to be repeated, files that a row
+names and that are gone, and files that no row names. ``appended`` is how many of the committed appends the row still
+has.
 
 The tables are called ``bench_pool_...`` and dropped at the end.
 """
