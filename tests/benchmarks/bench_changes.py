@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Engine, create_engine, delete, event, insert, make_url, select, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -231,10 +231,12 @@ def counts(engine: Engine, storage: CountingStorage, keys: Sequence[int]) -> dic
     """Return for each step how many statements and how many calls of the storage it makes per row."""
     statements: Counter[str] = Counter()
 
-    def count(connection: Any, cursor: Any, statement: str, *_: object) -> None:
+    def count(*_: object) -> None:
         statements["all"] += 1
 
-    event.listen(engine, "before_cursor_execute", count)
+    # What reaches the driver, also by a connection that fires no events.
+    for name in ("do_execute", "do_executemany", "do_execute_no_params"):
+        event.listen(engine, name, count)
     found = {}
     with _albums(engine, keys):
         for name, (step, part) in STEPS.items():
