@@ -14,6 +14,7 @@ import asyncio
 import inspect
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -33,7 +34,7 @@ from depot_lite.manager import DepotManager
 AT_ONCE: Final = 1000
 
 
-@dataclass
+@dataclass(eq=False)
 class _End:
     """The end of one transaction.
 
@@ -64,10 +65,12 @@ class Watch:
         self._cancelled = False
 
     def settle(self, connection: Connection, *, committed: bool, over: bool) -> None:
-        """Ask what became of the files of a transaction that has just ended. Raises no error of the database."""
+        """Ask what became of the files of a transaction that has just ended. Raises nothing but what interrupts it."""
         ended, self.candidates = self.candidates, Candidates()
         if ended:
-            self._settle(connection, _End(ended, committed, over))
+            self._unanswered.append(_End(ended, committed, over))
+            if _is_usable(connection):
+                self._settle(connection, self._unanswered[-1])
         # A session that is closed on a broken connection does not tell that its transaction has ended.
         for party in [each for each in self.parties if each.session.get_transaction() is not each]:
             if not _is_usable(connection):
@@ -83,17 +86,14 @@ class Watch:
 
     def _settle(self, connection: Connection, end: _End) -> None:
         asked = end.candidates.to_ask(committed=end.committed)
-        answer: proof.Answer | None = proof.Answer()
-        if asked:
-            answer = self._ask(connection, end, asked) if _is_usable(connection) else None
-        if answer is None:
-            self._unanswered.append(end)
-        else:
-            self._decide(end, asked, answer, is_postgresql=connection.dialect.name == "postgresql")
-
-    def _ask(self, connection: Connection, end: _End, asked: Mapping[str, Iterable[Row]]) -> proof.Answer | None:
         try:
-            return _answer(internals.bare(connection), end, asked, connection.get_execution_options())
+            if asked:
+                options = connection.get_execution_options()
+                answer = _answer(internals.bare(connection), end, asked, options)
+            else:
+                answer = proof.Answer()
+            self._decide(end, asked, answer, is_postgresql=connection.dialect.name == "postgresql")
+            self._unanswered.remove(end)
         except asyncio.CancelledError:
             # The transaction has ended, and its session has to note that; who cancelled is heard after that.
             transfers.uncancel()
@@ -101,9 +101,9 @@ class Watch:
         except Exception as error:
             logger.debug("could not ask on the connection of the transaction: %s", error)
         finally:
-            # The SELECT has begun a transaction of the driver's, of which SQLAlchemy does not know.
-            _roll_back(connection)
-        return None
+            if asked:
+                # The SELECT has begun a transaction of the driver's, of which SQLAlchemy does not know.
+                _roll_back(connection)
 
     def _decide(self, end: _End, asked: Mapping[str, object], answer: proof.Answer, *, is_postgresql: bool) -> None:
         births, lost = end.candidates.births, end.candidates.lost
@@ -123,8 +123,8 @@ class Watch:
             elif path in answer.absent and answer.hidden:
                 _keep(path, "row-level security may hide its row")
             elif path in answer.absent and is_postgresql and not evidence:
-                # A SET LOCAL may have led to another schema; nothing tells of a COMMIT before this rollback.
-                continue
+                # A SET LOCAL may have led to another schema.
+                _keep(path, "its row is not there after a rollback, and nothing tells of a COMMIT before")
             elif end.committed:
                 self._condemned.append(path)
             else:
@@ -162,6 +162,7 @@ class Watch:
         try:
             with self.engine.connect() as connection:
                 answer = _answer(connection, end, asked, self._options)
+            self._decide(end, asked, answer, is_postgresql=self.engine.dialect.name == "postgresql")
         except (Exception, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError):
                 transfers.uncancel()
@@ -170,8 +171,6 @@ class Watch:
                 _keep(path, f"the database could not be asked: {error!r}")
             for birth in _distinct(end.candidates.births.values()):
                 birth.end()
-            return
-        self._decide(end, asked, answer, is_postgresql=self.engine.dialect.name == "postgresql")
 
 
 def _answer(
@@ -309,7 +308,8 @@ def _roll_back(connection: Connection) -> None:
             connection.dialect.do_rollback(connection.connection)
     except Exception as error:
         logger.debug("could not roll back on %r, which is given up: %s", connection, error)
-        connection.invalidate(error)
+        with suppress(Exception):
+            connection.invalidate(error)
 
 
 def _is_answer(error: BaseException) -> bool:

@@ -1,6 +1,6 @@
 """Slots: the file attributes of objects that a flush is about to write, and what their rows hold until then.
 
-Before a row is written, its files are read under a lock (`HeldRows`): what the row holds now is what will be replaced,
+Before a row is written, its files are read under a lock (`Flush`): what the row holds now is what will be replaced,
 whatever the session remembers.
 """
 
