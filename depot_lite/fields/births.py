@@ -123,17 +123,27 @@ class Candidates:
         self.moved: set[Table] = set()
         self.in_doubt = False
         self.ended_early = False
+        #: The ``schema_translate_map`` of the connection, as it is when rows are entered.
+        self.schemas: Schemas = ()
         self._keyed: dict[tuple[Table, tuple[Any, ...], Schemas], Row] = {}
 
     def __bool__(self) -> bool:
         """Return whether there are any."""
         return bool(self.rows)
 
-    def row(self, table: Table, key: tuple[Any, ...] | None, schemas: Schemas = ()) -> Row:
+    def row(self, table: Table, key: tuple[Any, ...] | None, schemas: Schemas | None = None) -> Row:
         """Return the row with this key, the same one each time; a new one if the key is None."""
+        schemas = schemas or self.schemas
         if key is None:
             return Row(table, None, schemas)
-        return self._keyed.setdefault((table, key, schemas), Row(table, key, schemas))
+        found = self._keyed.get((table, key, schemas))
+        if found is None:
+            found = self._keyed[table, key, schemas] = Row(table, key, schemas)
+        return found
+
+    def new_row(self, table: Table, find_key: Callable[[], tuple[Any, ...] | None]) -> Row:
+        """Return a row that is going to be inserted, whose key may be known only then."""
+        return Row(table, None, self.schemas, find_key)
 
     def enter(self, path: str, row: Row, *, doubtful: bool = False) -> None:
         """Enter a file that the row may name: one that is about to be named in it, or that it has named so far."""
@@ -144,11 +154,11 @@ class Candidates:
             if doubtful:
                 self.doubtful.add(path)
 
-    def move(self, table: Table, old: tuple[Any, ...], new: tuple[Any, ...], schemas: Schemas = ()) -> None:
+    def move(self, table: Table, old: tuple[Any, ...], new: tuple[Any, ...]) -> None:
         """Enter that a row gets another primary key: after a rollback it is found under the old one."""
-        row = self._keyed.get((table, old, schemas))
+        row = self._keyed.get((table, old, self.schemas))
         if row is not None:
-            moved = self.row(table, new, schemas)
+            moved = self.row(table, new)
             for rows in self.rows.values():
                 if row in rows:
                     rows.add(moved)
@@ -161,14 +171,16 @@ class Candidates:
             if not birth.bound:
                 self.rows.pop(path, None)
 
-    def refuse(self) -> None:
-        """Enter that the database has refused a statement for one row: what it would have inserted is nowhere.
+    def refuse(self, paths: Iterable[str]) -> None:
+        """Enter that the database has refused a statement that would have named these files.
 
-        A row whose key is known can be asked about. One whose key the database would have made is not there, and to
-        look for its files would read the whole table.
+        If it was for one row, whose key the database would have made, the file is nowhere, and to look for it would
+        read the whole table. Of several rows, some may have been inserted (MyISAM).
         """
-        for path, birth in self.births.items():
-            if birth.bound and not any(row.written or row.key is not None for row in self.rows.get(path, ())):
+        births = {id(birth): birth for path in paths if (birth := self.births.get(path)) is not None}
+        for birth in births.values() if len(births) == 1 else ():
+            rows = [row for path in birth.paths for row in self.rows.get(path, ())]
+            if not any(row.written or row.key is not None for row in rows):
                 birth.bound = False
 
     def spare(self, path: str) -> None:

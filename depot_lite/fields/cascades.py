@@ -78,13 +78,14 @@ def _leading_to_files(metadata: MetaData, by_parent: Mapping[Table, list[Foreign
 class Falling:
     """The rows that fall with others in one flush or statement; what they hold is entered as condemned."""
 
-    def __init__(self, session: Session, options: Mapping[str, Any] | None = None) -> None:
-        self._session = session
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        self.mappers: set[Mapper[Any]] = set()
         self._options = dict(options or {})
         self._followed: set[tuple[Table, tuple[Any, ...]]] = set()
 
     def follow(
         self,
+        session: Session,
         connection: Connection,
         table: Table,
         identities: Iterable[tuple[Any, ...]],
@@ -93,6 +94,7 @@ class Falling:
         """Read and lock what falls with rows of a table, and with what falls with them.
 
         Args:
+            session: the one that deletes the rows.
             connection: the one that the rows will be deleted on.
             table: whose rows are about to be deleted.
             identities: their primary keys. Those that were followed before are left out: a table may refer to itself.
@@ -104,8 +106,8 @@ class Falling:
             child = constraint.table
             if child not in without:
                 found = self._read(connection, constraint, new)
-                self._enter(connection, child, found)
-                self.follow(connection, child, found)
+                self._enter(session, connection, child, found)
+                self.follow(session, connection, child, found)
 
     def _read(self, connection: Connection, constraint: ForeignKeyConstraint, parents: list[tuple[Any, ...]]) -> Rows:
         # Under another name, as it may be the child's own table. The join locks the parents that have children, too.
@@ -120,11 +122,11 @@ class Falling:
                 rows[tuple(row[: len(key)])] = dict(zip(files, row[len(key) :], strict=True))
         return rows
 
-    def _enter(self, connection: Connection, table: Table, rows: Rows) -> None:
+    def _enter(self, session: Session, connection: Connection, table: Table, rows: Rows) -> None:
         schemas = schemas_of(self._options)
         for identity, files in rows.items():
             if any(files.values()):
-                watch = watch_of(self._session, connection)
+                watch = watch_of(session, connection)
                 enter(watch, watch.candidates.row(table, identity, schemas), condemned=files.values())
 
 
@@ -139,13 +141,19 @@ def _before_delete(mapper: Mapper[Any], connection: Connection, target: Any) -> 
     session = attributes.instance_state(target).session
     if session is None or not any(constraints_of(each) for each in mapper.tables if isinstance(each, Table)):
         return
-    falling: Falling = session.info.setdefault(OF_FLUSH, Falling(session))
-    states = [attributes.instance_state(each) for each in [target, *session.deleted]]
-    keys = [state.key[1] for state in states if state.mapper is mapper and state.key is not None]
+    falling: Falling | None = session.info.get(OF_FLUSH)
+    if falling is None:
+        falling = session.info[OF_FLUSH] = Falling()
+    together = [attributes.instance_state(target)]
+    if mapper not in falling.mappers:  # the first of its kind: the others are read with it
+        falling.mappers.add(mapper)
+        together += [attributes.instance_state(each) for each in session.deleted]
+    states = [state for state in together if state.mapper is mapper and state.key is not None]
     for table in mapper.tables:
         if isinstance(table, Table):
             others = [each for each in mapper.tables if each is not table]
-            falling.follow(connection, table, [old_key_in(mapper, table, key) for key in keys], without=others)
+            keys = [key for state in states if (key := old_key_in(state, table)) is not None]
+            falling.follow(session, connection, table, keys, without=others)
 
 
 def track_cascades() -> None:

@@ -82,11 +82,14 @@ def is_known_to_be_over(connection: Connection) -> bool:
     # What create_engine() was given is shown nowhere in public.
     if (level or connection.engine.dialect._on_connect_isolation_level) == "AUTOCOMMIT":
         return True
-    driver: Any = connection.connection.driver_connection
-    if hasattr(driver, "is_in_transaction"):  # asyncpg
-        return not driver.is_in_transaction()
-    status = getattr(getattr(driver, "info", None), "transaction_status", None)  # psycopg
-    return status is not None and int(status) == 0
+    try:
+        driver: Any = connection.connection.driver_connection
+        if hasattr(driver, "is_in_transaction"):  # asyncpg
+            return not driver.is_in_transaction()
+        status = getattr(getattr(driver, "info", None), "transaction_status", None)  # psycopg
+        return status is not None and int(status) == 0
+    except Exception:  # a driver of somebody else's: ROLLBACK has to be sent all the same
+        return False
 
 
 # --- sessions -----------------------------------------------------------------------------------------------------

@@ -12,16 +12,14 @@ deleted::
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import event
 from sqlalchemy.orm import Session, attributes
 
-from depot_lite.fields import columns, outcomes, transfers
-from depot_lite.fields.births import Birth, Row, birth_of
+from depot_lite.fields import columns, outcomes
+from depot_lite.fields.births import Birth, Row, birth_of, schemas_of
 from depot_lite.fields.columns import paths_of
-from depot_lite.fields.interfaces import discard
 from depot_lite.fields.outcomes import Watch
 from depot_lite.fields.slots import Flush
 
@@ -64,7 +62,9 @@ class Ledger:
 
 def ledger_of(session: Session) -> Ledger:
     """Return the ledger of a session, a new one if it had nothing to do with files yet."""
-    found: Ledger = session.info.setdefault(LEDGER, Ledger())
+    found: Ledger | None = session.info.get(LEDGER)
+    if found is None:
+        found = session.info[LEDGER] = Ledger()
     return found
 
 
@@ -77,6 +77,7 @@ def frame_of(session: Session) -> list[Birth]:
 def watch_of(session: Session, connection: Connection) -> Watch:
     """Return the watch of a connection through which the session is about to write."""
     watch = outcomes.watch(connection)
+    watch.candidates.schemas = schemas_of(connection.get_execution_options())
     root = session.get_transaction()
     if root is not None:
         watch.parties.add(root)
@@ -157,7 +158,7 @@ def _after_transaction_end(session: Session, transaction: SessionTransaction) ->
         watch.leave(transaction)
     found.lose([birth for births in found.frames.values() for birth in births if not birth.bound and not birth.ended])
     if found.unbound:
-        transfers.to_the_end(partial(discard, found.unbound))
+        outcomes.delete_at_end([], found.unbound)
 
 
 def _lose(session: Session, found: Ledger, savepoint: SessionTransaction) -> None:

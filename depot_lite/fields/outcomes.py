@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from depot_lite.fields import internals, proof, transfers
 from depot_lite.fields.births import Birth, Candidates, Row
+from depot_lite.fields.columns import paths_of
 from depot_lite.fields.interfaces import discard, logger
 from depot_lite.manager import DepotManager
 
@@ -56,7 +57,6 @@ class Watch:
 
     def __init__(self, connection: Connection) -> None:
         self.engine = connection.engine
-        self._options = connection.get_execution_options()
         self.candidates = Candidates()
         self.parties: weakref.WeakSet[SessionTransaction] = weakref.WeakSet()
         self._unanswered: list[_End] = []
@@ -72,8 +72,9 @@ class Watch:
             if _is_usable(connection):
                 self._settle(connection, self._unanswered[-1])
         # A session that is closed on a broken connection does not tell that its transaction has ended.
-        for party in [each for each in self.parties if each.session.get_transaction() is not each]:
-            if not _is_usable(connection):
+        for party in [] if _is_usable(connection) else list(self.parties):
+            session: Session | None = party.session
+            if session is None or session.get_transaction() is not party:
                 self.parties.discard(party)
         if not self.parties:
             self.finish()
@@ -85,13 +86,9 @@ class Watch:
             self.finish()
 
     def _settle(self, connection: Connection, end: _End) -> None:
-        asked = end.candidates.to_ask(committed=end.committed)
         try:
-            if asked:
-                options = connection.get_execution_options()
-                answer = _answer(internals.bare(connection), end, asked, options)
-            else:
-                answer = proof.Answer()
+            asked = end.candidates.to_ask(committed=end.committed)
+            answer = _answer(internals.bare(connection), end, asked) if asked else proof.Answer()
             self._decide(end, asked, answer, is_postgresql=connection.dialect.name == "postgresql")
             self._unanswered.remove(end)
         except asyncio.CancelledError:
@@ -101,9 +98,8 @@ class Watch:
         except Exception as error:
             logger.debug("could not ask on the connection of the transaction: %s", error)
         finally:
-            if asked:
-                # The SELECT has begun a transaction of the driver's, of which SQLAlchemy does not know.
-                _roll_back(connection)
+            # A SELECT has begun a transaction of the driver's, of which SQLAlchemy does not know.
+            _roll_back(connection)
 
     def _decide(self, end: _End, asked: Mapping[str, object], answer: proof.Answer, *, is_postgresql: bool) -> None:
         births, lost = end.candidates.births, end.candidates.lost
@@ -116,6 +112,10 @@ class Watch:
                 self._unwanted.append(path)
             elif path in answer.named:
                 continue
+            elif path in answer.ambiguous and not end.committed and path not in births and path not in lost:
+                continue  # the row that was found may be of another schema than that of the transaction
+            elif path in answer.ambiguous and end.committed and (path in births or path in lost):
+                _keep(path, "several schemas have its table, and the search_path may have been another one")
             elif not end.over and (path in births or path in lost):
                 _keep(path, "the connection broke while COMMIT was awaited, which may still take effect")
             elif path in lost or (path in births and not end.committed):
@@ -152,16 +152,17 @@ class Watch:
         condemned, self._condemned = self._condemned, []
         unwanted, self._unwanted = self._unwanted, []
         if condemned or unwanted:
-            transfers.to_the_end(partial(_delete, condemned, unwanted))
+            delete_at_end(condemned, unwanted)
         if self._cancelled:
             self._cancelled = False
             transfers.cancel()
 
     def _settle_elsewhere(self, end: _End) -> None:
-        asked = end.candidates.to_ask(committed=end.committed)
+        asked: Mapping[str, Iterable[Row]] = end.candidates.rows
         try:
+            asked = end.candidates.to_ask(committed=end.committed)
             with self.engine.connect() as connection:
-                answer = _answer(connection, end, asked, self._options)
+                answer = _answer(connection, end, asked)
             self._decide(end, asked, answer, is_postgresql=self.engine.dialect.name == "postgresql")
         except (Exception, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError):
@@ -173,16 +174,20 @@ class Watch:
                 birth.end()
 
 
-def _answer(
-    connection: Connection, end: _End, asked: Mapping[str, Iterable[Row]], options: Mapping[str, Any]
-) -> proof.Answer:
-    answer = proof.ask(connection, asked, options)
-    if not end.committed:
+def _answer(connection: Connection, end: _End, asked: Mapping[str, Iterable[Row]]) -> proof.Answer:
+    answer = proof.ask(connection, asked)
+    files = end.candidates
+    if not end.committed or files.in_doubt:
         # After a rollback a row that had named a file names it again. One that is not found has gone by a COMMIT that
         # nobody knows of, or has a key that nobody knows of: it is looked for everywhere before its file is given up.
-        missing = answer.absent - end.candidates.births.keys() - end.candidates.lost
+        unwritten = {
+            path
+            for path in files.births
+            if not (end.committed and any(row.written for row in files.rows.get(path, ())))
+        }
+        missing = answer.absent - files.lost - unwritten
         anywhere = {path: [Row(row.table, None, row.schemas) for row in asked[path]] for path in missing}
-        answer.named |= proof.ask(connection, anywhere, options).named
+        answer.named |= proof.ask(connection, anywhere).named
     return answer
 
 
@@ -203,6 +208,16 @@ def _release(birth: Birth) -> None:
 
 
 # --- deleting -----------------------------------------------------------------------------------------------------
+
+
+def delete_at_end(condemned: list[str], unwanted: list[str]) -> None:
+    """Delete files at the end of a transaction. Never raises: what cannot be deleted is logged."""
+    try:
+        transfers.to_the_end(partial(_delete, condemned, unwanted))
+    except Exception:  # an executor that is shut down, say
+        logger.exception(
+            "%d files are left to maintenance: %s ...", len(condemned) + len(unwanted), [*condemned, *unwanted][0]
+        )
 
 
 def _delete(condemned: list[str], unwanted: list[str]) -> None:
@@ -282,10 +297,10 @@ def _on_error(context: ExceptionContext) -> None:
     found.candidates.in_doubt = True
     if getattr(context.original_exception, "sqlstate", None) in _NO_TRANSACTION:
         found.candidates.ended_early = True
-    execution = context.execution_context
-    single = execution is not None and not isinstance(context.parameters, list)
-    if single and isinstance(context.original_exception, context.dialect.loaded_dbapi.Error):
-        found.candidates.refuse()
+    # The values of one row, before they were bound.
+    rows: Any = getattr(context.execution_context, "compiled_parameters", None) or ()
+    if len(rows) == 1 and isinstance(context.original_exception, context.dialect.loaded_dbapi.Error):
+        found.candidates.refuse(path for value in rows[0].values() for path in paths_of(value))
 
 
 #: SQLSTATEs of "there is no transaction" and "there is no such savepoint", which went with its transaction.

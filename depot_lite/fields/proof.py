@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Column, Select, Table, bindparam, func, literal, or_, select, tuple_, type_coerce
+from sqlalchemy import Column, Select, Table, bindparam, column, func, literal, or_, select, tuple_, type_coerce
+from sqlalchemy import table as table_of
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql import ColumnElement
 
@@ -49,21 +50,22 @@ class Answer:
 
     ``named`` are the files that they name. ``changed`` are asked files whose row is there and names something else, or
     nothing. ``absent`` are those none of whose rows was found; ``hidden`` says whether rows may have been there that
-    the database did not show (row-level security).
+    the database did not show (row-level security). ``ambiguous`` are those whose table several schemas of PostgreSQL
+    have: the ``search_path`` of the transaction may have led to another one.
     """
 
     named: set[str] = field(default_factory=set)
     absent: set[str] = field(default_factory=set)
+    ambiguous: set[str] = field(default_factory=set)
     hidden: bool = False
 
 
-def ask(connection: Connection, asked: Mapping[str, Iterable[Row]], options: Mapping[str, Any]) -> Answer:
+def ask(connection: Connection, asked: Mapping[str, Iterable[Row]]) -> Answer:
     """Ask which of some files rows name.
 
     Args:
         connection: outside of a transaction. One that a SELECT makes the driver begin is left to the caller.
         asked: paths, each with the rows that may name it.
-        options: the execution options of the connection that the rows were written with.
 
     Raises:
         SQLAlchemyError: the database could not be asked.
@@ -75,15 +77,16 @@ def ask(connection: Connection, asked: Mapping[str, Iterable[Row]], options: Map
         for row in rows:
             by_table.setdefault((row.table, row.schemas), {}).setdefault(row.key, set()).add(path)
     for (table, schemas), by_key in by_table.items():
-        translated = dict(schemas) or options.get("schema_translate_map")
-        its_options = {"schema_translate_map": translated} if translated else {}
+        options = {"schema_translate_map": dict(schemas)} if schemas else {}
         unknown = by_key.pop(None, set())
         if unknown:
-            found = _find_by_path(connection, table, unknown, its_options)
+            found = _find_by_path(connection, table, unknown, options)
             answer.named |= found
             present |= found
         for batch in batches(key for key in by_key if key is not None):
-            rows_found = _read(connection, table, batch, its_options, answer)
+            rows_found, ambiguous = _read(connection, table, batch, options, answer)
+            if ambiguous:
+                answer.ambiguous.update(*by_key.values())
             _compare(by_key, batch, rows_found, answer, present)
     answer.named &= asked.keys()
     answer.absent = asked.keys() - present - answer.named
@@ -110,34 +113,44 @@ def _compare(
 
 def _read(
     connection: Connection, table: Table, keys: list[tuple[Any, ...]], options: dict[str, Any], answer: Answer
-) -> list[tuple[tuple[Any, ...], set[str]]]:
-    """Return the keys and paths of those of the rows that are there."""
+) -> tuple[list[tuple[tuple[Any, ...], set[str]]], bool]:
+    """Return the keys and paths of those of the rows that are there, and whether their table is ambiguous."""
     key = list(table.primary_key)
     query: Select[Any] = select(*key, *file_columns(table))
     guarded = connection.dialect.name == "postgresql"
     if guarded:
         # Row security that the transaction had switched with SET LOCAL may hide its rows after the end. Joined to one
         # row that is always there, so that it is told even if no row is found.
-        one = select(func.row_security_active(_full_name(connection, table, options)).label("active")).subquery("one")
-        query = query.add_columns(one.c.active).select_from(one.outerjoin(table, is_one_of(key, keys)))
+        name, has_schema = _full_name(connection, table, options)
+        active = func.row_security_active(name).label("active")
+        one = select(active, literal(False) if has_schema else _is_ambiguous(table)).subquery("one")
+        query = query.add_columns(*one.c).select_from(one.outerjoin(table, is_one_of(key, keys)))
     else:
         query = query.where(is_one_of(key, keys))
     rows = connection.execute(query, execution_options=options).all()
     found = [
-        (tuple(row[: len(key)]), {path for value in row[len(key) : len(row) - guarded] for path in paths_of(value)})
+        (tuple(row[: len(key)]), {path for value in row[len(key) : len(row) - 2 * guarded] for path in paths_of(value)})
         for row in rows
         if None not in row[: len(key)]
     ]
-    answer.hidden |= guarded and len(found) < len(keys) and bool(rows[0][-1])
-    return found
+    answer.hidden |= guarded and len(found) < len(keys) and bool(rows[0][-2])
+    return found, guarded and bool(rows[0][-1])
 
 
-def _full_name(connection: Connection, table: Table, options: Mapping[str, Any]) -> str:
+def _is_ambiguous(table: Table) -> ColumnElement[bool]:
+    """Return whether more than one schema has a table of this name, as an expression of PostgreSQL's catalogue."""
+    catalogue = table_of("pg_class", column("relname"), column("relkind"), schema="pg_catalog")
+    same = (catalogue.c.relname == table.name) & catalogue.c.relkind.in_(["r", "p"])
+    return (select(func.count() > 1).select_from(catalogue).where(same)).scalar_subquery().label("ambiguous")
+
+
+def _full_name(connection: Connection, table: Table, options: Mapping[str, Any]) -> tuple[str, bool]:
+    """Return the name of a table with its schema, and whether it has one."""
     translated = options.get("schema_translate_map") or {}
     prepare = connection.dialect.identifier_preparer
     schema = translated.get(table.schema, table.schema)
     name: str = prepare.quote(table.name)
-    return name if schema is None else f"{prepare.quote_schema(schema)}.{name}"
+    return (name, False) if schema is None else (f"{prepare.quote_schema(schema)}.{name}", True)
 
 
 def _find_by_path(connection: Connection, table: Table, paths: Iterable[str], options: dict[str, Any]) -> set[str]:

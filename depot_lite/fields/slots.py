@@ -6,15 +6,16 @@ whatever the session remembers.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Column, Table, select
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.exc import StaleDataError
 
-from depot_lite.fields import columns
+from depot_lite.fields import columns, internals
 from depot_lite.fields.births import Row, birth_of
 from depot_lite.fields.columns import NOT_LOADED, FileColumn, file_columns, files_in, paths_of
 from depot_lite.fields.interfaces import DepotFileInfo
@@ -107,17 +108,17 @@ class Slot:
         what it names now.
 
         Raises:
-            StaleDataError: both have changed the order of the list.
+            StaleDataError: both have changed the order of the list, or the model has a version counter.
         """
         value, old = self.value, self.old
-        if self.state.mapper.version_id_col is not None:
-            return  # the UPDATE will find no row with the version
         if isinstance(value, FileList):
             if isinstance(old, FileList) and paths_of(old) != paths_of(held):
-                together = merged(old, value, held)
+                counted = self.state.mapper.version_id_col is not None
+                together = None if counted else merged(old, value, held)
                 if together is None:
+                    reason = "the model counts its versions" if counted else "both have changed its order"
                     raise StaleDataError(
-                        f"{self.column}: another transaction has changed the list and its order meanwhile; "
+                        f"{self.column}: another transaction has changed the list meanwhile, and {reason}; "
                         "load the object again"
                     )
                 value.take(together)
@@ -146,21 +147,42 @@ def states_with_files(states: Iterable[InstanceState[Any]], chosen: set[int] | N
     return found if chosen is None else [state for state in found if id(state.obj()) in chosen]
 
 
-def key_in(mapper: Mapper[Any], table: Table, state: InstanceState[Any]) -> tuple[Any, ...] | None:
+def key_in(state: InstanceState[Any], table: Table) -> tuple[Any, ...] | None:
     """Return the primary key that an object has in one of its tables by now, None if a part of it is not known."""
-    values = state.dict
-    key = tuple(values.get(mapper.get_property_by_column(each).key) for each in table.primary_key)
+    key = tuple(state.dict.get(name) if name is not None else None for name in _key_attributes(state.mapper, table))
     return None if None in key else key
 
 
-def old_key_in(mapper: Mapper[Any], table: Table, identity: Sequence[Any]) -> tuple[Any, ...]:
-    """Return the part of an object's identity that is the primary key of one of its tables."""
-    of_mapper = [mapper.get_property_by_column(each) for each in mapper.primary_key]
-    of_table = [mapper.get_property_by_column(each) for each in table.primary_key]
-    # A joined subclass may have an attribute of its own for its key, whose columns are in the order of its parent's.
-    return tuple(
-        identity[of_mapper.index(each) if each in of_mapper else position] for position, each in enumerate(of_table)
-    )
+def old_key_in(state: InstanceState[Any], table: Table) -> tuple[Any, ...] | None:
+    """Return the primary key that an object's row had in a table when it was loaded; None if that is not known."""
+    mapper, identity = state.mapper, () if state.key is None else state.key[1]
+    of_mapper = [_attribute(mapper, each) for each in mapper.primary_key]
+    key = []
+    for position, name in enumerate(_key_attributes(mapper, table)):
+        if name in of_mapper:
+            key.append(identity[of_mapper.index(name)])
+        elif table not in {each.table for each in mapper.primary_key}:
+            # A joined subclass has an attribute of its own for its key, whose columns are in the order of its parent's.
+            key.append(identity[position])
+        else:
+            key.append(state.committed_state.get(name, state.dict.get(name)))
+    return None if None in key or any(columns.unknown(each) for each in key) else tuple(key)
+
+
+_KEYS: Final[weakref.WeakKeyDictionary[Mapper[Any], dict[Table, list[Any]]]] = weakref.WeakKeyDictionary()
+
+
+def _key_attributes(mapper: Mapper[Any], table: Table) -> list[Any]:
+    """Return the names of the attributes of a table's primary key, each None if it is not mapped."""
+    known = _KEYS.setdefault(mapper, {})
+    if table not in known:
+        known[table] = [_attribute(mapper, each) for each in table.primary_key]
+    return known[table]
+
+
+def _attribute(mapper: Mapper[Any], column: Any) -> Any:
+    """Return the name of the attribute of a column, None if it is not mapped."""
+    return mapper.get_property_by_column(column).key if column in mapper.columns.values() else None
 
 
 def tables_with_files(mapper: Mapper[Any]) -> list[Table]:
@@ -233,29 +255,28 @@ class Flush:
         self._read: set[tuple[InstanceState[Any], Table]] = set()
         self.inserted: dict[InstanceState[Any], list[Row]] = {}
 
-    def held(
-        self, session: Session, mapper: Mapper[Any], connection: Connection, state: InstanceState[Any], table: Table
-    ) -> Files | None:
+    def held(self, session: Session, connection: Connection, state: InstanceState[Any], table: Table) -> Files | None:
         """Return what the row of an object holds in a table, locked; None if there is no such row.
 
         The rows of all objects that the flush will write to the table are read with it.
         """
         if (state, table) not in self._read:
-            self._look_up(session, mapper, connection, state, table)
+            self._look_up(session, connection, state, table)
         return self._held.get((state, table))
 
-    def _look_up(
-        self, session: Session, mapper: Mapper[Any], connection: Connection, state: InstanceState[Any], table: Table
-    ) -> None:
-        together = [state]
-        if session.connection_callable is None:  # otherwise each object may have a connection of its own
-            among = self._deleted if state in self._deleted else self._updated
-            together += [each for each in among if each is not state and _is_written_to(each, table)]
+    def _look_up(self, session: Session, connection: Connection, state: InstanceState[Any], table: Table) -> None:
+        among = self._deleted if state in self._deleted else self._updated
+        together = [state, *(each for each in among if each is not state and _is_written_to(each, table))]
+        if session.connection_callable is not None:  # each object may have a connection of its own
+            chosen = [internals.connection_in_flush(session, each.mapper, each.obj()) for each in together]
+            together = [each for each, its_own in zip(together, chosen, strict=True) if its_own is connection]
         by_key: dict[tuple[Any, ...], list[InstanceState[Any]]] = {}
         for each in together:
             if each.key is not None and (each, table) not in self._read:
-                by_key.setdefault(old_key_in(each.mapper, table, each.key[1]), []).append(each)
                 self._read.add((each, table))
+                key = old_key_in(each, table)
+                if key is not None:
+                    by_key.setdefault(key, []).append(each)
         for key, files in read_rows(connection, table, by_key).items():
             self._held.update(((each, table), files) for each in by_key[key])
 

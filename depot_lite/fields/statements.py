@@ -52,7 +52,11 @@ def _on_execute(state: ORMExecuteState) -> Any:
         return _execute(state, written, target)
     # Each shard has its rows, and a connection of its own.
     targets = [_target(state, written, {"shard_id": each}) for each in shards]
-    results = [_execute(state, written, each) or _invoke(state, each, written) for each in targets if each is not None]
+    results = []
+    for each in targets:
+        if each is not None:
+            result = _execute(state, written, each)
+            results.append(_invoke(state, each, written) if result is None else result)
     return results[0].merge(*results[1:]) if len(results) > 1 else results[0]
 
 
@@ -135,8 +139,8 @@ def _delete(state: ORMExecuteState, statement: Delete, target: Target) -> Any:
     watch = target.watch()
     for key, files in rows.items():
         ledger.enter(watch, target.row(watch, key), condemned=files.values())
-    falling = Falling(target.session, readable_options(state.execution_options))
-    falling.follow(target.connection(), target.table, rows)
+    falling = Falling(readable_options(state.execution_options))
+    falling.follow(target.session, target.connection(), target.table, rows)
     if state.is_executemany:  # a list of keys cannot be sent with several sets of parameters
         with target.executing(watch):
             return _invoke(state, target, statement)

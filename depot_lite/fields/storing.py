@@ -51,7 +51,7 @@ def _close_all(adopting: Sequence[Adoption]) -> None:
 def _check_and_store(session: Session, waiting: Sequence[tuple[FileColumn, Any]]) -> None:
     if any(column.type.validators for column, _ in waiting):
         transfers.off_loop(partial(checks.check, waiting))
-    births = list(_births(waiting))
+    frame, births = frame_of(session), list(_births(waiting))
     try:
         workers = max((birth.value.workers for _, _, birth in births), default=1)
         transfers.side_by_side(_jobs(births), workers)
@@ -61,7 +61,7 @@ def _check_and_store(session: Session, waiting: Sequence[tuple[FileColumn, Any]]
         for birth in done:
             birth.make_pending()
         raise
-    frame_of(session).extend(birth for _, _, birth in births)
+    frame.extend(birth for _, _, birth in births)
 
 
 def _births(waiting: Sequence[tuple[FileColumn, Any]]) -> Iterator[tuple[FileColumn, int | None, Birth]]:

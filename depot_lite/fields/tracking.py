@@ -76,8 +76,9 @@ def _read_unlocked(session: Session, slots: Iterable[Slot]) -> dict[Slot, Any]:
         mapper, identity = slot.state.mapper, slot.state.key
         if identity is not None:
             connection = internals.connection_in_flush(session, mapper, slot.state.obj())
-            key = old_key_in(mapper, slot.column.table, identity[1])
-            by_table.setdefault((connection, slot.column.table), {}).setdefault(key, []).append(slot)
+            key = old_key_in(slot.state, slot.column.table)
+            if key is not None:
+                by_table.setdefault((connection, slot.column.table), {}).setdefault(key, []).append(slot)
     held: dict[Slot, Any] = {}
     for (connection, table), by_key in by_table.items():
         for key, files in read_rows(connection, table, by_key, lock=False).items():
@@ -93,7 +94,7 @@ def accept_late(value: Any) -> Any:
     """
     flushing = _flushing.get()
     session = None if flushing is None else flushing()
-    for slot in _slots_in_flush(session) if session is not None else ():
+    for slot in _slots_in_flush(session) if session is not None and internals.is_flushing(session) else ():
         if slot.value is value:
             held_now(slot.column, slot.state)
             slot.accept()
@@ -115,7 +116,7 @@ def store_late(value: DepotFileInfo) -> bool:
     owner = value.owner
     state = None if owner is None else owner[0]()
     session = None if state is None else state.session
-    if owner is None or state is None or session is None:
+    if owner is None or state is None or session is None or not internals.is_flushing(session):
         return False
     slot = Slot(state, columns.columns_of_mapper(state.mapper)[owner[1]])
     # With the others of its list, if it is in one: they are of this row, too.
@@ -128,12 +129,12 @@ def store_late(value: DepotFileInfo) -> bool:
 
 def _enter_late(session: Session, connection: Connection, slot: Slot, value: Any) -> None:
     watch, table = watch_of(session, connection), slot.column.table
-    mapper, identity = slot.state.mapper, slot.state.key
+    identity = slot.state.key
     if identity is None:
-        row = Row(table, None, find_key=partial(key_in, mapper, table, slot.state))
+        row = watch.candidates.new_row(table, partial(key_in, slot.state, table))
         ledger_of(session).flush.inserted.setdefault(slot.state, []).append(row)
     else:
-        row = watch.candidates.row(table, old_key_in(mapper, table, identity[1]))
+        row = watch.candidates.row(table, old_key_in(slot.state, table))
     enter(watch, row, named=[value], doubtful=identity is not None)
 
 
@@ -147,7 +148,7 @@ def held_now(column: FileColumn, state: InstanceState[Any]) -> Any:
         return NOT_LOADED
     connection = internals.connection_in_flush(session, state.mapper, state.obj())
     _condemn_row(session, connection, state, column.table)
-    held = ledger_of(session).flush.held(session, state.mapper, connection, state, column.table)
+    held = ledger_of(session).flush.held(session, connection, state, column.table)
     return None if held is None else held.get(column.column)
 
 
@@ -155,10 +156,10 @@ def _condemn_row(session: Session, connection: Connection, state: InstanceState[
     """Read a row under a lock, and enter all that it holds."""
     if state.key is None:
         return
-    held = ledger_of(session).flush.held(session, state.mapper, connection, state, table)
+    held = ledger_of(session).flush.held(session, connection, state, table)
     if held is not None and any(held.values()):
         watch = watch_of(session, connection)
-        row = watch.candidates.row(table, old_key_in(state.mapper, table, state.key[1]))
+        row = watch.candidates.row(table, old_key_in(state, table))
         enter(watch, row, condemned=held.values())
 
 
@@ -183,7 +184,7 @@ def _before_insert(mapper: Mapper[Any], connection: Connection, target: Any) -> 
     if by_table:
         watch, rows = watch_of(session, connection), ledger_of(session).flush.inserted
         for table, values in by_table.items():
-            row = Row(table, None, find_key=partial(key_in, mapper, table, state))
+            row = watch.candidates.new_row(table, partial(key_in, state, table))
             rows.setdefault(state, []).append(row)
             enter(watch, row, named=values)
 
@@ -211,7 +212,7 @@ def _enter_defaults(session: Session, mapper: Mapper[Any], connection: Connectio
     """Enter what a default of a column has given to the row, whose key is known now."""
     for column in columns.columns_of_mapper(mapper).values():
         if column.has_default:
-            value, key = state.dict.get(column.key), key_in(mapper, column.table, state)
+            value, key = state.dict.get(column.key), key_in(state, column.table)
             watch = watch_of(session, connection)
             enter(watch, watch.candidates.row(column.table, key), named=[value])
 
@@ -230,7 +231,7 @@ def _before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> 
     flush = ledger_of(session).flush
     for slot in slots:
         table = slot.column.table
-        held = flush.held(session, mapper, connection, state, table)
+        held = flush.held(session, connection, state, table)
         files = None if held is None else held.get(slot.column.column)
         if slot.changed:
             slot.accept()
@@ -240,18 +241,18 @@ def _before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> 
                 if columns.unknown(slot.old):
                     state.committed_state[slot.column.key] = files  # so that SQLAlchemy leaves out what is as it was
         watch = watch_of(session, connection)
-        keys = {old_key_in(mapper, table, state.key[1]), key_in(mapper, table, state)} - {None}
-        for key in keys:
+        keys = {old_key_in(state, table), key_in(state, table)} - {None}
+        for key in keys or {None}:
             row = watch.candidates.row(table, key)
+            row.written = held is not None
             enter(watch, row, named=[slot.value] if slot.changed else (), condemned=[files], doubtful=True)
 
 
 def _follow_key(session: Session, mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> None:
     """Let files that were entered under a row's former primary key be found under the new one."""
-    identity = () if state.key is None else state.key[1]
     for table in tables_with_files(mapper):
-        old, new = old_key_in(mapper, table, identity), key_in(mapper, table, state)
-        if new is not None and new != old:
+        old, new = old_key_in(state, table), key_in(state, table)
+        if new is not None and old is not None and new != old:
             watch_of(session, connection).candidates.move(table, old, new)
 
 
@@ -303,16 +304,16 @@ class BulkSave:
         connection = self._session.connection(bind_arguments={"mapper": mapper, "clause": update(table)})
         watch = watch_of(self._session, connection)
         self._watches.add(watch)
-        keys = {slot: old_key_in(mapper, table, slot.state.key[1]) for slot in slots if slot.state.key is not None}
-        held = read_rows(connection, table, set(keys.values())) if keys else {}
+        keys = {slot: old_key_in(slot.state, table) for slot in slots if slot.state.key is not None}
+        held = read_rows(connection, table, {key for key in keys.values() if key is not None}) if keys else {}
         for slot in slots:
             if slot in keys:
-                files = held.get(keys[slot], {}).get(slot.column.column)
+                files = held.get(keys[slot] or (), {}).get(slot.column.column)
                 slot.reconcile(files)
                 row = watch.candidates.row(table, keys[slot])
                 enter(watch, row, named=[slot.value] if slot.changed else (), condemned=[files], doubtful=True)
             else:
-                row = Row(table, None, find_key=partial(key_in, mapper, table, slot.state))
+                row = watch.candidates.new_row(table, partial(key_in, slot.state, table))
                 self._rows.append(row)
                 enter(watch, row, named=[slot.value])
 

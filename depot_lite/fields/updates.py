@@ -78,15 +78,18 @@ class DistinctValues:
 
 def update(state: ORMExecuteState, statement: Update, target: Target, invoke: Invoke) -> Any:
     """Execute an UPDATE and look after its files; return None, and do nothing, if it has none."""
+    first = each_of(state.parameters)[0] if state.parameters else None
+    parameters = dict(first) if isinstance(first, Mapping) else {}
+    by_key = state.is_executemany and statement.whereclause is None
+    changes_keys = not by_key and _changes_keys(statement, target, parameters)
+    if changes_keys:
+        target.watch().candidates.moved.add(target.table)
     if state.is_executemany:
         return _update_many(state, statement, target, invoke)
-    parameters = dict(state.parameters) if isinstance(state.parameters, Mapping) else {}
-    if _changes_keys(statement, target, parameters):
-        target.watch().candidates.moved.add(target.table)
     given = _given(statement, target, parameters)
     if not given:
         return None
-    if _changes_keys(statement, target, parameters):
+    if changes_keys:
         raise InvalidContent(
             f"{', '.join(str(target.find_column(key)) for key in given)}: an UPDATE that changes the primary key as "
             "well cannot look after files; use two statements"
@@ -101,7 +104,11 @@ def update(state: ORMExecuteState, statement: Update, target: Target, invoke: In
     target.flush()
     where, options = statement.whereclause, internals.options_of(statement)
     new = _stored_for_rows(target, fresh, where, parameters, options)
-    rows = target.read_locked(where if new is None else target.chosen(list(new), where), parameters, options)
+    rows: Rows = {}
+    if new is None:
+        rows = target.read_locked(where, parameters, options)
+    for keys in batches(new or (), MOST_PARAMETERS // len(target.table.primary_key)):
+        rows.update(target.read_locked(target.chosen(keys, where), parameters, options))
     if new is None:
         new = {key: dict(fresh) for key in rows}
     keep = target.needs_condition(statement, internals.values_of(statement).values())

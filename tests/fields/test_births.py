@@ -300,7 +300,7 @@ def test_a_refused_statement_names_nothing_in_a_row_that_it_would_have_made(
         row.is_written()
     candidates.enter("default/new", row)
     candidates.in_doubt = True
-    candidates.refuse()
+    candidates.refuse(["default/new"])
     assert birth.bound == still_bound
     assert bool(candidates.to_ask(committed=False)) == still_bound
 
@@ -309,8 +309,17 @@ def test_a_refused_statement_leaves_a_file_that_another_row_may_name(bear: Calla
     candidates, birth = Candidates(), bear("default/new")
     for key in (None, (1,)):
         candidates.enter("default/new", candidates.row(TABLE, key))
-    candidates.refuse()
+    candidates.refuse(["default/new"])
     assert birth.bound
+
+
+def test_a_refused_statement_of_several_rows_may_have_inserted_some(bear: Callable[..., Birth]) -> None:
+    """MyISAM keeps those before the one that it refuses."""
+    candidates, births = Candidates(), [bear("default/1"), bear("default/2")]
+    for birth in births:
+        candidates.enter(birth.paths[0], candidates.row(TABLE, None))
+    candidates.refuse(["default/1", "default/2"])
+    assert all(birth.bound for birth in births)
 
 
 def test_a_file_that_is_spared_is_no_candidate() -> None:
