@@ -73,10 +73,10 @@ class Row:
     """A row that may name files: its table, and its primary key, or None while the database has not told it.
 
     ``find_key`` looks whether SQLAlchemy has been told meanwhile. ``written`` says that the statement which inserts the
-    row has been executed without an error.
+    row has been executed without an error. ``before`` are the files that it named when it was read first, if it was.
     """
 
-    __slots__ = ("_key", "find_key", "schemas", "table", "written")
+    __slots__ = ("_key", "before", "find_key", "schemas", "table", "written")
 
     def __init__(
         self,
@@ -90,6 +90,7 @@ class Row:
         self.schemas = schemas
         self.find_key = find_key
         self.written = False
+        self.before: set[str] | None = None
 
     @property
     def key(self) -> tuple[Any, ...] | None:
@@ -108,16 +109,19 @@ class Row:
 class Candidates:
     """The files that one transaction of a connection may have named or stopped naming, and the rows to ask about.
 
-    ``doubtful`` are born files that are asked about although COMMIT succeeded: of an UPDATE, as a trigger may have
-    put the old value back, and of a statement that may have left out their rows. ``in_doubt`` makes all files
-    doubtful: the database has reported an error, after which a COMMIT may have been a ROLLBACK. ``lost`` are files that
-    went with a savepoint. ``moved`` are tables whose primary keys a statement has changed: their rows are looked for by
-    path as well. ``ended_early`` says that the database told of an end before COMMIT or ROLLBACK.
+    ``condemned`` are files that a row has named and does not name any more, ``updated`` born ones that an UPDATE has
+    given to a row. ``doubtful`` are born ones whose statement may leave out their row. ``in_doubt`` says that the
+    database has reported an error, after which a COMMIT may have been a ROLLBACK. ``lost`` are files that went with a
+    savepoint.
+    ``moved`` are tables whose primary keys a statement has changed: their rows are looked for by path as well.
+    ``ended_early`` says that the database told of an end before COMMIT or ROLLBACK.
     """
 
     def __init__(self) -> None:
         self.rows: dict[str, set[Row]] = {}
         self.births: dict[str, Birth] = {}
+        self.condemned: set[str] = set()
+        self.updated: set[str] = set()
         self.doubtful: set[str] = set()
         self.lost: set[str] = set()
         self.moved: set[Table] = set()
@@ -145,14 +149,32 @@ class Candidates:
         """Return a row that is going to be inserted, whose key may be known only then."""
         return Row(table, None, self.schemas, find_key)
 
-    def enter(self, path: str, row: Row, *, doubtful: bool = False) -> None:
-        """Enter a file that the row may name: one that is about to be named in it, or that it has named so far."""
+    def name(self, path: str, row: Row, *, updated: bool = False, doubtful: bool = False) -> None:
+        """Enter a born file that a row is about to name; others are named already.
+
+        Args:
+            path: the file.
+            row: the row.
+            updated: by an UPDATE.
+            doubtful: by a statement that may leave out the row, without an error.
+        """
+        birth = _by_path.get(path)
+        if birth is not None:
+            self.rows.setdefault(path, set()).add(row)
+            self.births[path] = birth
+            self.condemned.discard(path)
+            if updated:
+                self.updated.add(path)
+            if doubtful:
+                self.doubtful.add(path)
+
+    def condemn(self, path: str, row: Row) -> None:
+        """Enter a file that a row has named and is about to name no longer."""
         self.rows.setdefault(path, set()).add(row)
+        self.condemned.add(path)
         birth = _by_path.get(path)
         if birth is not None:
             self.births[path] = birth
-            if doubtful:
-                self.doubtful.add(path)
 
     def move(self, table: Table, old: tuple[Any, ...], new: tuple[Any, ...]) -> None:
         """Enter that a row gets another primary key: after a rollback it is found under the old one."""
@@ -168,6 +190,7 @@ class Candidates:
         for path in birth.paths:
             if self.births.pop(path, None) is not None:
                 self.lost.add(path)
+            self.condemned.discard(path)
             if not birth.bound:
                 self.rows.pop(path, None)
 
@@ -190,12 +213,13 @@ class Candidates:
     def to_ask(self, *, committed: bool) -> dict[str, set[Row]]:
         """Return the files that have to be asked about, with their rows.
 
-        After COMMIT these are the condemned ones, and the born ones that are doubtful; otherwise all. A born file that
-        was never bound is named nowhere.
+        After COMMIT these are the condemned ones, and the born ones that the database may have left out or put back;
+        otherwise all. A born file that was never bound is named nowhere.
         """
         asked = {path: rows for path, rows in self.rows.items() if path not in self.births or self.births[path].bound}
         if committed and not self.in_doubt:
-            asked = {path: rows for path, rows in asked.items() if path not in self.births or path in self.doubtful}
+            uncertain = self.condemned | self.doubtful | self.updated
+            asked = {path: rows for path, rows in asked.items() if path in uncertain or path not in self.births}
         if self.moved:
             asked = {path: rows | self._anywhere(rows) for path, rows in asked.items()}
         return asked

@@ -90,29 +90,29 @@ def _mapping(statement: Insert, row: Any) -> Mapping[Any, Any]:
 
 def _may_leave_out(statement: Insert) -> bool:
     """Return whether some of the rows may not be inserted, without an error."""
-    return _ignores(statement) or statement._post_values_clause is not None
+    return _ignores(statement) or internals.conflict_clause(statement) is not None
 
 
 def _ignores(statement: Insert) -> bool:
     """Return whether rows that are there already are left out, and the database counts those that were not."""
-    clause = statement._post_values_clause
-    return bool(statement._prefixes) if clause is None else clause.__visit_name__ == "on_conflict_do_nothing"
+    clause = internals.conflict_clause(statement)
+    return bool(internals.prefixes(statement)) if clause is None else clause.__visit_name__ == "on_conflict_do_nothing"
 
 
 def _refuse_what_cannot_be_followed(statement: Insert, target: Target) -> None:
-    for each in statement._select_names or () if statement.select is not None else ():
+    for each in internals.selected_names(statement):
         column = target.find_column(each)
         if column is not None:
             raise InvalidContent(
                 f"{column}: INSERT ... SELECT would give one file to two rows; load and assign them: that copies"
             )
-    for each in _set_on_conflict(statement._post_values_clause):
+    for each in _set_on_conflict(internals.conflict_clause(statement)):
         column = target.find_column(each)
         if column is not None:
             raise InvalidContent(
                 f"{column}: an upsert does not tell which file it replaced; use session.merge(), or two statements"
             )
-    if any("REPLACE" in str(prefix).upper() for prefix, _ in statement._prefixes):
+    if any("REPLACE" in str(prefix).upper() for prefix, _ in internals.prefixes(statement)):
         raise InvalidContent(
             f"{target.table.name}: REPLACE does not tell which rows it removed; use session.merge(), or two statements"
         )

@@ -178,6 +178,21 @@ def parent_mapper(statement: Update | Delete | Insert) -> Mapper[Any] | None:
     return statement.table._annotations.get("parentmapper")
 
 
+def prefixes(statement: Any) -> Sequence[Any]:
+    """Return the prefixes of a statement, such as ``OR REPLACE``, with their dialects."""
+    return statement._prefixes  # type: ignore[no-any-return]  # it is untyped
+
+
+def conflict_clause(statement: Insert) -> Any:
+    """Return what an INSERT does with rows that are there already (``ON CONFLICT ...``), None if that is not said."""
+    return statement._post_values_clause
+
+
+def selected_names(statement: Insert) -> Sequence[Any]:
+    """Return the columns of an ``INSERT ... SELECT``."""
+    return statement._select_names or () if statement.select is not None else ()
+
+
 def is_limited(clause: object) -> bool:
     """Return whether this is a SELECT with LIMIT, which may choose other rows the second time."""
     return getattr(clause, "_limit_clause", None) is not None or getattr(clause, "_fetch_clause", None) is not None

@@ -18,7 +18,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session, attributes
 
 from depot_lite.fields import columns, outcomes
-from depot_lite.fields.births import Birth, Row, birth_of, schemas_of
+from depot_lite.fields.births import Birth, Row, schemas_of
 from depot_lite.fields.columns import paths_of
 from depot_lite.fields.outcomes import Watch
 from depot_lite.fields.slots import Flush
@@ -91,23 +91,26 @@ def enter(
     *,
     named: Iterable[Any] = (),
     condemned: Iterable[Any] = (),
+    updated: bool = False,
     doubtful: bool = False,
 ) -> None:
     """Enter values that a row will name, and values that it names no longer; before the statement is sent.
 
     Args:
+        watch: of the connection.
+        row: the row.
+        named: values and lists that it will hold.
+        condemned: values and lists that it holds until then.
+        updated: the statement is an UPDATE.
         doubtful: the statement may leave out the row, without an error.
     """
-    kept = set()
-    for value in named:
-        for path in paths_of(value):
-            kept.add(path)
-            if birth_of(path) is not None:
-                watch.candidates.enter(path, row, doubtful=doubtful)
+    kept = {path for value in named for path in paths_of(value)}
+    for path in kept:
+        watch.candidates.name(path, row, updated=updated, doubtful=doubtful)
     for value in condemned:
         for path in paths_of(value):
             if path not in kept:
-                watch.candidates.enter(path, row, doubtful=True)
+                watch.candidates.condemn(path, row)
 
 
 def spare(session: Session, paths: Iterable[str]) -> None:

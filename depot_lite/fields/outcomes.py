@@ -62,7 +62,7 @@ class Watch:
         self._unanswered: list[_End] = []
         self._condemned: list[str] = []
         self._unwanted: list[str] = []
-        self._cancelled = False
+        self._cancelled: asyncio.CancelledError | None = None
 
     def settle(self, connection: Connection, *, committed: bool, over: bool) -> None:
         """Ask what became of the files of a transaction that has just ended. Raises nothing but what interrupts it."""
@@ -70,7 +70,7 @@ class Watch:
         if ended:
             self._unanswered.append(_End(ended, committed, over))
             if _is_usable(connection):
-                self._settle(connection, self._unanswered[-1])
+                self._undisturbed(partial(self._settle, connection, self._unanswered[-1]))
         # A session that is closed on a broken connection does not tell that its transaction has ended.
         for party in [] if _is_usable(connection) else list(self.parties):
             session: Session | None = party.session
@@ -85,16 +85,20 @@ class Watch:
         if not self.parties:
             self.finish()
 
+    def _undisturbed(self, call: Callable[[], None]) -> None:
+        """Do something to its end: the transaction is over, which its session has to note before it is cancelled."""
+        try:
+            transfers.undisturbed(call)
+        except asyncio.CancelledError as error:
+            transfers.uncancel()
+            self._cancelled = error
+
     def _settle(self, connection: Connection, end: _End) -> None:
         try:
             asked = end.candidates.to_ask(committed=end.committed)
             answer = _answer(internals.bare(connection), end, asked) if asked else proof.Answer()
             self._decide(end, asked, answer, is_postgresql=connection.dialect.name == "postgresql")
             self._unanswered.remove(end)
-        except asyncio.CancelledError:
-            # The transaction has ended, and its session has to note that; who cancelled is heard after that.
-            transfers.uncancel()
-            self._cancelled = True
         except Exception as error:
             logger.debug("could not ask on the connection of the transaction: %s", error)
         finally:
@@ -102,35 +106,24 @@ class Watch:
             _roll_back(connection)
 
     def _decide(self, end: _End, asked: Mapping[str, object], answer: proof.Answer, *, is_postgresql: bool) -> None:
-        births, lost = end.candidates.births, end.candidates.lost
-        # Whether something is known to have been committed, by whatever.
-        evidence = end.committed or end.candidates.ended_early or not births.keys().isdisjoint(answer.named)
         for path in end.candidates.rows:
             if path not in asked:
-                if end.committed and path in births and births[path].bound:
-                    continue  # a row that was inserted names it
-                self._unwanted.append(path)
-            elif path in answer.named:
-                continue
-            elif path in answer.ambiguous and not end.committed and path not in births and path not in lost:
-                continue  # the row that was found may be of another schema than that of the transaction
-            elif path in answer.ambiguous and end.committed and (path in births or path in lost):
-                _keep(path, "several schemas have its table, and the search_path may have been another one")
-            elif not end.over and (path in births or path in lost):
-                _keep(path, "the connection broke while COMMIT was awaited, which may still take effect")
-            elif path in lost or (path in births and not end.committed):
-                self._unwanted.append(path)
-            elif path in answer.absent and answer.hidden:
-                _keep(path, "row-level security may hide its row")
-            elif path in answer.absent and is_postgresql and not evidence:
-                # A SET LOCAL may have led to another schema.
-                _keep(path, "its row is not there after a rollback, and nothing tells of a COMMIT before")
-            elif end.committed:
-                self._condemned.append(path)
-            else:
-                self._unwanted.append(path)
+                birth = end.candidates.births.get(path)
+                if not (end.committed and birth is not None and birth.bound):  # else a row that was inserted names it
+                    self._unwanted.append(path)
+            elif path not in answer.named:
+                is_new = path in end.candidates.births or path in end.candidates.lost
+                reason = _reason_to_keep_new(path, end, answer) if is_new else None
+                if not is_new:
+                    reason = _reason_to_keep_old(path, end, answer, is_postgresql=is_postgresql)
+                if reason is not None:
+                    _keep(path, reason)
+                elif end.committed and path not in end.candidates.lost:
+                    self._condemned.append(path)
+                else:
+                    self._unwanted.append(path)
         gone = {*self._condemned, *self._unwanted}
-        for birth in _distinct(births.values()):
+        for birth in _distinct(end.candidates.births.values()):
             self._end_birth(birth, gone, committed=end.committed)
 
     def _end_birth(self, birth: Birth, gone: set[str], *, committed: bool) -> None:
@@ -148,14 +141,14 @@ class Watch:
         """Ask what is still unanswered on another connection, and delete files. Never raises."""
         unanswered, self._unanswered = self._unanswered, []
         for end in unanswered:
-            self._settle_elsewhere(end)
+            self._undisturbed(partial(self._settle_elsewhere, end))
         condemned, self._condemned = self._condemned, []
         unwanted, self._unwanted = self._unwanted, []
         if condemned or unwanted:
             delete_at_end(condemned, unwanted)
-        if self._cancelled:
-            self._cancelled = False
-            transfers.cancel()
+        cancelled, self._cancelled = self._cancelled, None
+        if cancelled is not None:
+            transfers.cancel(cancelled)
 
     def _settle_elsewhere(self, end: _End) -> None:
         asked: Mapping[str, Iterable[Row]] = end.candidates.rows
@@ -164,14 +157,49 @@ class Watch:
             with self.engine.connect() as connection:
                 answer = _answer(connection, end, asked)
             self._decide(end, asked, answer, is_postgresql=self.engine.dialect.name == "postgresql")
-        except (Exception, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError):
-                transfers.uncancel()
-                self._cancelled = True
+        except Exception as error:
             for path in asked:
                 _keep(path, f"the database could not be asked: {error!r}")
             for birth in _distinct(end.candidates.births.values()):
                 birth.end()
+
+
+def _reason_to_keep_new(path: str, end: _End, answer: proof.Answer) -> str | None:
+    """Return why a file that the transaction has stored stays although no row was found that names it."""
+    files = end.candidates
+    if not end.over:
+        return "the connection broke while COMMIT was awaited, which may still take effect"
+    if not end.committed:
+        return None
+    if path in answer.ambiguous:
+        return "several schemas have its table, and the search_path may have been another one"
+    if files.in_doubt or path in files.lost or path in files.condemned or path in files.doubtful:
+        return None
+    # The row was updated, and COMMIT succeeded. If it names again what it named before, a trigger has put that back. If
+    # it is not found, its key was changed by something that nobody knows of.
+    for row in files.rows[path]:
+        found = None if row.key is None else answer.found.get((row.table, row.schemas, row.key))
+        if found and (found == row.before or any(row in files.rows.get(each, ()) for each in found & files.condemned)):
+            return None
+    return "its row was not found again"
+
+
+def _reason_to_keep_old(path: str, end: _End, answer: proof.Answer, *, is_postgresql: bool) -> str | None:
+    """Return why a file stays that a row has named before the transaction, although no row was found that names it."""
+    if path in answer.absent and answer.hidden:
+        return "row-level security, or a view, may hide its row"
+    if end.committed and path in answer.ambiguous and end.candidates.in_doubt:
+        return "several schemas have its table, and the search_path may have been another one"
+    if end.committed:
+        return None
+    # Whether something is known to have been committed, by whatever.
+    if end.candidates.ended_early or not end.candidates.births.keys().isdisjoint(answer.named):
+        return None
+    if path in answer.ambiguous:
+        return "several schemas have its table, and the search_path may have been another one"
+    if is_postgresql and path in answer.absent:
+        return "its row is not there after a rollback, and nothing tells of a COMMIT before"
+    return None
 
 
 def _answer(connection: Connection, end: _End, asked: Mapping[str, Iterable[Row]]) -> proof.Answer:
@@ -267,7 +295,7 @@ def writing_session(connection: Connection) -> Session | None:
 
 
 def _on_end(connection: Connection, commits: bool, end: Callable[[], None]) -> None:
-    found, sendable = _watches[connection], _is_usable(connection)
+    found, sendable, prepared = _watches[connection], _is_usable(connection), _is_twophase(connection)
     if not commits and sendable and found.candidates and internals.is_known_to_be_over(connection):
         found.candidates.ended_early = True
     try:
@@ -275,13 +303,14 @@ def _on_end(connection: Connection, commits: bool, end: Callable[[], None]) -> N
     except BaseException as error:
         # Refused, by the database or by a listener: SQLAlchemy sends no ROLLBACK after that, and SQLite's transaction
         # would stay open, for the next session of this connection to commit.
-        refused = _is_answer(error) or (_is_usable(connection) and not _is_twophase(connection))
+        refused = _is_answer(error) or (_is_usable(connection) and not prepared)
         over = not commits or not sendable or refused
         if _is_usable(connection):
             _roll_back(connection)
         found.settle(connection, committed=False, over=over)
         raise
-    found.settle(connection, committed=commits, over=True)
+    # What was prepared lives on without its connection, and may be committed by anybody.
+    found.settle(connection, committed=commits, over=sendable or not prepared)
 
 
 def _on_savepoint_lost(connection: Connection) -> None:

@@ -11,7 +11,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Column, Select, Table, bindparam, column, func, literal, or_, select, tuple_, type_coerce
+from sqlalchemy import (
+    Column,
+    Select,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    column,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    type_coerce,
+)
 from sqlalchemy import table as table_of
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql import ColumnElement
@@ -29,7 +44,15 @@ def is_one_of(key: Sequence[Any], identities: Iterable[tuple[Any, ...]]) -> Colu
         # With the column's type, not the values': PostgreSQL does not compare a number with "1", which may be its key.
         values = bindparam(None, [each[0] for each in identities], key[0].type, expanding=True, unique=True)
         return key[0].in_(values)  # type: ignore[no-any-return]  # an attribute is Any
-    return tuple_(*key).in_(list(identities))
+    known = list(identities)
+    whole = [each for each in known if None not in each]
+    # SQLite lets a part of a primary key be NULL, which is equal to nothing.
+    parts = [
+        and_(*(column.is_(None) if value is None else column == value for column, value in zip(key, each, strict=True)))
+        for each in known
+        if None in each
+    ]
+    return or_(tuple_(*key).in_(whole), *parts) if parts else tuple_(*key).in_(whole)
 
 
 def batches(identities: Iterable[tuple[Any, ...]], size: int = BATCH) -> list[list[tuple[Any, ...]]]:
@@ -38,23 +61,27 @@ def batches(identities: Iterable[tuple[Any, ...]], size: int = BATCH) -> list[li
     return [known[start : start + size] for start in range(0, len(known), size)]
 
 
-def path_in(column: Any, kind: FileType) -> ColumnElement[Any]:
-    """Return the path that a column holds, of the first file of a list, as an expression of SQL."""
-    expression: Any = type_coerce(column, kind)
-    return (expression[0, "path"] if kind.multiple else expression["path"]).as_string()  # type: ignore[no-any-return]
+def _names_one_of(column: Column[Any], kind: FileType, paths: Sequence[str], dialect: str) -> ColumnElement[bool]:
+    """Return the condition that a column names one of these files; in a list, in any of its elements."""
+    if not kind.multiple:
+        expression: Any = type_coerce(column, kind)
+        return expression["path"].as_string().in_(paths)  # type: ignore[no-any-return]  # it is Any
+    text: Any = cast(column, Text) if dialect == "postgresql" else type_coerce(column, Text)
+    return or_(*(text.contains(path.rpartition("/")[2], autoescape=True) for path in paths))
 
 
 @dataclass
 class Answer:
     """What the rows said.
 
-    ``named`` are the files that they name. ``changed`` are asked files whose row is there and names something else, or
-    nothing. ``absent`` are those none of whose rows was found; ``hidden`` says whether rows may have been there that
+    ``named`` are the files that they name, ``found`` those of each row. ``absent`` are asked files none of whose rows
+    was found; ``hidden`` says whether rows may have been there that
     the database did not show (row-level security). ``ambiguous`` are those whose table several schemas of PostgreSQL
     have: the ``search_path`` of the transaction may have led to another one.
     """
 
     named: set[str] = field(default_factory=set)
+    found: dict[tuple[Table, Schemas, tuple[Any, ...]], set[str]] = field(default_factory=dict)
     absent: set[str] = field(default_factory=set)
     ambiguous: set[str] = field(default_factory=set)
     hidden: bool = False
@@ -85,10 +112,10 @@ def ask(connection: Connection, asked: Mapping[str, Iterable[Row]]) -> Answer:
             present |= found
         for batch in batches(key for key in by_key if key is not None):
             rows_found, ambiguous = _read(connection, table, batch, options, answer)
+            answer.found.update(((table, schemas, key), paths) for key, paths in rows_found)
             if ambiguous:
                 answer.ambiguous.update(*by_key.values())
             _compare(by_key, batch, rows_found, answer, present)
-    answer.named &= asked.keys()
     answer.absent = asked.keys() - present - answer.named
     return answer
 
@@ -119,10 +146,10 @@ def _read(
     query: Select[Any] = select(*key, *file_columns(table))
     guarded = connection.dialect.name == "postgresql"
     if guarded:
-        # Row security that the transaction had switched with SET LOCAL may hide its rows after the end. Joined to one
-        # row that is always there, so that it is told even if no row is found.
+        # Row security that the transaction had switched with SET LOCAL may hide its rows after the end, and so may a
+        # view. Joined to one row that is always there, so that it is told even if no row is found.
         name, has_schema = _full_name(connection, table, options)
-        active = func.row_security_active(name).label("active")
+        active = (func.row_security_active(name) | _is_view(name)).label("active")
         one = select(active, literal(False) if has_schema else _is_ambiguous(table)).subquery("one")
         query = query.add_columns(*one.c).select_from(one.outerjoin(table, is_one_of(key, keys)))
     else:
@@ -131,7 +158,7 @@ def _read(
     found = [
         (tuple(row[: len(key)]), {path for value in row[len(key) : len(row) - 2 * guarded] for path in paths_of(value)})
         for row in rows
-        if None not in row[: len(key)]
+        if not guarded or None not in row[: len(key)]
     ]
     answer.hidden |= guarded and len(found) < len(keys) and bool(rows[0][-2])
     return found, guarded and bool(rows[0][-1])
@@ -142,6 +169,13 @@ def _is_ambiguous(table: Table) -> ColumnElement[bool]:
     catalogue = table_of("pg_class", column("relname"), column("relkind"), schema="pg_catalog")
     same = (catalogue.c.relname == table.name) & catalogue.c.relkind.in_(["r", "p"])
     return (select(func.count() > 1).select_from(catalogue).where(same)).scalar_subquery().label("ambiguous")
+
+
+def _is_view(name: str) -> ColumnElement[bool]:
+    """Return whether this is a view, whose rows may be hidden and not deleted, as an expression of PostgreSQL."""
+    catalogue = table_of("pg_class", column("oid"), column("relkind"), schema="pg_catalog")
+    kind = select(catalogue.c.relkind == "v").where(catalogue.c.oid == func.to_regclass(name))
+    return kind.scalar_subquery()
 
 
 def _full_name(connection: Connection, table: Table, options: Mapping[str, Any]) -> tuple[str, bool]:
@@ -160,7 +194,7 @@ def _find_by_path(connection: Connection, table: Table, paths: Iterable[str], op
     ]
     for batch in batches((each,) for each in sorted(paths)):
         wanted = [path for (path,) in batch]
-        conditions = [path_in(column, kind).in_(wanted) for column, kind in columns]
+        conditions = [_names_one_of(column, kind, wanted, connection.dialect.name) for column, kind in columns]
         query = select(*(column for column, _ in columns)).where(or_(*conditions) if conditions else literal(False))
         for row in connection.execute(query, execution_options=options):
             named |= {path for value in row for path in paths_of(value)}

@@ -154,19 +154,25 @@ def key_in(state: InstanceState[Any], table: Table) -> tuple[Any, ...] | None:
 
 
 def old_key_in(state: InstanceState[Any], table: Table) -> tuple[Any, ...] | None:
-    """Return the primary key that an object's row had in a table when it was loaded; None if that is not known."""
+    """Return the primary key that an object's row has in a table until the flush; None if that is not known.
+
+    As SQLAlchemy finds it: by the attributes, which a statement may have changed in the meantime, rather than by the
+    identity.
+    """
     mapper, identity = state.mapper, () if state.key is None else state.key[1]
     of_mapper = [_attribute(mapper, each) for each in mapper.primary_key]
+    of_joined = table not in {each.table for each in mapper.primary_key}
     key = []
     for position, name in enumerate(_key_attributes(mapper, table)):
-        if name in of_mapper:
-            key.append(identity[of_mapper.index(name)])
-        elif table not in {each.table for each in mapper.primary_key}:
-            # A joined subclass has an attribute of its own for its key, whose columns are in the order of its parent's.
-            key.append(identity[position])
-        else:
-            key.append(state.committed_state.get(name, state.dict.get(name)))
-    return None if None in key or any(columns.unknown(each) for each in key) else tuple(key)
+        value = state.committed_state.get(name, state.dict.get(name, NOT_LOADED))
+        if columns.unknown(value) or value is None:
+            if name in of_mapper:
+                value = identity[of_mapper.index(name)]
+            elif of_joined:
+                # A subclass has an attribute of its own for its key, whose columns are in the order of its parent's.
+                value = identity[position]
+        key.append(value)
+    return None if any(each is None or columns.unknown(each) for each in key) else tuple(key)
 
 
 _KEYS: Final[weakref.WeakKeyDictionary[Mapper[Any], dict[Table, list[Any]]]] = weakref.WeakKeyDictionary()
@@ -230,6 +236,14 @@ def _read(
         query = query.order_by(*key).with_for_update()
     rows = connection.execute(query, execution_options=dict(options or {}))
     return {tuple(row[: len(key)]): dict(zip(files, row[len(key) :], strict=True)) for row in rows}
+
+
+def remember(row: Row, held: Files | None) -> None:
+    """Enter what a row named when the transaction read it for the first time."""
+    if held is not None:
+        row.written = True
+        if row.before is None:
+            row.before = {path for value in held.values() for path in paths_of(value)}
 
 
 def begin_writing(connection: Connection) -> None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Table, update
 from sqlalchemy.orm import Mapper, Session, attributes
+from sqlalchemy.orm.exc import StaleDataError
 
 from depot_lite.fields import columns, internals
 from depot_lite.fields.births import Row
@@ -35,6 +36,7 @@ from depot_lite.fields.slots import (
     key_in,
     old_key_in,
     read_rows,
+    remember,
     slots_of,
     states_with_files,
     tables_with_files,
@@ -135,7 +137,7 @@ def _enter_late(session: Session, connection: Connection, slot: Slot, value: Any
         ledger_of(session).flush.inserted.setdefault(slot.state, []).append(row)
     else:
         row = watch.candidates.row(table, old_key_in(slot.state, table))
-    enter(watch, row, named=[value], doubtful=identity is not None)
+    enter(watch, row, named=[value], updated=identity is not None)
 
 
 def held_now(column: FileColumn, state: InstanceState[Any]) -> Any:
@@ -233,6 +235,8 @@ def _before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> 
         table = slot.column.table
         held = flush.held(session, connection, state, table)
         files = None if held is None else held.get(slot.column.column)
+        if held is None and old_key_in(state, table) is not None:
+            raise StaleDataError(f"{slot.column}: the row of the object is not there any more")
         if slot.changed:
             slot.accept()
             slot.own_files(files if held is not None and columns.unknown(slot.old) else NOT_LOADED)
@@ -244,8 +248,8 @@ def _before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> 
         keys = {old_key_in(state, table), key_in(state, table)} - {None}
         for key in keys or {None}:
             row = watch.candidates.row(table, key)
-            row.written = held is not None
-            enter(watch, row, named=[slot.value] if slot.changed else (), condemned=[files], doubtful=True)
+            remember(row, held)
+            enter(watch, row, named=[slot.value] if slot.changed else (), condemned=[files], updated=True)
 
 
 def _follow_key(session: Session, mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> None:
@@ -311,7 +315,8 @@ class BulkSave:
                 files = held.get(keys[slot] or (), {}).get(slot.column.column)
                 slot.reconcile(files)
                 row = watch.candidates.row(table, keys[slot])
-                enter(watch, row, named=[slot.value] if slot.changed else (), condemned=[files], doubtful=True)
+                remember(row, held.get(keys[slot] or ()))
+                enter(watch, row, named=[slot.value] if slot.changed else (), condemned=[files], updated=True)
             else:
                 row = watch.candidates.new_row(table, partial(key_in, slot.state, table))
                 self._rows.append(row)

@@ -12,11 +12,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from sqlalchemy.util import await_only
+from sqlalchemy.util import await_only, greenlet_spawn
 from sqlalchemy.util.concurrency import in_greenlet
 
 from depot_lite.io.interfaces import FileStorage
-from depot_lite.io.threads import Batch, in_thread
+from depot_lite.io.threads import Batch, finished, in_thread
 
 T = TypeVar("T")
 
@@ -56,20 +56,39 @@ def to_the_end(call: Callable[[], None]) -> None:
     """
     try:
         off_loop(call)
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as error:
         uncancel()
-        cancel()
+        cancel(error)
+
+
+def undisturbed(call: Callable[[], None]) -> None:
+    """Do something that awaits, such as a query, to its end.
+
+    Raises:
+        asyncio.CancelledError: the task was cancelled meanwhile.
+    """
+    if _awaiting():
+        await_only(finished(greenlet_spawn(call)))
+    else:
+        call()
 
 
 def uncancel() -> None:
     """Take back the cancellation that has just been raised: the number of requests stays what it was."""
-    task = asyncio.current_task()
+    task = _task()
     if task is not None:
         task.uncancel()  # asyncio.timeout() counts them
 
 
-def cancel() -> None:
-    """Cancel the task anew, which it notices when it waits the next time."""
-    task = asyncio.current_task()
+def cancel(error: asyncio.CancelledError) -> None:
+    """Cancel the task anew, with the same message; it notices when it waits the next time."""
+    task = _task()
     if task is not None:
-        task.cancel()
+        task.cancel(*error.args)  # anyio tells by the message which scope was cancelled
+
+
+def _task() -> asyncio.Task[object] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # there is no event loop
+        return None

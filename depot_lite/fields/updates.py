@@ -25,7 +25,7 @@ from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.ledger import enter
 from depot_lite.fields.outcomes import Watch
 from depot_lite.fields.proof import batches
-from depot_lite.fields.slots import read_rows
+from depot_lite.fields.slots import read_rows, remember
 from depot_lite.fields.storing import store_all
 from depot_lite.fields.targets import MOST_PARAMETERS, Rows, Target, parameters_in
 
@@ -78,6 +78,10 @@ class DistinctValues:
 
 def update(state: ORMExecuteState, statement: Update, target: Target, invoke: Invoke) -> Any:
     """Execute an UPDATE and look after its files; return None, and do nothing, if it has none."""
+    if any("REPLACE" in str(prefix).upper() for prefix, _ in internals.prefixes(statement)):
+        raise InvalidContent(
+            f"{target.table.name}: UPDATE OR REPLACE does not tell which rows it removed; use two statements"
+        )
     first = each_of(state.parameters)[0] if state.parameters else None
     parameters = dict(first) if isinstance(first, Mapping) else {}
     by_key = state.is_executemany and statement.whereclause is None
@@ -238,13 +242,14 @@ def _enter(target: Target, watch: Watch, old: Rows, new: NewFiles) -> None:
     """Enter what an UPDATE is about to replace in the rows of the statement's table, and by what."""
     for identity, files in old.items():
         row = target.row(watch, identity)
+        remember(row, files)
         columns = [target.columns[key] for key in new[identity]]
         enter(
             watch,
             row,
             named=[new[identity][each.key] for each in columns],
             condemned=[files.get(each.column) for each in columns],
-            doubtful=True,
+            updated=True,
         )
 
 
@@ -339,12 +344,17 @@ class UpdateByKey:
         rows = read_rows(target.connection(), table, self._new, options)
         for identity, files in self._new.items():
             held, kept = rows.get(identity, {}), [target.columns[key] for key in files]
+            row = target.row(watch, identity, table)
+            remember(row, rows.get(identity))
             enter(
                 watch,
-                target.row(watch, identity, table),
-                named=[value for column, value in self._given[identity] if column.table is table],
-                condemned=[held.get(each.column) for each in kept if each.table is table],
-                doubtful=True,
+                row,
+                named=[files[each.key] for each in kept if each.table is table],
+                condemned=[
+                    *(held.get(each.column) for each in kept if each.table is table),
+                    *(value for column, value in self._given[identity] if value is not files[column.key]),
+                ],
+                updated=True,
             )
 
     def __enter__(self) -> UpdateByKey:

@@ -168,7 +168,7 @@ def test_a_condemned_file_is_always_asked_about(committed: bool) -> None:
     candidates = Candidates()
     one, other = candidates.row(TABLE, (1,)), candidates.row(OTHER, ("2",))
     for row in (one, other, one):
-        candidates.enter("default/old", row, doubtful=True)
+        candidates.condemn("default/old", row)
     assert candidates
     assert candidates.to_ask(committed=committed) == {"default/old": {one, other}}
     assert candidates.births == {}
@@ -184,7 +184,7 @@ def test_after_commit_a_born_file_is_asked_about_only_if_it_is_doubtful(
     """An INSERT that the database has answered is believed, unless it has reported an error in that transaction."""
     candidates, birth = Candidates(), bear("default/new")
     row = candidates.row(TABLE, (1,))
-    candidates.enter("default/new", row, doubtful=doubtful)
+    candidates.name("default/new", row, doubtful=doubtful)
     candidates.in_doubt = in_doubt
     assert candidates.births == {"default/new": birth}
     assert candidates.to_ask(committed=True) == ({"default/new": {row}} if asked else {})
@@ -195,8 +195,8 @@ def test_a_doubt_stays(bear: Callable[..., Birth]) -> None:
     """A file that one statement may have left out and that another has surely written."""
     candidates = Candidates()
     bear("default/new")
-    candidates.enter("default/new", candidates.row(TABLE, (1,)), doubtful=True)
-    candidates.enter("default/new", candidates.row(TABLE, (2,)))
+    candidates.name("default/new", candidates.row(TABLE, (1,)), doubtful=True)
+    candidates.name("default/new", candidates.row(TABLE, (2,)))
     assert len(candidates.to_ask(committed=True)["default/new"]) == 2
 
 
@@ -206,10 +206,10 @@ def test_after_commit_what_is_doubtful_is_asked_about(bear: Callable[..., Birth]
     for path in ("default/new", "default/inserted"):
         bear(path)
     row = candidates.row(TABLE, (1,))
-    candidates.enter("default/new", row, doubtful=True)
-    candidates.enter("default/inserted", candidates.row(TABLE, (2,)))
+    candidates.name("default/new", row, doubtful=True)
+    candidates.name("default/inserted", candidates.row(TABLE, (2,)))
     assert candidates.to_ask(committed=True) == {"default/new": {row}}
-    candidates.enter("default/old", row)
+    candidates.condemn("default/old", row)
     assert candidates.to_ask(committed=True) == {"default/new": {row}, "default/old": {row}}
 
 
@@ -218,8 +218,8 @@ def test_a_row_whose_key_changes_is_asked_about_under_both(committed: bool) -> N
     """A rollback brings the old key back."""
     candidates, tenant = Candidates(), ((None, "tenant"),)
     row, elsewhere = candidates.row(TABLE, (1,)), candidates.row(TABLE, (1,), tenant)
-    candidates.enter("default/old", row)
-    candidates.enter("default/elsewhere", elsewhere)
+    candidates.condemn("default/old", row)
+    candidates.condemn("default/elsewhere", elsewhere)
     candidates.move(TABLE, (1,), (2,))
     candidates.move(TABLE, (3,), (4,))
     assert candidates.to_ask(committed=committed) == {
@@ -233,8 +233,8 @@ def test_the_rows_of_a_table_whose_keys_were_changed_are_looked_for_everywhere(c
     """In their schemas, beside where they were. Those of other tables are not."""
     candidates, tenant = Candidates(), ((None, "tenant"),)
     row, other = candidates.row(TABLE, (1,), tenant), candidates.row(OTHER, ("1",))
-    candidates.enter("default/old", row)
-    candidates.enter("default/other", other)
+    candidates.condemn("default/old", row)
+    candidates.condemn("default/other", other)
     candidates.moved.add(TABLE)
     asked = candidates.to_ask(committed=committed)
     assert asked["default/other"] == {other}
@@ -248,7 +248,7 @@ def test_a_file_that_was_never_bound_is_not_asked_about(bear: Callable[..., Birt
     """The database has not heard of it. It remains a candidate, which nothing names."""
     candidates = Candidates()
     bear("default/new", bound=False)
-    candidates.enter("default/new", candidates.row(TABLE, None), doubtful=True)
+    candidates.name("default/new", candidates.row(TABLE, None), doubtful=True)
     candidates.in_doubt = True
     assert candidates.to_ask(committed=committed) == {}
     assert "default/new" in candidates.rows
@@ -260,7 +260,7 @@ def test_what_went_with_a_savepoint_is_asked_about(bear: Callable[..., Birth], c
     candidates, birth = Candidates(), bear("default/lost", "default/variant")
     row = candidates.row(TABLE, (1,))
     for path in birth.paths:
-        candidates.enter(path, row)
+        candidates.name(path, row)
     candidates.lose(birth)
     assert candidates.births == {}
     assert candidates.lost == {"default/lost", "default/variant"}
@@ -272,7 +272,7 @@ def test_what_went_with_a_savepoint_before_it_was_bound_is_no_candidate(bear: Ca
     candidates, birth, other = Candidates(), bear("default/lost", bound=False), bear("default/other")
     row = candidates.row(TABLE, (1,))
     for path in ("default/lost", "default/other"):
-        candidates.enter(path, row)
+        candidates.name(path, row)
     candidates.lose(birth)
     assert candidates.rows == {"default/other": {row}}
     assert candidates.births == {"default/other": other}
@@ -298,7 +298,7 @@ def test_a_refused_statement_names_nothing_in_a_row_that_it_would_have_made(
     row = candidates.row(TABLE, key)
     if written:
         row.is_written()
-    candidates.enter("default/new", row)
+    candidates.name("default/new", row)
     candidates.in_doubt = True
     candidates.refuse(["default/new"])
     assert birth.bound == still_bound
@@ -308,7 +308,7 @@ def test_a_refused_statement_names_nothing_in_a_row_that_it_would_have_made(
 def test_a_refused_statement_leaves_a_file_that_another_row_may_name(bear: Callable[..., Birth]) -> None:
     candidates, birth = Candidates(), bear("default/new")
     for key in (None, (1,)):
-        candidates.enter("default/new", candidates.row(TABLE, key))
+        candidates.name("default/new", candidates.row(TABLE, key))
     candidates.refuse(["default/new"])
     assert birth.bound
 
@@ -317,7 +317,7 @@ def test_a_refused_statement_of_several_rows_may_have_inserted_some(bear: Callab
     """MyISAM keeps those before the one that it refuses."""
     candidates, births = Candidates(), [bear("default/1"), bear("default/2")]
     for birth in births:
-        candidates.enter(birth.paths[0], candidates.row(TABLE, None))
+        candidates.name(birth.paths[0], candidates.row(TABLE, None))
     candidates.refuse(["default/1", "default/2"])
     assert all(birth.bound for birth in births)
 
@@ -325,8 +325,8 @@ def test_a_refused_statement_of_several_rows_may_have_inserted_some(bear: Callab
 def test_a_file_that_is_spared_is_no_candidate() -> None:
     candidates = Candidates()
     row = candidates.row(TABLE, (1,))
-    candidates.enter("default/old", row)
-    candidates.enter("default/older", row)
+    candidates.condemn("default/old", row)
+    candidates.condemn("default/older", row)
     candidates.spare("default/old")
     candidates.spare("default/unknown")
     assert candidates.rows == {"default/older": {row}}
@@ -350,7 +350,11 @@ def test_after_a_rollback_whatever_may_be_named_is_asked_about(
     candidates = Candidates()
     candidates.in_doubt = in_doubt
     for path, key, doubtful in entries:
-        candidates.enter(path, candidates.row(TABLE, None if key is None else (key,)), doubtful=doubtful)
+        row = candidates.row(TABLE, None if key is None else (key,))
+        if path == "d":
+            candidates.condemn(path, row)
+        else:
+            candidates.name(path, row, doubtful=doubtful)
     for name in lost:
         candidates.lose(births[name])
     asked = candidates.to_ask(committed=False)
