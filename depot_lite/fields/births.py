@@ -112,9 +112,9 @@ class Candidates:
     ``condemned`` are files that a row has named and does not name any more, ``updated`` born ones that an UPDATE has
     given to a row. ``doubtful`` are born ones whose statement may leave out their row. ``in_doubt`` says that the
     database has reported an error, after which a COMMIT may have been a ROLLBACK. ``lost`` are files that went with a
-    savepoint.
-    ``moved`` are tables whose primary keys a statement has changed: their rows are looked for by path as well.
-    ``ended_early`` says that the database told of an end before COMMIT or ROLLBACK.
+    savepoint, ``deleted`` rows that this transaction deletes. ``moved`` are tables whose primary keys a statement has
+    changed: their rows are looked for by path as well. ``ended_early`` says that the database told of an end before
+    COMMIT or ROLLBACK.
     """
 
     def __init__(self) -> None:
@@ -124,6 +124,7 @@ class Candidates:
         self.updated: set[str] = set()
         self.doubtful: set[str] = set()
         self.lost: set[str] = set()
+        self.deleted: set[Row] = set()
         self.moved: set[Table] = set()
         self.in_doubt = False
         self.ended_early = False

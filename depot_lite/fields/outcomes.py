@@ -175,6 +175,8 @@ def _reason_to_keep_new(path: str, end: _End, answer: proof.Answer) -> str | Non
         return "several schemas have its table, and the search_path may have been another one"
     if files.in_doubt or path in files.lost or path in files.condemned or path in files.doubtful:
         return None
+    if not files.deleted.isdisjoint(files.rows[path]):
+        return "row-level security, or a view, may hide its row" if answer.hidden else None
     # The row was updated, and COMMIT succeeded. If it names again what it named before, a trigger has put that back. If
     # it is not found, its key was changed by something that nobody knows of.
     for row in files.rows[path]:

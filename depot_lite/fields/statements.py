@@ -138,7 +138,9 @@ def _delete(state: ORMExecuteState, statement: Delete, target: Target) -> Any:
         rows.update(target.read_locked(where, parameters, options))
     watch = target.watch()
     for key, files in rows.items():
-        ledger.enter(watch, target.row(watch, key), condemned=files.values())
+        row = target.row(watch, key)
+        ledger.enter(watch, row, condemned=files.values())
+        watch.candidates.deleted.add(row)
     falling = Falling(readable_options(state.execution_options))
     falling.follow(target.session, target.connection(), target.table, rows)
     if state.is_executemany:  # a list of keys cannot be sent with several sets of parameters

@@ -154,15 +154,19 @@ def held_now(column: FileColumn, state: InstanceState[Any]) -> Any:
     return None if held is None else held.get(column.column)
 
 
-def _condemn_row(session: Session, connection: Connection, state: InstanceState[Any], table: Table) -> None:
+def _condemn_row(
+    session: Session, connection: Connection, state: InstanceState[Any], table: Table, *, deleted: bool = False
+) -> None:
     """Read a row under a lock, and enter all that it holds."""
     if state.key is None:
         return
     held = ledger_of(session).flush.held(session, connection, state, table)
-    if held is not None and any(held.values()):
+    if held is not None and (any(held.values()) or (deleted and ledger_of(session).watches)):
         watch = watch_of(session, connection)
         row = watch.candidates.row(table, old_key_in(state, table))
         enter(watch, row, condemned=held.values())
+        if deleted:
+            watch.candidates.deleted.add(row)
 
 
 # --- rows ---------------------------------------------------------------------------------------------------------
@@ -271,7 +275,7 @@ def before_delete(mapper: Mapper[Any], connection: Connection, target: Any) -> N
     state = attributes.instance_state(target)
     if state.session is not None:
         for table in tables_with_files(mapper):
-            _condemn_row(state.session, connection, state, table)
+            _condemn_row(state.session, connection, state, table, deleted=True)
 
 
 class BulkSave:

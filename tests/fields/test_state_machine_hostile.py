@@ -327,8 +327,8 @@ class HostileMachine(HostileHistory):
     @rule(
         number=picks,
         how=st.sampled_from(["replace", "replace", "append", "remove", "remove", "clear", "delete", "statement"]),
-        load=st.booleans(),
-        then=st.sampled_from([None, "content", "content", "pages", "append", "remove", "delete"]),
+        load=st.sampled_from([True, True, False]),
+        then=st.sampled_from([None, "content", "content", "pages", "append", "append", "remove", "delete"]),
         commit=st.booleans(),
     )
     def let_another_session_write(self, number: int, how: str, load: bool, then: str | None, commit: bool) -> None:
@@ -352,7 +352,7 @@ class HostileMachine(HostileHistory):
             elif how == "append":
                 chest.pages.append(UploadedFile(self.data()))
             elif how == "remove":
-                del chest.pages[:1]
+                del chest.pages[-1:]
             else:
                 chest.content = None if how == "clear" else UploadedFile(self.data())
 
