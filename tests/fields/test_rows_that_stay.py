@@ -524,6 +524,21 @@ def test_a_trigger_that_puts_one_of_two_values_back(
         assert deed.seal.file.read() == SEAL
 
 
+@pytest.mark.parametrize(("engine", "begins", "ends"), ONE.values(), ids=ONE, indirect=["engine"])
+def test_a_row_whose_value_a_trigger_has_put_back_is_deleted_in_the_same_transaction(
+    deeds: World, begins: tuple[str, ...], ends: tuple[str, ...]
+) -> None:
+    """The row was not found again because it is deleted, not because it has another key: nothing of it stays."""
+    with sql(deeds, begins, ends), deeds.session() as session:
+        deed = session.get_one(Deed, ROW)
+        put(deed, seal=NEW)
+        session.flush()
+        session.refresh(deed)
+        session.delete(deed)
+        session.commit()
+    deeds.check()
+
+
 IGNORED: Final = {
     "rule": (
         ("CREATE RULE deed_rule AS ON UPDATE TO deed DO INSTEAD NOTHING",),
