@@ -202,7 +202,8 @@ def _automapped(engine: Engine) -> type[Any]:
         cover: Any = Column(UploadedFileField(text=True))
         pages: Any = Column(UploadedFileField(multiple=True))
 
-    automapping.prepare(autoload_with=engine)
+    # Of that table alone: the classes of others would refer to each other, and outlive their registry by halves.
+    automapping.prepare(autoload_with=engine, reflection_options={"only": ["found_report"]})
     return Report
 
 

@@ -105,7 +105,7 @@ def asynchronous(engine: Engine) -> AsyncEngine:
 
 def test_no_history_of_an_async_session_loses_a_file_or_leaves_one_over(engine: Engine) -> None:
     """Every kind of step is reached, and no upload holds up the event loop."""
-    examples = 35 if engine.dialect.name == "sqlite" else 25
+    examples = 70 if engine.dialect.name == "sqlite" else 60
     reached = play(engine, examples, machine=AsyncMachine)
     assert reached["step"] > 500
     kinds = (*KINDS, "saved in a thread", "copied in a thread", "deleted in a thread")

@@ -58,7 +58,7 @@ def test_no_history_loses_an_object_or_leaves_one_over(tmp_path: Path) -> None:
     engine = sqlite_engine(tmp_path / "test.db")
     Base.metadata.create_all(engine)
     with moto() as server, server.bucket() as bucket:
-        reached = play(engine, 20, machine=machine_on(server, bucket))
+        reached = play(engine, 40, machine=machine_on(server, bucket))
     engine.dispose()
     assert reached["step"] > 500
     assert not [kind for kind in KINDS if not reached[kind]]
