@@ -56,7 +56,7 @@ class UuidKey(WithFiles, Base):
 
 class DecimalKey(WithFiles, Base):
     __tablename__ = "decimal_key"
-    id: Mapped[Any] = mapped_column(Numeric(10, 2), primary_key=True)
+    id: Mapped[Any] = mapped_column(Numeric(10, 2), primary_key=True, autoincrement=False)
 
 
 class CompositeKey(WithFiles, Base):
