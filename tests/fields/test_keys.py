@@ -109,7 +109,7 @@ CASES: dict[str, Case] = {
     "padding given": Case(PaddedKey, "ab", "ab        ", ("postgresql", "mariadb")),
     "capitals in text": Case(FoldedKey, UUID, UUID.upper(), ("sqlite", "mariadb")),
     "capitals in a UUID": Case(UuidKey, UUID, UUID.upper(), ("postgresql", "mariadb")),
-    "a float for a decimal": Case(DecimalKey, Decimal("0.50"), 0.5),
+    "a float for a decimal": Case(DecimalKey, Decimal("0.10"), 0.1),
     "a decimal with fewer digits": Case(DecimalKey, Decimal("1.50"), Decimal("1.5")),
     "an integer for a decimal": Case(DecimalKey, Decimal("2.00"), 2),
     "text in a composite key": Case(CompositeKey, 7, "7", part="north"),
