@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import JSON, Column, ColumnDefault, Table, Text
-from sqlalchemy.orm import ColumnProperty, LoaderCallableStatus, Mapper, attributes
+from sqlalchemy.orm import ColumnProperty, LoaderCallableStatus, Mapper, attributes, class_mapper
 from sqlalchemy.types import TypeDecorator
 
 from depot_lite.errors import EditRefused, InvalidContent
@@ -59,15 +59,6 @@ def unknown(value: object) -> bool:
     return isinstance(value, LoaderCallableStatus)
 
 
-# Whether there is any file column in this process; a list, so that it can be filled from the class below.
-_made: Final[list[bool]] = []
-
-
-def any_type_made() -> bool:
-    """Return whether there is any file column at all: where there is none, sessions are left alone."""
-    return bool(_made)
-
-
 class FileType(TypeDecorator[Any]):
     """A column type whose values are files.
 
@@ -93,8 +84,6 @@ class FileType(TypeDecorator[Any]):
         if text:
             # As a variant, or inside of another TypeDecorator, a type is not asked for the implementation of a dialect.
             self.impl = Text()  # type: ignore[assignment]  # an instance, as TypeDecorator itself sets it
-        _made.append(True)
-        del _made[1:]
         self._filters = checked_filters(filters)
         self.upload_type = checked_type(upload_type)
         self.upload_storage = upload_storage
@@ -429,9 +418,10 @@ _ONE_FILE: Final = (str, bytes, bytearray, memoryview, dict)
 
 _WANTED: Final = "assign bytes, a binary file, a pathlib.Path, an upload, a FileIntent or an UploadedFile"
 
-_BY_MAPPER: weakref.WeakKeyDictionary[Mapper[Any], dict[str, FileColumn]] = weakref.WeakKeyDictionary()
-_BY_CLASS: weakref.WeakKeyDictionary[type, dict[str, FileColumn]] = weakref.WeakKeyDictionary()
-_BY_TABLE: weakref.WeakKeyDictionary[Table, tuple[int, list[Column[Any]]]] = weakref.WeakKeyDictionary()
+#: Where the file attributes of a mapped class are, in the ``info`` of its manager; and the file columns of a `Table`, in
+#: the ``info`` of that. Every flush and statement looks there, of whatever objects.
+INFO: Final = "depot_lite.columns"
+_MAPPERS: Final[weakref.WeakSet[Mapper[Any]]] = weakref.WeakSet()
 # By whether it is an `onupdate`: what the user has declared, before what it gives was stored.
 _DEFAULTS: weakref.WeakKeyDictionary[Column[Any], dict[bool, Any]] = weakref.WeakKeyDictionary()
 _NONE: Final[Mapping[str, FileColumn]] = {}
@@ -444,8 +434,8 @@ def register(mapper: Mapper[Any], key: str, attribute: object) -> FileColumn | N
     if not isinstance(column, Column) or kind is None:
         return None
     found = FileColumn(mapper.class_.__name__, key, column, kind)
-    for registry in (_BY_MAPPER.setdefault(mapper, {}), _BY_CLASS.setdefault(mapper.class_, {})):
-        registry[key] = found
+    mapper.class_manager.info.setdefault(INFO, {})[key] = found
+    _MAPPERS.add(mapper)
     return found
 
 
@@ -456,17 +446,19 @@ def remember_default(column: Column[Any], default: ColumnDefault, *, for_update:
 
 def columns_of_class(class_: type) -> Mapping[str, FileColumn]:
     """Return the file attributes of a mapped class by their keys."""
-    return _BY_CLASS.get(class_, _NONE)
+    mapper: Mapper[Any] = class_mapper(class_, configure=False)
+    return columns_of_mapper(mapper)
 
 
 def columns_of_mapper(mapper: Mapper[Any]) -> Mapping[str, FileColumn]:
     """Return the file attributes of a mapper by their keys."""
-    return _BY_MAPPER.get(mapper, _NONE)
+    found: Mapping[str, FileColumn] = mapper.class_manager.info.get(INFO, _NONE)
+    return found
 
 
 def mappers_with_files() -> list[Mapper[Any]]:
     """Return the mappers that have file attributes, in the order of their names."""
-    return sorted(_BY_MAPPER, key=str)
+    return sorted(_MAPPERS, key=str)
 
 
 def columns_of_table(table: Table) -> Mapping[str, FileColumn]:
@@ -480,8 +472,10 @@ def columns_of_table(table: Table) -> Mapping[str, FileColumn]:
 
 def file_columns(table: Table) -> list[Column[Any]]:
     """Return the file columns of a table, which may come to have more of them."""
-    count, found = _BY_TABLE.get(table, (0, []))
-    if count != len(table.columns):
-        found = [each for each in table.columns if file_type(each.type) is not None]
-        _BY_TABLE[table] = len(table.columns), found
-    return found
+    count, found = table.info.get(INFO, (0, []))
+    # A copy of a table has a copy of its ``info``, with the columns of the other.
+    if count != len(table.c) or (found and found[0].table.fullname != table.fullname):
+        found = [each for each in table.c if file_type(each.type) is not None]
+        table.info[INFO] = len(table.c), found
+    columns: list[Column[Any]] = found
+    return columns

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 #: Where a session keeps its ledger: in ``session.info``.
 LEDGER: Final = "depot_lite.ledger"
-#: Where it keeps what concerns the flush that is under way.
-OF_FLUSH: Final = "depot_lite.flush"
 
 
 class Ledger:
@@ -125,7 +123,7 @@ def spare(session: Session, paths: Iterable[str]) -> None:
 
 def _after_commit(session: Session) -> None:
     found: Ledger | None = session.info.get(LEDGER)
-    savepoint = session.get_nested_transaction()
+    savepoint = session.get_nested_transaction() if found is not None else None
     if found is not None and savepoint is not None:
         births = found.frames.pop(savepoint, None)
         if births:
@@ -141,14 +139,12 @@ def _enclosing(savepoint: SessionTransaction) -> SessionTransaction:
 
 def _after_rollback(session: Session) -> None:
     found: Ledger | None = session.info.get(LEDGER)
-    savepoint = session.get_nested_transaction()
+    savepoint = session.get_nested_transaction() if found is not None else None
     if found is not None and savepoint is not None:
         _lose(session, found, savepoint)
 
 
 def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
-    if transaction.parent is not None and not transaction.nested:
-        session.info.pop(OF_FLUSH, None)
     found: Ledger | None = session.info.get(LEDGER)
     if found is None:
         return
@@ -173,7 +169,7 @@ def _lose(session: Session, found: Ledger, savepoint: SessionTransaction) -> Non
 def _expire_what_shows(session: Session, paths: set[str]) -> None:
     """Let no object show files that went with a savepoint: SQLAlchemy expires only what a flush wrote."""
     for target in session.identity_map.values():
-        for key in columns.columns_of_class(type(target)):
+        for key in columns.columns_of_mapper(attributes.instance_state(target).mapper):
             held = attributes.instance_dict(target).get(key)
             if held is not None and not paths.isdisjoint(paths_of(held)):
                 session.expire(target, [key])

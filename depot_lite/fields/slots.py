@@ -137,14 +137,13 @@ def _is_born_of(value: DepotFileInfo, state: InstanceState[Any]) -> bool:
 def slots_of(states: Iterable[InstanceState[Any]]) -> Iterator[Slot]:
     """Yield the file attributes of objects."""
     for state in states:
-        for column in columns.columns_of_class(state.class_).values():
+        for column in columns.columns_of_mapper(state.mapper).values():
             yield Slot(state, column)
 
 
-def states_with_files(states: Iterable[InstanceState[Any]], chosen: set[int] | None = None) -> list[InstanceState[Any]]:
-    """Return the states of objects that have file attributes; only of those whose object's `id` is ``chosen``."""
-    found = [state for state in states if columns.columns_of_class(state.class_)]
-    return found if chosen is None else [state for state in found if id(state.obj()) in chosen]
+def states_with_files(states: Iterable[InstanceState[Any]]) -> list[InstanceState[Any]]:
+    """Return the states of objects that have file attributes."""
+    return [state for state in states if columns.INFO in state.manager.info]
 
 
 def key_in(state: InstanceState[Any], table: Table) -> tuple[Any, ...] | None:
@@ -268,6 +267,9 @@ class Flush:
         self._held: dict[tuple[InstanceState[Any], Table], Files] = {}
         self._read: set[tuple[InstanceState[Any], Table]] = set()
         self.inserted: dict[InstanceState[Any], list[Row]] = {}
+        #: Rows whose cascades were followed (`depot_lite.fields.cascades`), and mappers, with all objects to delete.
+        self.cascaded: set[tuple[Table, tuple[Any, ...]]] = set()
+        self.cascaded_mappers: set[Mapper[Any]] = set()
 
     def held(self, session: Session, connection: Connection, state: InstanceState[Any], table: Table) -> Files | None:
         """Return what the row of an object holds in a table, locked; None if there is no such row.

@@ -17,16 +17,16 @@ For ``session.bulk_*`` see `depot_lite.fields.bulk`, for rows that the database 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Delete, Insert, Table, Update, event
+from sqlalchemy import Delete, Insert, Table, Update
 from sqlalchemy.orm import FromStatement, ORMExecuteState, Session
 from sqlalchemy.sql import visitors
 
 from depot_lite.errors import InvalidContent
 from depot_lite.fields import columns, defaults, internals, ledger
 from depot_lite.fields.bulk import wrap_bulk_methods
-from depot_lite.fields.cascades import Falling, constraints_of, track_cascades
+from depot_lite.fields.cascades import constraints_of, enter_cascaded, track_cascades
 from depot_lite.fields.columns import file_columns
 from depot_lite.fields.inserts import insert
 from depot_lite.fields.proof import batches
@@ -35,29 +35,33 @@ from depot_lite.fields.updates import each_of, update
 
 
 def _on_execute(state: ORMExecuteState) -> Any:
-    statement = state.statement
-    if not statement.is_dml or not columns.any_type_made():
+    written = _written(state.statement)
+    if written is None or not _concerns_files(written):
         return None
-    # select(Document).from_statement(insert(Document).returning(Document)): the statement is inside.
-    written = statement.element if isinstance(statement, FromStatement) else statement
-    if not isinstance(written, Insert | Update | Delete):
-        return None
-    if not _concerns_files(written):
-        return None
-    target = _target(state, written, {})
+    target = _target(state, written)
     if target is None:
         return None
-    shards = internals.shard_ids(state)
-    if not shards:
-        return _execute(state, written, target)
-    # Each shard has its rows, and a connection of its own.
-    targets = [_target(state, written, {"shard_id": each}) for each in shards]
-    results = []
-    for each in targets:
-        if each is not None:
-            result = _execute(state, written, each)
-            results.append(_invoke(state, each, written) if result is None else result)
-    return results[0].merge(*results[1:]) if len(results) > 1 else results[0]
+    if isinstance(written, Insert):
+        return insert(state, written, target, _invoke) if target.columns else None
+    _refuse_writing_conditions(written, target)
+    if isinstance(written, Delete):
+        return _delete(state, written, target)
+    return update(state, written, target, _invoke) if target.columns else None
+
+
+_WRITES: Final = (Insert, Update, Delete)
+
+
+def _written(statement: Any) -> Insert | Update | Delete | None:
+    """Return the statement that writes: select(Document).from_statement(insert(Document)...) has it inside."""
+    written = statement.element if isinstance(statement, FromStatement) else statement
+    return written if isinstance(written, _WRITES) else None
+
+
+def _may_concern_files(session: Session, statement: Any) -> bool:
+    """Return whether a statement has to be followed. A listener of the session's may yet make another of it."""
+    written = _written(statement)
+    return written is not None and (bool(session.dispatch.do_orm_execute) or _concerns_files(written))
 
 
 def _concerns_files(statement: Insert | Update | Delete) -> bool:
@@ -67,21 +71,10 @@ def _concerns_files(statement: Insert | Update | Delete) -> bool:
     if not isinstance(table, Table):
         return False
     mapper = internals.parent_mapper(statement)
-    return bool(file_columns(table) or constraints_of(table) or (mapper and columns.columns_of_mapper(mapper)))
+    return bool(file_columns(table) or constraints_of(table) or (mapper and columns.INFO in mapper.class_manager.info))
 
 
-def _execute(state: ORMExecuteState, statement: Insert | Update | Delete, target: Target) -> Any:
-    if isinstance(statement, Insert):
-        return insert(state, statement, target, _invoke) if target.columns else None
-    _refuse_writing_conditions(statement, target)
-    if isinstance(statement, Delete):
-        return _delete(state, statement, target)
-    return update(state, statement, target, _invoke) if target.columns else None
-
-
-def _target(
-    state: ORMExecuteState, statement: Insert | Update | Delete, bind_arguments: Mapping[str, Any]
-) -> Target | None:
+def _target(state: ORMExecuteState, statement: Insert | Update | Delete) -> Target | None:
     entity = internals.parent_entity(statement)
     mapper = None if entity is None else mapper_of(entity)
     source: Any = statement.table
@@ -105,7 +98,7 @@ def _target(
         mapper,
         entity,
         found,
-        {**state.bind_arguments, **bind_arguments},
+        state.bind_arguments,
         state.execution_options,
     )
 
@@ -141,8 +134,8 @@ def _delete(state: ORMExecuteState, statement: Delete, target: Target) -> Any:
         row = target.row(watch, key)
         ledger.enter(watch, row, condemned=files.values())
         watch.candidates.deleted.add(row)
-    falling = Falling(readable_options(state.execution_options))
-    falling.follow(target.session, target.connection(), target.table, rows)
+    options_to_read = readable_options(state.execution_options)
+    enter_cascaded(target.session, target.connection(), target.table, rows, seen=set(), options=options_to_read)
     if state.is_executemany:  # a list of keys cannot be sent with several sets of parameters
         with target.executing(watch):
             return _invoke(state, target, statement)
@@ -159,7 +152,6 @@ def _delete(state: ORMExecuteState, statement: Delete, target: Target) -> Any:
 
 def track_statements() -> None:
     """Follow the statements of all sessions; a second call does nothing."""
-    if not event.contains(Session, "do_orm_execute", _on_execute):
-        event.listen(Session, "do_orm_execute", _on_execute)
+    internals.follow_statements(_on_execute, _may_concern_files)
     wrap_bulk_methods()
     track_cascades()

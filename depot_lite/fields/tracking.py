@@ -52,12 +52,14 @@ if TYPE_CHECKING:
 
 
 def _before_flush(session: Session, context: Any, instances: Sequence[Any] | None) -> None:
-    if not columns.any_type_made() or not session.is_active:  # SQLAlchemy is about to refuse the flush
+    if LEDGER not in session.info and not internals.has_state_to_flush(session, columns.INFO):
         return
-    chosen = None if not instances else {id(each) for each in instances}
-    new, modified, deleted = (states_with_files(each, chosen) for each in internals.states_to_flush(session))
-    if not (new or modified or deleted or LEDGER in session.info):
+    if not session.is_active:  # SQLAlchemy is about to refuse the flush
         return
+    new, modified, deleted = map(states_with_files, internals.states_to_flush(session))
+    if instances:
+        chosen = {attributes.instance_state(each) for each in instances}
+        new, modified, deleted = ([each for each in states if each in chosen] for states in (new, modified, deleted))
     _flushing.set(weakref.ref(session))
     slots = [slot for slot in slots_of([*new, *(each for each in modified if each not in deleted)]) if slot.is_written]
     for slot in slots:
