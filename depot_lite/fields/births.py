@@ -114,7 +114,7 @@ class Candidates:
     database has reported an error, after which a COMMIT may have been a ROLLBACK. ``lost`` are files that went with a
     savepoint, ``deleted`` rows that this transaction deletes. ``moved`` are tables whose primary keys a statement has
     changed: their rows are looked for by path as well. ``ended_early`` says that the database told of an end before
-    COMMIT or ROLLBACK.
+    COMMIT or ROLLBACK, ``unanswered`` that a statement which commits by itself was sent, and the connection broke.
     """
 
     def __init__(self) -> None:
@@ -128,6 +128,7 @@ class Candidates:
         self.moved: set[Table] = set()
         self.in_doubt = False
         self.ended_early = False
+        self.unanswered = False
         #: The ``schema_translate_map`` of the connection, as it is when rows are entered.
         self.schemas: Schemas = ()
         self._keyed: dict[tuple[Table, tuple[Any, ...], Schemas], Row] = {}

@@ -55,10 +55,7 @@ class _Object:
         """Return every rule that any of them breaks."""
         found: list[ValidationError] = []
         for column, count in self.lists:
-            for each in column.type.validators:
-                if isinstance(each, Validator):
-                    errors = said_by(each, partial(each.check_list, count))
-                    found.extend(error.at(str(column), None) for error in errors)
+            found.extend(_refusals_of_count(column, count))
         for file in self.files:
             try:
                 found.extend(file.refusals())
@@ -85,9 +82,7 @@ def check(waiting: Sequence[tuple[FileColumn, Any]]) -> None:
     objects = list(_objects(ruled))
     try:
         for each in objects:
-            errors = each.refusals()
-            if errors:
-                raise errors[0] if len(errors) == 1 else SeveralRefused(errors)
+            _raise(each.refusals())
     except BaseException:
         for file in _files_of(objects):
             file.candidate.limit(None, None)
@@ -97,6 +92,29 @@ def check(waiting: Sequence[tuple[FileColumn, Any]]) -> None:
             file.candidate.close()
     for file in _files_of(objects):
         file.take_over()
+
+
+def check_count(column: FileColumn, count: int) -> None:
+    """Raise what is wrong with the number of files in a list.
+
+    Raises:
+        ValidationError: there are too many; `SeveralRefused` if several rules say so.
+    """
+    _raise(_refusals_of_count(column, count))
+
+
+def _refusals_of_count(column: FileColumn, count: int) -> list[ValidationError]:
+    found: list[ValidationError] = []
+    for each in column.type.validators:
+        if isinstance(each, Validator):
+            errors = said_by(each, partial(each.check_list, count))
+            found.extend(error.at(str(column), None) for error in errors)
+    return found
+
+
+def _raise(errors: list[ValidationError]) -> None:
+    if errors:
+        raise errors[0] if len(errors) == 1 else SeveralRefused(errors)
 
 
 def _objects(waiting: Sequence[tuple[FileColumn, Any]]) -> Iterator[_Object]:

@@ -202,8 +202,10 @@ class FileColumn:
     def _accept_list(self, value: Any, state: InstanceState[Any] | None, held: Any) -> Any:
         if value is held and isinstance(value, FileList):
             return value  # what `+=` leads to
+        if is_no_file(value):
+            return self._held(state, held)
         if isinstance(value, _ONE_FILE) or not isinstance(value, Iterable | None) or hasattr(value, "read"):
-            raise InvalidContent(f"{self}: a list of files is wanted, not one {type(value).__name__}")
+            raise InvalidContent(f"{self}: expected a list of files, got one {type(value).__name__}")
         items = list(value or ())
         if items and all(map(is_no_file, items)):
             return self._held(state, held)
@@ -418,8 +420,8 @@ _ONE_FILE: Final = (str, bytes, bytearray, memoryview, dict)
 
 _WANTED: Final = "assign bytes, a binary file, a pathlib.Path, an upload, a FileIntent or an UploadedFile"
 
-#: Where the file attributes of a mapped class are, in the ``info`` of its manager; and the file columns of a `Table`, in
-#: the ``info`` of that. Every flush and statement looks there, of whatever objects.
+#: The key under which the ``info`` of a mapped class's manager has its file attributes, and that of a `Table` its file
+#: columns. Every flush and statement looks there, of whatever objects.
 INFO: Final = "depot_lite.columns"
 _MAPPERS: Final[weakref.WeakSet[Mapper[Any]]] = weakref.WeakSet()
 # By whether it is an `onupdate`: what the user has declared, before what it gives was stored.

@@ -76,19 +76,41 @@ def bare(connection: Connection) -> Connection:
 def is_known_to_be_over(connection: Connection) -> bool:
     """Return whether a transaction that SQLAlchemy is about to end is known to have ended already.
 
-    In AUTOCOMMIT each statement is a transaction. A ``COMMIT`` that was sent as text is known to PostgreSQL's drivers.
+    In AUTOCOMMIT each statement is a transaction. The drivers know of a ``COMMIT`` that was sent as text, and of DDL on
+    MariaDB, which commits, until the next statement begins another transaction.
     """
+    if commits_by_itself(connection):
+        return True
+    try:
+        driver: Any = connection.connection.driver_connection
+        if hasattr(driver, "is_in_transaction"):  # asyncpg
+            return not driver.is_in_transaction()
+        if hasattr(driver, "in_transaction"):  # sqlite3 and aiosqlite
+            return not driver.in_transaction
+        if isinstance(getattr(driver, "server_status", None), int):  # PyMySQL and aiomysql
+            return not driver.server_status & _SERVER_STATUS_IN_TRANS
+        status = getattr(getattr(driver, "info", None), "transaction_status", None)  # psycopg
+        return status is not None and int(status) == 0
+    except Exception:  # a driver of somebody else's: ROLLBACK has to be sent all the same
+        return False
+
+
+#: Flags of MariaDB's client protocol.
+_SERVER_STATUS_IN_TRANS: Final = 1
+_SERVER_STATUS_AUTOCOMMIT: Final = 2
+
+
+def commits_by_itself(connection: Connection) -> bool:
+    """Return whether each statement of a connection is a transaction of its own (AUTOCOMMIT)."""
     level = connection.get_execution_options().get("isolation_level")
     # What create_engine() was given is shown nowhere in public.
     if (level or connection.engine.dialect._on_connect_isolation_level) == "AUTOCOMMIT":
         return True
     try:
         driver: Any = connection.connection.driver_connection
-        if hasattr(driver, "is_in_transaction"):  # asyncpg
-            return not driver.is_in_transaction()
-        status = getattr(getattr(driver, "info", None), "transaction_status", None)  # psycopg
-        return status is not None and int(status) == 0
-    except Exception:  # a driver of somebody else's: ROLLBACK has to be sent all the same
+        status = getattr(driver, "server_status", None)
+        return isinstance(status, int) and bool(status & _SERVER_STATUS_AUTOCOMMIT)
+    except Exception:  # a connection that is broken
         return False
 
 

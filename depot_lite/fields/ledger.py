@@ -11,7 +11,7 @@ deleted::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import event
@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session, attributes
 
 from depot_lite.fields import columns, outcomes
 from depot_lite.fields.births import Birth, Row, schemas_of
-from depot_lite.fields.columns import paths_of
+from depot_lite.fields.columns import files_in, paths_of
 from depot_lite.fields.outcomes import Watch
 from depot_lite.fields.slots import Flush
 
@@ -44,18 +44,15 @@ class Ledger:
         self.unbound: list[str] = []
         self.flush = Flush()
 
-    def lose(self, births: Iterable[Birth]) -> set[str]:
-        """Make values pending again that went with a savepoint, or were never bound; return their paths."""
-        lost: set[str] = set()
+    def lose(self, births: Iterable[Birth]) -> None:
+        """Make values pending again that went with a savepoint, or were never bound."""
         for birth in births:
-            lost.update(birth.paths)
             for watch in self.watches:
                 watch.candidates.lose(birth)
             if not birth.bound:
                 self.unbound += birth.paths
             birth.end()
             birth.make_pending()
-        return lost
 
 
 def ledger_of(session: Session) -> Ledger:
@@ -155,6 +152,8 @@ def _after_transaction_end(session: Session, transaction: SessionTransaction) ->
     del session.info[LEDGER]
     for watch in found.watches:
         watch.leave(transaction)
+        if watch.gone:
+            _expire_what_shows(session, watch.gone)
     found.lose([birth for births in found.frames.values() for birth in births if not birth.bound and not birth.ended])
     if found.unbound:
         outcomes.delete_at_end([], found.unbound)
@@ -163,15 +162,18 @@ def _after_transaction_end(session: Session, transaction: SessionTransaction) ->
 def _lose(session: Session, found: Ledger, savepoint: SessionTransaction) -> None:
     births = found.frames.pop(savepoint, None)
     if births:
-        _expire_what_shows(session, found.lose(births))
+        found.lose(births)
+        _expire_what_shows(session, births)
 
 
-def _expire_what_shows(session: Session, paths: set[str]) -> None:
-    """Let no object show files that went with a savepoint: SQLAlchemy expires only what a flush wrote."""
+def _expire_what_shows(session: Session, births: Sequence[Birth]) -> None:
+    """Let no object show files that have gone. SQLAlchemy expires what a flush wrote, and that only at a rollback."""
+    paths = {path for birth in births for path in birth.paths}
+    values = {id(birth.value) for birth in births}
     for target in session.identity_map.values():
         for key in columns.columns_of_mapper(attributes.instance_state(target).mapper):
             held = attributes.instance_dict(target).get(key)
-            if held is not None and not paths.isdisjoint(paths_of(held)):
+            if any(id(each) in values or not paths.isdisjoint(each.paths) for each in files_in(held)):
                 session.expire(target, [key])
 
 

@@ -59,6 +59,8 @@ class Watch:
         self.engine = connection.engine
         self.candidates = Candidates()
         self.parties: weakref.WeakSet[SessionTransaction] = weakref.WeakSet()
+        #: Births that came to nothing although objects may still show them: their transaction was committed.
+        self.gone: list[Birth] = []
         self._unanswered: list[_End] = []
         self._condemned: list[str] = []
         self._unwanted: list[str] = []
@@ -130,6 +132,8 @@ class Watch:
         birth.end()
         if not gone.isdisjoint(birth.paths):
             birth.make_pending()
+            if committed:
+                self.gone.append(birth)
             return
         adopts = birth.pending.adopts
         if committed and adopts is not None:
@@ -169,21 +173,25 @@ def _reason_to_keep_new(path: str, end: _End, answer: proof.Answer) -> str | Non
     files = end.candidates
     if not end.over:
         return "the connection broke while COMMIT was awaited, which may still take effect"
-    if not end.committed:
+    if not end.committed and not files.ended_early:
         return None
     if path in answer.ambiguous:
         return "several schemas have its table, and the search_path may have been another one"
+    if not end.committed:
+        return None
     if files.in_doubt or path in files.lost or path in files.condemned or path in files.doubtful:
         return None
     if not files.deleted.isdisjoint(files.rows[path]):
         return "row-level security, or a view, may hide its row" if answer.hidden else None
     # The row was updated, and COMMIT succeeded. If it names again what it named before, a trigger has put that back. If
-    # it is not found, its key was changed by something that nobody knows of.
+    # it names another file that this transaction has given to it, that one came later. If it is not found, or names
+    # unknown files, something that nobody knows of has changed its key, and another row has that key now.
+    known = files.condemned | files.births.keys()
     for row in files.rows[path]:
         found = None if row.key is None else answer.found.get((row.table, row.schemas, row.key))
-        if found and (found == row.before or any(row in files.rows.get(each, ()) for each in found & files.condemned)):
+        if found and (found == row.before or any(row in files.rows.get(each, ()) for each in found & known)):
             return None
-    return "its row was not found again"
+    return "its row was not found again, or names another file"
 
 
 def _reason_to_keep_old(path: str, end: _End, answer: proof.Answer, *, is_postgresql: bool) -> str | None:
@@ -207,7 +215,10 @@ def _reason_to_keep_old(path: str, end: _End, answer: proof.Answer, *, is_postgr
 def _answer(connection: Connection, end: _End, asked: Mapping[str, Iterable[Row]]) -> proof.Answer:
     answer = proof.ask(connection, asked)
     files = end.candidates
-    if not end.committed or files.in_doubt:
+    if files.ended_early:
+        # What was committed before the rollback is there, under whatever key it may have got since.
+        answer.named |= _named_anywhere(connection, asked, asked.keys() - answer.named)
+    elif not end.committed or files.in_doubt:
         # After a rollback a row that had named a file names it again. One that is not found has gone by a COMMIT that
         # nobody knows of, or has a key that nobody knows of: it is looked for everywhere before its file is given up.
         unwritten = {
@@ -215,10 +226,14 @@ def _answer(connection: Connection, end: _End, asked: Mapping[str, Iterable[Row]
             for path in files.births
             if not (end.committed and any(row.written for row in files.rows.get(path, ())))
         }
-        missing = answer.absent - files.lost - unwritten
-        anywhere = {path: [Row(row.table, None, row.schemas) for row in asked[path]] for path in missing}
-        answer.named |= proof.ask(connection, anywhere).named
+        answer.named |= _named_anywhere(connection, asked, answer.absent - files.lost - unwritten)
     return answer
+
+
+def _named_anywhere(connection: Connection, asked: Mapping[str, Iterable[Row]], paths: Iterable[str]) -> set[str]:
+    """Look for files in all rows of the tables that may name them."""
+    anywhere = {path: [Row(row.table, None, row.schemas) for row in asked[path]] for path in paths}
+    return proof.ask(connection, anywhere).named
 
 
 def _distinct(births: Iterable[Birth]) -> list[Birth]:
@@ -244,10 +259,12 @@ def delete_at_end(condemned: list[str], unwanted: list[str]) -> None:
     """Delete files at the end of a transaction. Never raises: what cannot be deleted is logged."""
     try:
         transfers.to_the_end(partial(_delete, condemned, unwanted))
-    except Exception:  # an executor that is shut down, say
+    except BaseException as error:  # an executor that is shut down, say, or an interrupt in the middle
         logger.exception(
-            "%d files are left to maintenance: %s ...", len(condemned) + len(unwanted), [*condemned, *unwanted][0]
+            "up to %d files are left to maintenance: %s ...", len(condemned) + len(unwanted), [*condemned, *unwanted][0]
         )
+        if not isinstance(error, Exception):
+            raise
 
 
 def _delete(condemned: list[str], unwanted: list[str]) -> None:
@@ -306,13 +323,14 @@ def _on_end(connection: Connection, commits: bool, end: Callable[[], None]) -> N
         # Refused, by the database or by a listener: SQLAlchemy sends no ROLLBACK after that, and SQLite's transaction
         # would stay open, for the next session of this connection to commit.
         refused = _is_answer(error) or (_is_usable(connection) and not prepared)
-        over = not commits or not sendable or refused
+        over = (not commits and not found.candidates.unanswered) or not sendable or refused
         if _is_usable(connection):
             _roll_back(connection)
         found.settle(connection, committed=False, over=over)
         raise
     # What was prepared lives on without its connection, and may be committed by anybody.
-    found.settle(connection, committed=commits, over=sendable or not prepared)
+    over = (sendable or not prepared) and not found.candidates.unanswered
+    found.settle(connection, committed=commits, over=over)
 
 
 def _on_savepoint_lost(connection: Connection) -> None:
@@ -321,16 +339,21 @@ def _on_savepoint_lost(connection: Connection) -> None:
 
 
 def _on_error(context: ExceptionContext) -> None:
-    internals.restore_error(context.original_exception)
+    error: Any = context.original_exception
+    internals.restore_error(error)
     found = None if context.connection is None else _watches.get(context.connection)
     if found is None:
         return
     found.candidates.in_doubt = True
-    if getattr(context.original_exception, "sqlstate", None) in _NO_TRANSACTION:
+    if getattr(error, "sqlstate", None) in _NO_TRANSACTION:
         found.candidates.ended_early = True
-    # The values of one row, before they were bound.
+    if context.is_disconnect and context.connection is not None and internals.commits_by_itself(context.connection):
+        found.candidates.unanswered = True
+    # The values of one row, before they were bound; refused for what they are, and by nothing that came after them.
     rows: Any = getattr(context.execution_context, "compiled_parameters", None) or ()
-    if len(rows) == 1 and isinstance(context.original_exception, context.dialect.loaded_dbapi.Error):
+    driver = context.dialect.loaded_dbapi
+    refusals = (driver.IntegrityError, getattr(driver, "DataError", driver.IntegrityError))  # aiosqlite has one
+    if len(rows) == 1 and isinstance(error, refusals):
         found.candidates.refuse(path for value in rows[0].values() for path in paths_of(value))
 
 
@@ -359,10 +382,10 @@ def _roll_back(connection: Connection) -> None:
 
 
 def _is_answer(error: BaseException) -> bool:
-    """Return whether the server itself has refused COMMIT: then it has not taken effect, even if the line broke.
+    """Return whether COMMIT was surely not carried out: the server has refused it, or it was never sent.
 
-    The drivers of PostgreSQL have the server's SQLSTATE, and those of MariaDB its number; errors of the client have
-    none (numbers from 2000 to 2999).
+    The drivers of PostgreSQL have the server's SQLSTATE, and those of MariaDB its number. Numbers from 2000 to 2999 are
+    of the client: 2006, or 0 where there is no socket any more, if it could not send, and 2013 if no answer came.
     """
     original: Any = error.orig if isinstance(error, DBAPIError) else None
     if original is None:
@@ -370,7 +393,9 @@ def _is_answer(error: BaseException) -> bool:
     if getattr(original, "sqlstate", None) or getattr(original, "pgcode", None):
         return True
     number = original.args[0] if original.args else None
-    return isinstance(number, int) and not isinstance(number, bool) and number >= 1000 and not 2000 <= number < 3000
+    if not isinstance(number, int) or isinstance(number, bool):
+        return False
+    return number in (0, 2006) or (number >= 1000 and not 2000 <= number < 3000)
 
 
 def track_errors() -> None:

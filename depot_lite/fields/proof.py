@@ -7,12 +7,13 @@ never told is looked for by its path, which reads the whole table.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import (
     Column,
+    Dialect,
     Select,
     Table,
     Text,
@@ -30,6 +31,7 @@ from sqlalchemy import (
 from sqlalchemy import table as table_of
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql import ColumnElement
+from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from depot_lite.fields.births import Row, Schemas
 from depot_lite.fields.columns import FileType, file_columns, file_type, paths_of
@@ -96,6 +98,7 @@ def ask(connection: Connection, asked: Mapping[str, Iterable[Row]]) -> Answer:
 
     Raises:
         SQLAlchemyError: the database could not be asked.
+        RuntimeError: a replica has answered, which may not know yet what the transaction did.
     """
     answer = Answer()
     present: set[str] = set()
@@ -142,26 +145,55 @@ def _read(
     connection: Connection, table: Table, keys: list[tuple[Any, ...]], options: dict[str, Any], answer: Answer
 ) -> tuple[list[tuple[tuple[Any, ...], set[str]]], bool]:
     """Return the keys and paths of those of the rows that are there, and whether their table is ambiguous."""
-    key = list(table.primary_key)
-    query: Select[Any] = select(*key, *file_columns(table))
+    key: list[ColumnElement[Any]] = list(table.primary_key)
     guarded = connection.dialect.name == "postgresql"
     if guarded:
+        read_key = [_or_none(each) for each in key]
+        query: Select[Any] = select(*read_key, *file_columns(table))
         # Row security that the transaction had switched with SET LOCAL may hide its rows after the end, and so may a
         # view. Joined to one row that is always there, so that it is told even if no row is found.
         name, has_schema = _full_name(connection, table, options)
         active = (func.row_security_active(name) | _is_view(name)).label("active")
-        one = select(active, literal(False) if has_schema else _is_ambiguous(table)).subquery("one")
+        ambiguous = literal(False).label("ambiguous") if has_schema else _is_ambiguous(table)
+        one = select(active, ambiguous, func.pg_is_in_recovery().label("replica")).subquery("one")
         query = query.add_columns(*one.c).select_from(one.outerjoin(table, is_one_of(key, keys)))
     else:
-        query = query.where(is_one_of(key, keys))
+        query = select(*key, *file_columns(table)).where(is_one_of(key, keys))
     rows = connection.execute(query, execution_options=options).all()
     found = [
-        (tuple(row[: len(key)]), {path for value in row[len(key) : len(row) - 2 * guarded] for path in paths_of(value)})
+        (tuple(row[: len(key)]), {path for value in row[len(key) : len(row) - 3 * guarded] for path in paths_of(value)})
         for row in rows
         if not guarded or None not in row[: len(key)]
     ]
-    answer.hidden |= guarded and len(found) < len(keys) and bool(rows[0][-2])
-    return found, guarded and bool(rows[0][-1])
+    if not guarded:
+        return found, False
+    active, ambiguous, is_replica = rows[0][-3:]
+    _refuse_replica(is_replica)
+    answer.hidden |= len(found) < len(keys) and bool(active)
+    return found, bool(ambiguous)
+
+
+class _OrNone(UserDefinedType[Any]):
+    """The type of a primary key, or NULL where an outer join finds no row, which a user's type may not expect."""
+
+    cache_ok = True
+
+    def __init__(self, of: TypeEngine[Any]) -> None:
+        self.of = of
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        load = self.of.dialect_impl(dialect).result_processor(dialect, coltype)
+        return None if load is None else lambda value: None if value is None else load(value)
+
+
+def _or_none(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    expression = column.type.column_expression(column)
+    return type_coerce(column if expression is None else expression, _OrNone(column.type))
+
+
+def _refuse_replica(is_replica: bool) -> None:
+    if is_replica:
+        raise RuntimeError("a replica has answered, which may lag behind the primary")
 
 
 def _is_ambiguous(table: Table) -> ColumnElement[bool]:
@@ -188,6 +220,8 @@ def _full_name(connection: Connection, table: Table, options: Mapping[str, Any])
 
 
 def _find_by_path(connection: Connection, table: Table, paths: Iterable[str], options: dict[str, Any]) -> set[str]:
+    if connection.dialect.name == "postgresql":
+        _refuse_replica(bool(connection.scalar(select(func.pg_is_in_recovery()))))
     named: set[str] = set()
     columns: list[tuple[Column[Any], FileType]] = [
         (each, kind) for each in file_columns(table) if (kind := file_type(each.type)) is not None

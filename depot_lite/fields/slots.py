@@ -17,6 +17,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from depot_lite.fields import columns, internals
 from depot_lite.fields.births import Row, birth_of
+from depot_lite.fields.checks import check_count
 from depot_lite.fields.columns import NOT_LOADED, FileColumn, file_columns, files_in, paths_of
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.lists import FileList, merged
@@ -109,6 +110,7 @@ class Slot:
 
         Raises:
             StaleDataError: both have changed the order of the list, or the model has a version counter.
+            ValidationError: the two together have put more files into the list than it may have.
         """
         value, old = self.value, self.old
         if isinstance(value, FileList):
@@ -121,6 +123,8 @@ class Slot:
                         f"{self.column}: another transaction has changed the list meanwhile, and {reason}; "
                         "load the object again"
                     )
+                if len(together) > max(len(value), len(files_in(held))):
+                    check_count(self.column, len(together))
                 value.take(together)
         elif isinstance(value, DepotFileInfo) and not value.pending and birth_of(str(value.get("path"))) is None:
             known = {each.get("path") for each in files_in(held)}

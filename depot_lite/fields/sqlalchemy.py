@@ -65,6 +65,12 @@ def _cast_to_json(element: GenericFunction[Any], compiler: Any, **kw: Any) -> st
     return f"CAST({_as_it_is(element, compiler, **kw)} AS JSONB)"
 
 
+_STORED_BY: Final = (
+    "Files are stored by an assignment to an attribute, and by session.execute() of insert().values() and "
+    "update().values(); not by a condition, text() or connection.execute()"
+)
+
+
 class UploadedFileField(FileType):
     """A column that holds a file: a JSON reference in the row (JSONB on PostgreSQL), the bytes in a depot.
 
@@ -150,15 +156,9 @@ class UploadedFileField(FileType):
                 Content.of(value)  # raises what is wrong with it
             except InvalidContent as error:
                 raise InvalidContent(f"{self!r}: {error}") from error
-            raise InvalidContent(
-                f"{self!r}: {type(value).__name__} is no stored file, and connection.execute() has no session that "
-                "would store it: use session.execute(), or assign it to an attribute"
-            )
+            raise InvalidContent(f"{self!r}: {type(value).__name__} is not a stored file. {_STORED_BY}")
         if value.pending and not tracking.store_late(value):
-            raise InvalidContent(
-                f"{self!r}: {value['filename']!r} is not stored yet, and connection.execute() has no session that "
-                "would look after it: use session.execute(), or assign it to an attribute"
-            )
+            raise InvalidContent(f"{self!r}: {value['filename']!r} is not stored yet. {_STORED_BY}")
         mark_bound(value.paths)
         return dict(value)
 

@@ -302,7 +302,8 @@ class BulkSave:
         ]
         for slot in slots:
             slot.accept()
-            slot.own_files()
+            # SQLAlchemy writes to the row that the object names by now; it may have been loaded from another one.
+            slot.own_files(NOT_LOADED if _is_of_its_row(slot) else None)
         store_all(session, [(slot.column, slot.value) for slot in slots if has_pending(slot.value)])
         by_table: dict[tuple[Mapper[Any], Table], list[Slot]] = {}
         for slot in slots:
@@ -314,12 +315,13 @@ class BulkSave:
         connection = self._session.connection(bind_arguments={"mapper": mapper, "clause": update(table)})
         watch = watch_of(self._session, connection)
         self._watches.add(watch)
-        keys = {slot: old_key_in(slot.state, table) for slot in slots if slot.state.key is not None}
+        keys = {slot: key_in(slot.state, table) for slot in slots if slot.state.key is not None}
         held = read_rows(connection, table, {key for key in keys.values() if key is not None}) if keys else {}
         for slot in slots:
             if slot in keys:
                 files = held.get(keys[slot] or (), {}).get(slot.column.column)
-                slot.reconcile(files)
+                if _is_of_its_row(slot):
+                    slot.reconcile(files)
                 row = watch.candidates.row(table, keys[slot])
                 remember(row, held.get(keys[slot] or ()))
                 enter(watch, row, named=[slot.value] if slot.changed else (), condemned=[files], updated=True)
@@ -337,6 +339,12 @@ class BulkSave:
             watch.candidates.in_doubt |= error is not None
         for row in self._rows if error is None else ():
             row.is_written()
+
+
+def _is_of_its_row(slot: Slot) -> bool:
+    """Return whether a detached object still has the primary key that it was loaded with."""
+    table = slot.column.table
+    return slot.state.key is not None and key_in(slot.state, table) == old_key_in(slot.state, table)
 
 
 _MAPPER_EVENTS: Final[dict[str, Callable[..., None]]] = {

@@ -546,7 +546,10 @@ def test_core_refuses_a_fresh_file(world: World) -> None:
     with world.engine.connect() as connection:
         for value, message in (
             (UploadedFile(b"1"), r"connection\.execute\(\) has no session .*: use session\.execute\(\)"),
-            (b"1", r"bytes is no stored file, and connection\.execute\(\) has no session .*: use session\.execute\(\)"),
+            (
+                b"1",
+                r"bytes is not a stored file\. Files are stored by an assignment .* not by .* connection\.execute\(\)",
+            ),
             ({"path": "x"}, "a dictionary is not a file"),
         ):
             with pytest.raises(InvalidContent, match=message):

@@ -487,7 +487,7 @@ def test_core_refuses_fresh_files(session: Session) -> None:
     film(session)
     with pytest.raises(InvalidContent, match=r"use session\.execute\(\)"):
         session.connection().execute(update(Film.__table__).values(shots=[UploadedFile(b"one")]))  # type: ignore[arg-type]
-    with pytest.raises(InvalidContent, match=r"bytes is no stored file.*use session\.execute\(\)"):
+    with pytest.raises(InvalidContent, match=r"bytes is not a stored file.* by session\.execute\(\)"):
         session.connection().execute(update(Film.__table__).values(shots=[b"one"]))  # type: ignore[arg-type]
     with pytest.raises(InvalidContent, match="expected a list of files, got bytes"):
         session.connection().execute(update(Film.__table__).values(shots=b"one"))  # type: ignore[arg-type]

@@ -339,7 +339,7 @@ def test_a_fresh_file_outside_of_a_session_is_refused(world: World) -> None:
         for statement in (insert(Document), update(Document)):
             with pytest.raises(InvalidContent, match=r"use session\.execute\(\)"):
                 connection.execute(statement.values(content=UploadedFile(b"x")))
-            with pytest.raises(InvalidContent, match=r"bytes is no stored file.* assign it to an attribute"):
+            with pytest.raises(InvalidContent, match=r"bytes is not a stored file.* an assignment to an attribute"):
                 connection.execute(statement.values(content=b"x"))
     world.check()
 
