@@ -322,7 +322,7 @@ def _on_end(connection: Connection, commits: bool, end: Callable[[], None]) -> N
     except BaseException as error:
         # Refused, by the database or by a listener: SQLAlchemy sends no ROLLBACK after that, and SQLite's transaction
         # would stay open, for the next session of this connection to commit.
-        refused = _is_answer(error) or (_is_usable(connection) and not prepared)
+        refused = is_answer(error) or (_is_usable(connection) and not prepared)
         over = (not commits and not found.candidates.unanswered) or not sendable or refused
         if _is_usable(connection):
             _roll_back(connection)
@@ -381,7 +381,7 @@ def _roll_back(connection: Connection) -> None:
             connection.invalidate(error)
 
 
-def _is_answer(error: BaseException) -> bool:
+def is_answer(error: BaseException) -> bool:
     """Return whether COMMIT was surely not carried out: the server has refused it, or it was never sent.
 
     The drivers of PostgreSQL have the server's SQLSTATE, and those of MariaDB its number. Numbers from 2000 to 2999 are

@@ -275,3 +275,67 @@ def test_objects_that_bulk_methods_saved_inside(world: World) -> None:
         assert held == _both(session)
         session.commit()
     world.check(*BEFORE, OTHER)
+
+
+# --- COMMIT, with objects that are not expired by it --------------------------------------------------------------
+
+
+def _shown(*targets: Any) -> list[bytes | None]:
+    """Return the bytes of all that the objects show: of a pending file as of a stored one."""
+    return [
+        read(each)
+        for target in targets
+        for each in ([target.content] if isinstance(target, Document) else target.screenshots)
+    ]
+
+
+def test_objects_that_a_commit_does_not_expire_show_what_a_savepoint_of_the_connection_brought_back(
+    world: World,
+) -> None:
+    """The session knows nothing of that savepoint."""
+    begin(world)
+    with world.session(expire_on_commit=False) as session:
+        document, movie = session.get_one(Document, FIRST), session.get_one(Movie, FIRST)
+        savepoint = session.connection().begin_nested()
+        put(document, content=NEW)
+        movie.screenshots.append(UploadedFile(OTHER))
+        session.flush()
+        savepoint.rollback()
+        session.commit()
+        assert _shown(document, movie) == [PLAN, ONE, TWO, THREE]
+        movie.screenshots.append(UploadedFile(NEW))
+        session.commit()
+        assert _shown(document, movie) == [PLAN, ONE, TWO, THREE, NEW]
+    world.check(*BEFORE, NEW)
+
+
+PUT_BACK: Final = {
+    "sqlite": (
+        "CREATE TRIGGER put_back AFTER UPDATE OF content ON document WHEN OLD.content IS NOT NEW.content "
+        "BEGIN UPDATE document SET content = OLD.content WHERE id = OLD.id; END",
+    ),
+    "postgresql": (
+        "CREATE OR REPLACE FUNCTION put_back() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN NEW.content = OLD.content; RETURN NEW; END$$",
+        "CREATE TRIGGER put_back BEFORE UPDATE ON document FOR EACH ROW EXECUTE FUNCTION put_back()",
+    ),
+    "mariadb": ("CREATE TRIGGER put_back BEFORE UPDATE ON document FOR EACH ROW SET NEW.content = OLD.content",),
+}
+
+
+def test_objects_that_a_commit_does_not_expire_show_what_a_trigger_put_back(world: World) -> None:
+    begin(world)
+    dialect = world.engine.dialect.name
+    with world.engine.begin() as connection:
+        for statement in PUT_BACK[dialect]:
+            connection.exec_driver_sql(statement)
+    try:
+        with world.session(expire_on_commit=False) as session:
+            document = session.get_one(Document, FIRST)
+            put(document, content=NEW)
+            session.commit()
+            assert _shown(document) == [PLAN]
+    finally:
+        with world.engine.begin() as connection:
+            connection.exec_driver_sql(f"DROP TRIGGER put_back{' ON document' if dialect == 'postgresql' else ''}")
+    world.check(*BEFORE)

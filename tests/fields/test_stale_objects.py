@@ -20,7 +20,7 @@ from depot_lite.errors import DepotError
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
 from tests.fields.actions import put
-from tests.fields.changes import FIRST, NEW, PHOTO, SECOND, THREE, TWO, agree, begin, read
+from tests.fields.changes import FIRST, NEW, ONE, PHOTO, PLAN, SECOND, THREE, TWO, agree, begin, read
 from tests.fields.models import Movie
 from tests.models import Document
 
@@ -300,3 +300,53 @@ def test_a_stale_list_is_merged_or_refused(
     if how is not _save or found != [NEW]:  # a bulk method that assigns a whole list may mean it
         assert MEANWHILE in found
     world.check(*DOCUMENTS, *(each for each in found if each is not None))
+
+
+# --- bulk_save_objects of objects that have another key by now ----------------------------------------------------
+
+
+def test_bulk_save_objects_writes_to_the_row_that_the_object_names_by_now(world: World) -> None:
+    """SQLAlchemy updates the row of the present key; the one that the object was loaded from stays as it is."""
+    begin(world)
+    with world.session() as session:
+        document = session.get_one(Document, FIRST)
+    document.id = SECOND
+    put(document, content=NEW)
+    with world.session() as session:
+        session.bulk_save_objects([document])
+        session.commit()
+    with world.session() as session:
+        assert read(session.get_one(Document, SECOND).content) == NEW
+        assert read(session.get_one(Document, FIRST).content) == PLAN
+    world.check(PLAN, NEW, ONE, TWO, THREE)
+
+
+def test_a_list_that_bulk_save_objects_writes_to_another_row_is_copied(world: World) -> None:
+    begin(world)
+    with world.session() as session:
+        session.add(Movie(id=SECOND, screenshots=[MEANWHILE]))
+        session.commit()
+        movie = session.get_one(Movie, FIRST)
+        assert len(movie.screenshots) == 3
+    movie.id = SECOND
+    movie.screenshots.append(UploadedFile(NEW))
+    with world.session() as session:
+        session.bulk_save_objects([movie])
+        session.commit()
+    with world.session() as session:
+        assert [read(each) for each in session.get_one(Movie, SECOND).screenshots] == [ONE, TWO, THREE, NEW]
+    world.check(PLAN, PHOTO, ONE, TWO, THREE, ONE, TWO, THREE, NEW)
+
+
+def test_two_objects_of_one_row_in_one_bulk_save(world: World) -> None:
+    """The later one is what the row names; the file of the other goes."""
+    begin(world)
+    copies = []
+    for content in (NEW, MEANWHILE):
+        with world.session() as session:
+            copies.append(session.get_one(Document, FIRST))
+        put(copies[-1], content=content)
+    with world.session() as session:
+        session.bulk_save_objects(copies)
+        session.commit()
+    world.check(MEANWHILE, PHOTO, ONE, TWO, THREE)

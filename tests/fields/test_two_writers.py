@@ -16,9 +16,10 @@ from sqlalchemy.exc import SAWarning, SQLAlchemyError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.orm.exc import StaleDataError
 
-from depot_lite.errors import DepotError
+from depot_lite.errors import DepotError, ValidationError
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
+from depot_lite.fields.validators import MaxCount
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
@@ -617,3 +618,31 @@ def test_a_statement_beside_a_change_of_the_list(lists: World, writers: Writers,
         writers.ours.rollback()
     assert THEIRS in held(lists)
     lists.check(*held(lists), ONE, TWO, THREE)
+
+
+# --- a list that may not have more --------------------------------------------------------------------------------
+
+
+class Triptych(Base):
+    """Four pictures at most."""
+
+    __tablename__ = "triptych"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    screenshots: Mapped[list[UploadedFile]] = mapped_column(UploadedFileField(multiple=True, validators=[MaxCount(4)]))
+
+
+def test_two_appends_that_together_are_too_many(lists: World, writers: Writers) -> None:
+    """Each alone is allowed; the second one hears of it, and its file goes."""
+    with lists.session() as session:
+        session.add(Triptych(id=ROW, screenshots=[ONE, TWO, THREE]))
+        session.commit()
+    writers.load(Triptych)
+    in_the_list(Triptych, lambda files, data: files.append(data), THEIRS)(writers.theirs)
+    writers.theirs.commit()
+    with pytest.raises(ValidationError, match=r"Triptych\.screenshots"):
+        in_the_list(Triptych, lambda files, data: files.append(data), OURS)(writers.ours)
+    writers.ours.rollback()
+    assert held(lists, Triptych) == (ONE, TWO, THREE, THEIRS)
+    with lists.session() as session:
+        session.delete(session.get_one(Triptych, ROW))
+        session.commit()
