@@ -153,7 +153,7 @@ def _after_transaction_end(session: Session, transaction: SessionTransaction) ->
     for watch in found.watches:
         watch.leave(transaction)
         if watch.gone:
-            _expire_what_shows(session, watch.gone)
+            _expire_what_shows(session, watch.gone, pending=True)
     found.lose([birth for births in found.frames.values() for birth in births if not birth.bound and not birth.ended])
     if found.unbound:
         outcomes.delete_at_end([], found.unbound)
@@ -166,10 +166,17 @@ def _lose(session: Session, found: Ledger, savepoint: SessionTransaction) -> Non
         _expire_what_shows(session, births)
 
 
-def _expire_what_shows(session: Session, births: Sequence[Birth]) -> None:
-    """Let no object show files that have gone. SQLAlchemy expires what a flush wrote, and that only at a rollback."""
+def _expire_what_shows(session: Session, births: Sequence[Birth], *, pending: bool = False) -> None:
+    """Let no object show files that have gone. SQLAlchemy expires what a flush wrote, and that only at a rollback.
+
+    Args:
+        session: with the objects.
+        births: of the files.
+        pending: also where objects hold the values themselves, which are pending again: after a COMMIT that has not
+            written them, no flush would.
+    """
     paths = {path for birth in births for path in birth.paths}
-    values = {id(birth.value) for birth in births}
+    values = {id(birth.value) for birth in births} if pending else ()
     for target in session.identity_map.values():
         for key in columns.columns_of_mapper(attributes.instance_state(target).mapper):
             held = attributes.instance_dict(target).get(key)

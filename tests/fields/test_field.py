@@ -545,7 +545,10 @@ def test_core_refuses_a_fresh_file(world: World) -> None:
     """No session sees such a statement, so nobody could take the file back."""
     with world.engine.connect() as connection:
         for value, message in (
-            (UploadedFile(b"1"), r"not stored yet\. Files are stored by an assignment .* not by .* connection\.execute\(\)"),
+            (
+                UploadedFile(b"1"),
+                r"not stored yet\. Files are stored by an assignment .* not by .* connection\.execute\(\)",
+            ),
             (
                 b"1",
                 r"bytes is not a stored file\. Files are stored by an assignment .* not by .* connection\.execute\(\)",
