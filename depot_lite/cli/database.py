@@ -11,15 +11,17 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from depot_lite.cli.failures import AppFailed, one_line
 from depot_lite.cli.signals import STOPPING, Stopped
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 T = TypeVar("T")
 Call = Callable[[Session | Engine], T]
@@ -33,24 +35,32 @@ def with_database(url: str, call: Call[T]) -> T:
     """
     made = _url(url)
     try:
-        is_async = made.get_dialect().is_async
-        engine = create_async_engine(made) if is_async else create_engine(made)
+        engine = _async_engine(made) if made.get_dialect().is_async else create_engine(made)
     except NoSuchModuleError:
         raise AppFailed(f"SQLAlchemy knows no database {made.drivername!r} (--url, DATABASE_URL)") from None
     except ImportError as error:
+        # The only one without a name is SQLAlchemy's own, about greenlet.
+        module = error.name or "greenlet"
         raise AppFailed(
-            f"{made.drivername!r} needs the module {error.name!r}, which is not installed; the URL may name another "
+            f"{made.drivername!r} needs the module {module!r}, which is not installed; the URL may name another "
             "driver, as in postgresql+psycopg://"
         ) from error
     except (SQLAlchemyError, ValueError, TypeError) as error:
         raise AppFailed(f"database {shown(made)}: {one_line(error)}") from error
-    if isinstance(engine, AsyncEngine):
+    if not isinstance(engine, Engine):
         return asyncio.run(_awaited(engine, made, call))
     try:
         _reach(engine, made)
         return call(engine)
     finally:
         engine.dispose()
+
+
+def _async_engine(url: URL) -> AsyncEngine:
+    # Imported here: it needs greenlet, which SQLAlchemy 2.1 no longer installs by itself, and other drivers do not.
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    return create_async_engine(url)
 
 
 def _url(text: str) -> URL:
@@ -114,6 +124,8 @@ async def _awaited(engine: AsyncEngine, url: URL, call: Call[T]) -> T:
 
 
 async def _in_session(engine: AsyncEngine, url: URL, call: Call[T]) -> T:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
     try:
         async with engine.connect():
             pass

@@ -127,6 +127,17 @@ class TestTheDatabase:
         assert "\n" not in line
         assert list(tmp_path.iterdir()) == []
 
+    def test_only_asynchronous_drivers_need_greenlet(self, local_shop: Shop) -> None:
+        """SQLAlchemy 2.1 installs it with ``SQLAlchemy[asyncio]`` only."""
+        program = "import sys; sys.modules['greenlet'] = None; from depot_lite.cli.main import main; sys.exit(main())"
+        words = [sys.executable, "-c", program, "--app", "shop:configure", "--quiet"]
+        found = local_shop.run(*words, "--url", local_shop.url, "missing", words_are_all=True)
+        assert found.code == 0, found.err
+        said = error_of(
+            local_shop, *words, "--url", local_shop.url_with("sqlite+aiosqlite"), "missing", words_are_all=True
+        )
+        assert "greenlet" in said
+
     @pytest.mark.parametrize("driver", ["mariadb+pymysql", "postgresql+asyncpg"])
     def test_an_unreachable_one_is_one_line(self, local_shop: Shop, driver: str) -> None:
         """Before anything is listed, and without the password."""
