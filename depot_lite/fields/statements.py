@@ -36,7 +36,7 @@ from depot_lite.fields.updates import each_of, update
 
 def _on_execute(state: ORMExecuteState) -> Any:
     written = _written(state.statement)
-    if written is None or not _concerns_files(written):
+    if not _concerns_files(written):
         return None
     target = _target(state, written)
     if target is None:
@@ -52,26 +52,28 @@ def _on_execute(state: ORMExecuteState) -> Any:
 _WRITES: Final = (Insert, Update, Delete)
 
 
-def _written(statement: Any) -> Insert | Update | Delete | None:
+def _written(statement: Any) -> Any:
     """Return the statement that writes: select(Document).from_statement(insert(Document)...) has it inside."""
-    written = statement.element if isinstance(statement, FromStatement) else statement
-    return written if isinstance(written, _WRITES) else None
+    return statement.element if isinstance(statement, FromStatement) else statement
 
 
 def _may_concern_files(session: Session, statement: Any) -> bool:
     """Return whether a statement has to be followed. A listener of the session's may yet make another of it."""
-    written = _written(statement)
-    return written is not None and (bool(session.dispatch.do_orm_execute) or _concerns_files(written))
+    return bool(session.dispatch.do_orm_execute) or _concerns_files(_written(statement))
 
 
-def _concerns_files(statement: Insert | Update | Delete) -> bool:
+def _concerns_files(statement: Any) -> bool:
     """Return whether a statement writes to a table with files, or to one whose rows take others with files along."""
+    if not isinstance(statement, _WRITES):
+        return False
     source: Any = statement.table
     table = getattr(source, "element", source)  # of an alias
     if not isinstance(table, Table):
         return False
+    if file_columns(table) or constraints_of(table):
+        return True
     mapper = internals.parent_mapper(statement)
-    return bool(file_columns(table) or constraints_of(table) or (mapper and columns.INFO in mapper.class_manager.info))
+    return mapper is not None and columns.INFO in mapper.class_manager.info
 
 
 def _target(state: ORMExecuteState, statement: Insert | Update | Delete) -> Target | None:

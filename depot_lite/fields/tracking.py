@@ -2,7 +2,7 @@
 
 What each event does::
 
-    before_flush      foreign values are accepted, then what is pending is stored: no connection is needed yet
+    a flush begins    foreign values are accepted, then what is pending is stored: no connection is needed yet
     before_insert     the row is entered, with the files that it will name
     before_update,
     before_delete     the row is read under a lock; what it holds is entered, with what takes its place
@@ -51,9 +51,7 @@ if TYPE_CHECKING:
 # --- flush --------------------------------------------------------------------------------------------------------
 
 
-def _before_flush(session: Session, context: Any, instances: Sequence[Any] | None) -> None:
-    if LEDGER not in session.info and not internals.has_state_to_flush(session, columns.INFO):
-        return
+def _before_flush(session: Session, instances: Sequence[object] | None) -> None:
     if not session.is_active:  # SQLAlchemy is about to refuse the flush
         return
     new, modified, deleted = map(states_with_files, internals.states_to_flush(session))
@@ -368,5 +366,5 @@ def track_deletions(mapper: Mapper[Any]) -> None:
 
 def track_sessions() -> None:
     """Follow all sessions; a second call does nothing."""
-    listen(Session, {"before_flush": _before_flush})
+    internals.follow_flushes(_before_flush, columns.INFO, LEDGER)
     track_ends()
