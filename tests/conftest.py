@@ -20,6 +20,7 @@ from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.forks import Forks
 from tests.models import Base
+from tests.support.selection import Selection
 
 #: A disk in memory, where the system has one; None: where temporary files are. On a real one, to make small files and
 #: to remove them is most of what thousands of tests do.
@@ -30,6 +31,14 @@ SERVICES = {
     "postgresql": ("DEPOT_TEST_POSTGRESQL_URL", "postgresql+psycopg://root@127.0.0.1:5432/test"),
     "mariadb": ("DEPOT_TEST_MARIADB_URL", "mariadb+pymysql://root@127.0.0.1:3306/test"),
 }
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="run all tests, and not only the quick suite (tests/README.md)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Selection(config), "selection")
 
 
 def _worker() -> str:

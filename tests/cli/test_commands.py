@@ -13,7 +13,6 @@ from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.cli.conftest import Shop
 from tests.cli.model import Product
-from tests.io.s3_server import real_server
 
 #: Drivers that are awaited, by the names of the databases.
 ASYNC = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "mysql": "mysql+aiomysql"}
@@ -190,8 +189,11 @@ class TestRegenerate:
         assert (rest.code, rest.json["outdated"], rest.json["regenerated"], rest.json["failed"]) == (0, 1, 1, [])
 
 
+@pytest.mark.server
 def test_depots_on_s3(local_shop: Shop) -> None:
     """The same on a real S3 server: unused files go, rows are migrated from the disk, and all is verified."""
+    from tests.io.s3_server import real_server
+
     server = real_server()
     local_shop.add(Product(manual=b"manual"))
     with server.bucket() as bucket:

@@ -20,7 +20,7 @@ from depot_lite.recipes import Crop, Thumbnail
 from depot_lite.testing import temporary_depots
 from tests.conftest import World
 from tests.fields.actions import put
-from tests.fields.test_image_fields import Failing, files, image, read
+from tests.fields.images import Failing, files, image, read
 from tests.models import Base
 
 

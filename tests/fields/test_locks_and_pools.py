@@ -25,8 +25,8 @@ from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.conftest import World, empty, sqlite_engine
 from tests.fields.models import Movie
-from tests.fields.test_async import DRIVERS, AsyncWorld
 from tests.models import Base, Document
+from tests.support.async_world import DRIVERS, AsyncWorld
 
 Look = Callable[[bytes], object]
 

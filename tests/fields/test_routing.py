@@ -19,7 +19,7 @@ from depot_lite.io.interfaces import FileStorage
 from depot_lite.manager import DepotManager
 from tests.conftest import sqlite_engine
 from tests.fields.models import Movie
-from tests.fields.test_statements import changed, table_of
+from tests.fields.statements import changed, table_of
 from tests.models import Base, Document
 
 COLUMNS = (Document.content, Document.report, Movie.poster, Movie.screenshots, Movie.extras)

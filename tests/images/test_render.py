@@ -320,6 +320,7 @@ def test_only_the_recipe_that_asks_for_it_is_animated() -> None:
     }
 
 
+@pytest.mark.matrix
 def test_an_animation_of_too_many_pixels_is_refused_as_one_and_shown_as_a_picture() -> None:
     data = awkward.animation("GIF", frames=110, size=(1000, 1000))
     with pytest.raises(ImageRefused) as caught:

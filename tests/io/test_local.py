@@ -720,6 +720,7 @@ def filedepot(root: Path) -> Any:
     return pytest.importorskip("depot.io.local").LocalFileStorage(str(root))
 
 
+@pytest.mark.server
 def test_filedepots_files_are_read_listed_replaced_and_deleted(
     filedepot: Any, storage: LocalFileStorage, root: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,6 +57,7 @@ def test_where_one_is_not_known_none_is(ids: list[str], other: str) -> None:
     assert held.known(UUID(other).bytes[0]) == {}
 
 
+@pytest.mark.matrix
 @given(st.lists(st.builds(FoundFile, IDS, st.integers(0, 1 << 40), TIMES)))
 def test_found_files_are_a_sequence(files: list[FoundFile]) -> None:
     """Of the same files, in order."""
