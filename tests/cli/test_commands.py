@@ -62,6 +62,7 @@ class TestUnused:
         assert done.code == 1
         assert [each["id"] for each in done.json["files"]] == [left]
 
+    @pytest.mark.matrix
     def test_what_is_young_and_what_is_protected_is_spared(self, local_shop: Shop) -> None:
         (left,) = local_shop.unused(1)
         young = local_shop.run("unused", "--delete")
@@ -165,6 +166,7 @@ class TestMigrate:
 
 
 class TestCopy:
+    @pytest.mark.matrix
     def test_all_files_are_copied_without_a_database(self, local_shop: Shop) -> None:
         files = local_shop.unused(3)
         command = [*local_shop.words()[:5], "copy", "photos", "archive"]
@@ -178,6 +180,7 @@ class TestCopy:
 
 
 class TestRegenerate:
+    @pytest.mark.matrix
     def test_variants_of_a_former_recipe_are_made_anew(self, shop: Shop) -> None:
         shop.add(Product(photo=picture()), Product(photo=picture()), Product(manual=b"no image"))
         new = {"SHOP_WIDTH": "8"}

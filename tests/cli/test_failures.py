@@ -146,6 +146,7 @@ class TestTheDatabase:
 
 
 class TestWhatIsThere:
+    @pytest.mark.matrix
     def test_a_row_that_cannot_be_read_stops_a_deletion(self, shop: Shop) -> None:
         """It may name anything."""
         shop.add(Product(manual=b"named"))

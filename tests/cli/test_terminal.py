@@ -13,6 +13,7 @@ from tests.cli.model import Product
 
 
 class TestBars:
+    @pytest.mark.matrix
     def test_a_bar_is_drawn_for_each_step_and_the_report_is_plain(self, local_shop: Shop) -> None:
         local_shop.unused(3)
         done = local_shop.on_terminal("copy", "photos", "archive")
@@ -46,6 +47,7 @@ class TestBars:
 
 
 class TestQuestions:
+    @pytest.mark.matrix
     @pytest.mark.parametrize(("answer", "code", "left"), [("yes", 0, 0), ("y", 2, 1), ("\x04", 2, 1)])
     def test_who_deletes_young_files_is_asked(self, local_shop: Shop, answer: str, code: int, left: int) -> None:
         local_shop.unused(1)

@@ -275,6 +275,7 @@ def _query_delete(session: Session, kind: Any) -> int:
     return int(session.query(kind).delete(synchronize_session=False))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("how", [_delete_all, _delete_those_with_pictures, _empty_the_table, _query_delete])
 @outcome
 def test_a_statement_that_deletes_rows_which_refer_to_one_another(
@@ -303,6 +304,7 @@ def test_rows_that_fall_with_the_one_that_they_answer(world: World, commit: bool
     world.check(*(b"%d" % each for each in (range(11, 15) if commit else range(1, 15))))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("kind", [Reply, Comment])
 def test_an_update_of_rows_which_refer_to_one_another(world: World, kind: Any) -> None:
     """References and files change together."""

@@ -107,6 +107,7 @@ def test_killed_between_flush_and_commit_every_row_keeps_its_file(accident: Acci
     accident.sweep()
 
 
+@pytest.mark.matrix
 def test_killed_in_the_middle_of_an_upload_nobody_sees_half_a_file(accident: Accident) -> None:
     """What had arrived is on the disk, but is no file; listing finds it all the same."""
     with running("killed_during_upload", accident.world.engine, accident.media):
@@ -119,6 +120,7 @@ def test_killed_in_the_middle_of_an_upload_nobody_sees_half_a_file(accident: Acc
     accident.sweep()
 
 
+@pytest.mark.matrix
 def test_killed_after_commit_the_replaced_files_are_all_that_is_left(accident: Accident) -> None:
     """The rows are committed and read their files; those that nobody came to delete are found by listing."""
     before = accident.world.stored()

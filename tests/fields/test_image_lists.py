@@ -247,6 +247,7 @@ def test_an_image_has_the_variants_of_the_attribute_that_it_goes_to(world: World
     check(world, "blue", "lime", poster="red")
 
 
+@pytest.mark.matrix
 def test_one_image_of_a_list_is_regenerated(world: World) -> None:
     add(world, "red", "lime")
     before = files(world)

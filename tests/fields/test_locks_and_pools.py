@@ -558,6 +558,7 @@ def test_the_connection_of_an_async_session_is_back_while_files_are_deleted(
     aworld.check(*(CHANGES[work] if end == "commit" else OLD))
 
 
+@pytest.mark.matrix
 def test_twenty_tasks_on_one_connection_of_which_some_are_cancelled(
     aworld: AsyncWorld, storage: WatchedStorage
 ) -> None:

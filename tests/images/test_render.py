@@ -202,6 +202,7 @@ def test_a_padded_jpeg_is_white_where_it_should_be_clear() -> None:
     assert image.getpixel((48, 2)) == (255, 255, 255)
 
 
+@pytest.mark.matrix
 def test_recipes_in_any_order_give_the_same_pictures() -> None:
     """Each is drawn from a picture twice as large at least, so that none is blurred by the one before."""
     source = Image.effect_noise((1200, 800), 100)

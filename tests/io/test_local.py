@@ -800,6 +800,7 @@ for turn in range(150):
 """
 
 
+@pytest.mark.matrix
 def test_processes_that_replace_and_read_one_file_see_whole_versions(storage: LocalFileStorage, root: Path) -> None:
     """And leave one data file: none removes what is not its own, none forgets what it replaced."""
     file_id = storage.create(b"a" * 1000, "a")

@@ -16,6 +16,7 @@ IDS = st.uuids().map(str)
 TIMES = st.datetimes(datetime(1971, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # bounds have none
 
 
+@pytest.mark.matrix
 @given(st.lists(IDS))
 def test_ids_come_out_in_order_each_once(ids: list[str]) -> None:
     """However often, and in however many goes, they were added."""
@@ -39,6 +40,7 @@ def test_an_object_id_is_packed_as_the_uuid_that_stands_for_it() -> None:
     assert list(held) == [file_id]
 
 
+@pytest.mark.matrix
 @given(st.dictionaries(IDS, st.tuples(st.integers(0, 1 << 50), TIMES)))
 def test_what_a_listing_told_is_known(files: dict[str, tuple[int, datetime]]) -> None:
     """Size and time stay with their id."""

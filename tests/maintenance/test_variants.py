@@ -199,6 +199,7 @@ def overtaken(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> RegenerateRepo
     return report
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("begins", ["by itself", "as its driver does"])
 def test_an_image_that_is_replaced_while_its_variants_are_made_stays_replaced(
     database: Engine, depots: Depots, monkeypatch: pytest.MonkeyPatch, begins: str

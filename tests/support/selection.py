@@ -105,13 +105,14 @@ class Selection:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Mark all tests, and keep those that were asked for."""
-        tables: dict[Any, list[pytest.Item]] = defaultdict(list)
+        tables: dict[tuple[Any, ...], list[pytest.Function]] = defaultdict(list)
         for item in items:
             for kind in _kinds(item.path):
                 item.add_marker(kind)
             if any(map(_SERVER.match, _parameters(item))):
                 item.add_marker("database")
-            tables[item.path, item.parent, getattr(item, "originalname", None)].append(item)
+            if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+                tables[item.path, *sorted(item.callspec.params)].append(item)
         for table in tables.values():
             for item in _left_out_of(table):
                 item.add_marker("matrix")
@@ -196,13 +197,17 @@ def _parameters(item: pytest.Item) -> Iterable[Any]:
         yield from (each for each in (value if isinstance(value, tuple) else (value,)) if isinstance(each, str))
 
 
-def _left_out_of(table: list[pytest.Item]) -> list[pytest.Item]:
-    """Return the cases of a large table without which each pair of its parameters is tried still."""
-    if len(table) < LARGE or not hasattr(table[0], "callspec"):
+def _left_out_of(table: list[pytest.Function]) -> list[pytest.Function]:
+    """Return the cases of a large table without which every pair of its values is tried still.
+
+    The tests of a module that have the same parameters are one table, and which of them it is is an axis like others.
+    """
+    if len(table) < LARGE:
         return []
-    parameters = [item.callspec.params for item in table if isinstance(item, pytest.Function)]
     # By identity, as a number: few of the values can be compared. Names that always change together are one axis.
-    columns = {tuple(_numbered(each[name] for each in parameters)) for name in parameters[0]}
+    names = table[0].callspec.params
+    columns = {tuple(_numbered(item.callspec.params[name] for item in table)) for name in names}
+    columns.add(tuple(_numbered(item.function for item in table)))
     axes = sorted(each for each in columns if max(each) > 0)
     if len(axes) < 3:
         return []
