@@ -327,6 +327,7 @@ def test_a_custom_upload_type_and_its_filters_work_unchanged(engine: Engine, upl
         assert contents() == [b"0123", b"0123456789", b"789", b"89"]
 
 
+@pytest.mark.matrix
 def test_all_its_files_go_with_the_value(engine: Engine, upload: Any) -> None:
     """At a rollback, when it is replaced, and when its row is deleted."""
     with Session(engine) as session:

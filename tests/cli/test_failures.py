@@ -201,6 +201,7 @@ class TestAFullDisk:
         assert "depot-lite: error: state state.json cannot be written: " in done.err
         assert not list(local_shop.folder.glob("state.json*"))
 
+    @pytest.mark.matrix
     @pytest.mark.parametrize("command", ["copy", "migrate"])
     def test_the_target_is_full(self, local_shop: Shop, command: str) -> None:
         """It stops, and rows name what they named."""

@@ -305,6 +305,7 @@ def test_a_follower_that_is_behind_decides_nothing(
     check(depots, lagging.leader, expected=expected if end == "commit" else BEFORE)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_savepoint_beside_a_follower_that_is_behind(lagging: Pair, depots: dict[str, FileStorage], name: str) -> None:
     """What is rolled back to a savepoint leaves rows and files as they were; the rest of the transaction counts."""

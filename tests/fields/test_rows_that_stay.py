@@ -66,6 +66,8 @@ def sql(world: World, begins: tuple[str, ...], ends: tuple[str, ...]) -> Iterato
 
     def execute(statements: tuple[str, ...]) -> None:
         with world.engine.begin() as connection:
+            # SQLite's connections may believe in a trigger that another one has dropped, until they read something.
+            connection.exec_driver_sql("SELECT count(*) FROM deed")
             for statement in statements:
                 connection.exec_driver_sql(statement)
 
