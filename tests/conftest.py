@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, event, make_url, select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, event, select
 from sqlalchemy.orm import Session
 
 from depot_lite.fields.columns import columns_of_mapper, paths_of
@@ -20,39 +20,20 @@ from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.forks import Forks
 from tests.models import Base
+from tests.support.databases import own_database
+from tests.support.selection import Selection
 
 #: A disk in memory, where the system has one; None: where temporary files are. On a real one, to make small files and
 #: to remove them is most of what thousands of tests do.
 IN_MEMORY: Final = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
-#: Where the services are, unless the environment says otherwise: as Debian's packages set them up.
-SERVICES = {
-    "postgresql": ("DEPOT_TEST_POSTGRESQL_URL", "postgresql+psycopg://root@127.0.0.1:5432/test"),
-    "mariadb": ("DEPOT_TEST_MARIADB_URL", "mariadb+pymysql://root@127.0.0.1:3306/test"),
-}
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="run all tests, and not only the quick suite (tests/README.md)")
 
 
-def _worker() -> str:
-    return os.environ.get("PYTEST_XDIST_WORKER", "main")
-
-
-def service_url(name: str) -> str:
-    """Return the URL of a database of this test run's own, made anew; skip, or fail in CI, where there is no server."""
-    variable, default = SERVICES[name]
-    url = make_url(os.environ.get(variable, default))
-    database = f"depot_test_{_worker()}"
-    try:
-        server = create_engine(url, isolation_level="AUTOCOMMIT")
-        with server.connect() as connection:
-            connection.execute(text(f"DROP DATABASE IF EXISTS {database}"))
-            connection.execute(text(f"CREATE DATABASE {database}"))
-        server.dispose()
-    except (OperationalError, ImportError) as error:
-        message = f"no {name} at {url.render_as_string()} (set {variable}): {error}"
-        if os.environ.get("DEPOT_TEST_REQUIRE"):
-            pytest.fail(message)
-        pytest.skip(message.splitlines()[0])
-    return url.set(database=database).render_as_string(hide_password=False)
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Selection(config), "selection")
 
 
 def sqlite_engine(path: Path | str, **options: Any) -> Engine:
@@ -96,13 +77,14 @@ def empty(engine: Engine, *kinds: MetaData) -> None:
 @pytest.fixture(scope="session", params=["sqlite", "postgresql", "mariadb"])
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """An engine for each of the three databases, with the tables of `tests.models`."""
-    if request.param == "sqlite":
-        made = sqlite_engine(tmp_path_factory.mktemp("sqlite") / "test.db")
-    else:
-        made = create_engine(service_url(request.param))
-    Base.metadata.create_all(made)
-    yield made
-    made.dispose()
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            made = sqlite_engine(tmp_path_factory.mktemp("sqlite") / "test.db")
+        else:
+            made = create_engine(stack.enter_context(own_database(request.param)))
+        stack.callback(made.dispose)
+        Base.metadata.create_all(made)
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -187,7 +188,8 @@ def _forked_and_watched(tell: int, out: int, err: int) -> bool:
 
 def _main() -> None:
     for name in _IMPORTED:
-        importlib.import_module(name)
+        if find_spec(name.partition(".")[0]) is not None:
+            importlib.import_module(name)
     gc.freeze()  # what is here stays: no process needs to look at it again when it ends
     with socket.socket(fileno=int(sys.argv[1])) as control:
         request = _next_fork(control)

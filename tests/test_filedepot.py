@@ -115,6 +115,7 @@ def inherited(tmp_path: Path) -> Iterator[Inherited]:
     engine.dispose()
 
 
+@pytest.mark.server
 def test_rows_of_filedepot_are_read(inherited: Inherited) -> None:
     """Names, types, times and bytes; what filedepot did not note is None."""
     assert len(inherited.stored()) == 3
@@ -136,6 +137,7 @@ def test_rows_of_filedepot_are_read(inherited: Inherited) -> None:
         assert (third.content, third.report) == (None, None)
 
 
+@pytest.mark.server
 def test_rows_of_filedepot_are_searched(inherited: Inherited) -> None:
     """Its columns are text, and keys can be asked for all the same."""
     with Session(inherited.engine) as session:
@@ -143,6 +145,7 @@ def test_rows_of_filedepot_are_searched(inherited: Inherited) -> None:
         assert session.scalars(found).all() == [1]
 
 
+@pytest.mark.server
 def test_a_row_that_nobody_changes_stays_as_it_is(inherited: Inherited) -> None:
     before = inherited.raw(1), inherited.raw(1, "report"), inherited.stored()
     with Session(inherited.engine) as session:
@@ -152,6 +155,7 @@ def test_a_row_that_nobody_changes_stays_as_it_is(inherited: Inherited) -> None:
     assert (inherited.raw(1), inherited.raw(1, "report"), inherited.stored()) == before
 
 
+@pytest.mark.server
 def test_files_of_filedepot_are_replaced(inherited: Inherited) -> None:
     """The new row has filedepot's keys in filedepot's form; the old file goes at the commit, a rollback keeps it."""
     keys = inherited.raw(1).keys()
@@ -171,6 +175,7 @@ def test_files_of_filedepot_are_replaced(inherited: Inherited) -> None:
     assert inherited.stored() == inherited.named()
 
 
+@pytest.mark.server
 def test_rows_and_files_of_filedepot_are_deleted(inherited: Inherited) -> None:
     with Session(inherited.engine) as session:
         session.delete(session.get_one(Document, 1))
@@ -181,6 +186,7 @@ def test_rows_and_files_of_filedepot_are_deleted(inherited: Inherited) -> None:
     assert inherited.stored() == inherited.named() == set()
 
 
+@pytest.mark.server
 def test_files_of_filedepot_are_copied(inherited: Inherited) -> None:
     """A value of filedepot's that is assigned to another row becomes a file of that row."""
     with Session(inherited.engine) as session:
@@ -321,6 +327,7 @@ def test_a_custom_upload_type_and_its_filters_work_unchanged(engine: Engine, upl
         assert contents() == [b"0123", b"0123456789", b"789", b"89"]
 
 
+@pytest.mark.matrix
 def test_all_its_files_go_with_the_value(engine: Engine, upload: Any) -> None:
     """At a rollback, when it is replaced, and when its row is deleted."""
     with Session(engine) as session:

@@ -264,6 +264,7 @@ class TestPaths:
 
 
 class TestClosing:
+    @pytest.mark.matrix
     @pytest.mark.parametrize("ours", [False, True], ids=["the server's file_wrapper", "our chunks"])
     @pytest.mark.parametrize("wanted", [None, "bytes=1-"], ids=["whole", "part"])
     def test_a_client_that_goes_away_leaves_nothing_open(

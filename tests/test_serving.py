@@ -456,6 +456,7 @@ class TestConditions:
         assert ask(storage, range="bytes=0-1", if_range=AT)[0] == 206
         assert ask(storage, if_modified_since=AT)[0] == 304
 
+    @pytest.mark.matrix
     @settings(deadline=None)
     @given(text=st.text(st.characters(max_codepoint=255)) | st.from_regex(r"\w{3}, \d+ \w{3} \d+ [\d:]+ [-+\w]+"))
     def test_no_date_breaks_anything(self, text: str) -> None:

@@ -251,9 +251,9 @@ def test_no_character_of_a_token_can_be_changed(data: st.DataObject) -> None:
         DepotManager.make_middleware(_application)
         token = upload_ticket(filename="ü.png").token
         place = data.draw(st.integers(0, len(token) - 1))
-        other = data.draw(
-            st.characters(min_codepoint=33, max_codepoint=0x2FF).filter(lambda each: each != token[place])
-        )
+        # base64 has two alphabets, and those who read one read the other too.
+        same = {token[place], {"-": "+", "_": "/"}.get(token[place])}
+        other = data.draw(st.characters(min_codepoint=33, max_codepoint=0x2FF).filter(lambda each: each not in same))
         # The last character of base64 holds bits that mean nothing.
         if place < len(token) - 1:
             assert adoptable(token[:place] + other + token[place + 1 :]) is None

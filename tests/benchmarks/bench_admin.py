@@ -26,9 +26,9 @@ from depot_lite.fields.specialized.image import UploadedImage
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.testing import temporary_depots
 from tests.benchmarks.alternating import medians, seconds, table
-from tests.browsing import png
 from tests.conftest import sqlite_engine
 from tests.contrib.admin_site import KEY, Base, Movie, configure, site
+from tests.support.files import png
 
 MANY = 10_000
 

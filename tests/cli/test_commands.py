@@ -13,7 +13,6 @@ from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.cli.conftest import Shop
 from tests.cli.model import Product
-from tests.io.s3_server import real_server
 
 #: Drivers that are awaited, by the names of the databases.
 ASYNC = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "mysql": "mysql+aiomysql"}
@@ -63,6 +62,7 @@ class TestUnused:
         assert done.code == 1
         assert [each["id"] for each in done.json["files"]] == [left]
 
+    @pytest.mark.matrix
     def test_what_is_young_and_what_is_protected_is_spared(self, local_shop: Shop) -> None:
         (left,) = local_shop.unused(1)
         young = local_shop.run("unused", "--delete")
@@ -166,6 +166,7 @@ class TestMigrate:
 
 
 class TestCopy:
+    @pytest.mark.matrix
     def test_all_files_are_copied_without_a_database(self, local_shop: Shop) -> None:
         files = local_shop.unused(3)
         command = [*local_shop.words()[:5], "copy", "photos", "archive"]
@@ -179,6 +180,7 @@ class TestCopy:
 
 
 class TestRegenerate:
+    @pytest.mark.matrix
     def test_variants_of_a_former_recipe_are_made_anew(self, shop: Shop) -> None:
         shop.add(Product(photo=picture()), Product(photo=picture()), Product(manual=b"no image"))
         new = {"SHOP_WIDTH": "8"}
@@ -190,8 +192,11 @@ class TestRegenerate:
         assert (rest.code, rest.json["outdated"], rest.json["regenerated"], rest.json["failed"]) == (0, 1, 1, [])
 
 
+@pytest.mark.server
 def test_depots_on_s3(local_shop: Shop) -> None:
     """The same on a real S3 server: unused files go, rows are migrated from the disk, and all is verified."""
+    from tests.io.s3_server import real_server
+
     server = real_server()
     local_shop.add(Product(manual=b"manual"))
     with server.bucket() as bucket:

@@ -157,6 +157,7 @@ class TestTheDatabase:
 
 
 class TestWhatIsThere:
+    @pytest.mark.matrix
     def test_a_row_that_cannot_be_read_stops_a_deletion(self, shop: Shop) -> None:
         """It may name anything."""
         shop.add(Product(manual=b"named"))
@@ -186,6 +187,7 @@ class TestWhatIsThere:
 
 
 class TestAFullDisk:
+    @pytest.mark.matrix
     def test_the_report_cannot_be_written(self, local_shop: Shop) -> None:
         for json in ([], ["--json"]):
             with open("/dev/full", "w") as full:
@@ -195,6 +197,7 @@ class TestAFullDisk:
                 "depot-lite: error: the work is done, but the report cannot be written: No space left on device"
             ]
 
+    @pytest.mark.matrix
     def test_the_state_cannot_be_written(self, local_shop: Shop) -> None:
         local_shop.unused(1)
 
@@ -209,6 +212,7 @@ class TestAFullDisk:
         assert "depot-lite: error: state state.json cannot be written: " in done.err
         assert not list(local_shop.folder.glob("state.json*"))
 
+    @pytest.mark.matrix
     @pytest.mark.parametrize("command", ["copy", "migrate"])
     def test_the_target_is_full(self, local_shop: Shop, command: str) -> None:
         """It stops, and rows name what they named."""
@@ -240,6 +244,7 @@ class TestAFullDisk:
 
 
 class TestItsOutput:
+    @pytest.mark.matrix
     def test_a_closed_stdout_is_noticed_before_anything_is_done(self, local_shop: Shop) -> None:
         local_shop.unused(1)
         words = local_shop.words("unused", "--older-than=0s", "--delete", "--yes")
@@ -248,12 +253,14 @@ class TestItsOutput:
         assert "depot-lite: error: stdout is closed" in done.err
         assert len(list(local_shop.depots["photos"].list())) == 1
 
+    @pytest.mark.matrix
     def test_a_closed_stderr_stops_nothing(self, local_shop: Shop) -> None:
         (left,) = local_shop.unused(1)
         words = local_shop.words("unused", "--older-than=0s", "--json")
         done = local_shop.run("/bin/sh", "-c", 'exec "$@" 2>&-', "sh", *words, words_are_all=True)
         assert (done.code, [each["id"] for each in done.json["files"]]) == (1, [left])
 
+    @pytest.mark.matrix
     def test_who_reads_may_stop_reading(self, local_shop: Shop) -> None:
         """Neither `head` nor a log that went away brings forth a traceback."""
         local_shop.unused(3000)
@@ -265,6 +272,7 @@ class TestItsOutput:
 
 
 class TestStopping:
+    @pytest.mark.matrix
     @pytest.mark.parametrize(
         ("number", "name", "code", "driver"),
         [

@@ -13,6 +13,7 @@ from tests.cli.model import Product
 
 
 class TestBars:
+    @pytest.mark.matrix
     def test_a_bar_is_drawn_for_each_step_and_the_report_is_plain(self, local_shop: Shop) -> None:
         local_shop.unused(3)
         done = local_shop.on_terminal("copy", "photos", "archive")
@@ -24,6 +25,7 @@ class TestBars:
         assert "18 bytes" in bars
         assert "'photos' to 'archive': 3 files copied, 18 bytes\n" in report
 
+    @pytest.mark.matrix
     def test_a_terminal_that_draws_nothing_gets_lines(self, local_shop: Shop) -> None:
         local_shop.unused(1)
         for words, env in ((["--quiet"], {}), ([], {"TERM": "dumb"})):
@@ -31,6 +33,7 @@ class TestBars:
             assert (done.code, "\x1b" in done.out) == (0, False)
             assert ("listing: 1 file, in " in done.out) == (not words)
 
+    @pytest.mark.matrix
     def test_without_rich_it_says_what_to_install(self, local_shop: Shop) -> None:
         """Only where bars would be drawn: everything else works without."""
         (local_shop.folder / "rich.py").write_text("raise ImportError('no rich')")
@@ -44,6 +47,7 @@ class TestBars:
 
 
 class TestQuestions:
+    @pytest.mark.matrix
     @pytest.mark.parametrize(("answer", "code", "left"), [("yes", 0, 0), ("y", 2, 1), ("\x04", 2, 1)])
     def test_who_deletes_young_files_is_asked(self, local_shop: Shop, answer: str, code: int, left: int) -> None:
         local_shop.unused(1)
@@ -65,6 +69,7 @@ class TestQuestions:
 
 
 class TestWords:
+    @pytest.mark.matrix
     def test_the_installed_command_does_the_same(self, local_shop: Shop) -> None:
         script = shutil.which("depot-lite", path=str(Path(sys.executable).parent))
         if script is None:

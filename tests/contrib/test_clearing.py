@@ -22,8 +22,8 @@ from depot_lite.maintenance import Progress
 from depot_lite.manager import DepotManager
 from depot_lite.recipes import Thumbnail
 from depot_lite.testing import temporary_depots
-from tests.browsing import png
 from tests.conftest import empty, sqlite_engine
+from tests.support.files import png
 
 SMALL: Final = {"small": Thumbnail(2, 2)}
 

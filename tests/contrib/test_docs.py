@@ -15,6 +15,7 @@ from depot_lite.testing import temporary_depots
 DOCS = Path(__file__).parents[2] / "docs"
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("page", ["admin", "sqladmin", "flask-admin"])
 def test_what_the_page_shows_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Block after block, as a reader would copy them, but for the one that needs a request."""

@@ -10,11 +10,12 @@ import pytest
 
 from depot_lite.io.content import FileIntent
 from depot_lite.manager import DepotManager
-from tests.browsing import VIDEO, asked_elsewhere, chromium, in_thread, painted, pdf, png
+from tests.browsing import asked_elsewhere, chromium, in_thread, painted
 from tests.contrib.checks import KEY
 from tests.contrib.forms import NASTY
 from tests.contrib.models import SVG
 from tests.contrib.sqladmin_site import SQLAdminSite, world
+from tests.support.files import VIDEO, pdf, png
 
 BLUE = (0, 0, 255)
 #: Where an image in a page has been drawn.

@@ -23,9 +23,9 @@ from depot_lite.fields.upload import UploadedFile
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from depot_lite.uploads import adoptable
-from tests.browsing import png
 from tests.conftest import sqlite_engine
 from tests.contrib.admin_site import Base, Movie, Scene, configure, site
+from tests.support.files import png
 
 #: Without a slash, behind which a name would begin.
 HOSTILE: Final = '"><script>alert(1)<img src=x onerror=alert(1)>.png'

@@ -18,9 +18,10 @@ from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.fileid import is_upload_id
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
-from tests.browsing import VIDEO, asked_elsewhere, chromium, in_thread, painted, pdf, png, wav
+from tests.browsing import asked_elsewhere, chromium, in_thread, painted
 from tests.conftest import sqlite_engine
 from tests.contrib.admin_site import Base, Movie, configure, site
+from tests.support.files import VIDEO, pdf, png, wav
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 128, 0), (0, 0, 255)
 HOSTILE: Final = '"><script>document.title="it ran"<img src=x onerror=document.title="it-ran">.png'

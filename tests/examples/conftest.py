@@ -10,8 +10,9 @@ from movies.models import Base
 from movies.settings import Settings
 from sqlalchemy import create_engine
 
-from tests.examples.running import Demo, own_postgresql, started
+from tests.examples.running import Demo, started
 from tests.io.s3_server import Server, moto_server
+from tests.support.databases import own_database
 
 
 @pytest.fixture(scope="session")
@@ -21,8 +22,9 @@ def s3() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def postgresql() -> str:
-    return own_postgresql()
+def postgresql() -> Iterator[str]:
+    with own_database("postgresql") as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"], ids=["SQLite and disk", "PostgreSQL and S3"])

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import httpx
-import pytest
 from fastapi import FastAPI
 from movies.app import create_app
 from movies.database import Database
@@ -18,7 +16,6 @@ from movies.settings import Settings
 
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
-from tests.conftest import service_url
 
 
 class Demo:
@@ -82,10 +79,3 @@ def started(settings: Settings) -> Iterator[Demo]:
             yield demo
         finally:
             demo.database.engine.dispose()
-
-
-def own_postgresql() -> str:
-    """Return the URL of a database apart from that of other tests, which may be in use."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTEST_XDIST_WORKER", f"{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_movies")
-        return service_url("postgresql")

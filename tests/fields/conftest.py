@@ -13,7 +13,10 @@ import pytest
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import Session
 
-from tests.conftest import IN_MEMORY, World
+from depot_lite.io.interfaces import FileStorage
+from tests.conftest import IN_MEMORY, World, empty
+from tests.models import Base
+from tests.support.async_world import AsyncWorld
 
 Statement = Callable[[Session], Any]
 
@@ -26,6 +29,13 @@ def tmp_path() -> Iterator[Path]:
     """
     with TemporaryDirectory(dir=IN_MEMORY) as folder:
         yield Path(folder)
+
+
+@pytest.fixture
+def aworld(engine: Engine, depots: dict[str, FileStorage]) -> Iterator[AsyncWorld]:
+    """An empty world on each of the three databases."""
+    yield AsyncWorld(engine, depots)
+    empty(engine, Base.metadata)
 
 
 @pytest.fixture

@@ -25,10 +25,8 @@ from depot_lite.recipes import Crop
 from depot_lite.uploads import Upload, adoptable, upload_ticket
 from tests.conftest import World, sqlite_engine
 from tests.fields.models import Account, Album, Movie
-from tests.fields.test_async import AsyncWorld, aworld
 from tests.models import Document
-
-__all__ = ["aworld"]
+from tests.support.async_world import AsyncWorld
 
 
 @pytest.fixture(autouse=True)

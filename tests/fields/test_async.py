@@ -4,65 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, delete, event, insert, select, update
+from sqlalchemy import Engine, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from depot_lite.errors import StorageFailed
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.content import Content
-from depot_lite.io.interfaces import FileInfo, FileStorage
+from depot_lite.io.interfaces import FileInfo
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
-from tests.conftest import World, empty
+from tests.conftest import empty
 from tests.models import Base, Document
-
-DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "mariadb": "mariadb+aiomysql"}
-
-
-class AsyncWorld(World):
-    """A `World` with an asynchronous engine beside the other."""
-
-    def run(self, journey: Callable[[AsyncEngine], Coroutine[Any, Any, None]]) -> None:
-        """Run a journey in an event loop of its own."""
-
-        async def main() -> None:
-            async with self.async_engine() as engine:
-                await journey(engine)
-
-        asyncio.run(main())
-
-    @asynccontextmanager
-    async def async_engine(self) -> AsyncIterator[AsyncEngine]:
-        """Give an engine for the same database, through an asynchronous driver."""
-        url = self.engine.url.set(drivername=DRIVERS[self.engine.dialect.name])
-        engine = create_async_engine(url, poolclass=NullPool)
-        if self.engine.dialect.name == "sqlite":
-
-            @event.listens_for(engine.sync_engine, "connect")
-            def _connect(connection: Any, record: Any) -> None:
-                connection.isolation_level = None
-
-            @event.listens_for(engine.sync_engine, "begin")
-            def _begin(connection: Any) -> None:
-                connection.exec_driver_sql("BEGIN")
-
-        yield engine
-        await engine.dispose()
-
-
-@pytest.fixture
-def aworld(engine: Engine, depots: dict[str, FileStorage]) -> Iterator[AsyncWorld]:
-    """An empty world on each of the three databases."""
-    yield AsyncWorld(engine, depots)
-    empty(engine, Base.metadata)
+from tests.support.async_world import AsyncWorld
 
 
 class SlowStorage(MemoryFileStorage):

@@ -6,9 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from tests.fields.actions import BEFORE, Action, begin, every_action
 from tests.fields.ends import End, every_end
-from tests.fields.test_async import AsyncWorld, aworld
-
-__all__ = ["aworld"]
+from tests.support.async_world import AsyncWorld
 
 
 @every_action

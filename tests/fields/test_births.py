@@ -70,6 +70,7 @@ def test_a_birth_is_bound_by_any_of_its_files(bear: Callable[..., Birth]) -> Non
     assert not other.bound
 
 
+@pytest.mark.matrix
 def test_a_birth_that_nobody_holds_is_forgotten() -> None:
     """A session may be dropped with all that it had begun."""
 

@@ -16,7 +16,7 @@ from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.content import FileIntent
 from tests.conftest import World
 from tests.fields.statement_models import Plain, Ticket
-from tests.fields.test_statements import add, words
+from tests.fields.statements import add, words
 from tests.models import Document, Manager, Plate, Truck
 
 

@@ -11,7 +11,7 @@ from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
 from tests.fields.statement_models import Box, Comment, Item, Note, Plain, Shelf
-from tests.fields.test_statements import add, changed, table_of, words
+from tests.fields.statements import add, changed, table_of, words
 from tests.models import Document, Folder
 
 

@@ -47,7 +47,7 @@ from depot_lite.fields.validators import (
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.manager import DepotManager
 from tests.conftest import sqlite_engine
-from tests.fields.test_validators import JPEG, PNG, Endless
+from tests.fields.contents import JPEG, PNG, Endless
 from tests.models import Document
 
 LOOKED_AT: list[str] = []

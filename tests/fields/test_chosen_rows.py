@@ -14,7 +14,7 @@ from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
 from tests.fields.models import Movie
 from tests.fields.statement_models import Comment
-from tests.fields.test_statements import add, changed, table_of
+from tests.fields.statements import add, changed, table_of
 from tests.models import Base, Document
 
 #: True for about half of the rows, and for others each time: by chance, or because time goes on.
@@ -181,6 +181,7 @@ def test_rows_whose_time_has_come(world: World, kind: str) -> None:
 # --- many rows --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.matrix
 @outcome
 def test_statements_over_more_rows_than_one_condition_can_name(world: World, commit: bool) -> None:
     """1,300 rows: files and lists are replaced in most of them, and most of them go."""
@@ -201,6 +202,7 @@ def test_statements_over_more_rows_than_one_condition_can_name(world: World, com
     world.check(*(() if commit else [b"first"] * 101 + [b"shot"] * 3))
 
 
+@pytest.mark.matrix
 def test_an_update_that_gives_each_of_many_rows_a_file(world: World) -> None:
     """Each row has a file of its own afterwards."""
     with world.session() as session:
@@ -211,6 +213,7 @@ def test_an_update_that_gives_each_of_many_rows_a_file(world: World) -> None:
     world.check(*[b"old"] * 100, *[b"new"] * 1200)
 
 
+@pytest.mark.matrix
 def test_updates_by_key_of_many_rows(world: World) -> None:
     with world.session() as session:
         session.execute(insert(Document), [{"id": key, "content": b"old"} for key in range(1, 1301)])
@@ -221,6 +224,7 @@ def test_updates_by_key_of_many_rows(world: World) -> None:
     world.check(*[b"old"] * 50, *[b"new"] * 1200)
 
 
+@pytest.mark.matrix
 def test_many_objects_in_one_flush(world: World) -> None:
     """1,300 objects of which some are replaced, some deleted and the rest left alone."""
     with world.session() as session:
@@ -271,6 +275,7 @@ def _query_delete(session: Session, kind: Any) -> int:
     return int(session.query(kind).delete(synchronize_session=False))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("how", [_delete_all, _delete_those_with_pictures, _empty_the_table, _query_delete])
 @outcome
 def test_a_statement_that_deletes_rows_which_refer_to_one_another(
@@ -299,6 +304,7 @@ def test_rows_that_fall_with_the_one_that_they_answer(world: World, commit: bool
     world.check(*(b"%d" % each for each in (range(11, 15) if commit else range(1, 15))))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("kind", [Reply, Comment])
 def test_an_update_of_rows_which_refer_to_one_another(world: World, kind: Any) -> None:
     """References and files change together."""

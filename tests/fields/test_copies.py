@@ -31,8 +31,8 @@ from tests.conftest import World
 from tests.fields.actions import put
 from tests.fields.models import Album, Movie
 from tests.fields.own_tables import OwnWorld, own_world
-from tests.fields.test_bound_values import read
-from tests.fields.test_statements import add
+from tests.fields.statements import add
+from tests.fields.values import read
 from tests.models import Document
 
 outcome = pytest.mark.parametrize("commit", [True, False], ids=["commit", "rollback"])

@@ -6,104 +6,30 @@ come to the point, and waits there to be killed.
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.orm import Session
+from sqlalchemy import Engine
 
-from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
-from tests.conftest import World, sqlite_engine
+from tests.conftest import World
+from tests.fields.crashing import (
+    GONE,
+    HERE,
+    LARGE,
+    NEW,
+    OLD,
+    OTHER,
+)
 from tests.models import Document
-
-HERE = 1_000_001
-GONE = 1_000_002
-OLD, OTHER, NEW = b"the old file", b"the file of a deleted row", b"the new file"
-LARGE = 8 << 20
-
-
-# --- the child ----------------------------------------------------------------------------------------------------
-
-
-def wait_to_be_killed() -> NoReturn:
-    print("here", flush=True)  # noqa: T201  # the pipe to the parent
-    sys.stdin.read()
-    raise SystemExit("nobody killed me")
-
-
-class Endless(io.RawIOBase):
-    """An upload that stops coming once some of it was read."""
-
-    def __init__(self) -> None:
-        self._read = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: object) -> int:
-        assert isinstance(buffer, memoryview | bytearray)
-        if self._read >= LARGE:
-            wait_to_be_killed()
-        self._read += len(buffer)
-        return len(buffer)
-
-
-class NeverDeletes(LocalFileStorage):
-    """Comes to the point where it should delete."""
-
-    def _delete(self, file_id: str) -> None:
-        wait_to_be_killed()
-
-
-def change_everything(session: Session) -> None:
-    """Replace a file, delete a row, add one, and flush."""
-    session.get_one(Document, HERE).content = UploadedFile(NEW)
-    session.delete(session.get_one(Document, GONE))
-    session.add(Document(content=NEW, report=NEW))
-    session.flush()
-
-
-def killed_before_commit(session: Session) -> None:
-    change_everything(session)
-    wait_to_be_killed()
-
-
-def killed_during_upload(session: Session) -> None:
-    session.get_one(Document, HERE).content = UploadedFile(Endless())
-    session.commit()
-
-
-def killed_after_commit(session: Session) -> None:
-    change_everything(session)
-    session.commit()
-
-
-CHILDREN: dict[str, Callable[[Session], None]] = {
-    each.__name__: each for each in (killed_before_commit, killed_during_upload, killed_after_commit)
-}
-
-
-def child(name: str, url: str, media: str) -> None:
-    """Do what the parent asked for; called in a process of its own."""
-    for depot in ("default", "archive"):
-        DepotManager.configure(depot, NeverDeletes(Path(media) / depot))
-    engine = sqlite_engine(url.removeprefix("sqlite:///")) if url.startswith("sqlite") else create_engine(url)
-    with Session(engine) as session:
-        CHILDREN[name](session)
-
-
-# --- the parent ---------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -153,7 +79,7 @@ def accident(world: World, media: Path) -> Accident:
 def running(name: str, engine: Engine, media: Path) -> Iterator[None]:
     """Run the child to its point; kill it at the end."""
     url = engine.url.render_as_string(hide_password=False)
-    code = f"from tests.fields.test_crash import child; child({name!r}, {url!r}, {str(media)!r})"
+    code = f"from tests.fields.crashing import child; child({name!r}, {url!r}, {str(media)!r})"
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=Path(__file__).parents[2],
@@ -181,6 +107,7 @@ def test_killed_between_flush_and_commit_every_row_keeps_its_file(accident: Acci
     accident.sweep()
 
 
+@pytest.mark.matrix
 def test_killed_in_the_middle_of_an_upload_nobody_sees_half_a_file(accident: Accident) -> None:
     """What had arrived is on the disk, but is no file; listing finds it all the same."""
     with running("killed_during_upload", accident.world.engine, accident.media):
@@ -193,6 +120,7 @@ def test_killed_in_the_middle_of_an_upload_nobody_sees_half_a_file(accident: Acc
     accident.sweep()
 
 
+@pytest.mark.matrix
 def test_killed_after_commit_the_replaced_files_are_all_that_is_left(accident: Accident) -> None:
     """The rows are committed and read their files; those that nobody came to delete are found by listing."""
     before = accident.world.stored()

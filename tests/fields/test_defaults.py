@@ -19,7 +19,7 @@ from depot_lite.io.interfaces import FileInfo, FileStorage
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.manager import DepotManager
 from tests.fields.own_tables import OwnWorld, own_world
-from tests.fields.test_statements import table_of
+from tests.fields.statements import table_of
 
 outcome = pytest.mark.parametrize("commit", [True, False], ids=["commit", "rollback"])
 

@@ -27,10 +27,8 @@ from tests.fields.actions import BEFORE, FIGURES, NEW, OTHER, PHOTO, PLAN, Actio
 from tests.fields.ends import End, every_end
 from tests.fields.models import Movie
 from tests.fields.statement_models import Box, Item, Plain, Shelf
-from tests.fields.test_async import AsyncWorld, aworld
 from tests.models import Base, Document
-
-__all__ = ["aworld"]
+from tests.support.async_world import AsyncWorld
 
 on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 
@@ -348,6 +346,7 @@ def _many(world: World, number: int) -> list[str]:
     return paths
 
 
+@pytest.mark.matrix
 @on_sqlite
 def test_more_than_a_thousand_paths_come_in_batches(world: World, queue: Queue) -> None:
     """A message of a queue has a limit."""
@@ -403,6 +402,7 @@ def test_if_the_hook_fails_an_asynchronous_commit_deletes(aworld: AsyncWorld, ca
     assert "the queue is down" in caplog.text
 
 
+@pytest.mark.matrix
 @on_sqlite
 def test_a_hook_that_fails_half_way_is_not_asked_again(
     world: World, queue: Queue, caplog: pytest.LogCaptureFixture

@@ -22,9 +22,9 @@ from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.conftest import World, empty
-from tests.fields.test_async import AsyncWorld
-from tests.fields.test_statements import table_of
+from tests.fields.statements import table_of
 from tests.models import Base
+from tests.support.async_world import AsyncWorld
 
 Listen = Callable[..., None]
 #: What the defaults of `Supplied` give, by the name of the attribute.

@@ -174,6 +174,7 @@ JSON_VALUES = st.recursive(
 )
 
 
+@pytest.mark.matrix
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25, derandomize=True)
 @given(extra=JSON_VALUES, where=st.sampled_from(["content", "original"]))
 def test_extra_keys_survive_the_database(world: World, extra: Any, where: str) -> None:

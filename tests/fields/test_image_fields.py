@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
 from sqlalchemy import Engine, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -40,7 +40,7 @@ from depot_lite.manager import DepotManager
 from depot_lite.recipes import Crop, Recipe, Thumbnail
 from depot_lite.testing import temporary_depots
 from tests.conftest import World, sqlite_engine
-from tests.io.s3_server import moto_server
+from tests.fields.images import Failing, files, image, read
 from tests.models import Base
 
 SMALL = Thumbnail(64, 64)
@@ -101,39 +101,11 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     made.dispose()
 
 
-def image(
-    width: int = 300, height: int = 200, form: str = "JPEG", *, orientation: int = 1, colour: str = "red"
-) -> bytes:
-    """Return an image whose left half has the colour, and which says where it was taken."""
-    drawn = Image.new("RGB", (width, height), "white")
-    ImageDraw.Draw(drawn).rectangle((0, 0, width // 2, height), colour)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    exif[0x010F] = "Camera works"
-    exif.get_ifd(0x8825)[1] = "N"
-    output = io.BytesIO()
-    drawn.save(output, form, exif=exif)
-    return output.getvalue()
-
-
 def size_of(data: bytes) -> tuple[int, int]:
     """Return width and height of an encoded image, every pixel of which can be decoded."""
     with Image.open(io.BytesIO(data)) as opened:
         opened.load()
         return opened.size
-
-
-def files(world: World) -> dict[str, bytes]:
-    """Return the files that rows name, which are all that there are."""
-    named = world.rows()
-    assert set(named) == world.stored()
-    return named
-
-
-def read(stored: Any) -> bytes:
-    with stored as file:
-        data: bytes = file.read()
-        return data
 
 
 class Stream(io.RawIOBase):
@@ -566,21 +538,6 @@ def test_an_original_that_stays_as_it_is_is_stored_while_it_is_decoded(
         assert list(storage.list()) == []
 
 
-class Failing(MemoryFileStorage):
-    """Stores what has this name never."""
-
-    concurrency = 3
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.name = name
-
-    def _save(self, file_id: str, content: Content) -> FileInfo:
-        if content.filename == self.name:
-            raise StorageFailed("the disk is full")
-        return super()._save(file_id, content)
-
-
 @pytest.mark.parametrize("name", ["me.jpg", "me-small.jpg", "me-square.png"])
 def test_a_file_that_cannot_be_stored_takes_the_others_along(engine: Engine, name: str) -> None:
     """And the value waits again, as it was."""
@@ -611,8 +568,11 @@ def test_an_async_session_stores_variants(world: World) -> None:
     assert len(files(world)) == 9
 
 
+@pytest.mark.server
 def test_variants_in_s3(engine: Engine) -> None:
     """They have URLs of their own, and the original is fetched once to make them anew."""
+    from tests.io.s3_server import moto_server
+
     with temporary_depots(), moto_server() as server, server.bucket() as bucket, Session(engine) as session:
         storage = server.storage(bucket)
         DepotManager.configure("default", storage)
@@ -916,6 +876,7 @@ def album(tmp_path: Path) -> Iterator[Session]:
     engine.dispose()
 
 
+@pytest.mark.matrix
 def test_rows_of_filedepots_image_class_are_read_copied_and_deleted(album: Session) -> None:
     """Its keys are ours, and its files go with the rows."""
     cover = album.get_one(Album, 1).cover
@@ -939,6 +900,7 @@ def test_rows_of_filedepots_image_class_are_read_copied_and_deleted(album: Sessi
     assert set(DepotManager.get().list()) == {ours.file_id, ours.thumb_id}
 
 
+@pytest.mark.matrix
 def test_rows_of_filedepots_thumbnail_filter_are_read_copied_and_deleted(album: Session) -> None:
     """What our filter writes has the same keys."""
     row = album.get_one(Album, 1)

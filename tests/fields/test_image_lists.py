@@ -20,7 +20,7 @@ from depot_lite.recipes import Crop, Thumbnail
 from depot_lite.testing import temporary_depots
 from tests.conftest import World
 from tests.fields.actions import put
-from tests.fields.test_image_fields import Failing, files, image, read
+from tests.fields.images import Failing, files, image, read
 from tests.models import Base
 
 
@@ -247,6 +247,7 @@ def test_an_image_has_the_variants_of_the_attribute_that_it_goes_to(world: World
     check(world, "blue", "lime", poster="red")
 
 
+@pytest.mark.matrix
 def test_one_image_of_a_list_is_regenerated(world: World) -> None:
     add(world, "red", "lime")
     before = files(world)

@@ -13,22 +13,12 @@ from sqlalchemy.exc import IntegrityError
 
 from depot_lite.errors import InvalidContent, StorageFailed
 from depot_lite.fields.upload import UploadedFile
-from depot_lite.io.content import Content, FileIntent
-from depot_lite.io.interfaces import FileInfo
-from depot_lite.io.local import LocalFileStorage
+from depot_lite.io.content import FileIntent
 from tests.conftest import World
+from tests.fields.bad_luck import FailingStorage
 from tests.fields.statement_models import Ticket
-from tests.fields.test_statements import add, table_of, words
+from tests.fields.statements import add, table_of, words
 from tests.models import Document, Manager, Plate, Truck
-
-
-class FailingStorage(LocalFileStorage):
-    """Refuses one content."""
-
-    def _save(self, file_id: str, content: Content) -> FileInfo:
-        if content.size == 13:
-            raise StorageFailed("13 bytes are bad luck")
-        return super()._save(file_id, content)
 
 
 def upsert(world: World, model: Any) -> Any:

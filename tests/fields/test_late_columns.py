@@ -39,7 +39,7 @@ from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.interfaces import FileStorage
 from tests.conftest import empty
 from tests.fields.own_tables import OwnWorld
-from tests.fields.test_statements import table_of
+from tests.fields.statements import table_of
 
 outcome = pytest.mark.parametrize("commit", [True, False], ids=["commit", "rollback"])
 

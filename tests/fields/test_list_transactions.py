@@ -31,7 +31,7 @@ from tests.fields.list_actions import (
 )
 from tests.fields.list_object_actions import every_action
 from tests.fields.models import Booking, Movie
-from tests.fields.test_transactions import ALSO_NOT_COMMITTED, COMMITTED, NOT_COMMITTED, End
+from tests.fields.session_ends import ALSO_NOT_COMMITTED, COMMITTED, NOT_COMMITTED, End
 
 
 @every_action

@@ -160,11 +160,13 @@ def run(program: str, path: Path, *arguments: str) -> None:
     assert (done.stdout, done.returncode) == ("both are done\n", 0), done.stderr
 
 
+@pytest.mark.matrix
 def test_the_first_file_of_a_process_while_another_thread_waits_for_the_database(tmp_path: Path) -> None:
     """Every process that follows the recipe with BEGIN IMMEDIATE can meet this with its first upload."""
     run(TWO_WRITERS, tmp_path / "test.db")
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", EVENTS)
 def test_the_first_file_of_a_process_while_another_thread_is_inside_of_an_event(tmp_path: Path, name: str) -> None:
     """The listeners of an engine are run through one by one; who adds one meanwhile breaks that."""

@@ -325,6 +325,7 @@ def test_a_list_that_the_object_has_given_up_cannot_be_changed(session: Session)
         stale.clear()
 
 
+@pytest.mark.matrix
 def test_a_list_keeps_its_object_alive_until_the_change_is_flushed(session: Session) -> None:
     film(session, b"one")
     session.expunge_all()
@@ -337,6 +338,7 @@ def test_a_list_keeps_its_object_alive_until_the_change_is_flushed(session: Sess
     assert read(session.scalars(select(Film)).one().shots) == [b"one", b"two"]
 
 
+@pytest.mark.matrix
 def test_objects_with_lists_are_collected_as_all_others(session: Session) -> None:
     film(session, b"one")
     found = session.scalars(select(Film)).one()
@@ -414,6 +416,7 @@ def test_an_unread_list_is_not_parsed(session: Session, monkeypatch: pytest.Monk
     assert (len(found.shots), len(found.shots), len(parsed)) == (1, 1, 1)
 
 
+@pytest.mark.server
 def test_an_unread_list_is_never_written_as_something_else(session: Session) -> None:
     """An encoder in C takes the elements behind our back: it fails instead of writing what is not so."""
     import orjson

@@ -25,8 +25,8 @@ from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.conftest import World, empty, sqlite_engine
 from tests.fields.models import Movie
-from tests.fields.test_async import DRIVERS, AsyncWorld
 from tests.models import Base, Document
+from tests.support.async_world import DRIVERS, AsyncWorld
 
 Look = Callable[[bytes], object]
 
@@ -558,6 +558,7 @@ def test_the_connection_of_an_async_session_is_back_while_files_are_deleted(
     aworld.check(*(CHANGES[work] if end == "commit" else OLD))
 
 
+@pytest.mark.matrix
 def test_twenty_tasks_on_one_connection_of_which_some_are_cancelled(
     aworld: AsyncWorld, storage: WatchedStorage
 ) -> None:

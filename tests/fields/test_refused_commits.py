@@ -174,6 +174,7 @@ def test_a_released_savepoint_is_refused_with_the_rest(
     pooled.check(*(change.leaves if commits else BEFORE))
 
 
+@pytest.mark.matrix
 @refusing
 @few_changes
 def test_three_refused_commits_in_a_row(pooled: World, change: Change) -> None:

@@ -19,7 +19,7 @@ from depot_lite.io.interfaces import FileStorage
 from depot_lite.manager import DepotManager
 from tests.conftest import sqlite_engine
 from tests.fields.models import Movie
-from tests.fields.test_statements import changed, table_of
+from tests.fields.statements import changed, table_of
 from tests.models import Base, Document
 
 COLUMNS = (Document.content, Document.report, Movie.poster, Movie.screenshots, Movie.extras)
@@ -305,6 +305,7 @@ def test_a_follower_that_is_behind_decides_nothing(
     check(depots, lagging.leader, expected=expected if end == "commit" else BEFORE)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_savepoint_beside_a_follower_that_is_behind(lagging: Pair, depots: dict[str, FileStorage], name: str) -> None:
     """What is rolled back to a savepoint leaves rows and files as they were; the rest of the transaction counts."""

@@ -20,7 +20,7 @@ from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.interfaces import FileStorage
 from tests.conftest import World, sqlite_engine
 from tests.fields.actions import put
-from tests.fields.test_statements import add, table_of
+from tests.fields.statements import add, table_of
 from tests.models import Base, Document
 
 #: Far from what a sequence of PostgreSQL's reaches by itself.
@@ -570,6 +570,7 @@ class Bee(Base):
     portrait: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
 
 
+@pytest.mark.matrix
 def test_the_rows_below_many_deleted_objects_are_read_together(world: World, queries: list[str]) -> None:
     """Not once for each of three hundred."""
     add(world, *(Hive(id=number) for number in range(301)))

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
@@ -23,8 +24,10 @@ from sqlalchemy.util.concurrency import in_greenlet
 from depot_lite.io.content import Content
 from depot_lite.io.interfaces import FileInfo, FileStorage
 from depot_lite.io.local import LocalFileStorage
-from tests.fields.test_async import DRIVERS
-from tests.fields.test_state_machine import KINDS, Machine, play
+from tests.fields.machine import KINDS, Machine, play
+from tests.support.async_world import DRIVERS
+
+pytestmark = pytest.mark.matrix
 
 
 class BesideTheLoop(LocalFileStorage):

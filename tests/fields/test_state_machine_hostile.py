@@ -26,10 +26,10 @@ from depot_lite.fields.slots import Files, Flush, Slot
 from depot_lite.fields.targets import Target
 from depot_lite.fields.upload import UploadedFile
 from tests.fields.hostile_history import ATTRIBUTES, Chest, HostileHistory, Rewriting, Savepoint, engines
-from tests.fields.test_state_machine import play
+from tests.fields.machine import play
 
 # SQLAlchemy warns of much that these histories do on purpose.
-pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
+pytestmark = [pytest.mark.matrix, pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")]
 
 #: What happens to the application, beside what it does itself.
 HOSTILE: Final = frozenset(

@@ -24,9 +24,12 @@ from depot_lite.fields.slots import Slot
 from tests.conftest import sqlite_engine
 from tests.fields.history import Rows, initialize, is_there, rule
 from tests.fields.list_history import LISTS, Change, ListHistory, given, in_order, upload
+from tests.fields.machine import play
 from tests.fields.models import Movie
-from tests.fields.test_state_machine import play
 from tests.models import Base, Page
+
+pytestmark = pytest.mark.matrix
+
 
 #: Every kind of step that a run must have reached, or it has shown nothing.
 KINDS = (

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
 from tests.fields.statement_models import Box, Item
-from tests.fields.test_statements import add, changed
+from tests.fields.statements import add, changed
 from tests.models import Document, Folder, Page
 
 

@@ -20,34 +20,13 @@ from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
 from tests.fields.statement_models import Plain
+from tests.fields.statements import add, changed, table_of, words
 from tests.models import Document, Employee, ExpressLetter, Folder, Letter, Manager, Page, Plate, Truck, Vehicle
-
-
-def add(world: World, *objects: Any) -> None:
-    """Commit some objects."""
-    with world.session() as session:
-        session.add_all(objects)
-        session.commit()
-
-
-def changed(result: Any) -> int:
-    """Return the number of rows that the database says a statement has changed."""
-    return int(result.rowcount)
-
-
-def table_of(model: Any) -> Any:
-    """Return the table of a class, for statements that know no class."""
-    return model.__table__
 
 
 def three(world: World) -> None:
     """Commit three documents: a, b and c."""
     add(world, *(Document(name=each, content=each.encode(), report=each.upper().encode()) for each in "abc"))
-
-
-def words(queries: list[str]) -> list[str]:
-    """Return the first word of each statement, without the BEGIN that only SQLite is sent in words."""
-    return [word for each in queries if (word := each.split()[0]) != "BEGIN"]
 
 
 # --- which files go -----------------------------------------------------------------------------------------------
@@ -385,6 +364,7 @@ def test_delete_through_an_alias_of_the_class(world: World) -> None:
     world.check(*(each for name in left if name for each in (name.encode(), name.upper().encode())))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "what", ["session.execute(insert(Document).values(content=b'1'))", "session.execute(delete(Document))"]
 )

@@ -20,8 +20,8 @@ from sqlalchemy.orm import ORMExecuteState, Session
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
 from tests.fields.models import Movie
-from tests.fields.test_bound_values import read
-from tests.fields.test_statements import add, table_of
+from tests.fields.statements import add, table_of
+from tests.fields.values import read
 from tests.models import Document, Truck
 
 Listen = Callable[..., None]
@@ -336,6 +336,7 @@ def test_what_was_written_is_replaced_afterwards(world: World, fails: Any, case:
     world.check(b"last")
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("event", ["before_cursor_execute", "after_cursor_execute"])
 @executed
 def test_a_cancellation_takes_the_connection_with_it(world: World, fails: Any, case: Case, event: str) -> None:
@@ -483,6 +484,7 @@ def test_a_result_that_nobody_fetches(world: World) -> None:
 # --- lists that only the session holds --------------------------------------------------------------------------------
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("how", ["update by primary key", "bulk_update_mappings", "update", "update of the table"])
 @pytest.mark.parametrize("held", [False, True], ids=["nobody holds the object", "somebody does"])
 @pytest.mark.parametrize("new", [False, True], ids=["loaded", "flushed"])

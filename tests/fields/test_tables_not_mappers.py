@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
-from tests.fields.test_statements import add, changed, table_of
+from tests.fields.statements import add, changed, table_of
 from tests.models import Base, Document
 
 outcome = pytest.mark.parametrize("commit", [True, False], ids=["commit", "rollback"])

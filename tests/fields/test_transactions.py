@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Final
 
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError, PendingRollbackError
-from sqlalchemy.orm import Session, make_transient, scoped_session, sessionmaker
+from sqlalchemy.orm import make_transient, scoped_session, sessionmaker
 
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
@@ -29,115 +27,13 @@ from tests.fields.actions import (
     some_actions,
 )
 from tests.fields.models import Account, Booking
+from tests.fields.session_ends import (
+    ALSO_NOT_COMMITTED,
+    COMMITTED,
+    NOT_COMMITTED,
+    End,
+)
 from tests.models import Document
-
-Does = Callable[[Session], None]
-End = Callable[[Session, Does], None]
-
-
-class Stop(Exception):
-    """What the user's own code raises in the middle of a transaction."""
-
-
-# --- ends ---------------------------------------------------------------------------------------------------------
-
-
-def _commit(session: Session, does: Does) -> None:
-    does(session)
-    session.commit()
-
-
-def _flush_and_commit(session: Session, does: Does) -> None:
-    does(session)
-    session.flush()
-    session.commit()
-
-
-def _block(session: Session, does: Does) -> None:
-    with session.begin():
-        does(session)
-
-
-def _rollback(session: Session, does: Does) -> None:
-    does(session)
-    session.rollback()
-
-
-def _flush_and_rollback(session: Session, does: Does) -> None:
-    does(session)
-    session.flush()
-    session.rollback()
-
-
-def _close(session: Session, does: Does) -> None:
-    does(session)
-    session.close()
-
-
-def _flush_and_close(session: Session, does: Does) -> None:
-    does(session)
-    session.flush()
-    session.close()
-
-
-def _flush_and_invalidate(session: Session, does: Does) -> None:
-    does(session)
-    session.flush()
-    session.invalidate()
-
-
-def _do_and_stop(session: Session, does: Does) -> None:
-    does(session)
-    session.flush()
-    raise Stop
-
-
-def _exception_in_with_session(session: Session, does: Does) -> None:
-    with pytest.raises(Stop), session:
-        _do_and_stop(session, does)
-
-
-def _exception_in_block(session: Session, does: Does) -> None:
-    with pytest.raises(Stop), session.begin():
-        _do_and_stop(session, does)
-
-
-def _failed_flush(session: Session, does: Does) -> None:
-    does(session)
-    session.add_all([Account(code="same", photo=OTHER), Account(code="same")])
-    with pytest.raises(IntegrityError):
-        session.flush()
-    session.rollback()
-
-
-def _failed_flush_after_a_good_one(session: Session, does: Does) -> None:
-    does(session)
-    session.flush()
-    session.add_all([Account(code="same", photo=OTHER), Account(code="same")])
-    with pytest.raises(IntegrityError):
-        session.commit()
-    session.close()
-
-
-COMMITTED: Final[dict[str, End]] = {
-    "commit": _commit,
-    "flush and commit": _flush_and_commit,
-    "session.begin()": _block,
-}
-NOT_COMMITTED: Final[dict[str, End]] = {
-    "flush and rollback": _flush_and_rollback,
-    "flush and close": _flush_and_close,
-    "exception in with Session": _exception_in_with_session,
-    "failed flush": _failed_flush,
-}
-# These differ from the others in SQLAlchemy's part only, so that they are tried with some actions and not with each.
-ALSO_NOT_COMMITTED: Final[dict[str, End]] = {
-    "rollback": _rollback,
-    "close": _close,
-    "flush and invalidate": _flush_and_invalidate,
-    "exception in session.begin()": _exception_in_block,
-    "failed flush after a good one": _failed_flush_after_a_good_one,
-}
 
 
 @every_action
@@ -174,13 +70,15 @@ def test_no_other_end_without_commit_leaves_or_takes_anything(world: World, acti
 
 
 @every_action
-@pytest.mark.parametrize("end", [_rollback, _failed_flush], ids=["rollback", "failure"])
+@pytest.mark.parametrize(
+    "end", [ALSO_NOT_COMMITTED["rollback"], NOT_COMMITTED["failed flush"]], ids=["rollback", "failure"]
+)
 def test_a_second_attempt_works_after_a_rollback(world: World, action: Action, end: End) -> None:
     """The same action, done again in the same session, ends as if the first attempt had never been."""
     begin(world)
     with world.session() as session:
         end(session, action.does)
-        _commit(session, action.does)
+        COMMITTED["commit"](session, action.does)
     world.check(*action.leaves)
 
 
@@ -190,7 +88,7 @@ def test_a_session_that_keeps_its_objects_over_commits_is_no_exception(world: Wo
     begin(world)
     with world.session(expire_on_commit=False, autoflush=False) as session:
         documents(session)
-        _commit(session, action.does)
+        COMMITTED["commit"](session, action.does)
     world.check(*action.leaves)
 
 
@@ -293,7 +191,7 @@ def test_a_constraint_that_fails_at_commit_leaves_and_takes_nothing(world: World
             session.commit()
         session.rollback()
         world.check(*BEFORE)
-        _commit(session, action.does)
+        COMMITTED["commit"](session, action.does)
     world.check(*action.leaves)
 
 

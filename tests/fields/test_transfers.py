@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 _WITHOUT_GREENLET = """
 import sys
 sys.modules["greenlet"] = None  # what a failed import leaves
@@ -33,6 +35,7 @@ print("fine")
 """
 
 
+@pytest.mark.matrix
 def test_sessions_need_no_greenlet() -> None:
     """SQLAlchemy needs that library for asyncio only, and 2.1 does not install it by itself."""
     run = subprocess.run(

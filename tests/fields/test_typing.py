@@ -120,6 +120,7 @@ def check(name: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("name", ["mypy", "pyright"])
+@pytest.mark.typing
 def test_a_users_project_is_typed(name: str, tmp_path: Path) -> None:
     """Strictly, without one ignore: every attribute has its type, and every mistake is found where it is made."""
     if name not in checkers():

@@ -13,9 +13,9 @@ from sqlalchemy.exc import IntegrityError
 from depot_lite.errors import InvalidContent, StorageFailed
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
+from tests.fields.bad_luck import FailingStorage
 from tests.fields.statement_models import Ticket
-from tests.fields.test_inserts import FailingStorage
-from tests.fields.test_statements import add, changed, table_of, words
+from tests.fields.statements import add, changed, table_of, words
 from tests.models import Document, Employee, Folder, Manager, Page, Plate, Truck
 
 

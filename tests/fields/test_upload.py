@@ -355,6 +355,7 @@ def test_an_unread_value_is_json_with_every_option(stored: UploadedFile, unread:
     assert target.getvalue() == json.dumps({"content": plain})
 
 
+@pytest.mark.server
 def test_an_encoder_that_looks_behind_our_back_fails_loudly(stored: UploadedFile, unread: Any) -> None:
     """Such as orjson, which reads the memory of dictionaries: an unread value is refused, and never ``{}``."""
     orjson = pytest.importorskip("orjson")
@@ -384,6 +385,7 @@ OWN_KEYS = OF_FILEDEPOT | {"size", "checksum"}
 EXTRA = st.dictionaries(st.text().filter(lambda key: key not in OWN_KEYS), JSON_VALUES, max_size=5)
 
 
+@pytest.mark.matrix
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(extra=EXTRA)
 def test_extra_keys_survive_the_round_trip(depot: FileStorage, extra: dict[str, Any]) -> None:

@@ -54,29 +54,10 @@ from depot_lite.io.local import LocalFileStorage
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.io.sizes import shown_size, size_of
 from depot_lite.testing import BreakingFile
-from tests.io.s3_server import moto_server
+from tests.fields.contents import JPEG, PNG, Endless
 
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
-JPEG = b"\xff\xd8\xff\xe0" + bytes(20)
 HTML = b"<!DOCTYPE html><script>alert(1)</script>"
 PDF = b"%PDF-1.7 ..."
-
-
-class Endless(io.RawIOBase):
-    """A stream without an end, which counts what was taken from it."""
-
-    def __init__(self, length: int | None = None) -> None:
-        self.taken = 0
-        self._length = length
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        count = len(buffer) if self._length is None else min(len(buffer), self._length - self.taken)
-        buffer[:count] = b"x" * count
-        self.taken += count
-        return count
 
 
 def refusal(validator: Any, content: Any = b"", name: str | None = None, declared: str | None = None) -> str | None:
@@ -149,6 +130,7 @@ def test_a_file_that_looking_at_spooled_is_given_to_filedepots_helper_whole() ->
         assert (must_close, file.read()) == (True, b"x" * 10)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("size", [10, 2_000_000])
 def test_the_temporary_file_goes_with_the_content(size: int) -> None:
     """Nobody has to close it, in memory or on disk."""
@@ -312,9 +294,12 @@ def test_a_stream_of_exactly_the_limit_is_stored(make_storage: Callable[[], File
         assert stored.content_length == 300 * 1024
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("limit", [300 * 1024, 9 * 1024**2])
 def test_an_endless_stream_leaves_nothing_in_s3(limit: int) -> None:
     """Neither an object nor the parts of one, whose bytes are read in threads of boto3's."""
+    from tests.io.s3_server import moto_server
+
     with moto_server() as server, server.bucket() as bucket:
         storage, stream = server.storage(bucket), Endless()
         content = Content.of(stream, "a.bin")

@@ -18,10 +18,10 @@ from depot_lite.fields.upload import UploadedFile
 from depot_lite.fields.validators import Size
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.recipes import Thumbnail
+from tests.fields.images import image
 from tests.fields.own_tables import OwnWorld, own_world
-from tests.fields.test_bound_values import plant, read
-from tests.fields.test_image_fields import image
-from tests.fields.test_statements import table_of
+from tests.fields.statements import table_of
+from tests.fields.values import plant, read
 
 outcome = pytest.mark.parametrize("commit", [True, False], ids=["commit", "rollback"])
 

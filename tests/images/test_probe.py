@@ -193,6 +193,7 @@ def test_pillow_is_left_as_it_was() -> None:
     assert ImageFile.LOAD_TRUNCATED_IMAGES is False
 
 
+@pytest.mark.matrix
 def test_a_missing_library_is_named_with_its_extra() -> None:
     """None in `sys.modules` is how Python says that a module cannot be imported."""
     program = (
@@ -213,6 +214,7 @@ def test_a_missing_library_is_named_with_its_extra() -> None:
     )
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", FORMATS)
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.data())

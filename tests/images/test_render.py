@@ -202,6 +202,7 @@ def test_a_padded_jpeg_is_white_where_it_should_be_clear() -> None:
     assert image.getpixel((48, 2)) == (255, 255, 255)
 
 
+@pytest.mark.matrix
 def test_recipes_in_any_order_give_the_same_pictures() -> None:
     """Each is drawn from a picture twice as large at least, so that none is blurred by the one before."""
     source = Image.effect_noise((1200, 800), 100)
@@ -320,6 +321,7 @@ def test_only_the_recipe_that_asks_for_it_is_animated() -> None:
     }
 
 
+@pytest.mark.matrix
 def test_an_animation_of_too_many_pixels_is_refused_as_one_and_shown_as_a_picture() -> None:
     data = awkward.animation("GIF", frames=110, size=(1000, 1000))
     with pytest.raises(ImageRefused) as caught:

@@ -102,6 +102,7 @@ class TestBoth:
         with pytest.raises(ConfigurationError, match="is there twice"):
             make(LocalFileStorage(tmp_path / "media"), MemoryFileStorage(), LocalFileStorage(tmp_path / "link"))
 
+    @pytest.mark.matrix
     def test_a_file_of_several_storages_is_listed_once(self, make: Make) -> None:
         one, two, three = MemoryFileStorage(), MemoryFileStorage(), MemoryFileStorage()
         ids = [new_file_id() for _ in range(2500)]

@@ -251,6 +251,7 @@ def test_a_file_is_made_from_every_content_for_filters_written_for_filedepot(pat
             file.close()
 
 
+@pytest.mark.matrix
 def test_a_stream_that_fails_leaves_no_temporary_file_open() -> None:
     """It would warn when it is collected, and warnings fail a test."""
 

@@ -524,6 +524,7 @@ def counting(monkeypatch: pytest.MonkeyPatch, name: str, refusing: int | None) -
     return calls
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("checksum", ["crc32", "sha256", "no"])
 @pytest.mark.parametrize("refused", [[], ["copy_file_range"], ["copy_file_range", "sendfile"]])
 @pytest.mark.parametrize("number", [errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP])
@@ -662,6 +663,7 @@ def test_a_moved_file_is_adopted(storage: LocalFileStorage, source: Path) -> Non
         assert (file.content_length, file.checksum) == (LARGE, expected_checksum("crc32", data))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("number", [errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP])
 def test_what_cannot_be_adopted_is_copied(
     storage: LocalFileStorage, source: Path, monkeypatch: pytest.MonkeyPatch, number: int
@@ -720,6 +722,7 @@ def filedepot(root: Path) -> Any:
     return pytest.importorskip("depot.io.local").LocalFileStorage(str(root))
 
 
+@pytest.mark.server
 def test_filedepots_files_are_read_listed_replaced_and_deleted(
     filedepot: Any, storage: LocalFileStorage, root: Path
 ) -> None:
@@ -799,6 +802,7 @@ for turn in range(150):
 """
 
 
+@pytest.mark.matrix
 def test_processes_that_replace_and_read_one_file_see_whole_versions(storage: LocalFileStorage, root: Path) -> None:
     """And leave one data file: none removes what is not its own, none forgets what it replaced."""
     file_id = storage.create(b"a" * 1000, "a")
@@ -842,6 +846,7 @@ def test_content_that_is_refused_makes_no_folder(storage: LocalFileStorage, root
 # --- files of other local storages ------------------------------------------------------------------------------------
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("algorithm", ["crc32", "sha256"])
 @pytest.mark.parametrize("size", [0, 1000, 20 * 1024 * 1024 + 1])
 def test_a_file_of_another_local_storage_comes_through_the_kernel(
@@ -867,6 +872,7 @@ def test_a_file_without_a_checksum_gets_one_where_it_is_saved(tmp_path: Path) ->
     assert info.checksum == f"crc32:{zlib.crc32(b'bytes'):08x}"
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("size", [1000, 20 * 1024 * 1024])
 @pytest.mark.parametrize("harm", ["changed", "shorter"])
 def test_a_damaged_file_of_another_local_storage_is_not_saved(tmp_path: Path, size: int, harm: str) -> None:

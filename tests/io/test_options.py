@@ -12,7 +12,6 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
 from depot_lite.errors import ConfigurationError
-from depot_lite.io.boto3 import S3Storage
 from depot_lite.io.content import Content
 from depot_lite.io.interfaces import FileInfo
 from depot_lite.io.local import LocalFileStorage
@@ -77,8 +76,11 @@ def test_processes_cannot_be_the_executor(tmp_path: Path) -> None:
         LocalFileStorage(tmp_path, executor=executor)
 
 
+@pytest.mark.server
 def test_s3_takes_an_executor_too() -> None:
     """And transfers sixteen at once by default."""
+    from depot_lite.io.boto3 import S3Storage
+
     with ThreadPoolExecutor(1) as executor:
         storage = S3Storage("key", "secret", "bucket", executor=executor)
         given: Executor | None = storage.executor

@@ -19,9 +19,9 @@ from depot_lite.io.interfaces import FileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.conftest import sqlite_engine
-from tests.fields.test_async import AsyncWorld
 from tests.io.s3_server import Server, moto_server
 from tests.models import Base, Document
+from tests.support.async_world import AsyncWorld
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from depot_lite.io.interfaces import FileStorage
 from tests.conftest import sqlite_engine
-from tests.fields.test_state_machine import KINDS, Machine, play
+from tests.fields.machine import KINDS, Machine, play
 from tests.io.s3_server import Requests, Server, unavailable
 from tests.models import Base
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,25 +23,37 @@ from depot_lite.maintenance.pace import Pace
 from depot_lite.maintenance.reports import Progress
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
-from tests.io.s3_server import Server, moto_server
 
 Made = Callable[[], FileStorage]
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
+def s3() -> Iterator[Any]:
+    from tests.io.s3_server import moto_server
+
     with moto_server() as made:
         yield made
 
 
-@pytest.fixture(params=["local-local", "local-memory", "memory-local", "local-s3", "s3-local", "s3-s3"])
-def pair(request: pytest.FixtureRequest, tmp_path: Path, server: Server) -> Iterator[tuple[FileStorage, FileStorage]]:
+@pytest.fixture(
+    params=[
+        *("local-local", "local-memory", "memory-local"),
+        *(pytest.param(each, marks=pytest.mark.server) for each in ("local-s3", "s3-local", "s3-s3")),
+    ]
+)
+def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[FileStorage, FileStorage]]:
     """The depots ``media`` and ``backup``, in different storages."""
-    with temporary_depots(), server.bucket() as one, server.bucket() as two:
+    with temporary_depots(), ExitStack() as stack:
+
+        def s3(name: str) -> FileStorage:
+            server = request.getfixturevalue("s3")
+            storage: FileStorage = server.storage(stack.enter_context(server.bucket()))
+            return storage
+
         kinds: dict[str, Callable[[str], FileStorage]] = {
             "local": lambda name: LocalFileStorage(tmp_path / name, durable=False),
             "memory": lambda name: MemoryFileStorage(),
-            "s3": lambda name: server.storage(one if name == "media" else two),
+            "s3": s3,
         }
         source, _, target = request.param.partition("-")
         yield (

@@ -56,6 +56,7 @@ def history(engine: Engine, depots: dict[str, FileStorage]) -> Iterator[Engine]:
     Base.metadata.drop_all(engine)
 
 
+@pytest.mark.matrix
 def test_versions_keep_their_files_by_the_two_hooks(history: Engine, depots: dict[str, FileStorage]) -> None:
     """As docs/maintenance.md has it: nothing of a depot goes at COMMIT, and the sweep knows the versions' column."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ IDS = st.uuids().map(str)
 TIMES = st.datetimes(datetime(1971, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # bounds have none
 
 
+@pytest.mark.matrix
 @given(st.lists(IDS))
 def test_ids_come_out_in_order_each_once(ids: list[str]) -> None:
     """However often, and in however many goes, they were added."""
@@ -38,6 +40,7 @@ def test_an_object_id_is_packed_as_the_uuid_that_stands_for_it() -> None:
     assert list(held) == [file_id]
 
 
+@pytest.mark.matrix
 @given(st.dictionaries(IDS, st.tuples(st.integers(0, 1 << 50), TIMES)))
 def test_what_a_listing_told_is_known(files: dict[str, tuple[int, datetime]]) -> None:
     """Size and time stay with their id."""
@@ -56,6 +59,7 @@ def test_where_one_is_not_known_none_is(ids: list[str], other: str) -> None:
     assert held.known(UUID(other).bytes[0]) == {}
 
 
+@pytest.mark.matrix
 @given(st.lists(st.builds(FoundFile, IDS, st.integers(0, 1 << 40), TIMES)))
 def test_found_files_are_a_sequence(files: list[FoundFile]) -> None:
     """Of the same files, in order."""

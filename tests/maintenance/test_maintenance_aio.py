@@ -26,9 +26,9 @@ from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.maintenance import aio
 from depot_lite.manager import DepotManager
 from tests.benchmarks.bench_flush import Pauses
-from tests.fields.test_async import AsyncWorld
-from tests.maintenance import test_variants
+from tests.maintenance import covers
 from tests.maintenance.conftest import NOW, Base, Film
+from tests.support.async_world import AsyncWorld
 
 Add = Callable[..., None]
 Depots = dict[str, FileStorage]
@@ -46,7 +46,8 @@ def aworld(database: Engine, depots: Depots) -> AsyncWorld:
 @pytest.fixture
 def pictures(engine: Engine, depots: Depots) -> Iterator[AsyncWorld]:
     """The same for the tables with images."""
-    yield from (AsyncWorld(each, depots) for each in test_variants.database.__wrapped__(engine, depots))  # type: ignore[attr-defined]
+    with covers.covers(engine) as database:
+        yield AsyncWorld(database, depots)
 
 
 async def on_each(engine: AsyncEngine, call: Callable[[Any], Awaitable[Any]]) -> list[Any]:
@@ -108,18 +109,18 @@ def test_a_depot_is_verified_without_a_database(depots: Depots) -> None:
 
 def test_variants_are_regenerated(pictures: AsyncWorld, depots: Depots) -> None:
     """The loop turns while images are decoded."""
-    test_variants.add(pictures.engine, *(test_variants.Cover(front=test_variants.picture(1200, 900)) for _ in range(6)))
-    test_variants.recipes(test_variants.TODAY)
+    covers.add(pictures.engine, *(covers.Cover(front=covers.picture(1200, 900)) for _ in range(6)))
+    covers.recipes(covers.TODAY)
 
     async def journey(engine: AsyncEngine) -> None:
-        pause = await longest_pause(lambda: aio.regenerate_variants(engine, models=[test_variants.Base], batch=3))
+        pause = await longest_pause(lambda: aio.regenerate_variants(engine, models=[covers.Base], batch=3))
         assert pause < LONGEST
         async with AsyncSession(engine) as session:
-            report = await aio.regenerate_variants(session, models=[test_variants.Base])
+            report = await aio.regenerate_variants(session, models=[covers.Base])
             assert (report.rows, report.outdated) == (12, 0)
 
     pictures.run(journey)
-    test_variants.check_files(pictures.engine, depots)
+    covers.check_files(pictures.engine, depots)
 
 
 async def longest_pause(work: Callable[[], Coroutine[Any, Any, Any]]) -> float:
@@ -236,7 +237,7 @@ def test_errors_come_through(aworld: AsyncWorld) -> None:
             await aio.find_missing(engine.sync_engine, models=[Base])  # type: ignore[arg-type]
         async with engine.connect() as connection:
             with pytest.raises(ConfigurationError, match="an engine"):
-                await aio.regenerate_variants(connection, models=[test_variants.Base])
+                await aio.regenerate_variants(connection, models=[covers.Base])
 
     aworld.run(journey)
 

@@ -35,7 +35,6 @@ from depot_lite.maintenance.migration import TRIES, MigrationReport, migrate
 from depot_lite.manager import DepotManager
 from depot_lite.recipes import Crop
 from tests.conftest import empty
-from tests.io.s3_server import moto_server
 from tests.proxy import Proxy
 
 Add = Callable[..., None]
@@ -297,7 +296,10 @@ class TestWhatIsMoved:
             assert song.audio is not None
             assert song.audio["_public_url"] is None
 
+    @pytest.mark.server
     def test_to_s3_and_back(self, database: Engine, add: Add, depots: Depots) -> None:
+        from tests.io.s3_server import moto_server
+
         with moto_server() as server, server.bucket() as bucket:
             DepotManager.configure("s3", server.storage(bucket))
             add(*(Song(audio=b"%d" % n) for n in range(10)))

@@ -19,7 +19,6 @@ from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.maintenance.missing import MissingReport, find_missing
 from depot_lite.maintenance.reports import Progress
 from depot_lite.manager import DepotManager
-from tests.io.s3_server import Requests, moto_server
 from tests.maintenance.conftest import Base, Film, Scene, Short
 
 Add = Callable[..., None]
@@ -252,10 +251,13 @@ def test_an_unknown_depot_is_refused(database: Engine) -> None:
         missing("sqlite://")
 
 
+@pytest.mark.server
 def test_on_s3_it_costs_the_listing_and_a_request_for_each_file_that_is_not_listed(
     database: Engine, committed: Add, depots: Depots
 ) -> None:
     """Not one for each file."""
+    from tests.io.s3_server import Requests, moto_server
+
     with moto_server() as server, server.bucket() as bucket:
         storage = server.storage(bucket)
         DepotManager.configure("s3", storage)

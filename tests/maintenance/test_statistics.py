@@ -17,7 +17,6 @@ from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.maintenance.reports import Progress
 from depot_lite.maintenance.statistics import Amount, ColumnStatistics, LargeFile, StatisticsReport, statistics
 from depot_lite.manager import DepotManager
-from tests.io.s3_server import Requests, moto_server
 from tests.maintenance.conftest import Base, Film
 
 Add = Callable[..., None]
@@ -137,8 +136,11 @@ def test_arguments_that_cannot_be_are_refused(database: Engine, depots: Depots) 
         counted(database, largest=-1)
 
 
+@pytest.mark.server
 def test_on_s3_it_costs_a_listing(database: Engine, committed: Add, depots: Depots) -> None:
     """No request for a file."""
+    from tests.io.s3_server import Requests, moto_server
+
     with moto_server() as server, server.bucket() as bucket:
         storage = server.storage(bucket)
         DepotManager.configure("s3", storage)

@@ -99,6 +99,7 @@ def upkeep_engine(engine: Engine) -> Iterator[Engine]:
     upkeep.Base.metadata.drop_all(engine)
 
 
+@pytest.mark.matrix
 def test_no_row_loses_its_file_and_no_file_outlives_its_row(
     upkeep_engine: Engine, tmp_path: Path, forks: Forks
 ) -> None:

@@ -24,7 +24,6 @@ from depot_lite.maintenance.verification import VerifyReport, verify
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.forks import ROOT, Forks
-from tests.io.s3_server import Requests, moto_server
 from tests.maintenance.conftest import Base, Film
 
 Add = Callable[..., None]
@@ -334,6 +333,7 @@ class TestState:
         assert steps == []
 
 
+@pytest.mark.matrix
 def test_a_run_that_is_killed_again_and_again_comes_to_the_same_end(
     database: Engine, committed: Add, depots: Depots, tmp_path: Path, forks: Forks
 ) -> None:
@@ -390,8 +390,11 @@ def test_arguments_that_cannot_be_are_refused(depots: Depots, option: str, value
         verify(None, "default", **{option: value})
 
 
+@pytest.mark.server
 def test_a_file_that_was_changed_behind_s3_is_found(depots: Depots) -> None:
     """With two requests for each file, and one for the listing."""
+    from tests.io.s3_server import Requests, moto_server
+
     with moto_server() as server, server.bucket() as bucket:
         storage = server.storage(bucket)
         DepotManager.configure("s3", storage)

@@ -13,10 +13,11 @@ import pytest
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.uploads import adoptable, upload_ticket
-from tests.browsing import VIDEO, chromium, painted, pdf, png
+from tests.browsing import chromium, painted
 from tests.servers.checks import serving
 from tests.servers.running import Running
 from tests.servers.site import PAGES
+from tests.support.files import VIDEO, pdf, png
 
 #: A page that says so when it runs: by its title, and by a request.
 SCRIPT: Final = "document.title = 'it ran'; fetch('/it-ran')"

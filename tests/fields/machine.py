@@ -1,0 +1,376 @@
+"""The state machine that plays histories of applications."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, run_state_machine_as_test
+from sqlalchemy import Engine, delete, insert, inspect, update
+
+from depot_lite.errors import StorageFailed
+from tests.conftest import IN_MEMORY
+from tests.fields.history import ATTRIBUTES, Files, History, Rows, initialize, is_there, rule
+from tests.models import Document, Page
+
+#: Every kind of step that a run must have reached, or it has shown nothing.
+KINDS = (
+    "commit",
+    "rollback",
+    "close",
+    "savepoint released",
+    "savepoint rolled back",
+    "upload failed",
+    "delete failed",
+    "flush refused by the database",
+    "added a second time",
+    "copied",
+    "swapped",
+    "put back",
+    "row taken over",
+    "statement",
+    "bulk",
+)
+
+
+picks = st.integers(0, 7)
+
+
+attributes = st.sampled_from(ATTRIBUTES)
+
+
+several = st.lists(picks, min_size=1, max_size=3)
+
+
+class Machine(History):
+    """What applications do, in any order."""
+
+    @initialize()
+    def commit_rows(self) -> None:
+        """Have something to lose."""
+        for _ in range(3):
+            self.add(content=True, report=True, stream=False)
+        self.session.commit()
+        self._committed()
+
+    # --- objects --------------------------------------------------------------------------------------------------
+
+    @rule(content=st.booleans(), report=st.booleans(), stream=st.booleans())
+    def add(self, content: bool, report: bool, stream: bool) -> None:
+        files: Files = {"content": self._bytes() if content else None, "report": self._bytes() if report else None}
+        row = next(self.numbers)
+        given = {key: io.BytesIO(data) if stream and data is not None else data for key, data in files.items()}
+        self.objects[row] = Document(id=row, **given)
+        self.session.add(self.objects[row])
+        self.now[row] = files
+
+    @precondition(lambda self: self.now)
+    @rule(number=picks)
+    def copy_row(self, number: int) -> None:
+        row, new = self._pick(number), next(self.numbers)
+        values = {attribute: getattr(self._object(row), attribute) for attribute in ATTRIBUTES}
+        self.objects[new] = Document(id=new, **values)
+        self.session.add(self.objects[new])
+        self.now[new] = dict(self.now[row])
+        self.reached["copied"] += 1
+
+    @precondition(lambda self: self.lost)
+    @rule()
+    def add_a_second_time(self) -> None:
+        self._add_lost()
+
+    @precondition(lambda self: self.now)
+    @rule(number=picks, attribute=attributes, unloaded=st.booleans())
+    def replace(self, number: int, attribute: str, unloaded: bool) -> None:
+        data = self._bytes()
+        self._give(self._pick(number), attribute, data, data, unloaded)
+
+    def _give(self, row: int, attribute: str, value: Any, data: bytes | None, unloaded: bool) -> None:
+        document = self._object(row)
+        if unloaded and inspect(document).persistent and self.now[row] == self.levels[-1].get(row):
+            self.session.expire(document)
+            self.reloaded.add(document)
+            setattr(document, attribute, value)
+            self.now[row] = {**self.now[row], attribute: data}
+        else:
+            self._assign(row, attribute, value, data)
+
+    @precondition(lambda self: self.now)
+    @rule(number=picks, attribute=attributes)
+    def clear(self, number: int, attribute: str) -> None:
+        self._assign(self._pick(number), attribute, None, None)
+
+    @precondition(lambda self: self.now)
+    @rule(number=picks)
+    def delete(self, number: int) -> None:
+        row = self._pick(number)
+        document = self._object(row)
+        if inspect(document).pending:
+            self.session.expunge(document)
+            if row not in self.levels[-1]:
+                self._lose(document, self.now[row])
+        else:
+            self.session.delete(document)
+        del self.objects[row], self.now[row]
+
+    @precondition(lambda self: self.now)
+    @rule(source=picks, other=picks, from_=attributes, to=attributes)
+    def copy(self, source: int, other: int, from_: str, to: str) -> None:
+        self._copy(source, other, from_, to, unloaded=False)
+
+    @precondition(lambda self: self.now)
+    @rule(source=picks, other=picks, from_=attributes, to=attributes)
+    def copy_to_what_is_not_loaded(self, source: int, other: int, from_: str, to: str) -> None:
+        self._copy(source, other, from_, to, unloaded=True)
+
+    def _copy(self, source: int, other: int, from_: str, to: str, *, unloaded: bool) -> None:
+        row, data = self._pick(source), self.now[self._pick(source)][from_]
+        self.reached["copied"] += data is not None
+        self._give(self._pick(other), to, getattr(self._object(row), from_), data, unloaded)
+
+    @precondition(lambda self: len(self.now) > 1)
+    @rule(one=picks, other=picks, attribute=attributes, second=attributes)
+    def swap(self, one: int, other: int, attribute: str, second: str) -> None:
+        row, partner = self._pick(one), self._pick(other)
+        mine, yours = getattr(self._object(row), attribute), getattr(self._object(partner), second)
+        data, theirs = self.now[row][attribute], self.now[partner][second]
+        self._assign(row, attribute, yours, theirs)
+        self._assign(partner, second, mine, data)
+        self.reached["swapped"] += 1
+
+    @precondition(lambda self: self.replaced)
+    @rule(number=picks)
+    def put_old_value_back(self, number: int) -> None:
+        row, attribute, value, data = self.replaced[-1 - number % len(self.replaced)]
+        if row in self.now and is_there(value):
+            self._assign(row, attribute, value, data)
+            self.reached["put back"] += 1
+
+    @precondition(lambda self: self.now)
+    @rule(number=picks, attribute=attributes)
+    def merge(self, number: int, attribute: str) -> None:
+        row, data = self._pick(number), self._bytes()
+        document = self._object(row)
+        if inspect(document).persistent:
+            self._remember(row, attribute)
+            assert self.session.merge(Document(id=row, **{attribute: data})) is document
+            self.now[row] = {**self.now[row], attribute: data}
+
+    @precondition(lambda self: self.now)
+    @rule(number=picks, content=st.booleans())
+    def delete_and_add_in_one_flush(self, number: int, content: bool) -> None:
+        """SQLAlchemy makes one UPDATE of the two; what the new object does not mention, the row keeps."""
+        row = self._pick(number)
+        document = self._object(row)
+        if self.broken or not inspect(document).persistent or self.now[row] != self.levels[-1].get(row):
+            return
+        self.session.delete(document)
+        data = self._bytes() if content else None
+        self.objects[row] = Document(id=row, content=data)
+        self.session.add(self.objects[row])
+        self.reloaded.add(self.objects[row])
+        self.now[row] = {**self.now[row], "content": data}
+        if self._flush():
+            self.reached["row taken over"] += 1
+            self.session.expire(self.objects[row])
+        else:
+            self._roll_back_innermost()
+
+    @precondition(lambda self: self.now)
+    @rule(number=picks, attribute=attributes)
+    def read(self, number: int, attribute: str) -> None:
+        row = self._pick(number)
+        value = getattr(self._object(row), attribute)
+        if value is None or value.pending:
+            assert (value is None) == (self.now[row][attribute] is None)
+        else:
+            with value.file as stored:
+                assert stored.read() == self.now[row][attribute]
+
+    @rule(expire=st.booleans())
+    def flush(self, expire: bool) -> None:
+        if self._flush() and expire:
+            self.reloaded.update(self.objects.values())
+            self.session.expire_all()
+
+    @rule(once_in_a_while=st.integers(0, 2))
+    def add_what_the_database_refuses(self, once_in_a_while: int) -> None:
+        """A page of a folder that is not there: it fails inside the flush, with its file and all others stored."""
+        if once_in_a_while:
+            return
+        self.session.add(Page(folder_id=-1, scan=self._bytes()))
+        self.broken = True
+
+    # --- transactions ---------------------------------------------------------------------------------------------
+
+    @rule(how=st.sampled_from(["begin", "begin and add", "release", "release", "rollback", "retry"]))
+    def savepoint(self, how: str) -> None:
+        """One rule for all, so that savepoints end about as often as they begin."""
+        if how.startswith("begin") or not self.savepoints:
+            self._begin_savepoint()
+            if how == "begin and add":
+                self.add(content=True, report=False, stream=False)
+                self._flush()
+        elif how == "release":
+            self._release_savepoint()
+        else:
+            self.savepoints[-1].rollback()
+            self._savepoint_rolled_back()
+            if how == "retry":
+                self._add_lost()
+
+    #: Once more, so that it comes twice as often.
+    savepoint_again = savepoint
+
+    @rule(how=st.sampled_from(["commit", "retry", "rollback", "close"]))
+    def end_transaction(self, how: str) -> None:
+        """One rule for all, so that transactions last some steps. A retry adds again what was new."""
+        if how == "close":
+            self._close()
+        elif how == "commit":
+            if self._try(self.session.commit):
+                self._committed()
+        else:
+            self._roll_back()
+            if how == "retry":
+                self._add_lost()
+
+    # --- statements -----------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.now)
+    @rule(numbers=several, how=st.sampled_from(["auto", "fetch", False, "query"]))
+    def delete_by_statement(self, numbers: list[int], how: Any) -> None:
+        rows = self._picked(numbers)
+
+        def step() -> None:
+            if how == "query":
+                self.session.query(Document).filter(Document.id.in_(rows)).delete()
+            else:
+                statement = delete(Document).where(Document.id.in_(rows))
+                self.session.execute(statement, execution_options={"synchronize_session": how})
+
+        self._execute(step, dict.fromkeys(rows))
+
+    @precondition(lambda self: self.now)
+    @rule(numbers=several, attribute=attributes, clear=st.booleans(), how=st.sampled_from(["auto", False, "query"]))
+    def update_by_statement(self, numbers: list[int], attribute: str, clear: bool, how: Any) -> None:
+        rows, data = self._picked(numbers), None if clear else self._bytes()
+
+        def step() -> None:
+            if how == "query":
+                self.session.query(Document).filter(Document.id.in_(rows)).update({attribute: data})
+            else:
+                statement = update(Document).where(Document.id.in_(rows)).values({attribute: data})
+                self.session.execute(statement, execution_options={"synchronize_session": how})
+
+        self._execute(step, {row: {attribute: data} for row in rows})
+
+    @precondition(lambda self: self.now)
+    @rule(source=picks, other=picks, attribute=attributes)
+    def copy_by_statement(self, source: int, other: int, attribute: str) -> None:
+        row, partner = self._pick(source), self._pick(other)
+        if not self._flush():
+            return
+        statement = update(Document).where(Document.id == partner)
+        value = getattr(self._object(row), attribute)
+        self._execute(
+            lambda: self.session.execute(statement.values(report=value)),
+            {partner: {"report": self.now[row][attribute]}},
+        )
+
+    @rule(count=st.integers(1, 3), how=st.sampled_from(["values", "many values", "mappings"]))
+    def insert_by_statement(self, count: int, how: str) -> None:
+        rows = self._new_rows(1 if how == "values" else count)
+
+        def step() -> None:
+            given = [{"id": row, **files} for row, files in rows.items()]
+            if how == "mappings":
+                self.session.execute(insert(Document), given)
+            else:
+                self.session.execute(insert(Document).values(given[0] if how == "values" else given))
+
+        self._execute(step, rows)
+
+    @rule(count=st.integers(1, 3), objects=st.booleans())
+    def insert_in_bulk(self, count: int, objects: bool) -> None:
+        rows = self._new_rows(count)
+
+        def step() -> None:
+            if objects:
+                self.session.bulk_save_objects([Document(id=row, **files) for row, files in rows.items()])
+            else:
+                self.session.bulk_insert_mappings(inspect(Document), [{"id": row, **rows[row]} for row in rows])
+
+        self._execute(step, rows, "bulk")
+
+    @precondition(lambda self: self.now)
+    @rule(numbers=several, attribute=attributes, how=st.sampled_from(["bulk", "by key"]))
+    def update_in_bulk(self, numbers: list[int], attribute: str, how: str) -> None:
+        new: Rows = {row: {attribute: self._bytes()} for row in self._picked(numbers)}
+
+        def step() -> None:
+            given = [{"id": row, **files} for row, files in new.items()]
+            if how == "bulk":
+                self.session.bulk_update_mappings(inspect(Document), given)
+            else:
+                self.session.execute(update(Document), given)
+
+        self._execute(step, new, "bulk")
+
+    def _new_rows(self, count: int) -> Rows:
+        return {next(self.numbers): {"content": self._bytes(), "report": self._bytes()} for _ in range(count)}
+
+    # --- failures of storages -------------------------------------------------------------------------------------
+
+    @rule(
+        how=st.sampled_from(["uploads fail", "deletes fail", "mended"]),
+        name=st.sampled_from(["default", "archive"]),
+        number=st.integers(0, 2),
+        after=st.booleans(),
+        error=st.sampled_from([StorageFailed, PermissionError, KeyboardInterrupt]),
+    )
+    def storage(self, how: str, name: str, number: int, after: bool, error: type[BaseException]) -> None:
+        storage = self.storages[name]
+        if how == "deletes fail":
+            storage.deletes_to_fail = number
+        elif how == "uploads fail":
+            storage.saves_left, storage.after_save, storage.error = number, after, error
+        else:
+            storage.saves_left = None
+            self.reached["delete failed"] += storage.sweep()
+
+
+def play(
+    engine: Engine,
+    examples: int,
+    *,
+    machine: type[RuleBasedStateMachine] = Machine,
+    phases: Sequence[Phase] = tuple(Phase),
+) -> Counter[str]:
+    """Play histories and return how often they came to each kind of step."""
+    wanted = os.environ.get("DEPOT_TEST_EXAMPLES")
+    reached: Counter[str] = Counter()
+    # Thousands of files are made and removed: in memory, where the system has a disk there.
+    with TemporaryDirectory(dir=IN_MEMORY) as folder:
+        run_state_machine_as_test(
+            type("PlayedMachine", (machine,), {"engine": engine, "folder": Path(folder) / "files", "reached": reached}),
+            settings=settings(
+                max_examples=int(wanted or examples),
+                stateful_step_count=50,
+                derandomize=wanted is None,
+                database=None,
+                deadline=None,
+                phases=[each for each in phases if each is not Phase.explain],
+                suppress_health_check=list(HealthCheck),
+                print_blob=False,
+                report_multiple_bugs=False,
+            ),
+        )
+    return reached

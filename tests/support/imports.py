@@ -1,0 +1,63 @@
+"""Which packages a module of this checkout needs before it can be imported."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+
+#: Where modules of this checkout are. What the rest of a name leads to is a package that somebody has to install.
+_OURS: Final = {"depot_lite": ROOT, "tests": ROOT, "movies": ROOT / "examples"}
+
+
+#: The first line behind the imports of a module.
+_CODE: Final = re.compile(r"^(?!from |import |if |try:|except |else:)[\w@]", re.M)
+
+
+@cache
+def needs(path: Path) -> frozenset[str]:
+    """Return the modules that are imported at the top of a file, and at the top of ours that it imports, and so on.
+
+    What a function imports is no part of it: that concerns only its callers.
+    """
+    found: set[str] = set()
+    waiting = [path]
+    while waiting:
+        new = _imported(waiting.pop()) - found
+        found |= new
+        waiting += [file for name in new for file in _files(name)]
+    return frozenset(found)
+
+
+@cache
+def _imported(path: Path) -> frozenset[str]:
+    """Return the names of modules, and of what is taken out of them, since that may be a module too."""
+    found: set[str] = set()
+    _, _, text = path.read_text().partition('"""')[2].partition('"""')
+    code = _CODE.search(text)
+    for statement in ast.parse(text[: code.start()] if code else text).body:
+        if isinstance(statement, ast.Import):
+            found.update(each.name for each in statement.names)
+        elif isinstance(statement, ast.ImportFrom) and statement.module:
+            found.add(statement.module)
+            if statement.module.split(".")[0] in _OURS:
+                found.update(f"{statement.module}.{each.name}" for each in statement.names)
+    return frozenset(found)
+
+
+@cache
+def _files(name: str) -> list[Path]:
+    """Return the files that are executed when a module of ours is imported."""
+    top, *rest = name.split(".")
+    if top not in _OURS:
+        return []
+    folder = _OURS[top] / top
+    found = [folder / "__init__.py"]
+    for part in rest:
+        found += [folder / f"{part}.py", folder / part / "__init__.py"]
+        folder /= part
+    return [each for each in found if each.is_file()]
