@@ -49,12 +49,12 @@ if TYPE_CHECKING:
     from depot_lite.fields.specialized.variants import ImageVariant
     from depot_lite.fields.sqlalchemy import UploadedFileField
     from depot_lite.fields.upload import UploadedFile
+    from depot_lite.images.recipes import Crop, Pad, Thumbnail
+    from depot_lite.io.composite.fallback import FallbackStorage
+    from depot_lite.io.composite.mirror import MirrorStorage
     from depot_lite.io.content import FileIntent
-    from depot_lite.io.fallback import FallbackStorage
     from depot_lite.io.interfaces import FileEntry, FileStorage, StoredFile
-    from depot_lite.io.mirror import MirrorStorage
     from depot_lite.manager import DepotManager
-    from depot_lite.recipes import Crop, Pad, Thumbnail
     from depot_lite.uploads import Ticket, sweep_uploads, upload_ticket
 
 __version__ = "0.1.0"
@@ -111,11 +111,11 @@ _HOMES: Final = {
     "Ticket": "depot_lite.uploads",
     "sweep_uploads": "depot_lite.uploads",
     "upload_ticket": "depot_lite.uploads",
-    "Crop": "depot_lite.recipes",
+    "Crop": "depot_lite.images.recipes",
     "DepotASGI": "depot_lite.asgi",
     "DepotFileInfo": "depot_lite.fields.interfaces",
     "DepotManager": "depot_lite.manager",
-    "FallbackStorage": "depot_lite.io.fallback",
+    "FallbackStorage": "depot_lite.io.composite.fallback",
     "FileEdit": "depot_lite.fields.edits",
     "FileEntry": "depot_lite.io.interfaces",
     "FileFilter": "depot_lite.fields.interfaces",
@@ -123,10 +123,10 @@ _HOMES: Final = {
     "FileList": "depot_lite.fields.lists",
     "FileStorage": "depot_lite.io.interfaces",
     "ImageVariant": "depot_lite.fields.specialized.variants",
-    "MirrorStorage": "depot_lite.io.mirror",
-    "Pad": "depot_lite.recipes",
+    "MirrorStorage": "depot_lite.io.composite.mirror",
+    "Pad": "depot_lite.images.recipes",
     "StoredFile": "depot_lite.io.interfaces",
-    "Thumbnail": "depot_lite.recipes",
+    "Thumbnail": "depot_lite.images.recipes",
     "UploadedFile": "depot_lite.fields.upload",
     "UploadedFileField": "depot_lite.fields.sqlalchemy",
     "UploadedImage": "depot_lite.fields.specialized.image",

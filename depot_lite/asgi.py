@@ -5,7 +5,7 @@
     app = DepotASGI(app, mountpoint="/depot")           # in front of any application
 
 and ``DepotManager.set_middleware(...)`` lets `DepotManager.url_for` give its URLs; `DepotManager.make_asgi_middleware`
-does both. Who may read a file is decided in `depot_lite.fileserver`, what is answered in `depot_lite.serving`.
+does both. Who may read a file is decided in `depot_lite.serving.fileserver`, what is answered in `depot_lite.serving`.
 
 The event loop never waits for a storage: opening a file and reading its first part is one step in a thread, each
 further part is one more, begun while the part before it is sent. Where the server offers to send a file by its path
@@ -21,11 +21,11 @@ from functools import partial
 from typing import Any, Final, Self
 from urllib.parse import unquote
 
+from depot_lite.concurrency.threads import in_thread
+from depot_lite.depots import Depots
 from depot_lite.errors import InvalidContent, UnknownDepot
-from depot_lite.fileserver import Asked, FileServer, Request, forbidden
-from depot_lite.io.threads import in_thread
-from depot_lite.manager import DepotManager
 from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Body, Response, not_found
+from depot_lite.serving.fileserver import Asked, FileServer, Request, forbidden
 from depot_lite.uploads import Upload
 
 Scope = MutableMapping[str, Any]
@@ -48,7 +48,7 @@ class DepotASGI:
         app: the application; None where this is mounted in one.
         mountpoint: the path of the files as browsers see it, also where an application mounts this there.
         cache_max_age: how long a browser may keep a file without asking, in seconds; 0 makes it ask each time.
-        options: those of `depot_lite.fileserver.FileServer`.
+        options: those of `depot_lite.serving.fileserver.FileServer`.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class DepotASGI:
     async def _received(self, request: Request, upload: Upload, receive: Receive) -> Response:
         """Return the answer to a file that is sent to us. Each part is fetched when the storage wants it."""
         try:
-            storage = DepotManager.get(upload.depot_name)
+            storage = Depots.get(upload.depot_name)
         except UnknownDepot:
             return not_found()
         return await storage.aio.storing(_RequestBody(receive), partial(self.server.receive, request, upload))

@@ -3,7 +3,7 @@
 Usually made by ``DepotManager.make_middleware(app)``, which also registers it for ``DepotManager.url_for``. By hand
 there may be several, around one application or around each other, with different mountpoints and options.
 
-Who may read a file is decided in `depot_lite.fileserver`, what is answered in `depot_lite.serving`.
+Who may read a file is decided in `depot_lite.serving.fileserver`, what is answered in `depot_lite.serving`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from depot_lite.errors import ConfigurationError, InvalidContent
-from depot_lite.fileserver import Asked, FileServer, Request, forbidden
 from depot_lite.io.content import CHUNK_SIZE
 from depot_lite.io.options import boolean
 from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Response, not_found, refusal
+from depot_lite.serving.fileserver import Asked, FileServer, Request, forbidden
 from depot_lite.uploads import Upload
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class DepotMiddleware:
             (SCRIPT_NAME), it may begin with that too, so that url_for gives what a browser has to ask for.
         cache_max_age: how long a browser may keep a file without asking, in seconds; 0 makes it ask each time.
         replace_wsgi_filewrapper: do without the server's ``wsgi.file_wrapper``, for servers whose own does not work.
-        options: those of `depot_lite.fileserver.FileServer`.
+        options: those of `depot_lite.serving.fileserver.FileServer`.
     """
 
     def __init__(

@@ -8,7 +8,7 @@
 
 A *ticket* allows sending one file of some size and type, under an id that nobody chose, for some time. S3 takes the
 file itself (a POST with a signed policy); other storages get it through ``<mountpoint>/<depot>/<file id>``, where
-`depot_lite.fileserver` streams it on with the same limits.
+`depot_lite.serving.fileserver` streams it on with the same limits.
 
 The *token* allows adopting that file. It is another signature than the one for sending: a URL is written to the logs
 of servers, and who reads those must not be able to put the file into a form of his own. What is never adopted is an
@@ -24,13 +24,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from depot_lite.depots import Depots
 from depot_lite.errors import ConfigurationError, StorageFailed, StoredFileNotFound
 from depot_lite.io.content import clean_filename
 from depot_lite.io.fileid import is_upload_id, new_upload_id
 from depot_lite.io.interfaces import FileEntry
-from depot_lite.io.mimetype import content_type_of, valid_media_type
+from depot_lite.io.media_types.detection import content_type_of, valid_media_type
 from depot_lite.io.sizes import size_of
-from depot_lite.manager import DepotManager
 from depot_lite.signing import DEFAULT_EXPIRY, positive_seconds
 
 #: How every token begins, so that a column knows one from other text.
@@ -145,13 +145,13 @@ def upload_ticket(
         UnknownDepot: there is no such depot.
     """
     seconds = positive_seconds(expires_in, 0)
-    name = DepotManager.resolve_alias(DepotManager.get_default() if depot_name is None else depot_name)
+    name = Depots.resolve_alias(Depots.get_default() if depot_name is None else depot_name)
     upload = Upload(
         name, new_upload_id(), size_of("max_size", max_size), _checked_type(content_type), clean_filename(filename)
     )
     expires_at = datetime.fromtimestamp(int(time.time()) + seconds, UTC)
     token = token_of(upload, seconds + _LONGER)
-    form = DepotManager.get(name).upload_form(
+    form = Depots.get(name).upload_form(
         upload.file_id,
         max_size=upload.max_size,
         content_type=upload.content_type,
@@ -160,8 +160,8 @@ def upload_ticket(
     )
     if form is not None:
         return Ticket("POST", form[0], form[1], {}, token, expires_at)
-    sending = DepotManager.signer().token(_SENDING, _facts(upload), seconds)
-    url = f"{DepotManager.get_middleware().url_for(upload.path)}?{urlencode({PARAMETER: sending})}"
+    sending = Depots.signer().token(_SENDING, _facts(upload), seconds)
+    url = f"{Depots.get_middleware().url_for(upload.path)}?{urlencode({PARAMETER: sending})}"
     headers = {} if upload.exact_type is None else {"Content-Type": upload.exact_type}
     return Ticket("PUT", url, {}, headers, token, expires_at)
 
@@ -180,7 +180,7 @@ def sweep_uploads(depot_name: str | None = None, *, older_than: timedelta = time
     Raises:
         StorageFailed: the depot cannot be listed, or a file could not be deleted. The others are.
     """
-    storage, limit = DepotManager.get(depot_name), datetime.now(UTC) - older_than
+    storage, limit = Depots.get(depot_name), datetime.now(UTC) - older_than
     found = [str(each) for each in storage.list() if is_upload_id(each) and _is_older(each, limit)]
     failed = storage.delete_many(found)
     for file_id, error in failed.items():
@@ -201,7 +201,7 @@ def token_of(upload: Upload, expires_in: int) -> str:
     Raises:
         ConfigurationError: there are no keys to sign with.
     """
-    return PREFIX + DepotManager.signer().token(_ADOPTING, _facts(upload), expires_in)
+    return PREFIX + Depots.signer().token(_ADOPTING, _facts(upload), expires_in)
 
 
 def adoptable(token: str) -> Upload | None:
@@ -226,7 +226,7 @@ def _facts(upload: Upload) -> dict[str, Any]:
 
 def _signed(purpose: str, signed: str) -> Upload | None:
     try:
-        signer = DepotManager.signer()
+        signer = Depots.signer()
     except ConfigurationError:  # nothing was ever signed, and who sends such a thing shall not cause an error
         return None
     facts = signer.facts(purpose, signed)

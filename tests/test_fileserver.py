@@ -14,18 +14,18 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 
-from depot_lite import fileserver
 from depot_lite.asgi import DepotASGI
 from depot_lite.errors import ConfigurationError
 from depot_lite.fields.specialized.variants import ImageVariant
 from depot_lite.fields.upload import UploadedFile, url_of
-from depot_lite.fileserver import FileServer
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import FileStorage, StoredFile
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.middleware import DepotMiddleware
+from depot_lite.serving import fileserver
+from depot_lite.serving.fileserver import FileServer
 from depot_lite.signing import Signer
 from depot_lite.testing import temporary_depots
 

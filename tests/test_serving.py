@@ -16,7 +16,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from werkzeug.http import parse_options_header
 
-from depot_lite.conditions import parse_range
 from depot_lite.errors import StorageFailed
 from depot_lite.io.content import CHUNK_SIZE, Content
 from depot_lite.io.disposition import INLINE_TYPES, content_disposition
@@ -26,6 +25,7 @@ from depot_lite.io.local import LocalFileStorage, LocalStoredFile
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.serving import Body, Response, parse_path, respond
+from depot_lite.serving.conditions import parse_range
 from depot_lite.testing import some_bytes, temporary_depots
 
 DATA = b"0123456789"

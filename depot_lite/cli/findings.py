@@ -12,7 +12,7 @@ from depot_lite.cli.views import View, counts, failures, listing, shown_key
 from depot_lite.io.sizes import shown_size
 from depot_lite.maintenance.ids import FoundFile
 from depot_lite.maintenance.missing import DamagedRow, MissingFile, MissingReport
-from depot_lite.maintenance.reports import UnusedReport
+from depot_lite.maintenance.run.reports import UnusedReport
 from depot_lite.maintenance.statistics import DepotStatistics, StatisticsReport
 from depot_lite.maintenance.verdicts import Finding
 from depot_lite.maintenance.verification import VerifyReport

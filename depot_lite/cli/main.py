@@ -26,7 +26,7 @@ from depot_lite.errors import ConfigurationError, DepotError
 from depot_lite.maintenance.backup import copy_files
 from depot_lite.maintenance.migration import migrate
 from depot_lite.maintenance.missing import find_missing
-from depot_lite.maintenance.reports import Watcher
+from depot_lite.maintenance.run.reports import Watcher
 from depot_lite.maintenance.statistics import statistics
 from depot_lite.maintenance.unused import delete_unused_files, find_unused
 from depot_lite.maintenance.variants import regenerate_variants

@@ -15,7 +15,7 @@ from typing import Any, Final, TextIO
 from depot_lite.cli.failures import AppFailed
 from depot_lite.cli.text import clean, counted, number, shown_time
 from depot_lite.io.sizes import shown_size
-from depot_lite.maintenance.reports import Progress, Watcher
+from depot_lite.maintenance.run.reports import Progress, Watcher
 
 #: Seconds between two lines about a step that goes on.
 EVERY: Final = 10.0

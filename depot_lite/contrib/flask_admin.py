@@ -33,9 +33,9 @@ from markupsafe import Markup
 from sqlalchemy import Column, inspect
 from sqlalchemy.orm import ColumnProperty
 
-from depot_lite.contrib.refusals import by_field
-from depot_lite.contrib.rendering import FOR_EVER, asset, tags, thumbnails, viewer
-from depot_lite.contrib.wtforms import FilesField, arguments
+from depot_lite.contrib.admin.refusals import by_field
+from depot_lite.contrib.admin.rendering import FOR_EVER, asset, tags, thumbnails, viewer
+from depot_lite.contrib.admin.wtforms import FilesField, arguments
 from depot_lite.errors import InvalidContent, ValidationError
 from depot_lite.fields.columns import FileType, columns_of_mapper
 from depot_lite.fields.lists import FileList

@@ -44,11 +44,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from depot_lite.contrib import display
-from depot_lite.contrib.receiving import receive
-from depot_lite.contrib.refusals import by_field
-from depot_lite.contrib.rendering import FOR_EVER, asset, tags, thumbnails, viewer
-from depot_lite.contrib.wtforms import FilesField, Sent, arguments
+from depot_lite.contrib.admin import display
+from depot_lite.contrib.admin.receiving import receive
+from depot_lite.contrib.admin.refusals import by_field
+from depot_lite.contrib.admin.rendering import FOR_EVER, asset, tags, thumbnails, viewer
+from depot_lite.contrib.admin.wtforms import FilesField, Sent, arguments
 from depot_lite.errors import InvalidContent, ValidationError
 from depot_lite.fields.columns import FileColumn, columns_of_mapper, files_in
 from depot_lite.fields.lists import FileList

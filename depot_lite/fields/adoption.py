@@ -5,8 +5,8 @@ content of the value like any other: its type is that of its bytes, the column's
 it. What is stored is a copy, under an id of its own; the storage makes it inside where it can. So nobody who has the
 ticket can change what was checked: what is copied is what was opened.
 
-The uploaded file itself goes when the transaction has committed (`depot_lite.fields.tracking`). After a rollback it is
-still there, and the token can be used again, as it can within the transaction: each value has a copy of its own.
+The uploaded file itself is deleted when the transaction has committed (`depot_lite.fields.tracking.outcomes`). After a
+rollback it is still there, and the token can be used again, as it can within the transaction: each value has a copy of its own.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from depot_lite.depots import Depots
 from depot_lite.errors import InvalidContent, SizeRefused, StoredFileNotFound, TypeRefused
-from depot_lite.fields.extensions import proven_type
 from depot_lite.fields.interfaces import DepotFileInfo, Pending
+from depot_lite.fields.validators.extensions import proven_type
 from depot_lite.io.content import Content, FileIntent
+from depot_lite.io.content.sources import FileSource
 from depot_lite.io.interfaces import FileStorage, StoredFile
-from depot_lite.io.mimetype import HEAD_SIZE
+from depot_lite.io.media_types.detection import HEAD_SIZE
 from depot_lite.io.sizes import exact_size
-from depot_lite.io.sources import FileSource
-from depot_lite.manager import DepotManager
 from depot_lite.uploads import PREFIX, Upload, adoptable
 
 T = TypeVar("T", bound=DepotFileInfo)
@@ -48,7 +48,7 @@ def adopting(kind: type[T], token: str, filename: str | None, upload_storage: st
     upload = adoptable(token)
     if upload is None:
         raise InvalidContent("the token of the upload has expired, or was not made here: upload the file again")
-    depot_name = DepotManager.resolve_alias(DepotManager.get_default() if upload_storage is None else upload_storage)
+    depot_name = Depots.resolve_alias(Depots.get_default() if upload_storage is None else upload_storage)
     if upload.depot_name != depot_name:
         raise InvalidContent(
             f"the token is for an upload to depot {upload.depot_name!r}, and files go to {depot_name!r} here"
@@ -68,7 +68,7 @@ class Adoption:
     @property
     def storage(self) -> FileStorage:
         """The storage that the file was sent to."""
-        return DepotManager.get(self.upload.depot_name)
+        return Depots.get(self.upload.depot_name)
 
     def open(self) -> None:
         """Find the uploaded file and make it the content of the value.

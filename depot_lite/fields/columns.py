@@ -15,6 +15,7 @@ from sqlalchemy import JSON, Column, ColumnDefault, Table, Text
 from sqlalchemy.orm import ColumnProperty, LoaderCallableStatus, Mapper, attributes, class_mapper
 from sqlalchemy.types import TypeDecorator
 
+from depot_lite.depots import Depots
 from depot_lite.errors import EditRefused, InvalidContent
 from depot_lite.fields import adoption
 from depot_lite.fields.edits import FileEdit
@@ -22,7 +23,6 @@ from depot_lite.fields.interfaces import DepotFileInfo, FileFilter
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.options import checked_filters, checked_type, checked_validators
 from depot_lite.io.content import is_empty_upload
-from depot_lite.manager import DepotManager
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import InstanceState
@@ -344,7 +344,7 @@ class FileColumn:
         """Return a pending copy of a stored value that belongs to another row, so that each row owns its file."""
         if not isinstance(value, self.type.upload_type):
             # Another class of values makes other files of the same content, so it is stored anew.
-            stored = DepotManager.get_file(value["path"])
+            stored = Depots.get_file(value["path"])
             return self._own(self.type.upload_type(stored, self.type.upload_storage), state)
         return self._own(self.type.upload_type.copy_of(value, self.type.upload_storage), state)
 

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field, replace
 from types import GeneratorType
 from typing import Any, ClassVar, Final, Self, cast
 
+from depot_lite.depots import Depots
 from depot_lite.errors import ConfigurationError, InvalidContent
 from depot_lite.fields.reference import UNREAD, Reference
 from depot_lite.io.content import Content, clean_filename
 from depot_lite.io.fileid import FILE_ID, new_file_id
 from depot_lite.io.interfaces import UNNAMED, FileInfo
-from depot_lite.manager import DepotManager
 from depot_lite.uploads import Upload
 
 logger: Final = logging.getLogger("depot_lite")
@@ -128,7 +128,7 @@ class DepotFileInfo(Reference, ABC):
 
     @staticmethod
     def _real_depot(depot_name: str | None) -> str:
-        return DepotManager.resolve_alias(DepotManager.get_default() if depot_name is None else depot_name)
+        return Depots.resolve_alias(Depots.get_default() if depot_name is None else depot_name)
 
     def _renew_id(self) -> None:
         """Take an id that was never used; the files that storing it made belong to the former one."""
@@ -277,7 +277,7 @@ class DepotFileInfo(Reference, ABC):
         if pending is None:
             return None
         if pending.original is not None:
-            return DepotManager.get_file(pending.original["path"])
+            return Depots.get_file(pending.original["path"])
         if pending.handed_in is None and pending.content is not None:
             pending.handed_in = pending.content.labelled
         return pending.handed_in
@@ -361,7 +361,7 @@ class DepotFileInfo(Reference, ABC):
     def _keep(self, content: Content, file_id: str) -> FileInfo:
         path = f"{self['depot_name']}/{file_id}"
         self._announce(path)
-        info = DepotManager.get(self["depot_name"]).save(content, file_id=file_id)
+        info = Depots.get(self["depot_name"]).save(content, file_id=file_id)
         self["files"].append(path)
         return info
 
@@ -379,7 +379,7 @@ class DepotFileInfo(Reference, ABC):
             new_id = self["file_id"] if path == original["path"] else new_file_id()
             new_path = f"{depot_name}/{new_id}"
             self._announce(new_path)
-            source, target = DepotManager.get(old_depot), DepotManager.get(depot_name)
+            source, target = Depots.get(old_depot), Depots.get(depot_name)
             if source is target:
                 source.save_copy(old_id, file_id=new_id)
             else:
@@ -492,7 +492,7 @@ def _relocated(data: Any, moved: Mapping[str, str], ids: Mapping[str, str]) -> A
             new = old if beside is None else moved.get(old, old)
             if new != old:
                 depot_name, _, file_id = new.partition("/")
-                found[key] = depot_name if key == "depot_name" else DepotManager.get(depot_name).public_url(file_id)
+                found[key] = depot_name if key == "depot_name" else Depots.get(depot_name).public_url(file_id)
         return found
     if isinstance(data, list):
         return [_relocated(each, moved, ids) for each in data]
@@ -522,5 +522,5 @@ def _id_beside(key: str) -> str | None:
 
 def discard(paths: Iterable[str]) -> None:
     """Delete files in as few calls as their storages allow; what fails is logged and left to maintenance."""
-    for path, error in DepotManager.delete_files(paths).items():
+    for path, error in Depots.delete_files(paths).items():
         logger.error("could not delete %s, which is left to maintenance: %s", path, error)

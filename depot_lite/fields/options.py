@@ -7,7 +7,7 @@ from typing import Any
 
 from depot_lite.errors import ConfigurationError
 from depot_lite.fields.interfaces import DepotFileInfo, FileFilter
-from depot_lite.fields.rules import Validator
+from depot_lite.fields.validators.base import Validator
 
 
 def checked_type(upload_type: Any) -> Any:

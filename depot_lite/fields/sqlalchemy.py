@@ -22,12 +22,15 @@ from sqlalchemy.sql import ColumnElement
 from sqlalchemy.sql.functions import GenericFunction
 
 from depot_lite.errors import InvalidContent
-from depot_lite.fields import columns, defaults, internals, statements, tracking
-from depot_lite.fields.births import mark_bound
+from depot_lite.fields import columns, internals
 from depot_lite.fields.columns import FileColumn, FileType, file_columns
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.lists import FileList
-from depot_lite.fields.slots import tables_with_files
+from depot_lite.fields.statements import execution as statements
+from depot_lite.fields.tracking import defaults
+from depot_lite.fields.tracking import flush as tracking
+from depot_lite.fields.tracking.births import mark_bound
+from depot_lite.fields.tracking.slots import tables_with_files
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.content import Content
 

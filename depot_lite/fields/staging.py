@@ -10,14 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+from depot_lite.depots import Depots
 from depot_lite.errors import SizeRefused
-from depot_lite.fields import checks
 from depot_lite.fields.columns import FileColumn
+from depot_lite.fields.tracking import checks
 from depot_lite.io.content import FileIntent
 from depot_lite.io.fileid import new_upload_id
 from depot_lite.io.interfaces import FileInfo
 from depot_lite.io.sizes import shown_size
-from depot_lite.manager import DepotManager
 from depot_lite.uploads import Upload, token_of
 
 #: How long the token of a staged file works, in seconds: people leave forms open over a lunch.
@@ -51,7 +51,7 @@ def stage(
         StorageFailed: the storage could not store it.
         ConfigurationError: there are no keys to sign with.
     """
-    DepotManager.signer()  # before anything is read
+    Depots.signer()  # before anything is read
     value = column.type.upload_type(FileIntent(content, filename, content_type), column.type.upload_storage)
     waiting = value.waiting()
     if waiting is None or waiting[0].content is None:
@@ -63,7 +63,7 @@ def stage(
     checks.check([(column, value)])
     depot_name, file_id, named = str(value["depot_name"]), new_upload_id(), str(value["filename"])
     sent.filename = named
-    info = DepotManager.get(depot_name).save(sent, file_id=file_id)
+    info = Depots.get(depot_name).save(sent, file_id=file_id)
     # The content type is left open: what counts is what the bytes say when the file is adopted, as it did here.
     upload = Upload(depot_name, file_id, info.content_length, None, named)
     return Staged(token_of(upload, TOKEN_EXPIRY), upload, replace(info, filename=named))

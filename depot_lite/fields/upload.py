@@ -1,9 +1,9 @@
 """`UploadedFile`: what a file column holds, from the assignment to the row and back.
 
->>> from depot_lite.manager import DepotManager
+>>> from depot_lite.depots import Depots
 >>> from depot_lite.testing import temporary_depots
 >>> with temporary_depots():
-...     _ = DepotManager.configure("default", {"depot.backend": "depot_lite.io.memory.MemoryFileStorage"})
+...     _ = Depots.configure("default", {"depot.backend": "depot_lite.io.memory.MemoryFileStorage"})
 ...     value = UploadedFile(b"Dear Sir,", filename="letter.txt")
 ...     before = (value.pending, value.filename, value.content_type, value.size)
 ...     value.store()
@@ -23,11 +23,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from depot_lite.depots import Depots
 from depot_lite.errors import StoredFileNotFound
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.io.content import CHUNK_SIZE, INMEMORY_FILESIZE, Content
 from depot_lite.io.interfaces import FileStorage, StoredFile
-from depot_lite.manager import DepotManager
 
 # filedepot's form of ``uploaded_at``: UTC, to the second, without a zone. Rows written by it and by us look the same.
 _UPLOADED_AT: Final = "%Y-%m-%d %H:%M:%S"
@@ -95,7 +95,7 @@ class UploadedFile(DepotFileInfo):
     @property
     def depot(self) -> FileStorage:
         """The storage that holds the file."""
-        return DepotManager.get(self.depot_name)
+        return Depots.get(self.depot_name)
 
     @property
     def file(self) -> StoredFile:
@@ -181,13 +181,13 @@ def url_of(
         ConfigurationError: there is none of them: no middleware serves the files.
     """
     disposition = "attachment" if download else None
-    own = DepotManager.get(depot_name).url(file_id, expires_in=expires_in, filename=filename, disposition=disposition)
+    own = Depots.get(depot_name).url(file_id, expires_in=expires_in, filename=filename, disposition=disposition)
     if own is not None:
         return own
     plain = expires_in is None and not download and filename is None
-    if public_url is not None and plain and DepotManager.visibility(depot_name) != "private":
+    if public_url is not None and plain and Depots.visibility(depot_name) != "private":
         return public_url
-    return DepotManager.url_for(f"{depot_name}/{file_id}", expires_in=expires_in, download=download, filename=filename)
+    return Depots.url_for(f"{depot_name}/{file_id}", expires_in=expires_in, download=download, filename=filename)
 
 
 @contextmanager

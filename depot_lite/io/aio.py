@@ -27,9 +27,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
+from depot_lite.concurrency.threads import finished, in_thread
 from depot_lite.errors import InvalidContent
 from depot_lite.io.content import CHUNK_SIZE, FileIntent
-from depot_lite.io.threads import finished, in_thread
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

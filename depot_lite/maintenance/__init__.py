@@ -16,7 +16,7 @@ from depot_lite.maintenance.backup import CopyReport, copy_files
 from depot_lite.maintenance.ids import FoundFile
 from depot_lite.maintenance.migration import MigrationReport, migrate
 from depot_lite.maintenance.missing import DamagedRow, MissingFile, MissingReport, find_missing
-from depot_lite.maintenance.reports import FailedRow, Progress, UnusedReport, Watcher
+from depot_lite.maintenance.run.reports import FailedRow, Progress, UnusedReport, Watcher
 from depot_lite.maintenance.statistics import StatisticsReport, statistics
 from depot_lite.maintenance.unused import delete_unused_files, find_unused
 from depot_lite.maintenance.variants import RegenerateReport, regenerate_variants

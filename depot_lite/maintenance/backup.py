@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Literal
 
+from depot_lite.depots import Depots
 from depot_lite.errors import ConfigurationError, MaintenanceStopped, StorageFailed, StoredFileNotFound
-from depot_lite.fields.transfers import off_loop
+from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.io.checksums import CHECKSUMS
 from depot_lite.io.content import CHUNK_SIZE, Content
 from depot_lite.io.interfaces import FileInfo, FileStorage, StoredFile
 from depot_lite.maintenance.ids import ListedFiles, unpacked
-from depot_lite.maintenance.pace import WORKERS, Pace, Window
-from depot_lite.maintenance.reports import Step, Watcher
-from depot_lite.manager import DepotManager
+from depot_lite.maintenance.run.pace import WORKERS, Pace, Window
+from depot_lite.maintenance.run.reports import Step, Watcher
 
 # --- one file ---------------------------------------------------------------------------------------------------------
 
@@ -151,8 +151,8 @@ def both_depots(source: str, target: str) -> tuple[str, str]:
     Raises:
         ConfigurationError: one is not configured, or they are the same.
     """
-    names = DepotManager.resolve_alias(source), DepotManager.resolve_alias(target)
-    if DepotManager.get(names[0]) is DepotManager.get(names[1]):
+    names = Depots.resolve_alias(source), Depots.resolve_alias(target)
+    if Depots.get(names[0]) is Depots.get(names[1]):
         raise ConfigurationError(f"source={source!r}, target={target!r}: both lead to the storage of {names[1]!r}")
     return names
 
@@ -230,7 +230,7 @@ _Known = tuple[int, float]
 class _Backup:
     def __init__(self, source: str, target: str, pace: Pace, progress: Watcher | None, *, dry_run: bool) -> None:
         self.report = CopyReport(*both_depots(source, target), dry_run=dry_run)
-        self.source, self.target = DepotManager.get(self.report.source), DepotManager.get(self.report.target)
+        self.source, self.target = Depots.get(self.report.source), Depots.get(self.report.target)
         if not self.source.list_is_complete:
             raise MaintenanceStopped(f"a backup would be short: {self.source!r} may leave files out of its listing")
         self.pace = pace

@@ -26,17 +26,17 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from depot_lite.depots import Depots
 from depot_lite.errors import ConfigurationError, MaintenanceStopped, UnknownDepot
 from depot_lite.fields.interfaces import discard, relocated
-from depot_lite.fields.transfers import off_loop, to_the_end
+from depot_lite.fields.tracking.transfers import off_loop, to_the_end
 from depot_lite.maintenance.backup import Patience, both_depots, copy_file, without_frames
-from depot_lite.maintenance.database import Database, Row
-from depot_lite.maintenance.pace import WORKERS, Pace, Window
-from depot_lite.maintenance.places import Place, places
-from depot_lite.maintenance.references import parsed, paths_in, where
-from depot_lite.maintenance.reports import FailedRow, Step, Watcher
-from depot_lite.maintenance.rewriting import Rewriting
-from depot_lite.manager import DepotManager
+from depot_lite.maintenance.rows.database import Database, Row
+from depot_lite.maintenance.rows.places import Place, places
+from depot_lite.maintenance.rows.references import parsed, paths_in, where
+from depot_lite.maintenance.rows.rewriting import Rewriting
+from depot_lite.maintenance.run.pace import WORKERS, Pace, Window
+from depot_lite.maintenance.run.reports import FailedRow, Step, Watcher
 
 #: Rows that are read at a time: fewer than elsewhere, since what was read should still be true when it was copied.
 _PAGE: Final = 1000
@@ -153,7 +153,7 @@ class _Migration:
         dry_run: bool,
     ) -> None:
         self.report = MigrationReport(*both_depots(source, target), dry_run=dry_run)
-        self.source, self.target = DepotManager.get(self.report.source), DepotManager.get(self.report.target)
+        self.source, self.target = Depots.get(self.report.source), Depots.get(self.report.target)
         self.database = Database(bind)
         self.places = places(models=models)
         if not dry_run and not all(map(self.database.is_ours, self.places)):
@@ -241,11 +241,11 @@ class _Migration:
         return paths_in(place, row)
 
     def _names(self) -> list[str]:
-        return [self.report.source, *DepotManager.aliases_of(self.report.source)]
+        return [self.report.source, *Depots.aliases_of(self.report.source)]
 
     def _is_source(self, name: str) -> bool:
         try:
-            return DepotManager.resolve_alias(name) == self.report.source
+            return Depots.resolve_alias(name) == self.report.source
         except UnknownDepot:  # then it is no other name of the source
             return False
 

@@ -15,15 +15,15 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
+from depot_lite.depots import Depots
 from depot_lite.errors import MaintenanceStopped
-from depot_lite.fields.transfers import off_loop, side_by_side
+from depot_lite.fields.tracking.transfers import off_loop, side_by_side
 from depot_lite.io.interfaces import FileStorage
-from depot_lite.maintenance.database import Database, Reader, Row
 from depot_lite.maintenance.ids import FileIds, ListedFiles, unpacked
-from depot_lite.maintenance.named import DepotNames, NamedFile, named_files, named_paths, rows_naming
-from depot_lite.maintenance.places import Place, places
-from depot_lite.maintenance.reports import Step, Watcher
-from depot_lite.manager import DepotManager
+from depot_lite.maintenance.rows.database import Database, Reader, Row
+from depot_lite.maintenance.rows.named import DepotNames, NamedFile, named_files, named_paths, rows_naming
+from depot_lite.maintenance.rows.places import Place, places
+from depot_lite.maintenance.run.reports import Step, Watcher
 
 #: How many files are asked for in one go.
 _AT_ONCE: Final = 1000
@@ -97,7 +97,7 @@ class _Search:
         self, bind: Any, depot_name: str | None, models: Iterable[object] | None, progress: Watcher | None
     ) -> None:
         self.database = Database(bind)
-        self.only = None if depot_name is None else DepotManager.resolve_alias(depot_name)
+        self.only = None if depot_name is None else Depots.resolve_alias(depot_name)
         self.places = places(models=models)
         self.progress = progress
         self.names = DepotNames()
@@ -143,7 +143,7 @@ class _Search:
 
     def _gone(self, depot_name: str) -> set[bytes]:
         """Return the named files of a depot that its storage does not have."""
-        storage, named, gone = DepotManager.get(depot_name), self.named.pop(depot_name), set[bytes]()
+        storage, named, gone = Depots.get(depot_name), self.named.pop(depot_name), set[bytes]()
         listed = self._listed(depot_name, storage) if storage.list_is_complete else FileIds()
         with Step(self.progress, f"asking {depot_name} for files that are not listed") as step:
             for number in range(256):

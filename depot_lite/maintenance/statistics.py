@@ -16,16 +16,16 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
+from depot_lite.depots import Depots
 from depot_lite.errors import ConfigurationError, MaintenanceStopped, StoredFileNotFound
-from depot_lite.fields.transfers import off_loop
+from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.io.interfaces import FileStorage
-from depot_lite.maintenance.database import Database, Reader, Row
 from depot_lite.maintenance.ids import ListedFiles, packed, unpacked
-from depot_lite.maintenance.named import DepotNames, NamedFile, named_files, rows_naming
-from depot_lite.maintenance.places import Place, places
-from depot_lite.maintenance.references import where
-from depot_lite.maintenance.reports import Step, Watcher
-from depot_lite.manager import DepotManager
+from depot_lite.maintenance.rows.database import Database, Reader, Row
+from depot_lite.maintenance.rows.named import DepotNames, NamedFile, named_files, rows_naming
+from depot_lite.maintenance.rows.places import Place, places
+from depot_lite.maintenance.rows.references import where
+from depot_lite.maintenance.run.reports import Step, Watcher
 
 #: What the type of a file is called of which the row tells none: a thumbnail, mostly.
 UNKNOWN: Final = "unknown"
@@ -135,9 +135,9 @@ class _Count:
         self.types: dict[str, int] = {}
         self.report = StatisticsReport(columns={str(place): ColumnStatistics() for place in self.places})
         self.depots: dict[str, _Depot] = {}
-        known = DepotManager.depot_names() if depot_name is None else [depot_name]
-        for name in dict.fromkeys(DepotManager.resolve_alias(each) for each in known):
-            self.depots[name] = _Depot(DepotManager.get(name), largest)
+        known = Depots.depot_names() if depot_name is None else [depot_name]
+        for name in dict.fromkeys(Depots.resolve_alias(each) for each in known):
+            self.depots[name] = _Depot(Depots.get(name), largest)
 
     def count(self) -> StatisticsReport:
         for name, depot in self.depots.items():

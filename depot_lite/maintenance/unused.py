@@ -20,14 +20,14 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
+from depot_lite.depots import Depots
 from depot_lite.errors import ConfigurationError, MaintenanceStopped, StoredFileNotFound
-from depot_lite.fields.transfers import off_loop
-from depot_lite.maintenance.database import Database, Reader, Row
+from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.maintenance.ids import FileIds, FoundFile, FoundFiles, ListedFiles, packed, unpacked
-from depot_lite.maintenance.places import Place, places
-from depot_lite.maintenance.references import References
-from depot_lite.maintenance.reports import Step, UnusedReport, Watcher
-from depot_lite.manager import DepotManager
+from depot_lite.maintenance.rows.database import Database, Reader, Row
+from depot_lite.maintenance.rows.places import Place, places
+from depot_lite.maintenance.rows.references import References
+from depot_lite.maintenance.run.reports import Step, UnusedReport, Watcher
 
 #: What is younger is spared where nothing else is said.
 DAY: Final = timedelta(hours=24)
@@ -111,8 +111,8 @@ class _Sweep:
         if older_than < timedelta(0):
             raise ConfigurationError(f"older_than={older_than}: a time that has passed is wanted")
         self.database = Database(bind)
-        self.depot_name = DepotManager.resolve_alias(depot_name or DepotManager.get_default())
-        self.storage = DepotManager.get(self.depot_name)
+        self.depot_name = Depots.resolve_alias(depot_name or Depots.get_default())
+        self.storage = Depots.get(self.depot_name)
         if not self.storage.list_is_complete:
             raise MaintenanceStopped(
                 f"depot {self.depot_name!r} is never swept: {self.storage!r} may leave files out of its listing"

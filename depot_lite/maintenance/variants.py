@@ -20,12 +20,12 @@ from depot_lite.errors import ConfigurationError, DepotError, MaintenanceStopped
 from depot_lite.fields.columns import files_in
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.specialized.image import UploadedImage, outdated, regenerate
-from depot_lite.fields.transfers import off_loop
-from depot_lite.maintenance.database import Database, Row
-from depot_lite.maintenance.mapped import MappedColumn
-from depot_lite.maintenance.places import Place, places
-from depot_lite.maintenance.references import parsed, where
-from depot_lite.maintenance.reports import FailedRow, Step, Watcher
+from depot_lite.fields.tracking.transfers import off_loop
+from depot_lite.maintenance.rows.database import Database, Row
+from depot_lite.maintenance.rows.mapped import MappedColumn
+from depot_lite.maintenance.rows.places import Place, places
+from depot_lite.maintenance.rows.references import parsed, where
+from depot_lite.maintenance.run.reports import FailedRow, Step, Watcher
 
 #: Rows that are written in one transaction.
 BATCH: Final = 20

@@ -14,7 +14,7 @@ from depot_lite.errors import MaintenanceStopped, StoredFileNotFound
 from depot_lite.io.checksums import CHECKSUMS
 from depot_lite.io.interfaces import FileInfo, FileStorage
 from depot_lite.maintenance.ids import packed
-from depot_lite.maintenance.pace import Pace
+from depot_lite.maintenance.run.pace import Pace
 
 _ALGORITHMS: Final = tuple(CHECKSUMS)
 

@@ -19,20 +19,20 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
+from depot_lite.depots import Depots
 from depot_lite.errors import ConfigurationError, MaintenanceStopped
-from depot_lite.fields.transfers import off_loop
+from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.io.fileid import check_file_id
 from depot_lite.io.interfaces import FileEntry
-from depot_lite.maintenance.checkpoint import Checkpoint
-from depot_lite.maintenance.database import Database, Reader, Row
 from depot_lite.maintenance.ids import FileIds, packed
-from depot_lite.maintenance.named import DepotNames, named_files, rows_naming
-from depot_lite.maintenance.pace import Pace, Window
-from depot_lite.maintenance.places import Place, places
-from depot_lite.maintenance.references import where
-from depot_lite.maintenance.reports import Step, Watcher
+from depot_lite.maintenance.rows.database import Database, Reader, Row
+from depot_lite.maintenance.rows.named import DepotNames, named_files, rows_naming
+from depot_lite.maintenance.rows.places import Place, places
+from depot_lite.maintenance.rows.references import where
+from depot_lite.maintenance.run.checkpoint import Checkpoint
+from depot_lite.maintenance.run.pace import Pace, Window
+from depot_lite.maintenance.run.reports import Step, Watcher
 from depot_lite.maintenance.verdicts import Expected, FileReader, Finding, Verdict, is_there
-from depot_lite.manager import DepotManager
 
 #: Seconds between two writes of a state file.
 _INTERVAL: Final = 2.0
@@ -117,8 +117,8 @@ class _Run:
         models: Iterable[object] | None,
     ) -> None:
         self.database = None if bind is None else Database(bind)
-        self.depot_name = DepotManager.resolve_alias(depot_name or DepotManager.get_default())
-        self.storage = DepotManager.get(self.depot_name)
+        self.depot_name = Depots.resolve_alias(depot_name or Depots.get_default())
+        self.storage = Depots.get(self.depot_name)
         self.places = [] if bind is None else places(models=models)
         self.workers = workers
         self.progress = progress

@@ -106,7 +106,7 @@ _OURS = (
 from depot_lite import DepotManager, UploadedFileField
 from depot_lite.fields.specialized.image import UploadedImage, UploadedImageWithThumb
 from depot_lite.io.local import LocalFileStorage
-from depot_lite.recipes import Crop, Thumbnail
+from depot_lite.images.recipes import Crop, Thumbnail
 
 DepotManager.configure("default", LocalFileStorage(f"{folder}/files", durable=False))
 FIELD = UploadedFileField({field})

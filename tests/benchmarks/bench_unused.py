@@ -35,7 +35,7 @@ from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.interfaces import FileInfo
 from depot_lite.io.local import LocalFileStorage
-from depot_lite.io.sidecar import described
+from depot_lite.io.local.sidecar import described
 from depot_lite.maintenance import find_unused
 from depot_lite.manager import DepotManager
 

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, defer
 
-from depot_lite.fields.ledger import LEDGER
+from depot_lite.fields.tracking.ledger import LEDGER
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.manager import DepotManager

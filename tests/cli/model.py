@@ -9,7 +9,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from depot_lite.fields.specialized.image import UploadedImage
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
-from depot_lite.recipes import Thumbnail
+from depot_lite.images.recipes import Thumbnail
 
 #: A new recipe, for the process whose environment says so.
 WIDTH = int(os.environ.get("SHOP_WIDTH", "16"))

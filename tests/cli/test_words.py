@@ -15,7 +15,7 @@ from depot_lite.cli.progress import Lines
 from depot_lite.cli.text import shown_duration, shown_time
 from depot_lite.cli.words import duration, parsed, parser, rate, share
 from depot_lite.errors import ConfigurationError
-from depot_lite.maintenance.reports import Progress
+from depot_lite.maintenance.run.reports import Progress
 
 COMMANDS = ["unused", "missing", "verify", "stats", "migrate", "copy", "regenerate"]
 

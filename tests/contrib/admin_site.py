@@ -18,9 +18,9 @@ from depot_lite.fields.specialized.image import UploadedImage
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.fields.validators import ContentTypes, MaxCount, Size
+from depot_lite.images.recipes import Thumbnail
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.manager import DepotManager
-from depot_lite.recipes import Thumbnail
 
 KEY: Final = "the key of the admin's tests"
 

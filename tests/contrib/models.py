@@ -15,7 +15,7 @@ from depot_lite.fields.specialized.image import UploadedImage
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.fields.validators import ContentTypes, MaxCount, Size
-from depot_lite.recipes import Thumbnail
+from depot_lite.images.recipes import Thumbnail
 
 SVG: Final = b'<svg xmlns="http://www.w3.org/2000/svg"><script>document.title = "it ran"</script></svg>'
 

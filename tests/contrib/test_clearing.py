@@ -10,17 +10,17 @@ import pytest
 from sqlalchemy import Column, Engine, ForeignKey, Integer, String, Table, event, insert, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, validates
 
-from depot_lite.contrib.clearing import ClearedReport, Outcome, clear_missing
 from depot_lite.errors import ConfigurationError, MaintenanceStopped, StorageFailed
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.specialized.image import UploadedImage
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
+from depot_lite.images.recipes import Thumbnail
 from depot_lite.io.content import Content
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.maintenance import Progress
+from depot_lite.maintenance.clearing import ClearedReport, Outcome, clear_missing
 from depot_lite.manager import DepotManager
-from depot_lite.recipes import Thumbnail
 from depot_lite.testing import temporary_depots
 from tests.conftest import empty, sqlite_engine
 from tests.support.files import png

@@ -54,7 +54,7 @@ class FlaskAdminSite(Site):
         self.db = SQLAlchemy(self.app)
         with self.app.app_context():
             super().__init__(engine, self.db.engine)
-        self.app.wsgi_app = DepotManager.make_middleware(self.app.wsgi_app)  # type: ignore[assignment,method-assign]
+        self.app.wsgi_app = DepotManager.make_middleware(self.app.wsgi_app)  # type: ignore[method-assign]
         self.admin = Admin(self.app)
         self.admin.add_view(MovieAdmin(Movie, self.db))
         self.admin.add_view(ModelView(Ticket, self.db))

@@ -23,7 +23,7 @@ from starlette_admin.contrib.sqla import Admin, ModelView
 
 from depot_lite.contrib.starlette_admin import DepotPlugin
 from depot_lite.contrib.starlette_admin.maintenance import MaintenanceView
-from depot_lite.contrib.upkeep import Upkeep
+from depot_lite.contrib.starlette_admin.upkeep import Upkeep
 from depot_lite.errors import NameRefused, StorageFailed
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.sqlalchemy import UploadedFileField

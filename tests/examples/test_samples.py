@@ -14,7 +14,7 @@ from movies.seed import TRAILER
 from movies.sounds import soundtrack
 from PIL import Image
 
-from depot_lite.io.mimetype import content_type_of
+from depot_lite.io.media_types.detection import content_type_of
 
 each_film = pytest.mark.parametrize("film", FILMS, ids=[film.slug for film in FILMS])
 

@@ -18,10 +18,10 @@ from depot_lite.fields.specialized.image import UploadedImage
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.fields.validators import ContentTypes, Size
+from depot_lite.images.recipes import Crop
 from depot_lite.io.content import FileIntent
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.manager import DepotManager
-from depot_lite.recipes import Crop
 from depot_lite.uploads import Upload, adoptable, upload_ticket
 from tests.conftest import World, sqlite_engine
 from tests.fields.models import Account, Album, Movie

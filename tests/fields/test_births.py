@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Column, Integer, MetaData, String, Table
 
-from depot_lite.fields.births import Birth, Candidates, Row, birth_of, mark_bound, schemas_of
+from depot_lite.fields.tracking.births import Birth, Candidates, Row, birth_of, mark_bound, schemas_of
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.interfaces import FileStorage
 

@@ -19,11 +19,11 @@ from depot_lite.fields.specialized.image import UploadedImage
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.fields.validators import Size
+from depot_lite.images.recipes import Thumbnail
 from depot_lite.io.content import Content, FileIntent
 from depot_lite.io.interfaces import FileInfo, FileStorage
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.manager import DepotManager
-from depot_lite.recipes import Thumbnail
 from depot_lite.uploads import adoptable, upload_ticket
 from tests.conftest import World
 from tests.fields.actions import put

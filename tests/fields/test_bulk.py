@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from depot_lite.errors import InvalidContent
-from depot_lite.fields.bulk import wrap_bulk_methods
+from depot_lite.fields.statements.bulk import wrap_bulk_methods
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.content import FileIntent
 from tests.conftest import World

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, delete, select
 from sqlalchemy.orm import Session
 
-from depot_lite.fields.cascades import constraints_of
 from depot_lite.fields.sqlalchemy import UploadedFileField
+from depot_lite.fields.statements.cascades import constraints_of
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
 from tests.fields.statement_models import Box, Comment, Item, Note, Plain, Shelf

@@ -29,10 +29,10 @@ from depot_lite.errors import (
     UnknownDepot,
     ValidationError,
 )
-from depot_lite.fields.checks import check
 from depot_lite.fields.columns import FileColumn, columns_of_class
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.sqlalchemy import UploadedFileField
+from depot_lite.fields.tracking.checks import check
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.fields.validators import (
     Candidate,

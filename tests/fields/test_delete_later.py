@@ -18,9 +18,9 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from depot_lite.fields.specialized.image import UploadedImage
 from depot_lite.fields.sqlalchemy import UploadedFileField
+from depot_lite.images.recipes import Crop, Thumbnail
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.manager import DepotManager
-from depot_lite.recipes import Crop, Thumbnail
 from depot_lite.uploads import adoptable, upload_ticket
 from tests.conftest import World
 from tests.fields.actions import BEFORE, FIGURES, NEW, OTHER, PHOTO, PLAN, Action, begin, documents, every_action, put

@@ -33,11 +33,11 @@ from depot_lite.fields.specialized.image import (
 )
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
+from depot_lite.images.recipes import Crop, Recipe, Thumbnail
 from depot_lite.io.content import Content, FileIntent
 from depot_lite.io.interfaces import FileInfo, FileStorage
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.manager import DepotManager
-from depot_lite.recipes import Crop, Recipe, Thumbnail
 from depot_lite.testing import temporary_depots
 from tests.conftest import World, sqlite_engine
 from tests.fields.images import Failing, files, image, read

@@ -14,9 +14,9 @@ from depot_lite.errors import CountRefused, ImageRefused, SeveralRefused, Storag
 from depot_lite.fields.specialized.image import UploadedImage, regenerate
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.validators import MaxCount
+from depot_lite.images.recipes import Crop, Thumbnail
 from depot_lite.io.content import FileIntent
 from depot_lite.manager import DepotManager
-from depot_lite.recipes import Crop, Thumbnail
 from depot_lite.testing import temporary_depots
 from tests.conftest import World
 from tests.fields.actions import put

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, create_engine, insert, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from depot_lite.fields.outcomes import is_answer
+from depot_lite.fields.tracking.outcomes import is_answer
 from tests.conftest import World
 from tests.fields.actions import put
 from tests.fields.changes import FIRST, NEW, ONE, OTHER, PHOTO, PLAN, THREE, TWO, begin, read

@@ -24,11 +24,11 @@ from depot_lite.fields.ming import DepotExtension, UploadedFileProperty
 from depot_lite.fields.specialized.image import UploadedImage
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.fields.validators import ContentTypes, FileName, MaxCount, Size
+from depot_lite.images.recipes import Thumbnail
 from depot_lite.io.content import Content, FileIntent
 from depot_lite.io.interfaces import FileInfo, FileStorage
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.manager import DepotManager
-from depot_lite.recipes import Thumbnail
 from depot_lite.testing import temporary_depots
 
 SESSION: Final[Any] = ODMSession(bind=create_datastore("mim:///depot_lite"), extensions=[DepotExtension])

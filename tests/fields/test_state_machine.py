@@ -19,15 +19,16 @@ from sqlalchemy import Engine
 from sqlalchemy.orm.exc import StaleDataError
 
 from depot_lite.errors import StoredFileNotFound
-from depot_lite.fields import proof, slots, sqlalchemy
-from depot_lite.fields.births import Birth, Candidates, Row, birth_of
+from depot_lite.fields import sqlalchemy
 from depot_lite.fields.columns import FileColumn
 from depot_lite.fields.interfaces import discard
-from depot_lite.fields.ledger import Ledger
-from depot_lite.fields.outcomes import Watch
-from depot_lite.fields.proof import Answer
-from depot_lite.fields.slots import Slot
-from depot_lite.fields.targets import Target
+from depot_lite.fields.statements.targets import Target
+from depot_lite.fields.tracking import proof, slots
+from depot_lite.fields.tracking.births import Birth, Candidates, Row, birth_of
+from depot_lite.fields.tracking.ledger import Ledger
+from depot_lite.fields.tracking.outcomes import Watch
+from depot_lite.fields.tracking.proof import Answer
+from depot_lite.fields.tracking.slots import Slot
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World, sqlite_engine
 from tests.fields.machine import KINDS, play

@@ -20,10 +20,11 @@ from sqlalchemy import Engine, delete, event, insert, inspect, text, update
 from sqlalchemy.orm import InstanceState, Session
 
 from depot_lite.errors import DepotError
-from depot_lite.fields import columns, outcomes
-from depot_lite.fields.births import Candidates, Row
-from depot_lite.fields.slots import Files, Flush, Slot
-from depot_lite.fields.targets import Target
+from depot_lite.fields import columns
+from depot_lite.fields.statements.targets import Target
+from depot_lite.fields.tracking import outcomes
+from depot_lite.fields.tracking.births import Candidates, Row
+from depot_lite.fields.tracking.slots import Files, Flush, Slot
 from depot_lite.fields.upload import UploadedFile
 from tests.fields.hostile_history import ATTRIBUTES, Chest, HostileHistory, Rewriting, Savepoint, engines
 from tests.fields.machine import play

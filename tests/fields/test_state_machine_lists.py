@@ -17,10 +17,10 @@ from hypothesis.stateful import precondition
 from sqlalchemy import Engine, delete, insert, inspect, update
 
 from depot_lite.errors import StorageFailed, StoredFileNotFound
-from depot_lite.fields import ledger
 from depot_lite.fields.columns import AttributePlace, FileColumn, files_in
 from depot_lite.fields.lists import FileList
-from depot_lite.fields.slots import Slot
+from depot_lite.fields.tracking import ledger
+from depot_lite.fields.tracking.slots import Slot
 from tests.conftest import sqlite_engine
 from tests.fields.history import Rows, initialize, is_there, rule
 from tests.fields.list_history import LISTS, Change, ListHistory, given, in_order, upload

@@ -27,8 +27,6 @@ from depot_lite.errors import (
     TypeRefused,
     ValidationError,
 )
-from depot_lite.fields.candidate import StoredCandidate
-from depot_lite.fields.extensions import contradicting, extension_of, proven_type, renamed, run_inside
 from depot_lite.fields.validators import (
     ALLOWED_CHARACTERS,
     ALLOWED_EXTENSIONS,
@@ -48,6 +46,8 @@ from depot_lite.fields.validators import (
     Size,
     Validator,
 )
+from depot_lite.fields.validators.candidate import StoredCandidate
+from depot_lite.fields.validators.extensions import contradicting, extension_of, proven_type, renamed, run_inside
 from depot_lite.io.content import Content, file_from_content
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.io.local import LocalFileStorage

@@ -16,8 +16,8 @@ from depot_lite.fields.specialized.image import UploadedImage
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.fields.validators import Size
+from depot_lite.images.recipes import Thumbnail
 from depot_lite.io.interfaces import FileStorage
-from depot_lite.recipes import Thumbnail
 from tests.fields.images import image
 from tests.fields.own_tables import OwnWorld, own_world
 from tests.fields.statements import table_of

@@ -18,7 +18,7 @@ from PIL import Image, ImageFile
 
 from depot_lite.errors import ConfigurationError, ImageRefused, StorageFailed
 from depot_lite.images import FORMATS, MAX_PIXELS, ImageInfo, probe, render, strip, verify
-from depot_lite.recipes import Crop, Thumbnail
+from depot_lite.images.recipes import Crop, Thumbnail
 from tests.images import awkward_images as awkward
 
 _SAMPLES = {

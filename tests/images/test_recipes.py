@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from depot_lite.errors import ConfigurationError
-from depot_lite.recipes import Crop, Pad, Recipe, Thumbnail
+from depot_lite.images.recipes import Crop, Pad, Recipe, Thumbnail
 
 
 @pytest.mark.parametrize(

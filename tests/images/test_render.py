@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from PIL import Image, ImageSequence
 
-from depot_lite.budget import BUDGET, Budget
 from depot_lite.errors import ImageRefused
 from depot_lite.images import ImageInfo, Rendition, render, strip
-from depot_lite.recipes import Crop, Pad, Recipe, Thumbnail
+from depot_lite.images.budget import BUDGET, Budget
+from depot_lite.images.recipes import Crop, Pad, Recipe, Thumbnail
 from tests.images import awkward_images as awkward
 from tests.images.awkward_images import BLUE, GREEN, QUARTERS, RED, YELLOW, near, opened
 

@@ -18,7 +18,7 @@ from http.server import ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from depot_lite.io.gcsstream import summed
+from depot_lite.io.gcs.stream import summed
 
 #: How many objects a page has.
 PAGE = 5

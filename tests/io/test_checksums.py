@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depot_lite.io import datafile
 from depot_lite.io.checksums import Crc32
-from depot_lite.io.datafile import DataFile
+from depot_lite.io.local import datafile
+from depot_lite.io.local.datafile import DataFile
 
 
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=5))

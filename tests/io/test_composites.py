@@ -15,13 +15,13 @@ from sqlalchemy.orm import Session
 
 from depot_lite.errors import ConfigurationError, StorageFailed, StoredFileNotFound
 from depot_lite.io.composite import CompositeStorage
+from depot_lite.io.composite.fallback import FallbackStorage
+from depot_lite.io.composite.mirror import MirrorStorage
 from depot_lite.io.content import Content
-from depot_lite.io.fallback import FallbackStorage
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import FileInfo, FileStorage, StoredFile
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.io.memory import MemoryFileStorage
-from depot_lite.io.mirror import MirrorStorage
 from depot_lite.maintenance import copy_files, delete_unused_files, find_unused
 from depot_lite.manager import DepotManager
 from depot_lite.serving import respond

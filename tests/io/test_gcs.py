@@ -35,7 +35,7 @@ from depot_lite.io.content import Content
 from depot_lite.io.disposition import content_disposition
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.gcs import GCSStorage
-from depot_lite.io.objects import crc32_of
+from depot_lite.io.objects.metadata import crc32_of
 from depot_lite.manager import DepotManager
 from depot_lite.testing import BreakingFile, StorageContract, some_bytes, temporary_depots
 from tests.io.gcs_additions import PAGE
@@ -462,7 +462,7 @@ def test_bytes_that_changed_on_the_way_are_noticed(
     storage: GCSStorage, server: Server, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the server, of what is stored; by us, of what is read."""
-    monkeypatch.setattr("depot_lite.io.gcsstream.SummedReader.crc32c", "AAAAAA==")
+    monkeypatch.setattr("depot_lite.io.gcs.stream.SummedReader.crc32c", "AAAAAA==")
     with pytest.raises(StorageFailed, match="status 400"):
         storage.create(some_bytes(3 * PIECE))
     assert list(storage.list()) == server.uploads(bucket) == []

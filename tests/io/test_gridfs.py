@@ -21,10 +21,10 @@ from pymongo.errors import AutoReconnect, OperationFailure, WaitQueueTimeoutErro
 
 import depot_lite.io.gridfs
 from depot_lite.errors import ConfigurationError, InvalidContent, StorageFailed, StoredFileNotFound
-from depot_lite.io import gridfsclient
 from depot_lite.io.fileid import id_of_object_id, new_file_id
 from depot_lite.io.gridfs import GridFSStorage
-from depot_lite.io.gridfsstream import CHUNK, ChunkReader, ChunkWriter
+from depot_lite.io.gridfs import client as gridfsclient
+from depot_lite.io.gridfs.stream import CHUNK, ChunkReader, ChunkWriter
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.manager import DepotManager

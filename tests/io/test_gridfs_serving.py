@@ -9,7 +9,7 @@ from wsgiref.util import setup_testing_defaults
 import pytest
 
 from depot_lite.io.gridfs import GridFSStorage
-from depot_lite.io.gridfsstream import CHUNK
+from depot_lite.io.gridfs.stream import CHUNK
 from depot_lite.manager import DepotManager
 from depot_lite.testing import some_bytes, temporary_depots
 from tests.io.gridfs_server import Requests, Server, databases, mongo_server

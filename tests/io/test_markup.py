@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depot_lite.io.mimetype import content_type_of
+from depot_lite.io.media_types.detection import content_type_of
 
 _SVG = b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>'
 

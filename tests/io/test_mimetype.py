@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depot_lite.io.mimetype import HEAD_SIZE, content_type_of, valid_media_type
+from depot_lite.io.media_types.detection import HEAD_SIZE, content_type_of, valid_media_type
 
 _UNKNOWN = "application/octet-stream"
 _DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"

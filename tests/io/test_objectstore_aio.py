@@ -15,11 +15,11 @@ from typing import Any, TypeVar, cast
 
 import pytest
 
+from depot_lite.concurrency import greenlets
+from depot_lite.concurrency.greenlets import Greenlets, awaited, waiting
 from depot_lite.errors import InvalidContent, InvalidFileId, StorageFailed, StoredFileNotFound
-from depot_lite.io import greenlets
 from depot_lite.io.content import FileIntent
 from depot_lite.io.fileid import new_file_id
-from depot_lite.io.greenlets import Greenlets, awaited, waiting
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.io.objectstore import ObjectStoreStorage
 from depot_lite.testing import StorageContract, some_bytes
@@ -40,7 +40,7 @@ class NoThreads(Executor):
 def _no_threads(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Refuse every thread that a storage or an event loop would work in, unless a test is about them."""
     if "threads" not in request.fixturenames:
-        monkeypatch.setattr("depot_lite.io.threads.shared_executor", NoThreads)
+        monkeypatch.setattr("depot_lite.concurrency.threads.shared_executor", NoThreads)
         monkeypatch.setattr(asyncio.BaseEventLoop, "run_in_executor", NoThreads().submit)
 
 

@@ -26,7 +26,7 @@ from depot_lite.io.boto3 import S3Storage
 from depot_lite.io.content import Content
 from depot_lite.io.disposition import content_disposition
 from depot_lite.io.fileid import new_file_id
-from depot_lite.io.objects import crc32_of
+from depot_lite.io.objects.metadata import crc32_of
 from depot_lite.testing import BreakingFile, StorageContract, some_bytes
 from tests.io.s3_proxy import Fault, S3Proxy
 from tests.io.s3_server import Requests, Server, moto_server
@@ -248,8 +248,8 @@ def test_a_copy_above_the_limit_is_made_in_parts(
     storage: S3Storage, requests: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With name, type and checksum."""
-    monkeypatch.setattr("depot_lite.io.s3copies._COPY_LIMIT", 6 * MB)
-    monkeypatch.setattr("depot_lite.io.s3copies._COPY_PART", 5 * MB)
+    monkeypatch.setattr("depot_lite.io.boto3.copies._COPY_LIMIT", 6 * MB)
+    monkeypatch.setattr("depot_lite.io.boto3.copies._COPY_PART", 5 * MB)
     source = storage.create(some_bytes(11 * MB), "large.bin", "application/x-large")
     requests.clear()
     copied = storage.copy(source)

@@ -227,8 +227,8 @@ def test_an_upload_that_breaks_off_is_aborted(server: Server, bucket: str, stora
 
 
 def test_a_large_copy_is_made_in_parts(storage: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("depot_lite.io.s3copies._COPY_LIMIT", 6 * MB)
-    monkeypatch.setattr("depot_lite.io.s3copies._COPY_PART", 5 * MB)
+    monkeypatch.setattr("depot_lite.io.boto3.copies._COPY_LIMIT", 6 * MB)
+    monkeypatch.setattr("depot_lite.io.boto3.copies._COPY_PART", 5 * MB)
     source = storage.create(some_bytes(11 * MB), "large.bin")
     with storage.get(storage.copy(source)) as file:
         assert (file.read(), file.filename) == (some_bytes(11 * MB), "large.bin")
@@ -272,8 +272,8 @@ def test_a_file_of_another_bucket_is_copied_by_the_server(
     server: Server, storage: S3Storage, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     """In whole or in parts; stored in parts or in whole."""
-    monkeypatch.setattr("depot_lite.io.s3copies._COPY_LIMIT", 6 * MB)
-    monkeypatch.setattr("depot_lite.io.s3copies._COPY_PART", 5 * MB)
+    monkeypatch.setattr("depot_lite.io.boto3.copies._COPY_LIMIT", 6 * MB)
+    monkeypatch.setattr("depot_lite.io.boto3.copies._COPY_PART", 5 * MB)
     file_id = storage.create(some_bytes(size), "ü.bin", "application/x-a")
     with server.bucket() as other:
         target = server.storage(other, prefix="b/")

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from depot_lite.errors import InvalidContent, StorageFailed
 from depot_lite.io.content import CHUNK_SIZE, Content
-from depot_lite.io.mimetype import HEAD_SIZE
+from depot_lite.io.media_types.detection import HEAD_SIZE
 
 _DATA = bytes(range(256)) * 40  # longer than a head, and no text
 

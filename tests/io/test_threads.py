@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 
-from depot_lite.io.threads import Batch, finished, in_thread
+from depot_lite.concurrency.threads import Batch, finished, in_thread
 
 
 class Rehearsal:

@@ -16,8 +16,8 @@ from depot_lite.fields.lists import FileList
 from depot_lite.fields.specialized.image import UploadedImage
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
+from depot_lite.images.recipes import Crop, Recipe, Thumbnail
 from depot_lite.io.interfaces import FileStorage
-from depot_lite.recipes import Crop, Recipe, Thumbnail
 from tests.conftest import empty
 
 Depots = dict[str, FileStorage]

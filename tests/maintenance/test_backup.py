@@ -19,8 +19,8 @@ from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.maintenance.backup import CopyReport, copy_file, copy_files
-from depot_lite.maintenance.pace import Pace
-from depot_lite.maintenance.reports import Progress
+from depot_lite.maintenance.run.pace import Pace
+from depot_lite.maintenance.run.reports import Progress
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 

@@ -26,6 +26,7 @@ from depot_lite.fields.lists import FileList
 from depot_lite.fields.specialized.image import UploadedImage, UploadedImageWithThumb
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
+from depot_lite.images.recipes import Crop
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import FileInfo, FileStorage
 from depot_lite.io.local import LocalFileStorage
@@ -33,7 +34,6 @@ from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.maintenance import Progress
 from depot_lite.maintenance.migration import TRIES, MigrationReport, migrate
 from depot_lite.manager import DepotManager
-from depot_lite.recipes import Crop
 from tests.conftest import empty
 from tests.proxy import Proxy
 

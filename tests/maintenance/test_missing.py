@@ -17,7 +17,7 @@ from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import FileEntry, FileStorage
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.maintenance.missing import MissingReport, find_missing
-from depot_lite.maintenance.reports import Progress
+from depot_lite.maintenance.run.reports import Progress
 from depot_lite.manager import DepotManager
 from tests.maintenance.conftest import Base, Film, Scene, Short
 

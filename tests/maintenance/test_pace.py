@@ -10,7 +10,7 @@ import pytest
 
 from depot_lite.errors import ConfigurationError, MaintenanceStopped
 from depot_lite.io.memory import MemoryFileStorage
-from depot_lite.maintenance.pace import Pace, Window
+from depot_lite.maintenance.run.pace import Pace, Window
 
 
 def test_a_rate_holds_over_all_threads() -> None:

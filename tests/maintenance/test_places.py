@@ -15,7 +15,7 @@ from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.maintenance import delete_unused_files, find_unused
-from depot_lite.maintenance.places import places
+from depot_lite.maintenance.rows.places import places
 from tests.conftest import sqlite_engine
 
 NOW = timedelta(0)

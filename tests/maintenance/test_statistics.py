@@ -14,7 +14,7 @@ from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.content import FileIntent
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.io.memory import MemoryFileStorage
-from depot_lite.maintenance.reports import Progress
+from depot_lite.maintenance.run.reports import Progress
 from depot_lite.maintenance.statistics import Amount, ColumnStatistics, LargeFile, StatisticsReport, statistics
 from depot_lite.manager import DepotManager
 from tests.maintenance.conftest import Base, Film

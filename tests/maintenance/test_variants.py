@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from depot_lite.errors import ConfigurationError, ImageRefused, StoredFileNotFound
 from depot_lite.fields.specialized.image import UploadedImage
-from depot_lite.maintenance.reports import Progress
+from depot_lite.maintenance.run.reports import Progress
 from depot_lite.maintenance.variants import RegenerateReport, regenerate_variants
 from tests.maintenance.covers import (
     TODAY,

@@ -19,7 +19,7 @@ from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.interfaces import FileEntry, FileStorage, StoredFile
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.io.memory import MemoryFileStorage
-from depot_lite.maintenance.reports import Progress
+from depot_lite.maintenance.run.reports import Progress
 from depot_lite.maintenance.verification import VerifyReport, verify
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots

@@ -16,10 +16,10 @@ from typing import ClassVar, Final
 import httpx
 import pytest
 
-from depot_lite.fileserver import FileServer
 from depot_lite.io.content import FileIntent
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.manager import DepotManager
+from depot_lite.serving.fileserver import FileServer
 from depot_lite.testing import some_bytes, temporary_depots
 from tests.servers.running import DEADLINE, Running, eventually, running
 from tests.servers.site import configure

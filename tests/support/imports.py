@@ -22,10 +22,14 @@ _CODE: Final = re.compile(r"^(?!from |import |if |try:|except |else:)[\w@]", re.
 def needs(path: Path) -> frozenset[str]:
     """Return the modules that are imported at the top of a file, and at the top of ours that it imports, and so on.
 
-    What a function imports is no part of it: that concerns only its callers.
+    A module of a package needs what the package's ``__init__`` does. What a function imports is no part of it: that
+    concerns only its callers.
     """
     found: set[str] = set()
-    waiting = [path]
+    packages = [
+        each / "__init__.py" for each in path.parents if each.is_relative_to(_OURS["depot_lite"] / "depot_lite")
+    ]
+    waiting = [path, *(each for each in packages if each.is_file())]
     while waiting:
         new = _imported(waiting.pop()) - found
         found |= new

@@ -10,9 +10,9 @@ Importing this module is enough for the columns to be recognised; the plugin bri
 place to which files are sent before their form is. It sends them there where `DepotManager.configure_signing` has
 given keys; without keys files go with the form, as without scripts.
 
-Who may create or edit rows of a view may upload; who may see the view sees the URLs of its files. Whether the files
-themselves can be fetched is decided where they are served (`depot_lite.fileserver`): of private depots the pages hold
-signed URLs, which work for an hour or so for whoever has them.
+Users that may create or edit rows of a view may upload, and users that may see the view see the URLs of its files.
+Whether the files themselves can be fetched is decided where they are served (`depot_lite.serving.fileserver`): of
+private depots the pages hold signed URLs, which work for about an hour for anybody that has them.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ from starlette_admin.exceptions import FormValidationError
 from starlette_admin.fields import BaseField
 from starlette_admin.types import RequestAction
 
-from depot_lite.contrib import display
-from depot_lite.contrib.refusals import refusals
+from depot_lite.contrib.admin import display
+from depot_lite.contrib.admin.refusals import refusals
 from depot_lite.errors import ConfigurationError, EditRefused, InvalidContent
 from depot_lite.fields.columns import FileColumn, columns_of_mapper, files_in, mappers_with_files
 from depot_lite.fields.edits import FileEdit

@@ -30,13 +30,13 @@ from starlette_admin.routing import route
 from starlette_admin.tools.iter import iterencode
 from starlette_admin.views import CustomView
 
-from depot_lite.contrib.jobs import Bind, JobResponse, Work
-from depot_lite.contrib.upkeep import SHOWN, Upkeep, depots, shown_age
+from depot_lite.contrib.starlette_admin.jobs import Bind, JobResponse, Work
+from depot_lite.contrib.starlette_admin.upkeep import SHOWN, Upkeep, depots, shown_age
+from depot_lite.depots import Depots
 from depot_lite.errors import ConfigurationError, UnknownDepot
 from depot_lite.maintenance import FoundFile
-from depot_lite.maintenance.places import Place
+from depot_lite.maintenance.rows.places import Place
 from depot_lite.maintenance.unused import DAY
-from depot_lite.manager import DepotManager
 
 if TYPE_CHECKING:
     from starlette.templating import Jinja2Templates
@@ -157,7 +157,7 @@ class MaintenanceView(CustomView):
             now = datetime.now(UTC)
             before = min(datetime.fromisoformat(said["before"]), now) if "before" in said else now
             seconds, name = said.get("older_than", self._upkeep.older_than.total_seconds()), said["depot"]
-            depot_name, missing = DepotManager.resolve_alias(name), index(said.get("missing", 0))
+            depot_name, missing = Depots.resolve_alias(name), index(said.get("missing", 0))
         except UnknownDepot:
             raise
         except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -26,8 +26,8 @@ from starlette_admin.plugins import BasePlugin
 from starlette_admin.types import RequestAction
 from starlette_admin.views import BaseModelView
 
-from depot_lite.contrib.receiving import receive
-from depot_lite.contrib.refusals import by_field
+from depot_lite.contrib.admin.receiving import receive
+from depot_lite.contrib.admin.refusals import by_field
 from depot_lite.contrib.starlette_admin.fields import FilesField
 from depot_lite.errors import InvalidContent, StorageFailed, ValidationError
 from depot_lite.fields.columns import FileColumn, columns_of_class

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from depot_lite import images
+from depot_lite.depots import Depots
 from depot_lite.fields.interfaces import FileFilter
 from depot_lite.fields.upload import UploadedFile, at_hand
+from depot_lite.images.recipes import Thumbnail
 from depot_lite.io.content import Content
-from depot_lite.manager import DepotManager
-from depot_lite.recipes import Thumbnail
 
 
 class WithThumbnailFilter(FileFilter):
@@ -18,7 +18,7 @@ class WithThumbnailFilter(FileFilter):
 
     Args:
         size: the greatest width and height, in pixels; they are in the names of the keys.
-        format: one of `depot_lite.recipes.OUTPUT_FORMATS`.
+        format: one of `depot_lite.images.recipes.OUTPUT_FORMATS`.
 
     Raises:
         ConfigurationError: a size or a format that cannot be.
@@ -44,13 +44,13 @@ class WithThumbnailFilter(FileFilter):
         if content.rereadable:
             thumbnail = self._made_of(content)
         else:  # a stream, which was read when the file was stored
-            with DepotManager.get_file(uploaded_file["path"]) as stored:
+            with Depots.get_file(uploaded_file["path"]) as stored:
                 thumbnail = self._made_of(Content.of(stored))
         filename = f"{self._name}.{self.thumbnail_format.lower()}"
         path, file_id = uploaded_file.store_content(thumbnail.data, filename, thumbnail.content_type)
         uploaded_file[f"{self._name}_id"] = file_id
         uploaded_file[f"{self._name}_path"] = path
-        uploaded_file[f"{self._name}_url"] = DepotManager.url_for(path)
+        uploaded_file[f"{self._name}_url"] = Depots.url_for(path)
 
     def _made_of(self, content: Content) -> images.Rendition:
         with at_hand(content) as source, source.open() as file:

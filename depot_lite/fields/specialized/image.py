@@ -29,18 +29,18 @@ from pathlib import Path, PurePath
 from typing import Any, ClassVar, Final, TypeVar
 
 from depot_lite import images
+from depot_lite.concurrency.threads import Batch
+from depot_lite.depots import Depots
 from depot_lite.errors import ConfigurationError
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.specialized.variants import ImageVariant, ImageVariants
 from depot_lite.fields.upload import UploadedFile, at_hand, url_of
 from depot_lite.fields.validators import Image
 from depot_lite.images import ImageInfo, Rendition
+from depot_lite.images.recipes import Recipe, Thumbnail
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import FileInfo, StoredFile
-from depot_lite.io.threads import Batch
-from depot_lite.manager import DepotManager
-from depot_lite.recipes import Recipe, Thumbnail
 
 __all__ = ["ImageVariant", "UploadedImage", "UploadedImageWithThumb", "outdated", "regenerate"]
 
@@ -236,7 +236,7 @@ class UploadedImage(UploadedFile):
         if not anew and not _differences(original, self._waiting().variants):
             super()._copy_files(original)
             return
-        with DepotManager.get_file(original["path"]) as stored, at_hand(Content.of(stored)) as source:
+        with Depots.get_file(original["path"]) as stored, at_hand(Content.of(stored)) as source:
             info, made = self._made_of(source, self._recipes(), strip=False)
         super()._copy_files(self._without_made(original))
         self._enter_size(info)
@@ -303,7 +303,7 @@ class UploadedImageWithThumb(UploadedImage):
     __slots__ = ()
 
     max_size: ClassVar[int | None] = 1024
-    #: Of the thumbnail: one of `depot_lite.recipes.OUTPUT_FORMATS`.
+    #: Of the thumbnail: one of `depot_lite.images.recipes.OUTPUT_FORMATS`.
     thumbnail_format: ClassVar[str] = "PNG"
     #: The greatest width and height of the thumbnail, in pixels.
     thumbnail_size: ClassVar[tuple[int, int]] = (128, 128)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from depot_lite.depots import Depots
 from depot_lite.fields.upload import url_of
 from depot_lite.io.interfaces import StoredFile
-from depot_lite.manager import DepotManager
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class ImageVariant:
         Raises:
             StoredFileNotFound: it has gone.
         """
-        return DepotManager.get(self.depot_name).get(self.file_id)
+        return Depots.get(self.depot_name).get(self.file_id)
 
     @property
     def url(self) -> str:

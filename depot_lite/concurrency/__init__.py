@@ -1,0 +1,1 @@
+"""Threads and greenlets: used by storages, fields and maintenance alike."""

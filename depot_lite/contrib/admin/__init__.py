@@ -1,0 +1,1 @@
+"""What the admins share: how files are received, shown and refused."""

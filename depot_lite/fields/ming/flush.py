@@ -1,0 +1,258 @@
+"""A flush of Ming's, and what it makes of the files of each object.
+
+Ming writes one document after the other, each by itself. So what is new and what is old is kept by object, and settled
+by what became of its document.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, Protocol, cast
+
+from ming.odm import mapper
+from ming.odm.base import ObjectState, state
+from pymongo.errors import ConnectionFailure, PyMongoError, ServerSelectionTimeoutError
+
+from depot_lite.concurrency.threads import Batch
+from depot_lite.depots import Depots
+from depot_lite.errors import SeveralRefused, ValidationError
+from depot_lite.fields.interfaces import DepotFileInfo, Pending, discard
+
+logger: Final = logging.getLogger("depot_lite")
+
+#: Where the state of an object keeps what was assigned and not flushed: attribute -> value, None to clear.
+_ASSIGNED: Final = "depot_lite.assigned"
+#: How many documents are asked for at once.
+_PAGE: Final = 1000
+
+
+class FileProperty(Protocol):
+    """An attribute that holds a file, as a flush sees it."""
+
+    name: str
+
+    def value_in(self, document: Mapping[str, Any] | None) -> DepotFileInfo | None:
+        """Return the value in a document, None where there is none."""
+
+    def refusals(self, value: DepotFileInfo) -> list[ValidationError]:
+        """Return the rules that a pending value breaks."""
+
+    def store(self, value: DepotFileInfo) -> None:
+        """Store a pending value."""
+
+
+def assigned_to(instance: Any) -> dict[str, DepotFileInfo | None]:
+    """Return what was assigned to an object since it was loaded, flushed or refreshed."""
+    its = state(instance)
+    found: dict[str, DepotFileInfo | None] = its.extra_state.setdefault(_ASSIGNED, {})
+    if its.status == ObjectState.clean:
+        found.clear()  # a refresh has dropped the changes of the object
+    return found
+
+
+def plain(data: Any) -> Any:
+    """Return a copy of what Ming has made of BSON, as JSON has it."""
+    if isinstance(data, dict):
+        return {key: plain(each) for key, each in data.items()}
+    return [plain(each) for each in data] if isinstance(data, list) else data
+
+
+def _paths(document: Mapping[str, Any] | None, properties: Iterable[FileProperty]) -> set[str]:
+    """Return the files that a document names."""
+    values = [each.value_in(document) for each in properties]
+    return {path for value in values if value is not None for path in value.paths}
+
+
+@dataclass(slots=True)
+class _New:
+    """A value that is about to be stored, and how it was before."""
+
+    property: FileProperty
+    value: DepotFileInfo
+    before: tuple[Pending, dict[str, Any]]
+
+
+@dataclass(slots=True)
+class Change:
+    """What a flush makes of the files of one object."""
+
+    instance: Any
+    properties: Sequence[FileProperty]
+    #: What its document names, as far as we know, before the flush.
+    named: set[str]
+    #: What its document had, and what was assigned: both come back if it is not written.
+    held: dict[str, Any] = field(default_factory=dict)
+    assigned: dict[str, DepotFileInfo | None] = field(default_factory=dict)
+    new: list[_New] = field(default_factory=list)
+    status: str = ObjectState.new
+    begun: bool = False
+    done: bool = False
+
+    @property
+    def born(self) -> set[str]:
+        """The files that were stored for it."""
+        return {path for each in self.new if not each.value.pending for path in each.value.paths}
+
+    def write(self) -> None:
+        """Put the references into the document that Ming writes."""
+        its = state(self.instance)
+        for name, value in self.assigned.items():
+            its.set(name, None if value is None else plain(dict(value)))
+        if self.assigned:
+            its.soil()  # a filter may have flushed the object before its files were stored
+
+    def forget(self) -> None:
+        """Drop what was assigned and is written; what a hook has assigned meanwhile waits for the next flush."""
+        its = state(self.instance)
+        assigned = its.extra_state.get(_ASSIGNED, {})
+        for name, value in self.assigned.items():
+            if assigned.get(name) is value:
+                assigned.pop(name, None)
+        if assigned:
+            its.soil()
+
+    def undo(self) -> None:
+        """Make the object what it was before the flush. The files are the caller's business."""
+        its = state(self.instance)
+        for name in self.assigned:
+            if name in self.held:
+                its.set(name, self.held[name])
+            elif name in its.document:
+                its.delete(name)
+        for each in self.new:
+            if not each.value.pending:
+                each.value.revert(*each.before)
+        its.soil()
+        its.extra_state[_ASSIGNED] = self.assigned
+
+
+def changes_of(objects: Iterable[Any], properties_of: Callable[[type], Sequence[FileProperty]]) -> Iterator[Change]:
+    """Yield what a flush of these objects makes of their files."""
+    for each in objects:
+        properties = properties_of(type(each))
+        its, assigned = state(each), assigned_to(each)
+        if not properties or its.status == ObjectState.clean:
+            continue
+        change = Change(each, properties, _named(each, properties), status=its.status)
+        if its.status != ObjectState.deleted:
+            change.assigned = dict(assigned)
+            change.held = {name: its.document[name] for name in assigned if name in its.document}
+            for one in properties:
+                value = assigned.get(one.name)
+                if value is not None and (before := value.waiting()) is not None:
+                    change.new.append(_New(one, value, before))
+        yield change
+
+
+def _named(instance: Any, properties: Sequence[FileProperty]) -> set[str]:
+    """Return the files that the document in the database names; it is asked where not all of it was loaded."""
+    its = state(instance)
+    fields = its.options.get("fields")
+    if fields and its.status == ObjectState.deleted and any(each.name not in fields for each in properties):
+        return _paths(_found(instance, properties), properties)
+    return _paths(its.document, properties)
+
+
+def _found(instance: Any, properties: Sequence[FileProperty]) -> Mapping[str, Any] | None:
+    its, name = state(instance), mapper(instance).collection.m.collection_name
+    collection = its.session.impl.db[name]
+    return cast(
+        "Mapping[str, Any] | None",
+        collection.find_one({"_id": its.document["_id"]}, [each.name for each in properties]),
+    )
+
+
+def check(changes: Iterable[Change]) -> None:
+    """Raise what is wrong with the files of the first object that breaks rules."""
+    for change in changes:
+        errors = [error for each in change.new for error in each.property.refusals(each.value)]
+        if errors:
+            raise errors[0] if len(errors) == 1 else SeveralRefused(errors)
+
+
+def store(changes: Iterable[Change]) -> None:
+    """Store all files, as many at once as their storages gain from."""
+    by_depot: dict[str, list[_New]] = {}
+    for change in changes:
+        for each in change.new:
+            by_depot.setdefault(each.value["depot_name"], []).append(each)
+    for depot_name, new in by_depot.items():
+        storage = Depots.get(depot_name)
+        workers = max(storage.concurrency, *(type(each.value).workers for each in new))
+        Batch([partial(each.property.store, each.value) for each in new], workers, storage.executor).run()
+
+
+def undo(changes: Iterable[Change]) -> None:
+    """Delete what was stored for objects that were not written, and make them what they were."""
+    born: set[str] = set()
+    for each in changes:
+        born |= each.born
+        each.undo()
+    discard(sorted(born))
+
+
+def settle(changes: list[Change], error: BaseException | None) -> None:
+    """Delete the files that no document names any more, now that Ming has written what it has."""
+    unwritten: list[Change] = []
+    condemned: set[str] = set()
+    for each in changes:
+        written = each.done or (each.begun and _is_written(each, error))
+        if written is None:
+            logger.error("whether a document was written is unknown: %s are left", sorted(each.named | each.born))
+            continue
+        if not written:
+            unwritten.append(each)
+            continue
+        each.forget()
+        is_gone = each.status == ObjectState.deleted
+        condemned |= each.named - (set() if is_gone else _paths(state(each.instance).document, each.properties))
+    undo(unwritten)
+    discard(sorted(condemned))
+
+
+def _is_written(change: Change, error: BaseException | None) -> bool | None:
+    """Return whether the database has an object as it was to be written, None where nobody can tell."""
+    if isinstance(error, ConnectionFailure) and not isinstance(error, ServerSelectionTimeoutError):
+        return None  # it may be written still
+    try:
+        found = _found(change.instance, change.properties)
+    except (PyMongoError, KeyError):  # KeyError: it has no id
+        return None
+    if change.status == ObjectState.deleted:
+        return found is None
+    as_written = _paths(state(change.instance).document, change.properties)
+    return found is not None and _paths(found, change.properties) == as_written
+
+
+class Removal:
+    """The files of the documents that a query is about to remove."""
+
+    def __init__(self, session: Any, cls: type, query: Mapping[str, Any], properties: Sequence[FileProperty]) -> None:
+        self._collection = session.impl.db[mapper(cls).collection.m.collection_name]
+        self._properties = properties
+        #: The id of each document that names files, and the files.
+        self._named: dict[Any, set[str]] = {}
+        if properties:
+            for each in self._collection.find(query, [each.name for each in properties]):
+                if files := _paths(each, properties):
+                    self._named[each["_id"]] = files
+
+    def finish(self) -> None:
+        """Delete the files of those that are gone."""
+        ids = list(self._named)
+        try:
+            for start in range(0, len(ids), _PAGE):
+                self._finish(ids[start : start + _PAGE])
+        except PyMongoError as error:
+            left = sorted(path for files in self._named.values() for path in files)
+            logger.error("which documents were removed is unknown: %s are left: %s", left, type(error).__name__)
+
+    def _finish(self, ids: list[Any]) -> None:
+        there = {each["_id"] for each in self._collection.find({"_id": {"$in": ids}}, ["_id"])}
+        gone = {path for each in ids if each not in there for path in self._named[each]}
+        discard(sorted(gone))
+        for each in ids:
+            del self._named[each]

@@ -1,0 +1,1 @@
+"""INSERT, UPDATE and DELETE that a session executes, and its bulk methods."""

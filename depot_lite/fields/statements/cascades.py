@@ -1,0 +1,162 @@
+"""Rows that the database removes by itself, because a row that they refer to is deleted (``ON DELETE CASCADE``).
+
+A session does not see them go: neither with ``passive_deletes=True`` nor when ``delete(Parent)`` is executed. So before
+the rows of such a parent are deleted, the rows that will go with them are read and locked, from table to table, down
+to the last ones that have files. Their files are entered as condemned; whether the rows have gone is asked after
+COMMIT, as of all others. (SQLite without ``PRAGMA foreign_keys = ON`` knows the constraint and leaves them.)
+
+Only what SQLAlchemy's metadata shows is known: a cascade that the database has and the `Table` objects do not, one to a
+table of another `MetaData`, one done by a trigger, and one to a table without a primary key are not seen. Their files
+are left to maintenance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final
+
+from sqlalchemy import ForeignKeyConstraint, FromClause, MetaData, Table, and_, event, select
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import NoReferenceError
+from sqlalchemy.orm import Mapper, Session, attributes
+
+from depot_lite.fields.columns import file_columns
+from depot_lite.fields.statements.targets import Rows
+from depot_lite.fields.tracking.births import schemas_of
+from depot_lite.fields.tracking.ledger import enter, ledger_of, watch_of
+from depot_lite.fields.tracking.proof import batches, is_one_of
+from depot_lite.fields.tracking.slots import old_key_in
+
+# Where a MetaData keeps what is below: in its ``info``. A weak dictionary would hold it for ever, since a constraint
+# refers to its table and the table to its MetaData.
+_INFO: Final = "depot_lite.cascades"
+
+Constraints = tuple[ForeignKeyConstraint, ...]
+
+
+def constraints_of(table: Table) -> Constraints:
+    """Return the constraints through which rows that have files, or lead to such, fall with a row of the table."""
+    known = table.metadata.info.get(_INFO)
+    if known is None or known[0] != len(table.metadata.tables):
+        # A table that was declared since may fall with one that we have looked at.
+        known = table.metadata.info[_INFO] = (len(table.metadata.tables), _constraints_by_parent(table.metadata))
+    found: Constraints = known[1].get(table.fullname, ())
+    return found
+
+
+def _constraints_by_parent(metadata: MetaData) -> dict[str, Constraints]:
+    by_parent: dict[Table, list[ForeignKeyConstraint]] = {}
+    for table in metadata.tables.values():
+        for constraint in table.foreign_key_constraints if table.primary_key.columns else ():
+            parent = _referred(constraint)
+            if parent is not None and (constraint.ondelete or "").upper() == "CASCADE":
+                by_parent.setdefault(parent, []).append(constraint)
+    with_files = _leading_to_files(metadata, by_parent)
+    kept = {
+        parent.fullname: tuple(each for each in constraints if each.table in with_files)
+        for parent, constraints in by_parent.items()
+    }
+    return {parent: constraints for parent, constraints in kept.items() if constraints}
+
+
+def _referred(constraint: ForeignKeyConstraint) -> Table | None:
+    try:
+        return constraint.referred_table
+    except NoReferenceError:  # it names a table that has not been declared, or never will be
+        return None
+
+
+def _leading_to_files(metadata: MetaData, by_parent: Mapping[Table, list[ForeignKeyConstraint]]) -> set[Table]:
+    leading = {table for table in metadata.tables.values() if file_columns(table)}
+    before = -1
+    while len(leading) != before:
+        before = len(leading)
+        leading |= {parent for parent, found in by_parent.items() if any(each.table in leading for each in found)}
+    return leading
+
+
+def enter_cascaded(
+    session: Session,
+    connection: Connection,
+    table: Table,
+    keys: Iterable[tuple[Any, ...]],
+    *,
+    seen: set[tuple[Table, tuple[Any, ...]]],
+    without: Collection[FromClause] = (),
+    options: Mapping[str, Any] | None = None,
+) -> None:
+    """Read and lock the rows that are deleted with rows of a table, from table to table, and enter their files.
+
+    Args:
+        session: the one that deletes the rows.
+        connection: the one that the rows will be deleted on.
+        table: the table whose rows are about to be deleted.
+        keys: their primary keys.
+        seen: rows that were followed before, which are left out: a table may refer to itself. Those of ``keys`` and of
+            all that is deleted with them are added.
+        without: tables that are followed by themselves, such as the other tables of the same object.
+        options: execution options for reading.
+    """
+    new = [each for each in keys if (table, each) not in seen]
+    seen.update((table, each) for each in new)
+    for constraint in constraints_of(table) if new else ():
+        child = constraint.table
+        if child not in without:
+            found = _read(connection, constraint, new, options or {})
+            schemas = schemas_of(options or {})
+            for key, files in found.items():
+                if any(files.values()):
+                    watch = watch_of(session, connection)
+                    enter(watch, watch.candidates.row(child, key, schemas), condemned=files.values())
+            enter_cascaded(session, connection, child, found, seen=seen, options=options)
+
+
+def _read(
+    connection: Connection,
+    constraint: ForeignKeyConstraint,
+    parents: Iterable[tuple[Any, ...]],
+    options: Mapping[str, Any],
+) -> Rows:
+    # Under another name, as it may be the child's own table. The join locks the parents that have children, too.
+    child, parent = constraint.table, constraint.referred_table.alias()
+    key, files = list(child.primary_key), file_columns(child)
+    refers = and_(*(each.parent == parent.c[each.column.key] for each in constraint.elements))
+    rows: Rows = {}
+    for batch in batches(parents):
+        query = select(*key, *files).select_from(child).join(parent, refers)
+        query = query.where(is_one_of(list(parent.primary_key), batch)).with_for_update()
+        for row in connection.execute(query, execution_options=options):
+            rows[tuple(row[: len(key)])] = dict(zip(files, row[len(key) :], strict=True))
+    return rows
+
+
+# --- flush --------------------------------------------------------------------------------------------------------
+
+
+def _before_delete(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
+    """Read what falls with an object, and with the others of its kind that the session is about to delete.
+
+    Not before the flush: by now it has written the rows that it moves from one parent to another.
+    """
+    if not any(constraints_of(each) for each in mapper.tables if isinstance(each, Table)):
+        return
+    session = attributes.instance_state(target).session
+    if session is None:
+        return
+    flush = ledger_of(session).flush
+    together = [attributes.instance_state(target)]
+    if mapper not in flush.cascaded_mappers:  # the first of its kind: the others are read with it
+        flush.cascaded_mappers.add(mapper)
+        together += [attributes.instance_state(each) for each in session.deleted]
+    states = [state for state in together if state.mapper is mapper and state.key is not None]
+    for table in mapper.tables:
+        if isinstance(table, Table):
+            others = [each for each in mapper.tables if each is not table]
+            keys = [key for state in states if (key := old_key_in(state, table)) is not None]
+            enter_cascaded(session, connection, table, keys, seen=flush.cascaded, without=others)
+
+
+def track_cascades() -> None:
+    """Follow the rows that fall with deleted objects of all sessions; a second call does nothing."""
+    if not event.contains(Mapper, "before_delete", _before_delete):
+        event.listen(Mapper, "before_delete", _before_delete)

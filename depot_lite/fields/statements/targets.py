@@ -1,0 +1,248 @@
+"""What a statement writes to, and what the file columns of the rows that it is about to write hold.
+
+The rows are read on the connection that the statement will use, and not through ``session.execute()``: a listener of
+the application that hides rows from its own queries (deleted ones, those of another tenant) must not hide them from
+us, or the file of a row that nobody may see would be taken for one that no row names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import ClauseElement, Column, Delete, FromClause, Table, Update, and_, inspect, select
+from sqlalchemy.engine import Connection
+from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.sql import visitors
+from sqlalchemy.sql.elements import BindParameter, ColumnClause, TextClause
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.selectable import SelectBase
+
+from depot_lite.errors import ConfigurationError
+from depot_lite.fields import internals
+from depot_lite.fields.columns import FileColumn, file_columns
+from depot_lite.fields.tracking.births import Row, Schemas, schemas_of
+from depot_lite.fields.tracking.ledger import watch_of
+from depot_lite.fields.tracking.outcomes import Watch
+from depot_lite.fields.tracking.proof import is_one_of
+from depot_lite.fields.tracking.slots import Files, begin_writing
+
+#: Primary key -> what the file columns of that row hold.
+Rows = dict[tuple[Any, ...], Files]
+
+#: How many values a statement names at most, to stay below what databases take: SQLite 32,766, PostgreSQL 65,535.
+MOST_PARAMETERS: Final = 20_000
+
+# What only means something to the statement itself. A SELECT that streamed its rows would still be open at the next
+# one.
+_NOT_FOR_READING: Final = {"synchronize_session", "yield_per", "stream_results", "max_row_buffer", "prebuffer_rows"}
+
+
+def readable_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the execution options of a statement that hold for what is read before it, as ``schema_translate_map``."""
+    return {
+        name: value for name, value in options.items() if name not in _NOT_FOR_READING and not name.startswith("_sa_")
+    }
+
+
+def mapper_of(entity: Any) -> Mapper[Any]:
+    """Return the mapper of a class or of an alias of it, configured."""
+    mapper: Mapper[Any] = inspect(entity).mapper
+    if not mapper.configured:  # a statement may be the first thing that a process does
+        mapper.registry.configure(cascade=True)
+    return mapper
+
+
+def parameters_in(clause: Any) -> set[str]:
+    """Return the names of the parameters in a condition."""
+    found = () if clause is None else visitors.iterate(clause)
+    return {each.key for each in found if isinstance(each, BindParameter)}
+
+
+def _is_volatile(clause: Any) -> bool:
+    """Return whether a condition may choose other rows when it is asked a second time: ``random()``, LIMIT, text."""
+    return any(
+        isinstance(each, FunctionElement | TextClause) or internals.is_limited(each)
+        for each in visitors.iterate(clause)
+    )
+
+
+def names_other_tables(clauses: Iterable[Any], source: FromClause) -> bool:
+    """Return whether expressions need other tables than the one that a statement writes to."""
+    for clause in clauses:
+        for each in visitors.iterate(clause) if isinstance(clause, ClauseElement) else ():
+            if isinstance(each, SelectBase) or (
+                isinstance(each, ColumnClause) and each.table is not None and each.table is not source
+            ):
+                return True
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a statement writes to: a table, as it is or as a mapped class sees it.
+
+    ``source`` is what the statement itself names: the table or an alias of it. ``entity`` is the class, or its alias.
+    ``columns`` are the file columns that the statement may assign to.
+    """
+
+    session: Session
+    table: Table
+    source: FromClause
+    mapper: Mapper[Any] | None
+    entity: Any
+    columns: Mapping[str, FileColumn]
+    bind_arguments: Mapping[str, Any]
+    execution_options: Mapping[str, Any]
+
+    @property
+    def key(self) -> list[Any]:
+        """What identifies a row."""
+        return [self.expression(each) for each in self.table.primary_key]
+
+    @property
+    def schemas(self) -> Schemas:
+        """The ``schema_translate_map`` of the statement."""
+        return schemas_of(self.execution_options)
+
+    @property
+    def files(self) -> list[Column[Any]]:
+        """The file columns of the table, also those that the mapped class does not know."""
+        return file_columns(self.table)
+
+    def expression(self, column: Column[Any]) -> Any:
+        """Return the column as the statement spells it: as an attribute, so that criteria of the mapper apply."""
+        if self.mapper is None or column not in self.mapper.columns.values():
+            return self.source.c[column.key]
+        return getattr(self.entity, self.mapper.get_property_by_column(column).key)
+
+    def find_column(self, name: Any) -> FileColumn | None:
+        """Return the file column that a statement or a mapping calls so: by attribute, by column, or as an object."""
+        if isinstance(name, str) or hasattr(name, "__clause_element__"):
+            key = name if isinstance(name, str) else name.key
+            if self.mapper is not None and self.mapper.has_property(key):
+                # An attribute may have the name that another one's column has.
+                return self.columns.get(key)
+            return next((each for each in self.columns.values() if key in (each.column.key, each.column.name)), None)
+        return next((each for each in self.columns.values() if each.column.key == name.key), None)
+
+    def is_key(self, name: Any) -> bool:
+        """Return whether a statement that assigns to ``name`` changes the primary key."""
+        key = name if isinstance(name, str) else name.key
+        return key in {each.key for each in self.table.primary_key} | {each.key for each in self.key}
+
+    def key_of(self, row: Mapping[Any, Any], table: Table) -> tuple[Any, ...] | None:
+        """Return the primary key in a table that a mapping of values gives; None if a part of it is missing."""
+        names = {name if isinstance(name, str) else name.key: value for name, value in row.items()}
+        key = []
+        for column in table.primary_key:
+            known = self.mapper is not None and column in self.mapper.columns.values()
+            attribute = self.mapper.get_property_by_column(column).key if known and self.mapper is not None else None
+            value = names.get(attribute, names.get(column.key))
+            key.append(value.effective_value if isinstance(value, BindParameter) else value)
+        unknown = any(each is None or isinstance(each, ClauseElement) for each in key)
+        return None if unknown else tuple(key)
+
+    def connection(self) -> Connection:
+        """Return the connection on which the session will execute the statement."""
+        return self.session.connection(bind_arguments=dict(self.bind_arguments))
+
+    def watch(self) -> Watch:
+        """Return the watch of that connection."""
+        return watch_of(self.session, self.connection())
+
+    def row(self, watch: Watch, key: tuple[Any, ...] | None, table: Table | None = None) -> Row:
+        """Return a row that the statement writes, as a candidate."""
+        return watch.candidates.row(self.table if table is None else table, key, self.schemas)
+
+    def flush(self) -> None:
+        """Flush as the statement itself will: rows that are written by it now must have been read before."""
+        if self.mapper is not None and self.execution_options.get("autoflush", True):
+            internals.autoflush(self.session)
+
+    @contextmanager
+    def executing(self, watch: Watch) -> Iterator[None]:
+        """Doubt what the statement has done if it raises: it may have been executed before."""
+        try:
+            yield
+        except BaseException:
+            watch.candidates.in_doubt = True
+            raise
+
+    def read_locked(self, where: Any, parameters: Any = None, options: Sequence[Any] = ()) -> Rows:
+        """Lock the rows that match and return what their file columns hold."""
+        connection = self.connection()
+        begin_writing(connection)
+        files = self.files
+        query = self._select(files).options(*options).with_for_update(of=self._locked())
+        if where is not None:
+            query = query.where(where)
+        rows = connection.execute(query, parameters, execution_options=readable_options(self.execution_options))
+        width = len(self.table.primary_key)
+        return {tuple(row[:width]): dict(zip(files, row[width:], strict=True)) for row in rows}
+
+    def read_keys(self, where: Any, parameters: Any, options: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Return the keys of the rows that match, locking nothing.
+
+        If the session has no connection yet, none is taken from its pool for longer than this.
+        """
+        query = self._select([]).options(*options)
+        if where is not None:
+            query = query.where(where)
+        chosen = readable_options(self.execution_options)
+        arguments = dict(self.bind_arguments)
+        bind = arguments.pop("bind", None) or self.session.get_bind(**arguments)
+        if internals.holds_connection(self.session, bind):
+            return [tuple(row) for row in self.connection().execute(query, parameters, execution_options=chosen)]
+        engine: Any = bind
+        with engine.connect() as connection:
+            options_of_session = dict(getattr(self.session, "execution_options", None) or {})
+            return [
+                tuple(row)
+                for row in connection.execute(query, parameters, execution_options={**options_of_session, **chosen})
+            ]
+
+    def _select(self, files: Sequence[Column[Any]]) -> Any:
+        if not len(self.table.primary_key):
+            raise ConfigurationError(
+                f"{self.table.name} has no primary key, by which the files of its rows could be followed: declare one"
+            )
+        key = self.key
+        # Two statements that lock the same rows in the same order do not wait for each other.
+        return select(*key, *(self.source.c[each.key] for each in files)).order_by(*key)
+
+    def _locked(self) -> Any:
+        if self.source is not self.table and self.mapper is not None:
+            return self.entity
+        return [self.source] if self.mapper is not None else self.source
+
+    def chosen(self, keys: Sequence[tuple[Any, ...]], where: Any) -> Any:
+        """Return the condition for rows that were chosen, and that still match if that can be asked twice."""
+        condition = is_one_of(self.key, keys)
+        return condition if where is None or _is_volatile(where) else and_(condition, where)
+
+    def needs_condition(self, statement: Update | Delete, values: Iterable[Any] = ()) -> bool:
+        """Return whether a statement needs its own condition beside the keys of the rows that were read.
+
+        What it assigns may come from other tables; and the rows of other tables, which are not locked, may have changed
+        since. ``random()`` is asked only once.
+        """
+        if names_other_tables(values, self.source):
+            return True
+        where = statement.whereclause
+        return where is not None and names_other_tables([where], self.source) and not _is_volatile(where)
+
+    def restricted(self, statement: Any, keys: Sequence[tuple[Any, ...]], *, keep: bool) -> Any:
+        """Return the statement for the rows that were read, and no others: they are chosen once.
+
+        A condition such as ``random() < 0.5`` would choose others the second time, whose files nobody had seen.
+
+        Args:
+            keep: the statement's own condition stays (`needs_condition`).
+        """
+        condition = is_one_of(self.key, keys)
+        if keep:
+            return statement.where(condition)
+        return internals.changed(statement, _where_criteria=(condition,))

@@ -1,0 +1,205 @@
+"""The ledger of a session: what was born in each of its savepoints, and the connections through which it writes.
+
+What the database did is not concluded from events: it is asked (`depot_lite.fields.tracking.outcomes`). The events of
+a session say only which values become pending again, and when its connections are back in their pools, so that files
+may be deleted::
+
+    after_commit            of a savepoint: its births become those of the enclosing transaction
+    after_rollback          of a savepoint: the values that were born in it become pending again
+    after_transaction_end   files are deleted
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import event
+from sqlalchemy.orm import Session, attributes
+
+from depot_lite.fields import columns
+from depot_lite.fields.columns import files_in, paths_of
+from depot_lite.fields.tracking import outcomes
+from depot_lite.fields.tracking.births import Birth, Row, schemas_of
+from depot_lite.fields.tracking.outcomes import Watch
+from depot_lite.fields.tracking.slots import Flush
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+    from sqlalchemy.orm import SessionTransaction
+
+#: Where a session keeps its ledger: in ``session.info``.
+LEDGER: Final = "depot_lite.ledger"
+
+
+class Ledger:
+    """What a session has to do with files in one transaction.
+
+    ``frames`` are the births of each open savepoint, and of the transaction itself. ``unbound`` are files that were
+    stored and never given to the database.
+    """
+
+    def __init__(self) -> None:
+        self.frames: dict[SessionTransaction, list[Birth]] = {}
+        self.watches: set[Watch] = set()
+        self.unbound: list[str] = []
+        self.flush = Flush()
+
+    def lose(self, births: Iterable[Birth]) -> None:
+        """Make values pending again that went with a savepoint, or were never bound."""
+        for birth in births:
+            for watch in self.watches:
+                watch.candidates.lose(birth)
+            if not birth.bound:
+                self.unbound += birth.paths
+            birth.end()
+            birth.make_pending()
+
+
+def ledger_of(session: Session) -> Ledger:
+    """Return the ledger of a session, a new one if it had nothing to do with files yet."""
+    found: Ledger | None = session.info.get(LEDGER)
+    if found is None:
+        found = session.info[LEDGER] = Ledger()
+    return found
+
+
+def frame_of(session: Session) -> list[Birth]:
+    """Return the births of the innermost savepoint or transaction of a session; begin one if there is none."""
+    transaction = session.get_nested_transaction() or session.get_transaction() or session.begin()
+    return ledger_of(session).frames.setdefault(transaction, [])
+
+
+def watch_of(session: Session, connection: Connection) -> Watch:
+    """Return the watch of a connection through which the session is about to write."""
+    watch = outcomes.watch(connection)
+    watch.candidates.schemas = schemas_of(connection.get_execution_options())
+    root = session.get_transaction()
+    if root is not None:
+        watch.parties.add(root)
+    ledger_of(session).watches.add(watch)
+    return watch
+
+
+def enter(
+    watch: Watch,
+    row: Row,
+    *,
+    named: Iterable[Any] = (),
+    condemned: Iterable[Any] = (),
+    updated: bool = False,
+    doubtful: bool = False,
+) -> None:
+    """Enter values that a row will name, and values that it names no longer; before the statement is sent.
+
+    Args:
+        watch: of the connection.
+        row: the row.
+        named: values and lists that it will hold.
+        condemned: values and lists that it holds until then.
+        updated: the statement is an UPDATE.
+        doubtful: the statement may leave out the row, without an error.
+    """
+    kept = {path for value in named for path in paths_of(value)}
+    for path in kept:
+        watch.candidates.name(path, row, updated=updated, doubtful=doubtful)
+    for value in condemned:
+        for path in paths_of(value):
+            if path not in kept:
+                watch.candidates.condemn(path, row)
+
+
+def spare(session: Session, paths: Iterable[str]) -> None:
+    """Let files stay that rows stopped naming in the last flush: who is not sure leaves them to the sweep."""
+    for watch in ledger_of(session).watches:
+        for path in paths:
+            watch.candidates.spare(path)
+
+
+# --- how transactions end -----------------------------------------------------------------------------------------
+
+
+def _after_commit(session: Session) -> None:
+    found: Ledger | None = session.info.get(LEDGER)
+    savepoint = session.get_nested_transaction() if found is not None else None
+    if found is not None and savepoint is not None:
+        births = found.frames.pop(savepoint, None)
+        if births:
+            found.frames.setdefault(_enclosing(savepoint), []).extend(births)
+
+
+def _enclosing(savepoint: SessionTransaction) -> SessionTransaction:
+    outer = savepoint.parent or savepoint
+    while outer.parent is not None and not outer.nested:  # a flush that is under way
+        outer = outer.parent
+    return outer
+
+
+def _after_rollback(session: Session) -> None:
+    found: Ledger | None = session.info.get(LEDGER)
+    savepoint = session.get_nested_transaction() if found is not None else None
+    if found is not None and savepoint is not None:
+        _lose(session, found, savepoint)
+
+
+def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
+    found: Ledger | None = session.info.get(LEDGER)
+    if found is None:
+        return
+    if transaction.parent is not None:
+        if transaction.nested:
+            _lose(session, found, transaction)
+        return
+    del session.info[LEDGER]
+    for watch in found.watches:
+        watch.leave(transaction)
+        if watch.gone:
+            _expire_what_shows(session, watch.gone, pending=True)
+    found.lose([birth for births in found.frames.values() for birth in births if not birth.bound and not birth.ended])
+    if found.unbound:
+        outcomes.delete_at_end([], found.unbound)
+
+
+def _lose(session: Session, found: Ledger, savepoint: SessionTransaction) -> None:
+    births = found.frames.pop(savepoint, None)
+    if births:
+        found.lose(births)
+        _expire_what_shows(session, births)
+
+
+def _expire_what_shows(session: Session, births: Sequence[Birth], *, pending: bool = False) -> None:
+    """Let no object show files that have gone. SQLAlchemy expires what a flush wrote, and that only at a rollback.
+
+    Args:
+        session: with the objects.
+        births: of the files.
+        pending: also where objects hold the values themselves, which are pending again: after a COMMIT that has not
+            written them, no flush would.
+    """
+    paths = {path for birth in births for path in birth.paths}
+    values = {id(birth.value) for birth in births} if pending else ()
+    for target in session.identity_map.values():
+        for key in columns.columns_of_mapper(attributes.instance_state(target).mapper):
+            held = attributes.instance_dict(target).get(key)
+            if any(id(each) in values or not paths.isdisjoint(each.paths) for each in files_in(held)):
+                session.expire(target, [key])
+
+
+_EVENTS: Final[dict[str, Callable[..., None]]] = {
+    "after_commit": _after_commit,
+    "after_rollback": _after_rollback,
+    "after_transaction_end": _after_transaction_end,
+}
+
+
+def listen(target: Any, listeners: Mapping[str, Callable[..., None]]) -> None:
+    """Add listeners to a target that does not have them yet."""
+    for name, listener in listeners.items():
+        if not event.contains(target, name, listener):
+            event.listen(target, name, listener)
+
+
+def track_ends() -> None:
+    """Follow the ends of transactions of all sessions; a second call does nothing."""
+    listen(Session, _EVENTS)
+    outcomes.track_errors()

@@ -1,0 +1,235 @@
+"""Which files rows name: the question that the database is asked after the end of a transaction.
+
+All file columns of the rows concerned are read, by primary key, and compared by the paths that they hold. Keys are
+compared by the database only: ``"1"`` and 1, or a padded CHAR, are one row to it and two to Python. A row whose key was
+never told is looked for by its path, which reads the whole table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import (
+    Column,
+    Dialect,
+    Select,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    column,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    type_coerce,
+)
+from sqlalchemy import table as table_of
+from sqlalchemy.engine import Connection
+from sqlalchemy.sql import ColumnElement
+from sqlalchemy.types import TypeEngine, UserDefinedType
+
+from depot_lite.fields.columns import FileType, file_columns, file_type, paths_of
+from depot_lite.fields.tracking.births import Row, Schemas
+
+#: How many primary keys one SELECT names.
+BATCH: Final = 500
+
+
+def is_one_of(key: Sequence[Any], identities: Iterable[tuple[Any, ...]]) -> ColumnElement[bool]:
+    """Return the condition that a row has one of these primary keys."""
+    if len(key) == 1:
+        # With the column's type, not the values': PostgreSQL does not compare a number with "1", which may be its key.
+        values = bindparam(None, [each[0] for each in identities], key[0].type, expanding=True, unique=True)
+        return key[0].in_(values)  # type: ignore[no-any-return]  # an attribute is Any
+    known = list(identities)
+    whole = [each for each in known if None not in each]
+    # SQLite lets a part of a primary key be NULL, which is equal to nothing.
+    parts = [
+        and_(*(column.is_(None) if value is None else column == value for column, value in zip(key, each, strict=True)))
+        for each in known
+        if None in each
+    ]
+    return or_(tuple_(*key).in_(whole), *parts) if parts else tuple_(*key).in_(whole)
+
+
+def batches(identities: Iterable[tuple[Any, ...]], size: int = BATCH) -> list[list[tuple[Any, ...]]]:
+    """Return the keys in lists that one condition can name."""
+    known = list(identities)
+    return [known[start : start + size] for start in range(0, len(known), size)]
+
+
+def _names_one_of(column: Column[Any], kind: FileType, paths: Sequence[str], dialect: str) -> ColumnElement[bool]:
+    """Return the condition that a column names one of these files; in a list, in any of its elements."""
+    if not kind.multiple:
+        expression: Any = type_coerce(column, kind)
+        return expression["path"].as_string().in_(paths)  # type: ignore[no-any-return]  # it is Any
+    text: Any = cast(column, Text) if dialect == "postgresql" else type_coerce(column, Text)
+    return or_(*(text.contains(path.rpartition("/")[2], autoescape=True) for path in paths))
+
+
+@dataclass
+class Answer:
+    """What the rows said.
+
+    ``named`` are the files that they name, ``found`` those of each row. ``absent`` are asked files none of whose rows
+    was found; ``hidden`` says whether rows may have been there that
+    the database did not show (row-level security). ``ambiguous`` are those whose table several schemas of PostgreSQL
+    have: the ``search_path`` of the transaction may have led to another one.
+    """
+
+    named: set[str] = field(default_factory=set)
+    found: dict[tuple[Table, Schemas, tuple[Any, ...]], set[str]] = field(default_factory=dict)
+    absent: set[str] = field(default_factory=set)
+    ambiguous: set[str] = field(default_factory=set)
+    hidden: bool = False
+
+
+def ask(connection: Connection, asked: Mapping[str, Iterable[Row]]) -> Answer:
+    """Ask which of some files rows name.
+
+    Args:
+        connection: outside of a transaction. One that a SELECT makes the driver begin is left to the caller.
+        asked: paths, each with the rows that may name it.
+
+    Raises:
+        SQLAlchemyError: the database could not be asked.
+        RuntimeError: a replica has answered, which may not know yet what the transaction did.
+    """
+    answer = Answer()
+    present: set[str] = set()
+    by_table: dict[tuple[Table, Schemas], dict[tuple[Any, ...] | None, set[str]]] = {}
+    for path, rows in asked.items():
+        for row in rows:
+            by_table.setdefault((row.table, row.schemas), {}).setdefault(row.key, set()).add(path)
+    for (table, schemas), by_key in by_table.items():
+        options = {"schema_translate_map": dict(schemas)} if schemas else {}
+        unknown = by_key.pop(None, set())
+        if unknown:
+            found = _find_by_path(connection, table, unknown, options)
+            answer.named |= found
+            present |= found
+        for batch in batches(key for key in by_key if key is not None):
+            rows_found, ambiguous = _read(connection, table, batch, options, answer)
+            answer.found.update(((table, schemas, key), paths) for key, paths in rows_found)
+            if ambiguous:
+                answer.ambiguous.update(*by_key.values())
+            _compare(by_key, batch, rows_found, answer, present)
+    answer.absent = asked.keys() - present - answer.named
+    return answer
+
+
+def _compare(
+    by_key: Mapping[Any, set[str]],
+    batch: list[tuple[Any, ...]],
+    rows: Sequence[tuple[tuple[Any, ...], set[str]]],
+    answer: Answer,
+    present: set[str],
+) -> None:
+    for _, paths in rows:
+        answer.named |= paths
+    if len(rows) == len(batch):
+        present.update(*(by_key[key] for key in batch))
+    else:
+        # Which of the rows are missing: those whose key is none that was found. Where keys read otherwise in Python
+        # than they were given, all count as missing, and nothing is believed to be present that is not.
+        found = {key for key, _ in rows}
+        present.update(*(by_key[key] for key in batch if key in found))
+
+
+def _read(
+    connection: Connection, table: Table, keys: list[tuple[Any, ...]], options: dict[str, Any], answer: Answer
+) -> tuple[list[tuple[tuple[Any, ...], set[str]]], bool]:
+    """Return the keys and paths of those of the rows that are there, and whether their table is ambiguous."""
+    key: list[ColumnElement[Any]] = list(table.primary_key)
+    guarded = connection.dialect.name == "postgresql"
+    if guarded:
+        read_key = [_or_none(each) for each in key]
+        query: Select[Any] = select(*read_key, *file_columns(table))
+        # Row security that the transaction had switched with SET LOCAL may hide its rows after the end, and so may a
+        # view. Joined to one row that is always there, so that it is told even if no row is found.
+        name, has_schema = _full_name(connection, table, options)
+        active = (func.row_security_active(name) | _is_view(name)).label("active")
+        ambiguous = literal(False).label("ambiguous") if has_schema else _is_ambiguous(table)
+        one = select(active, ambiguous, func.pg_is_in_recovery().label("replica")).subquery("one")
+        query = query.add_columns(*one.c).select_from(one.outerjoin(table, is_one_of(key, keys)))
+    else:
+        query = select(*key, *file_columns(table)).where(is_one_of(key, keys))
+    rows = connection.execute(query, execution_options=options).all()
+    found = [
+        (tuple(row[: len(key)]), {path for value in row[len(key) : len(row) - 3 * guarded] for path in paths_of(value)})
+        for row in rows
+        if not guarded or None not in row[: len(key)]
+    ]
+    if not guarded:
+        return found, False
+    active, ambiguous, is_replica = rows[0][-3:]
+    _refuse_replica(is_replica)
+    answer.hidden |= len(found) < len(keys) and bool(active)
+    return found, bool(ambiguous)
+
+
+class _OrNone(UserDefinedType[Any]):
+    """The type of a primary key, or NULL where an outer join finds no row, which a user's type may not expect."""
+
+    cache_ok = True
+
+    def __init__(self, of: TypeEngine[Any]) -> None:
+        self.of = of
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        load = self.of.dialect_impl(dialect).result_processor(dialect, coltype)
+        return None if load is None else lambda value: None if value is None else load(value)
+
+
+def _or_none(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    expression = column.type.column_expression(column)
+    return type_coerce(column if expression is None else expression, _OrNone(column.type))
+
+
+def _refuse_replica(is_replica: bool) -> None:
+    if is_replica:
+        raise RuntimeError("a replica has answered, which may lag behind the primary")
+
+
+def _is_ambiguous(table: Table) -> ColumnElement[bool]:
+    """Return whether more than one schema has a table of this name, as an expression of PostgreSQL's catalogue."""
+    catalogue = table_of("pg_class", column("relname"), column("relkind"), schema="pg_catalog")
+    same = (catalogue.c.relname == table.name) & catalogue.c.relkind.in_(["r", "p"])
+    return (select(func.count() > 1).select_from(catalogue).where(same)).scalar_subquery().label("ambiguous")
+
+
+def _is_view(name: str) -> ColumnElement[bool]:
+    """Return whether this is a view, whose rows may be hidden and not deleted, as an expression of PostgreSQL."""
+    catalogue = table_of("pg_class", column("oid"), column("relkind"), schema="pg_catalog")
+    kind = select(catalogue.c.relkind == "v").where(catalogue.c.oid == func.to_regclass(name))
+    return kind.scalar_subquery()
+
+
+def _full_name(connection: Connection, table: Table, options: Mapping[str, Any]) -> tuple[str, bool]:
+    """Return the name of a table with its schema, and whether it has one."""
+    translated = options.get("schema_translate_map") or {}
+    prepare = connection.dialect.identifier_preparer
+    schema = translated.get(table.schema, table.schema)
+    name: str = prepare.quote(table.name)
+    return (name, False) if schema is None else (f"{prepare.quote_schema(schema)}.{name}", True)
+
+
+def _find_by_path(connection: Connection, table: Table, paths: Iterable[str], options: dict[str, Any]) -> set[str]:
+    if connection.dialect.name == "postgresql":
+        _refuse_replica(bool(connection.scalar(select(func.pg_is_in_recovery()))))
+    named: set[str] = set()
+    columns: list[tuple[Column[Any], FileType]] = [
+        (each, kind) for each in file_columns(table) if (kind := file_type(each.type)) is not None
+    ]
+    for batch in batches((each,) for each in sorted(paths)):
+        wanted = [path for (path,) in batch]
+        conditions = [_names_one_of(column, kind, wanted, connection.dialect.name) for column, kind in columns]
+        query = select(*(column for column, _ in columns)).where(or_(*conditions) if conditions else literal(False))
+        for row in connection.execute(query, execution_options=options):
+            named |= {path for value in row for path in paths_of(value)}
+    return named

@@ -1,0 +1,94 @@
+"""Transfers of a session: side by side where the storages gain by it, and off the event loop under `AsyncSession`.
+
+SQLAlchemy runs the session of an `AsyncSession` in a greenlet, and so our listeners. There, work is handed to threads
+and awaited (``await_only``), so that the loop goes on. Whoever cancels the task waits for what is under way: nothing is
+left half done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from sqlalchemy.util import await_only, greenlet_spawn
+from sqlalchemy.util.concurrency import in_greenlet
+
+from depot_lite.concurrency.threads import Batch, finished, in_thread
+from depot_lite.io.interfaces import FileStorage
+
+T = TypeVar("T")
+
+
+def _awaiting() -> bool:
+    """Return whether this runs for an `AsyncSession`; greenlet, which that needs, need not be installed."""
+    return sys.modules.get("greenlet") is not None and in_greenlet()
+
+
+def side_by_side(jobs: Sequence[tuple[FileStorage, Callable[[], None]]], workers: int = 1) -> None:
+    """Do the jobs, as many at once as their storages gain from but at least ``workers``, one storage after the other.
+
+    Raises:
+        Exception: of the first job that failed, in the order of the jobs. No other has begun after it, and none is
+            under way any more.
+    """
+    by_storage: dict[int, tuple[FileStorage, list[Callable[[], None]]]] = {}
+    for storage, job in jobs:
+        by_storage.setdefault(id(storage), (storage, []))[1].append(job)
+    for storage, its_jobs in by_storage.values():
+        batch = Batch(its_jobs, max(workers, storage.concurrency), storage.executor)
+        if _awaiting():
+            await_only(batch.arun())
+        else:
+            batch.run()
+
+
+def off_loop(call: Callable[[], T]) -> T:
+    """Return what ``call`` returns, without holding up an event loop."""
+    return await_only(in_thread(call)) if _awaiting() else call()
+
+
+def to_the_end(call: Callable[[], None]) -> None:
+    """Do something at the end of a transaction, when nothing may fail any more, without holding up an event loop.
+
+    A cancellation that comes meanwhile is put off until the session has noted how its transaction ended.
+    """
+    try:
+        off_loop(call)
+    except asyncio.CancelledError as error:
+        uncancel()
+        cancel(error)
+
+
+def undisturbed(call: Callable[[], None]) -> None:
+    """Do something that awaits, such as a query, to its end.
+
+    Raises:
+        asyncio.CancelledError: the task was cancelled meanwhile.
+    """
+    if _awaiting():
+        await_only(finished(greenlet_spawn(call)))
+    else:
+        call()
+
+
+def uncancel() -> None:
+    """Take back the cancellation that has just been raised: the number of requests stays what it was."""
+    task = _task()
+    if task is not None:
+        task.uncancel()  # asyncio.timeout() counts them
+
+
+def cancel(error: asyncio.CancelledError) -> None:
+    """Cancel the task anew, with the same message; it notices when it waits the next time."""
+    task = _task()
+    if task is not None:
+        task.cancel(*error.args)  # anyio tells by the message which scope was cancelled
+
+
+def _task() -> asyncio.Task[object] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # there is no event loop
+        return None

@@ -1,0 +1,133 @@
+"""`Image`: the validator for images and their dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from depot_lite.errors import ConfigurationError, ImageRefused, SizeRefused, TypeRefused, ValidationError
+from depot_lite.fields.validators.base import Validator, all_of, positive
+from depot_lite.fields.validators.candidate import Candidate
+from depot_lite.images import FORMATS, MAX_PIXELS, ImageInfo, probe, verify
+
+__all__ = ["Image"]
+
+# Other names that people know the formats by.
+_FORMATS: Final = {"JPG": "JPEG", "TIF": "TIFF", "HEIC": "HEIF"}
+
+
+@dataclass(frozen=True)
+class Image(Validator):
+    """An image that can be decoded, of dimensions within limits. Needs the extra ``images``.
+
+    The dimensions are read from the header; an image that breaks a limit is never decoded.
+
+    Args:
+        formats: those of Pillow that are tried, such as ``("JPEG", "PNG")``; a file of any other is refused.
+        max_pixels: of width times height, so that a small file cannot fill the memory; None for no limit.
+        min_ratio: of width to height; 1 refuses what is higher than wide.
+        max_ratio: of width to height.
+        aspect_ratio: the width and height of what is wanted, as ``(16, 9)``, or their quotient.
+        tolerance: by how much the quotient may differ from ``aspect_ratio``, as a part of it.
+        decode: whether every pixel is decoded, to find files that break off or are damaged.
+    """
+
+    formats: Collection[str] = FORMATS
+    min_width: int | None = None
+    max_width: int | None = None
+    min_height: int | None = None
+    max_height: int | None = None
+    max_pixels: int | None = MAX_PIXELS
+    min_ratio: float | None = None
+    max_ratio: float | None = None
+    aspect_ratio: tuple[float, float] | float | None = None
+    tolerance: float = 0.01
+    decode: bool = True
+
+    costly: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        for name in ("min_width", "max_width", "min_height", "max_height", "max_pixels"):
+            positive(name, self._options[name])
+        for name in ("min_ratio", "max_ratio"):
+            positive(name, self._options[name], float)
+        for each in self.aspect_ratio if isinstance(self.aspect_ratio, tuple) else (self.aspect_ratio,):
+            positive("aspect_ratio", each, float)
+        if isinstance(self.aspect_ratio, tuple) and len(self.aspect_ratio) != 2:
+            raise ConfigurationError(f"aspect_ratio={self.aspect_ratio!r}: two numbers are wanted, such as (16, 9)")
+        if isinstance(self.tolerance, bool) or not 0 <= self.tolerance < 1:
+            raise ConfigurationError(f"tolerance={self.tolerance!r}: a part of the ratio is wanted, such as 0.01")
+        for low, high in (("min_width", "max_width"), ("min_height", "max_height"), ("min_ratio", "max_ratio")):
+            if None not in (self._options[low], self._options[high]) and self._options[low] > self._options[high]:
+                raise ConfigurationError(f"{low}={self._options[low]!r} is more than {high}={self._options[high]!r}")
+        unknown = set(self._formats) - set(FORMATS)
+        if isinstance(self.formats, str) or unknown or not self._formats:
+            raise ConfigurationError(f"formats={self.formats!r}: some of {', '.join(FORMATS)} are wanted")
+
+    @property
+    def _options(self) -> Mapping[str, Any]:
+        return vars(self)
+
+    @property
+    def _formats(self) -> tuple[str, ...]:
+        return tuple(_FORMATS.get(str(each).upper(), str(each).upper()) for each in self.formats)
+
+    def is_pointless(self, errors: Sequence[ValidationError]) -> bool:
+        """Return whether it is no image for certain, or too large, or another `Image` could not read it."""
+        return any(isinstance(each, SizeRefused | TypeRefused) or _is_unreadable(each) for each in errors)
+
+    def __call__(self, file: Candidate) -> None:
+        """Read the header and compare; then decode."""
+        errors = list(self._refusals(self._look(file, probe)))
+        if errors:
+            raise all_of(errors)
+        if self.decode:
+            self._look(file, verify)
+
+    def _look(self, file: Candidate, look: Callable[..., ImageInfo]) -> ImageInfo:
+        def find() -> ImageInfo:
+            with file.open() as opened:
+                return look(opened, formats=self._formats, max_pixels=self.max_pixels)
+
+        return file.once((look, self._formats, self.max_pixels), find)
+
+    def _refusals(self, found: ImageInfo) -> Iterator[ImageRefused]:
+        width, height = found.width, found.height
+        for side, value, least, most in (
+            ("wide", width, self.min_width, self.max_width),
+            ("high", height, self.min_height, self.max_height),
+        ):
+            rule = "width" if side == "wide" else "height"
+            if least is not None and value < least:
+                message = f"is {value} pixels {side}, at least {least} are needed"
+                yield ImageRefused(message, rule=f"min_{rule}", limit=least, value=value)
+            if most is not None and value > most:
+                message = f"is {value} pixels {side}, at most {most} are allowed"
+                yield ImageRefused(message, rule=f"max_{rule}", limit=most, value=value)
+        yield from self._ratio_refusals(width, height)
+
+    def _ratio_refusals(self, width: int, height: int) -> Iterator[ImageRefused]:
+        ratio = width / height
+        measured = f"is {width} x {height} pixels"
+        if self.min_ratio is not None and ratio < self.min_ratio:
+            message = f"{measured}, at least {self.min_ratio:g} times as wide as high is needed"
+            yield ImageRefused(message, rule="min_ratio", limit=self.min_ratio, value=ratio)
+        if self.max_ratio is not None and ratio > self.max_ratio:
+            message = f"{measured}, at most {self.max_ratio:g} times as wide as high is allowed"
+            yield ImageRefused(message, rule="max_ratio", limit=self.max_ratio, value=ratio)
+        if self.aspect_ratio is not None:
+            sides = self.aspect_ratio if isinstance(self.aspect_ratio, tuple) else (self.aspect_ratio, 1)
+            wanted = sides[0] / sides[1]
+            if abs(ratio - wanted) > wanted * self.tolerance:
+                message = f"{measured}, a ratio of {sides[0]:g}:{sides[1]:g} is wanted"
+                yield ImageRefused(message, rule="aspect_ratio", limit=wanted, value=ratio)
+
+
+def _is_unreadable(error: ValidationError) -> bool:
+    return isinstance(error, ImageRefused) and error.rule not in _MEASURES
+
+
+_MEASURES: Final = {f"{most}_{what}" for most in ("min", "max") for what in ("width", "height", "ratio")} | {
+    "aspect_ratio"
+}

@@ -1,0 +1,110 @@
+"""Resumable uploads: large content in pieces, of which two are in memory.
+
+https://cloud.google.com/storage/docs/performing-resumable-uploads. Google's library sends them too, but takes streams
+only that can go back, and leaves an upload open that has failed.
+
+The URL of an upload is all that is needed to write to it. So no error tells it, neither as its cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from google.api_core.exceptions import GoogleAPICallError, from_http_status
+from requests import RequestException, Response, Session
+from requests.exceptions import ConnectionError as NoConnection
+
+from depot_lite.io.gcs.stream import SummedReader
+
+_TIMEOUT: Final = (10, 60)
+#: The server has what it was sent, and waits for more.
+_INCOMPLETE: Final = 308
+
+
+class ResumableUpload:
+    """One upload, which is whole when its last piece has come, and not there before.
+
+    Args:
+        repeated: calls a function, again if it fails as it may not the next time.
+    """
+
+    def __init__(
+        self, session: Session, url: str, repeated: Callable[[Callable[[], None]], None], piece_size: int
+    ) -> None:
+        self._session = session
+        self._url = url
+        self._repeated = repeated
+        self._piece_size = piece_size
+
+    def send(self, reader: SummedReader) -> None:
+        """Send all that a stream has.
+
+        Raises:
+            GoogleAPICallError, RequestException: the server refuses, fails, or cannot be reached. The upload is
+                cancelled then, and so it is if reading fails.
+        """
+        try:
+            start, piece = 0, reader.read(self._piece_size)
+            while True:
+                # Read before the piece is sent: who sends the last has to say that it is.
+                following = reader.read(self._piece_size) if len(piece) == self._piece_size else b""
+                self._send_piece(piece, start, None if following else reader)
+                if not following:
+                    return
+                start, piece = start + len(piece), following
+        except BaseException:
+            self._cancel()
+            raise
+
+    def _send_piece(self, piece: bytes, start: int, finished: SummedReader | None) -> None:
+        """Send one piece, as often as the policy says; after a failure only what the server has not got.
+
+        Args:
+            finished: the reader, if this is the last piece.
+        """
+        end, total = start + len(piece), "*" if finished is None else str(finished.length)
+        checked = {} if finished is None else {"X-Goog-Hash": f"crc32c={finished.crc32c}"}
+        position, unsure = start, False
+
+        def attempt() -> None:
+            nonlocal position, unsure
+            answer = self._put(b"", f"*/{total}", {}) if unsure else None
+            while answer is None or answer.status_code == _INCOMPLETE:
+                if answer is not None:
+                    position = self._reached(answer, position)
+                if position == end and finished is None:
+                    return
+                unsure = True
+                answer = self._put(piece[position - start :], f"{position}-{end - 1}/{total}", checked)
+                if answer.status_code == _INCOMPLETE and self._reached(answer, position) == position:
+                    raise NoConnection("the server has taken nothing")
+
+        self._repeated(attempt)
+
+    def _reached(self, answer: Response, position: int) -> int:
+        """Return how many bytes of the whole the server has."""
+        last = answer.headers.get("Range", "").rpartition("-")[2]
+        reached = int(last) + 1 if last.isdigit() else 0
+        if reached < position:
+            # What it had it has lost, and we no longer have what came before.
+            raise from_http_status(410, "the upload has lost bytes")  # type: ignore[no-untyped-call]  # Google's own lack
+        return reached
+
+    def _put(self, data: bytes, content_range: str, headers: dict[str, str]) -> Response:
+        headers = {**headers, "Content-Range": f"bytes {content_range}"}
+        try:
+            # A 308 is no redirect here.
+            answer = self._session.put(self._url, data=data, headers=headers, timeout=_TIMEOUT, allow_redirects=False)
+        except RequestException as error:
+            raise NoConnection(type(error).__name__) from None
+        if answer.status_code not in {200, 201, _INCOMPLETE}:
+            status = answer.status_code
+            raise from_http_status(status, "resumable upload")  # type: ignore[no-untyped-call]  # Google's own lack
+        return answer
+
+    def _cancel(self) -> None:
+        """Give the upload up. What is left open all the same, the server removes after a week."""
+        with suppress(RequestException, GoogleAPICallError):
+            self._session.delete(self._url, timeout=_TIMEOUT)

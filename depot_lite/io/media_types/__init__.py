@@ -1,0 +1,1 @@
+"""Content types: recognised by their first bytes, named by extensions, and what markup can do."""

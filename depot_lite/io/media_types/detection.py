@@ -1,0 +1,409 @@
+"""Content types: from the bytes where they tell, else as declared, else from the name.
+
+What a client declares is a claim, and so is a name: a page of HTML called ``photo.png`` must not be served as a photo,
+nor pass a column that takes photos only. So the first bytes come first:
+
+- **Signatures.** A short table holds what users upload every day, under the registered names. The long tail comes from
+  puremagic, a maintained library in pure Python, as far as a match convinces: at least four bytes of which three are
+  telling, in a file that is no text. Two bytes (``BM``, ``MZ``, ``P6``) count only with a header behind them that fits.
+- **Containers.** A ZIP archive, an MP4, an Ogg or a RIFF file is looked into. Where only the family can be seen (a ZIP
+  archive that may be a ``.docx``), a declared type or a name of that family refines it.
+- **Markup.** What a browser would execute, HTML, SVG and XML, is recognised by `depot_lite.io.media_types.markup`.
+
+Other text tells nothing but that it is text: CSV, JSON and Markdown are what they are declared or called, else
+``text/plain``. No charset is added. The limits: the end of a file is never read, so what is appended to an image goes
+unseen, and a type that was declared for bytes without a known signature is believed.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Final
+
+import puremagic
+
+from depot_lite.io.media_types.markup import markup_type
+
+#: How many bytes from the start of a file `content_type_of` wants; it looks at no more.
+HEAD_SIZE: Final = 8192
+
+_UNKNOWN: Final = "application/octet-stream"
+
+# RFC 9110 section 8.3.1: type "/" subtype, both of them tokens. A quote or a line break is in no token, so what could
+# split a header or an attribute of HTML never gets in. The length is that of RFC 6838 section 4.2.
+_MEDIA_TYPE: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,127}/[!#$%&'*+.^_`|~0-9a-z-]{1,127}")
+
+
+def content_type_of(head: bytes, declared: str | None, filename: str | None) -> str:
+    """Return the media type of a file from its first bytes, its declared type and its name.
+
+    ``application/octet-stream`` as the declared type says as much as none: clients send it for what they do not know.
+
+    >>> content_type_of(b"<!DOCTYPE html><script>...", "image/png", "photo.png")
+    'text/html'
+    >>> content_type_of(b"a,b", "text/csv; charset=utf-8", None), content_type_of(b"# Title", None, "README.md")
+    ('text/csv', 'text/markdown')
+    """
+    head = head[:HEAD_SIZE]
+    claims = [claim for claim in (valid_media_type(declared), _type_of_name(filename)) if claim and claim != _UNKNOWN]
+    found = _from_bytes(head, claims)
+    if found is not None:
+        return found
+    if claims:
+        return claims[0]
+    return "text/plain" if head and _is_text(head) else _UNKNOWN
+
+
+@lru_cache(maxsize=256)
+def valid_media_type(declared: str | None) -> str | None:
+    r"""Return ``type/subtype`` in lower case without parameters, None if it is not well formed.
+
+    >>> valid_media_type("Text/HTML; charset=utf-8"), valid_media_type('image/png\r\nSet-Cookie: a="b"')
+    ('text/html', None)
+    """
+    if declared is None:
+        return None
+    media_type = declared.partition(";")[0].strip(" \t").lower()
+    return media_type if _MEDIA_TYPE.fullmatch(media_type) else None
+
+
+def _from_bytes(head: bytes, claims: list[str]) -> str | None:
+    for look in _LOOKS:
+        found = look(head, claims)
+        if found is not None:
+            return found
+    return None
+
+
+def _is_text(head: bytes) -> bool:
+    return head.startswith((b"\xff\xfe", b"\xfe\xff")) or not _BINARY.search(head)
+
+
+# The bytes that text does not hold (WHATWG MIME Sniffing, section 3, "binary data byte").
+_BINARY: Final = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+# What `mimetypes` of Python 3.11 does not know where the system has no table of its own.
+_EXTENSIONS: Final = {
+    ".7z": "application/x-7z-compressed",
+    ".avif": "image/avif",
+    ".docm": "application/vnd.ms-word.document.macroenabled.12",
+    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ".epub": "application/epub+zip",
+    ".flac": "audio/flac",
+    ".geojson": "application/geo+json",
+    ".heic": "image/heic",
+    ".heif": "image/heif",
+    ".jar": "application/java-archive",
+    ".jxl": "image/jxl",
+    ".kmz": "application/vnd.google-earth.kmz",
+    ".m4a": "audio/mp4",
+    ".md": "text/markdown",
+    ".mkv": "video/x-matroska",
+    ".odg": "application/vnd.oasis.opendocument.graphics",
+    ".odp": "application/vnd.oasis.opendocument.presentation",
+    ".ods": "application/vnd.oasis.opendocument.spreadsheet",
+    ".odt": "application/vnd.oasis.opendocument.text",
+    ".ogg": "audio/ogg",
+    ".oga": "audio/ogg",
+    ".ogv": "video/ogg",
+    ".opus": "audio/ogg",
+    ".pptm": "application/vnd.ms-powerpoint.presentation.macroenabled.12",
+    ".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    ".rar": "application/vnd.rar",
+    ".rtf": "application/rtf",
+    ".webp": "image/webp",
+    ".woff": "font/woff",
+    ".woff2": "font/woff2",
+    ".xlsm": "application/vnd.ms-excel.sheet.macroenabled.12",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ".yaml": "application/yaml",
+    ".yml": "application/yaml",
+    ".zst": "application/zstd",
+}
+_ENCODINGS: Final = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
+
+
+def _type_of_name(filename: str | None) -> str | None:
+    if not filename:
+        return None
+    # Without the folder in front, a file called "data:text/html,x" would be taken for a URL.
+    guessed, encoding = mimetypes.guess_type(f"./{filename}", strict=False)
+    if encoding is not None:
+        return _ENCODINGS.get(encoding, _UNKNOWN)
+    extension = filename[filename.rfind(".") :].lower() if "." in filename else ""
+    return valid_media_type(_EXTENSIONS.get(extension) or guessed)
+
+
+# --- signatures -------------------------------------------------------------------------------------------------------
+
+# (offset, signature, type). The registered name where there is one. A text cannot begin like this by chance.
+_SIGNATURES: Final = (
+    (0, b"\x89PNG\r\n\x1a\n", "image/png"),
+    (0, b"\xff\xd8\xff", "image/jpeg"),
+    (0, b"GIF87a", "image/gif"),
+    (0, b"GIF89a", "image/gif"),
+    (0, b"II*\x00", "image/tiff"),
+    (0, b"MM\x00*", "image/tiff"),
+    (0, b"8BPS\x00\x01\x00\x00\x00\x00\x00\x00", "image/vnd.adobe.photoshop"),
+    (0, b"\x00\x00\x00\x0cjP  \r\n\x87\n", "image/jp2"),
+    (0, b"\x00\x00\x00\x0cJXL \r\n\x87\n", "image/jxl"),
+    (0, b"%PDF-", "application/pdf"),
+    (0, b"{\\rtf1", "application/rtf"),
+    (0, b"%!PS-Adobe-", "application/postscript"),
+    (0, b"\x1f\x8b\x08", "application/gzip"),
+    (0, b"7z\xbc\xaf'\x1c", "application/x-7z-compressed"),
+    (0, b"Rar!\x1a\x07", "application/vnd.rar"),
+    (0, b"\xfd7zXZ\x00", "application/x-xz"),
+    (0, b"\x28\xb5\x2f\xfd", "application/zstd"),
+    (0, b"MSCF\x00\x00\x00\x00", "application/vnd.ms-cab-compressed"),
+    (257, b"ustar", "application/x-tar"),
+    (0, b"SQLite format 3\x00", "application/vnd.sqlite3"),
+    (0, b"\x00asm", "application/wasm"),
+    (0, b"\x7fELF", "application/x-executable"),
+    (0, b"ID3\x02\x00", "audio/mpeg"),
+    (0, b"ID3\x03\x00", "audio/mpeg"),
+    (0, b"ID3\x04\x00", "audio/mpeg"),
+    (0, b"fLaC\x00", "audio/flac"),
+    (0, b"MThd\x00\x00\x00\x06", "audio/midi"),
+    (0, b"#!AMR\n", "audio/amr"),
+    (0, b"FLV\x01", "video/x-flv"),
+    (0, b"\x00\x00\x01\xba", "video/mpeg"),
+    (0, b"\x00\x00\x01\xb3", "video/mpeg"),
+    (0, b"wOFF", "font/woff"),
+    (0, b"wOF2", "font/woff2"),
+    (0, b"OTTO\x00", "font/otf"),
+    (0, b"ttcf\x00", "font/collection"),
+    (128, b"DICM", "application/dicom"),
+)
+
+# Formats whose signature alone is too short: the header behind it has to fit.
+_HEADERS: Final = (
+    # Two reserved words of zero, and the size of one of the seven known headers.
+    (re.compile(rb"BM.{4}\x00{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\x00{3}", re.DOTALL), "image/bmp"),
+    # At least one image, and the zero byte of its entry.
+    (re.compile(rb"\x00\x00\x01\x00[^\x00]\x00.{3}\x00", re.DOTALL), "image/vnd.microsoft.icon"),
+    (re.compile(rb"P[14]\s+(?:#[^\n]*\n\s*)*\d+\s+\d+\s"), "image/x-portable-bitmap"),
+    (re.compile(rb"P[25]\s+(?:#[^\n]*\n\s*)*\d+\s+\d+\s+\d+\s"), "image/x-portable-graymap"),
+    (re.compile(rb"P[36]\s+(?:#[^\n]*\n\s*)*\d+\s+\d+\s+\d+\s"), "image/x-portable-pixmap"),
+    (re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"), "application/x-bzip2"),
+    (re.compile(rb"[FCZ]WS[\x01-\x33].{3}[\x00-\x08]", re.DOTALL), "application/x-shockwave-flash"),
+    (re.compile(rb"\x00\x01\x00\x00\x00.{7}(?:[A-Za-z/0-9 ]{4}.{12}){2}", re.DOTALL), "font/ttf"),
+    # Three packets; their fourth byte is no letter, as it would be in a sequence of DNA.
+    (re.compile(rb"(?:G..[\x10-\x3f].{184}){2}G", re.DOTALL), "video/mp2t"),
+)
+
+
+def _signature(head: bytes, claims: list[str]) -> str | None:
+    for offset, signature, media_type in _SIGNATURES:
+        if head.startswith(signature, offset):
+            return media_type
+    if head.startswith(b"MZ") and head.startswith(b"PE\x00\x00", int.from_bytes(head[60:64], "little")):
+        return "application/vnd.microsoft.portable-executable"
+    return next((media_type for header, media_type in _HEADERS if header.match(head)), None)
+
+
+def _library(head: bytes, claims: list[str]) -> str | None:
+    """Ask puremagic. Where it names several types for its longest signature, a claim among them decides."""
+    if not head or _is_text(head):
+        return None
+    longest, candidates = 0, set[str]()
+    for signature, media_type in _known_to_library(head):
+        if len(signature) > longest:
+            longest, candidates = len(signature), {media_type}
+        elif len(signature) == longest:
+            candidates.add(media_type)
+    if len(candidates) == 1:
+        return next(iter(candidates))
+    return next((claim for claim in claims if claim in candidates), None)
+
+
+def _known_to_library(head: bytes) -> Iterator[tuple[bytes, str]]:
+    """Yield puremagic's convincing signatures in these bytes, with their types."""
+    try:
+        rows = puremagic.magic_string(head)
+    except (puremagic.PureError, ValueError):  # it knows nothing of them
+        return
+    for row in rows:
+        name = row.mime_type.lower()
+        media_type = _NAMES.get(name, name)
+        if _convinces(row.offset, row.byte_match) and _is_specific(media_type):
+            yield row.byte_match, media_type
+
+
+def _convinces(offset: int, signature: bytes) -> bool:
+    # A backslash is a byte that lost its meaning on the way into the table. The rest is looked into by the containers.
+    telling = signature.translate(None, b"\x00\x01\x02\x03\x04\xff ")
+    return (
+        (offset == 0 or len(signature) >= 8)
+        and len(signature) >= 4
+        and len(telling) >= 3
+        and b"\\" not in signature
+        and not signature.startswith((b"<", b"PK", b"RIFF", b"FORM", b"OggS"))
+    )
+
+
+def _is_specific(media_type: str) -> bool:
+    # Mail and text are no binary files, which the library is asked for.
+    general = media_type == _UNKNOWN or media_type.startswith(("text/", "message/"))
+    return not general and valid_media_type(media_type) is not None
+
+
+# Names of puremagic's that have a registered or more usual one.
+_NAMES: Final = {
+    "application/java": "application/java-vm",
+    "application/vnd.ms-asf": "video/x-ms-asf",
+    "windows/metafile": "image/wmf",
+}
+
+# --- containers -------------------------------------------------------------------------------------------------------
+
+
+def _claimed(family: re.Pattern[str], claims: list[str], otherwise: str) -> str:
+    """Return the first claim that belongs to the family that the bytes show."""
+    return next((claim for claim in claims if family.fullmatch(claim)), otherwise)
+
+
+_IN_ZIP: Final = re.compile(
+    r".+\+zip|application/(?:vnd\.openxmlformats-officedocument\..+|vnd\.oasis\.opendocument\..+|vnd\.ms-.+\.macroenabled\.12"
+    r"|java-archive|vnd\.android\.package-archive|vnd\.google-earth\.kmz|vnd\.ms-xpsdocument|oxps|x-xpinstall|x-krita"
+    r"|vnd\.apple\.(?:pages|numbers|keynote)|vnd\.comicbook\+zip|vnd\.geogebra\.file|vnd\.sketch)|model/3mf"
+    r"|image/openraster"
+)
+_IN_OLE: Final = re.compile(
+    r"application/(?:msword|vnd\.ms-(?:excel|powerpoint|outlook|project|works)|vnd\.visio|x-msi|x-mspublisher|hwp|x-hwp"
+    r"|vnd\.hancom\.hwp)"
+)
+_AUDIO_OR_VIDEO: Final = {
+    "mp4": re.compile(r"audio/mp4|video/mp4|video/x-m4v"),
+    "webm": re.compile(r"audio/webm|video/webm"),
+    "matroska": re.compile(r"(?:audio|video)/(?:x-)?matroska(?:-3d)?"),
+    "ogg": re.compile(r"(?:audio|video|application)/ogg"),
+    "asf": re.compile(r"audio/x-ms-wma|video/x-ms-wmv|video/x-ms-asf"),
+}
+# The first entry of an OpenDocument or EPUB file is its type, stored as it is, so that it can be read from here.
+_ZIP_MIMETYPE: Final = re.compile(rb"PK\x03\x04.{4}\x00\x00.{16}\x08\x00..mimetype", re.DOTALL)
+_OFFICE_FOLDERS: Final = re.compile(rb"PK\x03\x04.{26}(word|xl|ppt)/", re.DOTALL)
+_OFFICE: Final = {b"word": ".docx", b"xl": ".xlsx", b"ppt": ".pptx"}
+
+
+def _zip(head: bytes, claims: list[str]) -> str | None:
+    if not head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")):
+        return None
+    if _ZIP_MIMETYPE.match(head):
+        size, extra = int.from_bytes(head[22:26], "little"), int.from_bytes(head[28:30], "little")
+        stored = valid_media_type(head[38 + extra : 38 + extra + size].decode("latin-1"))
+        if stored is not None and _IN_ZIP.fullmatch(stored):
+            return stored
+    folder = _OFFICE_FOLDERS.search(head)
+    return _claimed(_IN_ZIP, claims, _EXTENSIONS[_OFFICE[folder[1]]] if folder else "application/zip")
+
+
+def _ole(head: bytes, claims: list[str]) -> str | None:
+    if not head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
+        return None
+    return _claimed(_IN_OLE, claims, "application/x-ole-storage")
+
+
+_BRANDS: Final = {
+    b"avif": "image/avif",
+    b"avis": "image/avif",
+    b"heic": "image/heic",
+    b"heix": "image/heic",
+    b"heim": "image/heic",
+    b"heis": "image/heic",
+    b"hevc": "image/heic-sequence",
+    b"hevx": "image/heic-sequence",
+    b"mif1": "image/heif",
+    b"msf1": "image/heif-sequence",
+    b"crx ": "image/x-canon-cr3",
+    b"qt  ": "video/quicktime",
+    b"M4A ": "audio/mp4",
+    b"M4B ": "audio/mp4",
+    b"M4P ": "audio/mp4",
+    b"M4V ": "video/x-m4v",
+    b"M4VH": "video/x-m4v",
+}
+
+
+def _iso_media(head: bytes, claims: list[str]) -> str | None:
+    """Read the brands of MP4, QuickTime, HEIF and AVIF files (ISO 14496-12, section 4.3)."""
+    if head[4:8] in (b"moov", b"mdat", b"wide") and not _is_text(head):
+        return "video/quicktime"
+    if head[4:8] != b"ftyp":
+        return None
+    major = head[8:12]
+    if major in (b"mif1", b"msf1"):
+        # The general brand of pictures; the compatible ones name the codec.
+        end = min(int.from_bytes(head[:4], "big"), 256)
+        compatible = [head[start : start + 4] for start in range(16, end, 4)]
+        major = next((brand for brand in compatible if brand in (b"avif", b"avis", b"heic", b"heix", b"hevc")), major)
+    if major in _BRANDS:
+        return _BRANDS[major]
+    if major.startswith(b"3g2"):
+        return "video/3gpp2"
+    if major.startswith(b"3g"):
+        return "video/3gpp"
+    return _claimed(_AUDIO_OR_VIDEO["mp4"], claims, "video/mp4")
+
+
+def _matroska(head: bytes, claims: list[str]) -> str | None:
+    """Read the DocType (0x4282) of the EBML header (RFC 8794, section 11.2.6)."""
+    if not head.startswith(b"\x1aE\xdf\xa3"):
+        return None
+    doc_type = re.search(rb"\x42\x82[\x81-\x90](webm|matroska)", head[:256])
+    if doc_type is None:
+        return None
+    if doc_type[1] == b"webm":
+        return _claimed(_AUDIO_OR_VIDEO["webm"], claims, "video/webm")
+    return _claimed(_AUDIO_OR_VIDEO["matroska"], claims, "video/x-matroska")
+
+
+def _ogg(head: bytes, claims: list[str]) -> str | None:
+    """Look for the codecs, whose pages all come first (RFC 5334)."""
+    if not head.startswith(b"OggS\x00"):
+        return None
+    if b"\x80theora" in head:
+        return "video/ogg"
+    if re.search(rb"\x01vorbis|OpusHead|\x7fFLAC|Speex   ", head[:512]):
+        return "audio/ogg"
+    return _claimed(_AUDIO_OR_VIDEO["ogg"], claims, "application/ogg")
+
+
+_CHUNKED: Final = {
+    (b"RIFF", b"WAVE"): "audio/wav",
+    (b"RIFF", b"AVI "): "video/x-msvideo",
+    (b"RIFF", b"WEBP"): "image/webp",
+    (b"RF64", b"WAVE"): "audio/wav",
+    (b"FORM", b"AIFF"): "audio/x-aiff",
+    (b"FORM", b"AIFC"): "audio/x-aiff",
+    (b"FORM", b"ILBM"): "image/x-ilbm",
+}
+
+
+def _chunked(head: bytes, claims: list[str]) -> str | None:
+    return _CHUNKED.get((head[:4], head[8:12]))
+
+
+def _asf(head: bytes, claims: list[str]) -> str | None:
+    if not head.startswith(b"0&\xb2u\x8ef\xcf\x11\xa6\xd9\x00\xaa\x00b\xcel"):
+        return None
+    return _claimed(_AUDIO_OR_VIDEO["asf"], claims, "video/x-ms-asf")
+
+
+_LOOKS: Final[tuple[Callable[[bytes, list[str]], str | None], ...]] = (
+    _signature,
+    _zip,
+    _ole,
+    _iso_media,
+    _matroska,
+    _ogg,
+    _chunked,
+    _asf,
+    _library,
+    markup_type,
+)

@@ -1,0 +1,1 @@
+"""What storages of objects share: metadata, and readers of what comes in pieces."""

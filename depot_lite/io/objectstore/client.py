@@ -1,0 +1,155 @@
+"""Requests to one store: synchronous, or awaited where an event loop must go on (`depot_lite.concurrency.greenlets`).
+
+obstore's own threads do the work in either case; a process that is forked after they began has none of them, and would
+wait for ever, so there every request is refused.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Final, ParamSpec, TypeVar, cast
+
+import obstore
+from obstore.store import ObjectStore
+
+from depot_lite.concurrency.greenlets import awaited, waiting
+from depot_lite.errors import ConfigurationError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: How much of a body comes at a time, at least, and how many entries of a listing.
+_CHUNK: Final = 256 * 1024
+_PAGE: Final = 1000
+
+
+class _Process:
+    """Whether obstore's threads run in this process, or did in the one that it was forked from."""
+
+    used = False
+    forked = False
+
+    def fork(self) -> None:
+        self.forked = self.used
+
+    def begin(self) -> None:
+        """Note that obstore is used; raise ConfigurationError where it was before a fork, after which it hangs."""
+        if self.forked:
+            raise ConfigurationError(
+                "obstore was used before this process was forked, and cannot be after it: "
+                "let workers load the application (no preloading), or start them by spawning"
+            )
+        self.used = True
+
+
+_process: Final = _Process()
+os.register_at_fork(after_in_child=_process.fork)
+
+
+class StoreClient:
+    """What is asked of one store, synchronously or awaited."""
+
+    def __init__(self, store: ObjectStore, concurrency: int) -> None:
+        self.store = store
+        self._parts_at_once = concurrency
+
+    def _ask(
+        self, call: Callable[P, T], awaitable: Callable[P, Awaitable[T]], /, *args: P.args, **options: P.kwargs
+    ) -> T:
+        _process.begin()
+        return awaited(awaitable(*args, **options)) if waiting() else call(*args, **options)
+
+    def put(self, key: str, data: bytes, attributes: dict[str, str] | None, *, new: bool) -> None:
+        """Store an object with one request; ``new``: only if there is none."""
+        self._ask(
+            obstore.put,
+            obstore.put_async,
+            self.store,
+            key,
+            data,
+            attributes=cast(Any, attributes),
+            mode="create" if new else "overwrite",
+            use_multipart=False,
+        )
+
+    def upload(self, key: str, attributes: dict[str, str] | None, part_size: int) -> Upload:
+        """Begin to store an object in parts."""
+        _process.begin()
+        options: dict[str, Any] = {
+            "attributes": attributes,
+            "buffer_size": part_size,
+            "max_concurrency": self._parts_at_once,
+        }
+        return Upload(self.store, key, options)
+
+    def get(self, key: str, **options: Any) -> obstore.GetResult:
+        """Return an object, whose bytes are on their way; or a part of it, or what is known of it."""
+        return self._ask(obstore.get, obstore.get_async, self.store, key, options=cast(Any, options))
+
+    def body(self, result: obstore.GetResult, size: int = _CHUNK) -> Any:
+        """Return the bytes of an answer, for `following`, in chunks of at least a size."""
+        return result.stream(min_chunk_size=size)
+
+    def following(self, stream: Any) -> Any:
+        """Return the next chunk of a body, or the next page of a listing; None at the end."""
+        _process.begin()
+        if not waiting():
+            return next(cast(Iterator[Any], stream), None)
+        return awaited(anext(cast(AsyncIterator[Any], stream), None))
+
+    def delete(self, keys: list[str]) -> None:
+        """Delete objects. Some stores raise where one is missing."""
+        self._ask(obstore.delete, obstore.delete_async, self.store, keys)
+
+    def copy(self, source: str, key: str) -> None:
+        """Let the store copy an object."""
+        self._ask(obstore.copy, obstore.copy_async, self.store, source, key)
+
+    def pages(self, prefix: str, size: int = _PAGE) -> Iterator[list[obstore.ObjectMeta]]:
+        """Yield what is below a prefix, page by page."""
+        _process.begin()
+        stream = obstore.list(self.store, prefix=prefix or None, chunk_size=size)
+        while (page := self.following(stream)) is not None:
+            yield page
+
+    def sign(self, key: str, expiry: Any) -> str:
+        """Return a URL that obstore signs."""
+        _process.begin()
+        return obstore.sign(cast(Any, self.store), "GET", key, expiry)
+
+
+class Upload:
+    """An object that is being stored in parts; it is there once it is finished, and not before."""
+
+    def __init__(self, store: ObjectStore, key: str, options: dict[str, Any]) -> None:
+        self._awaited = waiting()
+        self._writer: Any = (
+            obstore.open_writer_async(store, key, **options)
+            if self._awaited
+            else obstore.open_writer(store, key, **options)
+        )
+
+    def _done(self, result: Any) -> None:
+        if self._awaited:
+            awaited(result)
+
+    def write(self, data: bytes) -> None:
+        """Send some bytes, once there are enough for a part."""
+        self._done(self._writer.write(data))
+
+    def finish(self) -> None:
+        """Let the object appear."""
+        self._done(self._writer.close())
+
+    def abort(self, error: BaseException) -> None:
+        """Let the parts disappear; where that fails too, the first error is what counts."""
+        details: tuple[type[BaseException], BaseException, TracebackType | None] = (
+            type(error),
+            error,
+            error.__traceback__,
+        )
+        with suppress(Exception):
+            self._done(self._writer.__exit__(*details) if not self._awaited else self._writer.__aexit__(*details))

@@ -1,0 +1,1 @@
+"""Where references are: models, tables, columns and rows."""

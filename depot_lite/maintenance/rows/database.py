@@ -1,0 +1,212 @@
+"""The database, as maintenance reads it: page by page along primary keys, whatever a user has at hand to reach it.
+
+No page leaves a transaction open behind it, unless all pages are to be seen as they were at one moment (`snapshot`):
+PostgreSQL and MariaDB keep old versions of rows for that, while SQLite would let writers wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    Text,
+    cast,
+    func,
+    literal,
+    select,
+    tuple_,
+    type_coerce,
+)
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from depot_lite.errors import ConfigurationError, MaintenanceStopped
+from depot_lite.maintenance.rows.places import Place
+
+#: Rows that are read at a time. Few enough to hold up no event loop for long, in which they are fetched; and more
+#: objects at once would keep Python's garbage collector busy, which costs more than the additional queries.
+PAGE: Final = 250
+
+
+class Row(NamedTuple):
+    """A row that names files, as far as maintenance knows it."""
+
+    #: The primary key, as the database has it; empty where the table has none.
+    key: tuple[Any, ...]
+    #: What the column holds, as text.
+    text: str
+    #: Whether the database says that this is JSON; None where it cannot say.
+    valid: bool | None
+
+
+class Database:
+    """The rows behind a session, an engine or a connection.
+
+    A session lends its engine: its own transaction is not touched, and what it has not committed is not seen. Where it
+    is bound to a connection, as in tests, that one is read, in the transaction that it is in.
+    """
+
+    def __init__(self, bind: Session | Engine | Connection) -> None:
+        if not isinstance(bind, Session | Engine | Connection):
+            raise ConfigurationError(f"{bind!r}: a Session, an Engine or a Connection is wanted")
+        self._bind = bind
+
+    def _bind_of(self, place: Place) -> Engine | Connection:
+        if not isinstance(self._bind, Session):
+            return self._bind
+        return self._bind.get_bind(place.mapper, clause=select(place.text))
+
+    @contextmanager
+    def connection(self, place: Place) -> Iterator[Connection]:
+        """Give a connection to the database of a table; whoever writes through it commits."""
+        bind = self._bind_of(place)
+        if isinstance(bind, Connection):
+            yield bind
+        else:
+            with bind.connect() as connection:
+                yield connection
+
+    def is_ours(self, place: Place) -> bool:
+        """Return whether transactions can be begun and ended here, which a connection of the user's forbids."""
+        return isinstance(self._bind_of(place), Engine)
+
+    def pages(self, place: Place, *, after: Sequence[Any] = (), size: int = PAGE) -> Iterator[list[Row]]:
+        """Yield the rows that name files, in the order of their primary keys, each page in a transaction of its own.
+
+        Args:
+            after: the key of the row behind which to begin.
+            size: how many rows a page has.
+
+        Raises:
+            MaintenanceStopped: they cannot be read.
+        """
+        with Reader(self, snapshot=False) as reader:
+            yield from reader.pages(place, after=after, size=size)
+
+
+class Reader:
+    """Reads the pages of many tables; with ``snapshot``, as they were at one moment, where the database can."""
+
+    def __init__(self, database: Database, *, snapshot: bool) -> None:
+        self._database = database
+        self._snapshot = snapshot
+        self._connections: dict[Any, Connection] = {}
+        self._closing = ExitStack()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._closing.close()
+
+    def _connection(self, place: Place) -> Connection:
+        bind = self._database._bind_of(place)
+        if bind not in self._connections:
+            connection = self._closing.enter_context(self._database.connection(place))
+            if self._snapshot and isinstance(bind, Engine) and _keeps_versions(connection):
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            self._connections[bind] = connection
+        return self._connections[bind]
+
+    def pages(self, place: Place, *, after: Sequence[Any] = (), size: int = PAGE) -> Iterator[list[Row]]:
+        """Yield the rows that name files, in the order of their primary keys where there is one.
+
+        Raises:
+            MaintenanceStopped: they cannot be read.
+        """
+        try:
+            connection = self._connection(place)
+            if not place.key:
+                yield from self._streamed(connection, place, size)
+                return
+            while True:
+                page = self._page(connection, place, after, size)
+                yield page
+                if len(page) < size:
+                    return
+                after = page[-1].key
+                if None in after:  # SQLite allows it, and `>` would leave out what follows
+                    raise MaintenanceStopped(
+                        f"{place}: a row has NULL in its primary key, so rows cannot be told apart"
+                    )
+        except SQLAlchemyError as error:
+            raise MaintenanceStopped(f"{place} cannot be read: {_short(error)}") from error
+
+    def _page(self, connection: Connection, place: Place, after: Sequence[Any], size: int) -> list[Row]:
+        query = _query(place, connection.dialect.name).order_by(*place.key).limit(size)
+        if after:
+            query = query.where(_behind(place, after))
+        found = connection.execute(query).all()  # one by one, they take longer
+        if len(place.key) == 1:  # nearly always, and then there is a quicker way
+            rows = [Row((key,), text, valid) for key, text, valid in found]
+        else:
+            rows = [Row(tuple(row[:-2]), row[-2], row[-1]) for row in found]
+        rows = _as_text(place, rows)
+        if self._database.is_ours(place) and not (self._snapshot and _keeps_versions(connection)):
+            connection.rollback()
+        return rows
+
+    def _streamed(self, connection: Connection, place: Place, size: int) -> Iterator[list[Row]]:
+        query = _query(place, connection.dialect.name)
+        if not self._snapshot and self._database.is_ours(place) and _keeps_versions(connection):
+            # Not AUTOCOMMIT, which the engine's may be: PostgreSQL streams in transactions only.
+            connection = connection.execution_options(isolation_level="READ COMMITTED")
+        with connection.execution_options(yield_per=size).execute(query) as result:
+            for partition in result.partitions():
+                yield _as_text(place, [Row((), *row) for row in partition])
+
+
+def _keeps_versions(connection: Connection) -> bool:
+    return connection.dialect.name != "sqlite"
+
+
+def _query(place: Place, dialect: str) -> Select[Any]:
+    text = as_text(place, dialect)
+    return select(*place.key, text, _valid(place, dialect)).where(place.text.is_not(None))
+
+
+def as_text(place: Place, dialect: str) -> ColumnElement[str]:
+    """Return what the column holds as text: PostgreSQL's driver would parse JSON at once."""
+    return cast(place.text, Text) if dialect == "postgresql" else type_coerce(place.text, Text)
+
+
+def _valid(place: Place, dialect: str) -> ColumnElement[Any]:
+    """Return whether the column holds JSON, NULL where the database cannot tell."""
+    if dialect == "postgresql":
+        return literal(None) if place.is_text else literal(1)  # JSONB is nothing else
+    return func.json_valid(place.text)
+
+
+def _behind(place: Place, after: Sequence[Any]) -> ColumnElement[bool]:
+    if len(place.key) == 1:
+        found: ColumnElement[bool] = place.key[0] > after[0]
+        return found
+    keys = [BindParameter(None, value, type_=column.type) for column, value in zip(place.key, after, strict=True)]
+    return tuple_(*place.key) > tuple_(*keys)
+
+
+def _as_text(place: Place, rows: list[Row]) -> list[Row]:
+    """Return the rows; where a driver gives bytes, with the text that they are."""
+    if {type(text) for _, text, _ in rows} <= {str}:
+        return rows
+    return [row._replace(text=_decoded(place, row.text)) for row in rows]
+
+
+def _decoded(place: Place, held: object) -> str:
+    try:
+        return held.decode() if isinstance(held, bytes) else str(held)
+    except UnicodeDecodeError as error:
+        raise MaintenanceStopped(f"{place} holds bytes that are no text: {error}") from error
+
+
+def _short(error: SQLAlchemyError) -> str:
+    """Return the first line of what a database says, without the statement and its parameters."""
+    said = getattr(error, "orig", None) or error
+    return str(said).strip().partition("\n")[0] or type(said).__name__

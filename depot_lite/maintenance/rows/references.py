@@ -1,0 +1,125 @@
+"""Which files a row names, read from its text.
+
+What looks like a path anywhere in a row counts as one, so that thumbnails and whatever a class of values keeps under
+keys of its own are found, too. A row that cannot be understood stops whoever asks: it may name anything.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from depot_lite.depots import Depots
+from depot_lite.errors import MaintenanceStopped, UnknownDepot
+from depot_lite.io.fileid import FILE_ID
+from depot_lite.maintenance.rows.database import Row
+from depot_lite.maintenance.rows.places import Place
+
+#: The end of a path at the end of a string in JSON.
+_ENDS: Final = re.compile(rf'/({FILE_ID})"')
+PATH: Final = re.compile(rf"([^/]+)/({FILE_ID})")
+ANY_ID: Final = re.compile(FILE_ID)
+
+
+class References:
+    """Finds the files of one depot in rows.
+
+    Raises:
+        UnknownDepot: the depot is not configured.
+    """
+
+    def __init__(self, depot_name: str) -> None:
+        self._depot_name = Depots.resolve_alias(depot_name)
+        self._depots = depots_at(self._depot_name)
+        self._resolved: dict[str, bool] = {}
+        self._prefix = f'"{depot_name}/'
+
+    def in_rows(self, place: Place, rows: Iterable[Row]) -> list[str]:
+        """Return the ids of the files of this depot that rows name; some may come twice.
+
+        Raises:
+            MaintenanceStopped: a row cannot be understood, or names a depot that is not configured.
+        """
+        found: list[str] = []
+        if place.type is None:
+            for row in rows:
+                found += ANY_ID.findall(row.text)  # whatever it is, and of whichever depot
+            return found
+        ends, prefix = _ENDS.findall, self._prefix
+        for row in rows:
+            _, text, valid = row
+            # Most rows name one depot by one name. Where all that look like paths are of it, nothing else is looked at.
+            ids = ends(text) if valid else []
+            if ids and text.count(prefix) == len(ids) and "\\" not in text:
+                found += ids if len(ids) != 2 or ids[0] != ids[1] else ids[1:]
+            else:
+                found += [file_id for name, file_id in paths_in(place, row) if self._is_own(place, row, name)]
+        return found
+
+    def _is_own(self, place: Place, row: Row, name: str) -> bool:
+        if name not in self._resolved:
+            try:
+                self._resolved[name] = Depots.resolve_alias(name) in self._depots
+            except UnknownDepot as error:
+                raise MaintenanceStopped(
+                    f"{where(place, row)} names depot {name!r}, which is not configured: it may be another name of "
+                    f"{self._depot_name!r}"
+                ) from error
+        return self._resolved[name]
+
+
+def depots_at(depot_name: str) -> set[str]:
+    """Return the depots that may hold files of this one: itself, others at its location, and those made of them."""
+    storage = Depots.get(depot_name)
+    others = (name for name in Depots.depot_names() if Depots.get(name).shares_files_with(storage))
+    return {depot_name, *others}
+
+
+def paths_in(place: Place, row: Row) -> list[tuple[str, str]]:
+    """Return depot and id of each file that a row names, each once.
+
+    Raises:
+        MaintenanceStopped: the row cannot be understood.
+    """
+    data = parsed(place, row)
+    found = dict.fromkeys(_strings(data))
+    if not found and data not in (None, []):
+        raise MaintenanceStopped(f"{where(place, row)} names no file, and is not empty: {row.text[:80]!r}")
+    return list(found)
+
+
+def parsed(place: Place, row: Row) -> Any:
+    """Return what a row holds.
+
+    Raises:
+        MaintenanceStopped: it is no JSON.
+    """
+    try:
+        return json.loads(row.text)
+    except ValueError as error:
+        raise MaintenanceStopped(f"{where(place, row)} is damaged: {error}") from error
+
+
+def _strings(data: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(data, dict):
+        if (
+            "path" not in data
+            and isinstance(data.get("depot_name"), str)
+            and ANY_ID.fullmatch(str(data.get("file_id")))
+        ):
+            yield data["depot_name"], data["file_id"]
+        for each in data.values():
+            yield from _strings(each)
+    elif isinstance(data, list):
+        for each in data:
+            yield from _strings(each)
+    elif isinstance(data, str) and (found := PATH.fullmatch(data)):
+        yield found[1], found[2]
+
+
+def where(place: Place, row: Row) -> str:
+    """Return how a row is called in messages: ``movie.poster of the row 7``."""
+    key = ", ".join(map(str, row.key))
+    return f"{place} of the row {key}" if key else f"a row of {place}"

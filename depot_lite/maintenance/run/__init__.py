@@ -1,0 +1,1 @@
+"""How a long job runs: its pace, its checkpoint, its reports."""
