@@ -6,7 +6,8 @@ it. What is stored is a copy, under an id of its own; the storage makes it insid
 ticket can change what was checked: what is copied is what was opened.
 
 The uploaded file itself is deleted when the transaction has committed (`depot_lite.fields.tracking.outcomes`). After a
-rollback it is still there, and the token can be used again, as it can within the transaction: each value has a copy of its own.
+rollback it is still there, and the token can be used again, as it can within the transaction: each value has a copy of
+its own.
 """
 
 from __future__ import annotations
