@@ -21,6 +21,7 @@ from depot_lite.fields import columns
 from depot_lite.fields.columns import files_in, paths_of
 from depot_lite.fields.tracking import outcomes
 from depot_lite.fields.tracking.births import Birth, Row, schemas_of
+from depot_lite.fields.tracking.deletion import delete_at_end
 from depot_lite.fields.tracking.outcomes import Watch
 from depot_lite.fields.tracking.slots import Flush
 
@@ -76,7 +77,7 @@ def watch_of(session: Session, connection: Connection) -> Watch:
     watch.candidates.schemas = schemas_of(connection.get_execution_options())
     root = session.get_transaction()
     if root is not None:
-        watch.parties.add(root)
+        watch.transactions.add(root)
     ledger_of(session).watches.add(watch)
     return watch
 
@@ -157,7 +158,7 @@ def _after_transaction_end(session: Session, transaction: SessionTransaction) ->
             _expire_what_shows(session, watch.gone, pending=True)
     found.lose([birth for births in found.frames.values() for birth in births if not birth.bound and not birth.ended])
     if found.unbound:
-        outcomes.delete_at_end([], found.unbound)
+        delete_at_end([], found.unbound)
 
 
 def _lose(session: Session, found: Ledger, savepoint: SessionTransaction) -> None:
