@@ -17,7 +17,7 @@ PATHS_PER_CALL: Final = 1000
 
 
 def delete_at_end(replaced: list[str], unused: list[str]) -> None:
-    """Delete files. Errors are logged with the paths, and what stays is left to maintenance.
+    """Delete files. Errors are logged with the paths, and the remaining files are left to maintenance.
 
     Args:
         replaced: paths that committed rows named until now. A ``delete_later`` hook takes them over.
@@ -40,7 +40,7 @@ def _delete(replaced: list[str], unused: list[str]) -> None:
 
 
 def _hand_over(hook: Callable[[list[str]], object], paths: list[str]) -> list[str]:
-    """Give paths to the hook, and return those that are left because it raised.
+    """Give paths to the hook, and return the rest if it raises.
 
     It is not called again after an error: each call might wait for the timeout of a queue that is down.
     """

@@ -1,7 +1,7 @@
-"""The ledger of a session: what was born in each of its savepoints, and the connections through which it writes.
+"""The ledger of a session: the births in each of its savepoints, and the connections through which it writes.
 
-What the database did is not concluded from events: it is asked (`depot_lite.fields.tracking.outcomes`). The events of
-a session say only which values become pending again, and when its connections are back in their pools, so that files
+Events do not tell how a transaction ended; the database does (`depot_lite.fields.tracking.outcomes`). The events of a
+session say only which values become pending again, and when its connections are back in their pools, so that files
 may be deleted::
 
     after_commit            of a savepoint: its births become those of the enclosing transaction
@@ -34,7 +34,7 @@ LEDGER: Final = "depot_lite.ledger"
 
 
 class Ledger:
-    """What a session has to do with files in one transaction.
+    """The files of a session in one transaction.
 
     ``frames`` are the births of each open savepoint, and of the transaction itself. ``unbound`` are files that were
     stored and never given to the database.
@@ -66,7 +66,7 @@ def ledger_of(session: Session) -> Ledger:
 
 
 def frame_of(session: Session) -> list[Birth]:
-    """Return the births of the innermost savepoint or transaction of a session; begin one if there is none."""
+    """Return the births of the innermost savepoint or transaction of a session; begin a transaction if needed."""
     transaction = session.get_nested_transaction() or session.get_transaction() or session.begin()
     return ledger_of(session).frames.setdefault(transaction, [])
 
@@ -111,7 +111,7 @@ def enter(
 
 
 def spare(session: Session, paths: Iterable[str]) -> None:
-    """Let files stay that rows stopped naming in the last flush: who is not sure leaves them to the sweep."""
+    """Keep files that rows stopped naming in the last flush: in doubt they are left to the sweep."""
     for watch in ledger_of(session).watches:
         for path in paths:
             watch.candidates.spare(path)

@@ -197,13 +197,13 @@ def _on_end(connection: Connection, commits: bool, end: Callable[[], None]) -> N
             _roll_back(connection)
         found.settle(connection, committed=False, over=over)
         raise
-    # What was prepared lives on without its connection, and may be committed by anybody.
+    # A prepared transaction outlives its connection, and may be committed by anybody.
     over = (sendable or not prepared) and not found.candidates.unanswered
     found.settle(connection, committed=commits, over=over)
 
 
 def _on_savepoint_lost(connection: Connection) -> None:
-    # The session's own savepoints tell their session, which knows what was born in them; of others nobody does.
+    # Savepoints of a session are told to the session, which knows their births. Of this one nothing is known.
     _watches[connection].candidates.in_doubt = True
 
 
@@ -218,7 +218,8 @@ def _on_error(context: ExceptionContext) -> None:
         found.candidates.ended_early = True
     if context.is_disconnect and context.connection is not None and internals.commits_by_itself(context.connection):
         found.candidates.unanswered = True
-    # The values of one row, before they were bound; refused for what they are, and by nothing that came after them.
+    # The values of one row, as they were before they were bound. Only errors about the values themselves count: others
+    # may come from a trigger that ran after the row was written.
     rows: Any = getattr(context.execution_context, "compiled_parameters", None) or ()
     driver = context.dialect.loaded_dbapi
     refusals = (driver.IntegrityError, getattr(driver, "DataError", driver.IntegrityError))  # aiosqlite has one
@@ -240,7 +241,7 @@ def _is_twophase(connection: Connection) -> bool:
 
 
 def _roll_back(connection: Connection) -> None:
-    """Roll back what the driver has begun, without SQLAlchemy's transactions."""
+    """Roll back on the driver's connection, past SQLAlchemy's transactions."""
     try:
         if _is_usable(connection):
             connection.dialect.do_rollback(connection.connection)
@@ -254,7 +255,7 @@ def surely_failed(error: BaseException) -> bool:
     """Return whether COMMIT was surely not carried out: the server has refused it, or it was never sent.
 
     The drivers of PostgreSQL have the server's SQLSTATE, and those of MariaDB its number. Numbers from 2000 to 2999 are
-    of the client: 2006, or 0 where there is no socket any more, if it could not send, and 2013 if no answer came.
+    of the client: it could not send (2006, or 0 if the socket is closed), or got no answer (2013).
     """
     original: Any = error.orig if isinstance(error, DBAPIError) else None
     if original is None:
