@@ -31,13 +31,21 @@ from depot_lite.io.fileid import check_file_id, new_file_id
 from depot_lite.io.gcs.client import GCSConnection
 from depot_lite.io.gcs.errors import GCS_ERRORS, failing, is_missing, may_have_arrived, status_of
 from depot_lite.io.gcs.listing import listing
-from depot_lite.io.gcs.objects import ATTEMPT, Found, checksum_of, copied, described, labelled, overrides
+from depot_lite.io.gcs.objects import Found, labelled, resource_of, resource_of_copy
 from depot_lite.io.gcs.options import bucket_of, credentials_of, piece_size, predefined_acl, seconds, web_address
 from depot_lite.io.gcs.stream import GCSStoredFile, SummedReader, body_of
 from depot_lite.io.gcs.uploads import ResumableUpload
 from depot_lite.io.gcs.urls import form_of
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
-from depot_lite.io.objects.metadata import crc32_in, crc32_of, now, shown
+from depot_lite.io.objects.metadata import (
+    ATTEMPT,
+    checksum_metadata,
+    crc32_of,
+    format_crc32,
+    now,
+    parse_crc32,
+    response_headers,
+)
 from depot_lite.io.options import boolean, executor_of, integer
 
 __all__ = ["GCSStorage"]
@@ -159,7 +167,7 @@ class GCSStorage(FileStorage):
         return self._send(file_id, content, condition=0 if new else None)
 
     def _described(self, info: FileInfo) -> dict[str, Any]:
-        return described(info, self._storage_class, public=self._public)
+        return resource_of(info, self._storage_class, public=self._public)
 
     def _new_info(self, file_id: str, filename: str | None, content_type: str) -> FileInfo:
         return FileInfo(file_id, filename or UNNAMED, content_type, 0, now())
@@ -184,7 +192,7 @@ class GCSStorage(FileStorage):
 
     def _put(self, info: FileInfo, data: bytes, condition: int | None) -> FileInfo:
         """Store content that is in memory, with one request."""
-        info = replace(info, content_length=len(data), checksum=shown(zlib.crc32(data)))
+        info = replace(info, content_length=len(data), checksum=format_crc32(zlib.crc32(data)))
         resource = self._described(info)
         try:
             self._ask(
@@ -202,7 +210,7 @@ class GCSStorage(FileStorage):
 
     def _put_large(self, info: FileInfo, reader: SummedReader, known: int | None, condition: int | None) -> FileInfo:
         """Store content in pieces."""
-        info = replace(info, checksum=None if known is None else shown(known))
+        info = replace(info, checksum=None if known is None else format_crc32(known))
         resource = self._described(info)
         blob = labelled(self._blob(info.file_id), resource)
         try:
@@ -218,11 +226,10 @@ class GCSStorage(FileStorage):
             if not self._is_stored(info.file_id, resource, error):
                 raise
         info = replace(info, content_length=reader.length)
-        return info if known is not None else self._add_checksum(info, resource, shown(reader.sum))
+        return info if known is not None else self._add_checksum(info, resource, format_crc32(reader.sum))
 
     def _add_checksum(self, info: FileInfo, resource: Mapping[str, Any], checksum: str) -> FileInfo:
         """Tell the checksum of a stream, which was not known before its metadata were sent."""
-        summed = replace(info, checksum=checksum)
         with suppress(*GCS_ERRORS):  # the file is whole without it, and some may create and not change
             # Only of our object, which somebody may have replaced meanwhile.
             found = self._look(info.file_id)
@@ -230,10 +237,10 @@ class GCSStorage(FileStorage):
                 self._connection.json(
                     "PATCH",
                     self._path(info.file_id),
-                    json={"metadata": {**found.metadata, **checksum_of(summed)}},
+                    json={"metadata": {**found.metadata, **checksum_metadata(checksum)}},
                     params={"ifGenerationMatch": found.generation},
                 )
-                return summed
+                return replace(info, checksum=checksum)
         return info
 
     def _is_stored(self, file_id: str, resource: Mapping[str, Any], error: Exception) -> bool:
@@ -280,7 +287,7 @@ class GCSStorage(FileStorage):
             found = self._look(source_id)
             when = now()
             info = replace(found.info(source_id), file_id=file_id, last_modified=when)
-            self._rewrite(self, source_id, found, file_id, copied(found, when, self._storage_class))
+            self._rewrite(self, source_id, found, file_id, resource_of_copy(found, when, self._storage_class))
         return info
 
     def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
@@ -297,7 +304,7 @@ class GCSStorage(FileStorage):
                     raise
         with source._open(source_id) as file:
             content = self._verified(file)
-            return self._send(file_id, content, crc32_in(file.checksum))
+            return self._send(file_id, content, parse_crc32(file.checksum))
 
     def _save_copy_of(self, source: GCSStorage, source_id: str, found: Found, info: FileInfo) -> FileInfo:
         """Let Google copy an object that was looked at, with a name and a type that may be others."""
@@ -442,7 +449,7 @@ class GCSStorage(FileStorage):
         """
         file_id = self._id(file_or_id)
         expiry = self._expiry if expires_in is None else seconds("expires_in", expires_in)
-        parameters = overrides(filename, disposition, content_type)
+        parameters = response_headers(filename, disposition, content_type)
         if not self._sign_urls or self._public_base_url is not None:
             return self._plain_url(file_id)
         with failing(self._what("sign a URL of", file_id)):

@@ -11,6 +11,7 @@ from pymongo.collection import Collection
 
 from depot_lite.errors import StorageFailed
 from depot_lite.io.gridfs.errors import failing
+from depot_lite.io.objects.metadata import format_crc32
 from depot_lite.io.objects.readers import PiecewiseReader
 
 #: The size that drivers cut files into: a little under a power of two, so that the document is one at most.
@@ -32,7 +33,7 @@ class ChunkWriter:
     @property
     def checksum(self) -> str:
         """The checksum of what was stored."""
-        return f"crc32:{self._sum:08x}"
+        return format_crc32(self._sum)
 
     def take(self, source: BinaryIO) -> None:
         """Store all that a source gives."""

@@ -29,8 +29,7 @@ from depot_lite.io.aio import AsyncStorage, Fetched
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import check_file_id, new_file_id
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
-from depot_lite.io.objects.metadata import crc32_in, crc32_of, now, shown
-from depot_lite.io.objects.s3 import ATTEMPT, overrides
+from depot_lite.io.objects.metadata import ATTEMPT, crc32_of, format_crc32, now, parse_crc32, response_headers
 from depot_lite.io.objectstore.client import StoreClient, Upload
 from depot_lite.io.objectstore.errors import (
     OBSTORE_ERRORS,
@@ -192,7 +191,7 @@ class ObjectStoreStorage(FileStorage):
 
     def _put(self, info: FileInfo, data: bytes, *, new: bool) -> FileInfo:
         """Store content that is in memory, with one request."""
-        info = replace(info, content_length=len(data), checksum=shown(zlib.crc32(data)))
+        info = replace(info, content_length=len(data), checksum=format_crc32(zlib.crc32(data)))
         told = attributes_of(info)
         attributes, header = self._layout.encoded(told)
         with failing(self._what("store", info.file_id)):
@@ -212,7 +211,7 @@ class ObjectStoreStorage(FileStorage):
         self, info: FileInfo, head: bytes, pieces: Iterator[bytes], known: int | None, size: int | None
     ) -> FileInfo:
         """Store content in parts, several at a time. Whatever fails, no part stays."""
-        told = attributes_of(replace(info, checksum=None if known is None else shown(known)))
+        told = attributes_of(replace(info, checksum=None if known is None else format_crc32(known)))
         attributes, header = self._layout.encoded(told)
         what = self._what("store", info.file_id)
         part_size = max(self._part_size, -(-(size or 0) // _PART_LIMIT))
@@ -232,7 +231,7 @@ class ObjectStoreStorage(FileStorage):
         except BaseException as error:
             upload.abort(error)
             raise
-        return replace(info, content_length=length, checksum=shown(crc32) if known is not None else None)
+        return replace(info, content_length=length, checksum=format_crc32(crc32) if known is not None else None)
 
     @staticmethod
     def _send(upload: Upload, what: str, header: bytes, head: bytes, pieces: Iterator[bytes]) -> tuple[int, int]:
@@ -285,7 +284,7 @@ class ObjectStoreStorage(FileStorage):
 
     def _read_and_store(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
         with source._open(source_id) as file:
-            return self._store(file_id, self._verified(file), crc32_in(file.checksum))
+            return self._store(file_id, self._verified(file), parse_crc32(file.checksum))
 
     # --- finding --------------------------------------------------------------------------------------------------
 
@@ -450,7 +449,7 @@ class ObjectStoreStorage(FileStorage):
         if self._public_base_url is not None or not self._sign_urls:
             return self.public_url(file_id)
         with failing(self._what("sign a URL of", file_id)):
-            return self._urls.signed(self._key(file_id), expiry, overrides(filename, disposition, content_type))
+            return self._urls.signed(self._key(file_id), expiry, response_headers(filename, disposition, content_type))
 
     def public_url(self, file_or_id: StoredFile | str) -> str | None:
         """Return the URL without a signature, None without a ``public_base_url``."""
