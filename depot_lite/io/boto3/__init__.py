@@ -29,7 +29,7 @@ from boto3.s3.transfer import TransferConfig
 from depot_lite.errors import ConfigurationError, DepotError, StorageFailed
 from depot_lite.io.boto3.client import S3Connection
 from depot_lite.io.boto3.copies import CopyDiffers, Original, S3Object, is_refusal
-from depot_lite.io.boto3.errors import S3_ERRORS, code_of, failing, is_missing, may_have_arrived
+from depot_lite.io.boto3.errors import S3_ERRORS, code_of, is_missing, may_have_arrived, translating
 from depot_lite.io.boto3.forms import can_be_sent, form_of
 from depot_lite.io.boto3.listing import listing
 from depot_lite.io.boto3.objects import arguments_of, arguments_of_copy, encode_crc32, info_of
@@ -191,7 +191,7 @@ class S3Storage(FileStorage):
         info = self._new_info(file_id, content.filename, self._upload.get("ContentType") or content.content_type)
         if known is None and content.size is not None and content.size >= self._transfer.multipart_threshold:
             known = crc32_of(content)
-        with failing(self._what("store", file_id)), content.open() as source:
+        with translating(self._what("store", file_id)), content.open() as source:
             head = source.read(self._transfer.multipart_threshold)
             if len(head) < self._transfer.multipart_threshold:
                 return self._put(info, head)
@@ -262,7 +262,7 @@ class S3Storage(FileStorage):
         return found
 
     def _copy(self, source_id: str, file_id: str) -> FileInfo:
-        with failing(self._what("copy", source_id), source_id):
+        with translating(self._what("copy", source_id), source_id):
             found = self._head(source_id)
             when = now()
             info = replace(info_of(source_id, found), file_id=file_id, last_modified=when)
@@ -271,7 +271,7 @@ class S3Storage(FileStorage):
 
     def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
         if isinstance(source, S3Storage) and source._endpoint == self._endpoint:
-            with failing(source._what("copy", source_id), source_id):
+            with translating(source._what("copy", source_id), source_id):
                 found = source._head(source_id)
             known = info_of(source_id, found)
             info = self._new_info(file_id, known.filename, known.content_type)
@@ -287,7 +287,7 @@ class S3Storage(FileStorage):
     def _save_copy_of(self, original: Original, known: FileInfo, info: FileInfo) -> FileInfo:
         """Let S3 copy an object that was looked at, with a name and a type that may be others."""
         info = replace(info, content_length=known.content_length, checksum=known.checksum)
-        with failing(f"copy s3://{original.where['Bucket']}/{original.where['Key']}", known.file_id):
+        with translating(f"copy s3://{original.where['Bucket']}/{original.where['Key']}", known.file_id):
             answer = self._copy_object(original, info.file_id, arguments_of(info, self._upload))
             if original.differs_from(answer):
                 self._delete(info.file_id)
@@ -318,7 +318,7 @@ class S3Storage(FileStorage):
         return S3Object(info, reader, self.public_url(file_id), self, found)
 
     def _get(self, file_id: str, **arguments: str) -> dict[str, Any]:
-        with failing(self._what("read", file_id), file_id):
+        with translating(self._what("read", file_id), file_id):
             found: dict[str, Any] = self._client.get_object(
                 **self._where(file_id), **self._arguments(_OF_READING), **arguments
             )
@@ -340,11 +340,11 @@ class S3Storage(FileStorage):
         return found["Body"]
 
     def _info(self, file_id: str) -> FileInfo:
-        with failing(self._what("look at", file_id), file_id):
+        with translating(self._what("look at", file_id), file_id):
             return info_of(file_id, self._head(file_id))
 
     def _exists(self, file_id: str) -> bool:
-        with failing(self._what("look for", file_id)):
+        with translating(self._what("look for", file_id)):
             try:
                 self._head(file_id)
             except S3_ERRORS as error:
@@ -363,7 +363,7 @@ class S3Storage(FileStorage):
     # --- deleting -------------------------------------------------------------------------------------------------
 
     def _delete(self, file_id: str) -> None:
-        with failing(self._what("delete", file_id)):
+        with translating(self._what("delete", file_id)):
             try:
                 self._client.delete_object(**self._where(file_id), **self._arguments(_OF_ACCESS))
             except S3_ERRORS as error:
@@ -381,7 +381,7 @@ class S3Storage(FileStorage):
         what = f"delete {len(file_ids)} files of s3://{self._bucket}/{self._prefix}"
         doomed = {"Objects": [{"Key": self._key(each)} for each in file_ids], "Quiet": True}
         try:
-            with failing(what):
+            with translating(what):
                 answer = self._client.delete_objects(Bucket=self._bucket, Delete=doomed, **self._arguments(_OF_ACCESS))
         except StorageFailed as error:
             if code_of(error.__cause__) in _NO_BATCHES:
@@ -419,7 +419,7 @@ class S3Storage(FileStorage):
         parameters = response_headers(filename, disposition, content_type)
         if not self._sign_urls or self._public_base_url is not None:
             return self._plain_url(file_id)
-        with failing(self._what("sign a URL of", file_id)):
+        with translating(self._what("sign a URL of", file_id)):
             return self._connection.urls.signed(self._key(file_id), expiry, parameters)
 
     def public_url(self, file_or_id: StoredFile | str) -> str | None:
@@ -437,7 +437,7 @@ class S3Storage(FileStorage):
         if not can_be_sent(self._upload):
             return None
         limits = {"max_size": max_size, "expires_in": seconds("expires_in", expires_in)}
-        with failing(self._what("sign a form for", file_id)):
+        with translating(self._what("sign a form for", file_id)):
             return form_of(
                 self._client,
                 self._bucket,
@@ -451,5 +451,5 @@ class S3Storage(FileStorage):
     def _plain_url(self, file_id: str) -> str:
         if self._public_base_url is not None:
             return f"{self._public_base_url}/{quote(self._key(file_id), safe='/~')}"
-        with failing(self._what("find the URL of", file_id)):
+        with translating(self._what("find the URL of", file_id)):
             return self._connection.urls.plain(self._key(file_id))

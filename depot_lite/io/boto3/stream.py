@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Final, cast
 from botocore.exceptions import FlexibleChecksumError
 
 from depot_lite.errors import DepotError, StorageFailed
-from depot_lite.io.boto3.errors import S3_ERRORS, translated
+from depot_lite.io.boto3.errors import ERRORS, S3_ERRORS
 from depot_lite.io.interfaces import FileInfo, StoredFile
 from depot_lite.io.objects.readers import PiecewiseReader
 
@@ -88,7 +88,7 @@ class RangeReader(PiecewiseReader):
                 self._drop()
                 # Bytes that do not match their checksum would not do so the next time.
                 if attempt == _TRIES or isinstance(error, FlexibleChecksumError):
-                    raise translated(self._what, error) from error
+                    raise ERRORS.translated(self._what, error) from error
         raise AssertionError("the last attempt returns or raises")
 
     def _place(self) -> None:

@@ -29,7 +29,7 @@ from depot_lite.errors import ConfigurationError, DepotError, StorageFailed, Sto
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import check_file_id, new_file_id
 from depot_lite.io.gcs.client import GCSConnection
-from depot_lite.io.gcs.errors import GCS_ERRORS, failing, is_missing, may_have_arrived, status_of
+from depot_lite.io.gcs.errors import GCS_ERRORS, is_missing, may_have_arrived, status_of, translating
 from depot_lite.io.gcs.listing import listing
 from depot_lite.io.gcs.objects import Found, labelled, resource_of, resource_of_copy
 from depot_lite.io.gcs.options import bucket_of, credentials_of, piece_size, predefined_acl, seconds, web_address
@@ -184,7 +184,7 @@ class GCSStorage(FileStorage):
         info = self._new_info(file_id, content.filename, content.content_type)
         if known is None and content.size is not None and content.size >= self._piece_size:
             known = crc32_of(content)
-        with failing(self._what("store", file_id)), content.open() as source:
+        with translating(self._what("store", file_id)), content.open() as source:
             head = source.read(self._piece_size)
             if len(head) < self._piece_size:
                 return self._put(info, head, condition)
@@ -283,7 +283,7 @@ class GCSStorage(FileStorage):
     # --- copying --------------------------------------------------------------------------------------------------
 
     def _copy(self, source_id: str, file_id: str) -> FileInfo:
-        with failing(self._what("copy", source_id), source_id):
+        with translating(self._what("copy", source_id), source_id):
             found = self._look(source_id)
             when = now()
             info = replace(found.info(source_id), file_id=file_id, last_modified=when)
@@ -292,7 +292,7 @@ class GCSStorage(FileStorage):
 
     def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
         if isinstance(source, GCSStorage) and source._connection.endpoint == self._connection.endpoint:
-            with failing(source._what("copy", source_id), source_id):
+            with translating(source._what("copy", source_id), source_id):
                 found = source._look(source_id)
             known = found.info(source_id)
             info = self._new_info(file_id, known.filename, known.content_type)
@@ -312,7 +312,7 @@ class GCSStorage(FileStorage):
         info = replace(info, content_length=known.content_length, checksum=known.checksum)
         kept = {name: value for name, value in found.kept.items() if name != "contentDisposition"}
         resource = {**kept, **self._described(info)}
-        with failing(source._what("copy", source_id), source_id):
+        with translating(source._what("copy", source_id), source_id):
             self._rewrite(source, source_id, found, info.file_id, resource)
         return info
 
@@ -341,7 +341,7 @@ class GCSStorage(FileStorage):
     # --- finding --------------------------------------------------------------------------------------------------
 
     def _open(self, file_id: str) -> StoredFile:
-        with failing(self._what("read", file_id), file_id):
+        with translating(self._what("read", file_id), file_id):
             answer = self._get(file_id)
         found = Found.in_headers(answer.headers)
         request = partial(self._get_range, file_id, found.generation)
@@ -366,7 +366,7 @@ class GCSStorage(FileStorage):
         """Return the bytes from a position on, of the same object."""
         what = self._what("read", file_id)
         try:
-            with failing(what, file_id):
+            with translating(what, file_id):
                 answer = self._get(file_id, start, generation)
         except StoredFileNotFound as error:
             if self._exists(file_id):
@@ -378,11 +378,11 @@ class GCSStorage(FileStorage):
         return answer
 
     def _info(self, file_id: str) -> FileInfo:
-        with failing(self._what("look at", file_id), file_id):
+        with translating(self._what("look at", file_id), file_id):
             return self._look(file_id).info(file_id)
 
     def _exists(self, file_id: str) -> bool:
-        with failing(self._what("look for", file_id)):
+        with translating(self._what("look for", file_id)):
             there: bool = self._ask(self._blob(file_id).exists)
             if not there:
                 self._connection.check_bucket()
@@ -397,7 +397,7 @@ class GCSStorage(FileStorage):
     # --- deleting -------------------------------------------------------------------------------------------------
 
     def _delete(self, file_id: str) -> None:
-        with failing(self._what("delete", file_id)):
+        with translating(self._what("delete", file_id)):
             try:
                 self._ask(self._blob(file_id).delete)
             except GCS_ERRORS as error:
@@ -414,7 +414,7 @@ class GCSStorage(FileStorage):
 
     def _delete_batch(self, file_ids: list[str]) -> dict[str, Exception]:
         try:
-            with failing(f"delete {len(file_ids)} files of gs://{self._bucket}/{self._prefix}"):
+            with translating(f"delete {len(file_ids)} files of gs://{self._bucket}/{self._prefix}"):
                 statuses = self._connection.delete([self._key(each) for each in file_ids])
                 if 404 in statuses:
                     self._connection.check_bucket()
@@ -452,7 +452,7 @@ class GCSStorage(FileStorage):
         parameters = response_headers(filename, disposition, content_type)
         if not self._sign_urls or self._public_base_url is not None:
             return self._plain_url(file_id)
-        with failing(self._what("sign a URL of", file_id)):
+        with translating(self._what("sign a URL of", file_id)):
             urls = self._connection.urls
             return urls.signed(self._key(file_id), expiry, parameters) if urls.can_sign else None
 
@@ -472,7 +472,7 @@ class GCSStorage(FileStorage):
         self, file_id: str, max_size: int, content_type: str | None, filename: str | None, expires_in: int
     ) -> tuple[str, dict[str, str]] | None:
         expiry = seconds("expires_in", expires_in)
-        with failing(self._what("sign a form for", file_id)):
+        with translating(self._what("sign a form for", file_id)):
             if not self._connection.urls.can_sign:
                 return None
             return form_of(
@@ -490,5 +490,5 @@ class GCSStorage(FileStorage):
     def _plain_url(self, file_id: str) -> str:
         if self._public_base_url is not None:
             return f"{self._public_base_url}/{quote(self._key(file_id), safe='/~')}"
-        with failing(self._what("find the URL of", file_id)):
+        with translating(self._what("find the URL of", file_id)):
             return self._connection.urls.plain(self._key(file_id))

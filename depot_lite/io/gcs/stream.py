@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final, cast
 from requests import Response
 
 from depot_lite.errors import DepotError, StorageFailed
-from depot_lite.io.gcs.errors import GCS_ERRORS, translated
+from depot_lite.io.gcs.errors import ERRORS, GCS_ERRORS
 from depot_lite.io.gcs.objects import Found, new_crc32c
 from depot_lite.io.interfaces import FileInfo, FileStorage, StoredFile
 from depot_lite.io.objects.readers import PiecewiseReader
@@ -93,7 +93,7 @@ class RangeReader(PiecewiseReader):
             except (*GCS_ERRORS, OSError) as error:
                 self._drop()
                 if attempt == _TRIES:
-                    raise translated(self._what, error) from error
+                    raise ERRORS.translated(self._what, error) from error
             else:
                 self._answer_position += len(piece)
                 self._check(piece)

@@ -33,12 +33,12 @@ from depot_lite.io.objects.metadata import ATTEMPT, crc32_of, format_crc32, now,
 from depot_lite.io.objectstore.client import StoreClient, Upload
 from depot_lite.io.objectstore.errors import (
     OBSTORE_ERRORS,
-    failing,
     is_changed,
     is_missing,
     is_no_container,
     is_refusal,
     may_have_arrived,
+    translating,
 )
 from depot_lite.io.objectstore.files import InAttributes, InHeader, attributes_of, info_of
 from depot_lite.io.objectstore.options import CLOUDS, place_of, prefix_of, seconds, store_of, web_address
@@ -194,7 +194,7 @@ class ObjectStoreStorage(FileStorage):
         info = replace(info, content_length=len(data), checksum=format_crc32(zlib.crc32(data)))
         told = attributes_of(info)
         attributes, header = self._layout.encoded(told)
-        with failing(self._what("store", info.file_id)):
+        with translating(self._what("store", info.file_id)):
             try:
                 self._client.put(self._key(info.file_id), header + data, attributes, new=new and self._can_refuse)
             except OBSTORE_ERRORS as error:
@@ -217,13 +217,13 @@ class ObjectStoreStorage(FileStorage):
         part_size = max(self._part_size, -(-(size or 0) // _PART_LIMIT))
         if self._place.kind == "http":
             raise StorageFailed(f"cannot {what}: a web server takes no parts; with a larger part_size it is sent whole")
-        with failing(what):
+        with translating(what):
             upload = self._client.upload(self._key(info.file_id), attributes, part_size)
         try:
             length, crc32 = self._send(upload, what, header, head, pieces)
             if known not in {None, crc32}:
                 raise StorageFailed("the content changed while it was stored")
-            with failing(what):
+            with translating(what):
                 try:
                     upload.finish()
                 except OBSTORE_ERRORS as error:
@@ -236,11 +236,11 @@ class ObjectStoreStorage(FileStorage):
     @staticmethod
     def _send(upload: Upload, what: str, header: bytes, head: bytes, pieces: Iterator[bytes]) -> tuple[int, int]:
         """Send it and return its length and CRC-32."""
-        with failing(what):
+        with translating(what):
             upload.write(header + head)
         length, crc32 = len(head), zlib.crc32(head)
         for piece in pieces:
-            with failing(what):
+            with translating(what):
                 upload.write(piece)
             length, crc32 = length + len(piece), zlib.crc32(piece, crc32)
         return length, crc32
@@ -265,7 +265,7 @@ class ObjectStoreStorage(FileStorage):
     def _copy_of(self, source: ObjectStoreStorage, source_id: str, file_id: str) -> FileInfo:
         """Let the store copy an object, and return what the copy tells: the source may be replaced meanwhile."""
         try:
-            with failing(source._what("copy", source_id), source_id):
+            with translating(source._what("copy", source_id), source_id):
                 self._client.copy(source._key(source_id), self._key(file_id))
         except StorageFailed as error:
             if is_refusal(error.__cause__):
@@ -290,7 +290,7 @@ class ObjectStoreStorage(FileStorage):
 
     def _open(self, file_id: str) -> StoredFile:
         what = self._what("read", file_id)
-        with failing(what, file_id):
+        with translating(what, file_id):
             result = self._client.get(self._key(file_id))
             body = self._client.body(result)
             first = self._begin(body)
@@ -322,7 +322,7 @@ class ObjectStoreStorage(FileStorage):
     def _body_from(self, file_id: str, etag: str | None, start: int) -> Any:
         """Return the body from a position on, of the same object."""
         condition = {} if etag is None else {"if_match": etag}
-        with failing(self._what("read", file_id), file_id):
+        with translating(self._what("read", file_id), file_id):
             try:
                 result = self._client.get(
                     self._key(file_id), range={"offset": start + self._layout.header}, **condition
@@ -334,7 +334,7 @@ class ObjectStoreStorage(FileStorage):
         return self._client.body(result)
 
     def _info(self, file_id: str) -> FileInfo:
-        with failing(self._what("look at", file_id), file_id):
+        with translating(self._what("look at", file_id), file_id):
             try:
                 meta, told = self._look(file_id)
             except OBSTORE_ERRORS as error:
@@ -352,7 +352,7 @@ class ObjectStoreStorage(FileStorage):
         return result.meta, self._told(self._what("look at", file_id), result.attributes, first)
 
     def _exists(self, file_id: str) -> bool:
-        with failing(self._what("look for", file_id)):
+        with translating(self._what("look for", file_id)):
             try:
                 self._client.get(self._key(file_id), head=True)
             except OBSTORE_ERRORS as error:
@@ -380,7 +380,7 @@ class ObjectStoreStorage(FileStorage):
     def _list(self) -> Iterator[FileEntry]:
         pages = self._client.pages(self._prefix)
         while True:
-            with failing(self._what("list", "")):
+            with translating(self._what("list", "")):
                 page = next(pages, None)
             if page is None:
                 return
@@ -399,7 +399,7 @@ class ObjectStoreStorage(FileStorage):
     # --- deleting -------------------------------------------------------------------------------------------------
 
     def _delete(self, file_id: str) -> None:
-        with failing(self._what("delete", file_id)):
+        with translating(self._what("delete", file_id)):
             try:
                 self._client.delete([self._key(file_id)])
             except OBSTORE_ERRORS as error:
@@ -448,7 +448,7 @@ class ObjectStoreStorage(FileStorage):
         expiry = self._expiry if expires_in is None else seconds("expires_in", expires_in)
         if self._public_base_url is not None or not self._sign_urls:
             return self.public_url(file_id)
-        with failing(self._what("sign a URL of", file_id)):
+        with translating(self._what("sign a URL of", file_id)):
             return self._urls.signed(self._key(file_id), expiry, response_headers(filename, disposition, content_type))
 
     def public_url(self, file_or_id: StoredFile | str) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, Final, cast
 from depot_lite.errors import DepotError
 from depot_lite.io.interfaces import FileInfo, StoredFile
 from depot_lite.io.objects.readers import PiecewiseReader
-from depot_lite.io.objectstore.errors import OBSTORE_ERRORS, failing
+from depot_lite.io.objectstore.errors import OBSTORE_ERRORS, translating
 
 #: A gap up to this much is read over: a new request takes longer.
 _CHEAP: Final = 256 * 1024
@@ -61,7 +61,7 @@ class ObjectReader(PiecewiseReader):
             except OBSTORE_ERRORS:
                 self._drop()
                 if attempt == _TRIES:
-                    with failing(self._what):
+                    with translating(self._what):
                         raise
         raise AssertionError("the last attempt returns or raises")
 
