@@ -42,10 +42,11 @@ from depot_lite.io.boto3.options import (
     upload_arguments,
     web_address,
 )
-from depot_lite.io.boto3.stream import RangeReader, SummedReader
+from depot_lite.io.boto3.stream import RangeReader
 from depot_lite.io.content import Content
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
 from depot_lite.io.objects.metadata import ATTEMPT, crc32_of, format_crc32, now, parse_crc32, response_headers
+from depot_lite.io.objects.readers import SummedReader
 from depot_lite.io.options import boolean, executor_of, integer
 
 __all__ = ["S3Storage"]

@@ -52,10 +52,9 @@ class _GoogleErrors(ErrorTable):
 
     def facts(self, error: BaseException) -> Mapping[str, object]:
         status = status_of(error)
-        refused = (
-            status == 400 and isinstance(error, google.GoogleAPICallError) and _UNIFORM in str(error.message).lower()
-        )
-        return ({"code": status} if status else {}) | ({_UNIFORM: True} if refused else {})
+        text = str(error.message).lower() if isinstance(error, google.GoogleAPICallError) else ""
+        no_acls = {_UNIFORM: True} if status == 400 and _UNIFORM in text else {}
+        return {"code": status, **no_acls} if status else {}
 
     def is_missing(self, error: Exception) -> bool:
         return is_missing(error)

@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from google_crc32c import Checksum
-
 from depot_lite.io.interfaces import FileInfo
 from depot_lite.io.objects.metadata import NO_TYPE, attempt_at, disposition_of, info_in, is_passive, metadata_of
 
@@ -127,8 +125,3 @@ def labelled(blob: Any, resource: Mapping[str, Any]) -> Any:
     if "storageClass" in resource:
         blob.storage_class = resource["storageClass"]
     return blob
-
-
-def new_crc32c() -> Any:
-    """Return a CRC-32C of nothing, which is told of bytes and tells its digest."""
-    return Checksum()  # type: ignore[no-untyped-call]  # its own lack

@@ -30,6 +30,7 @@ from depot_lite.io.content import Content
 from depot_lite.io.fileid import check_file_id, new_file_id
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
 from depot_lite.io.objects.metadata import ATTEMPT, crc32_of, format_crc32, now, parse_crc32, response_headers
+from depot_lite.io.objects.readers import ObjectFile
 from depot_lite.io.objectstore.client import StoreClient, Upload
 from depot_lite.io.objectstore.errors import (
     OBSTORE_ERRORS,
@@ -42,7 +43,7 @@ from depot_lite.io.objectstore.errors import (
 )
 from depot_lite.io.objectstore.files import InAttributes, InHeader, attributes_of, info_of
 from depot_lite.io.objectstore.options import CLOUDS, place_of, prefix_of, seconds, store_of, web_address
-from depot_lite.io.objectstore.stream import ObjectReader, StoredObject
+from depot_lite.io.objectstore.stream import ChunkedBody, ObjectReader
 from depot_lite.io.objectstore.urls import ObjectUrls
 from depot_lite.io.options import boolean, executor_of, integer
 
@@ -297,14 +298,12 @@ class ObjectStoreStorage(FileStorage):
             told = self._told(what, result.attributes, first)
             info = info_of(file_id, result.meta, told, self._layout.header)
         reader = ObjectReader(
-            body,
-            first[self._layout.header :],
+            ChunkedBody(body, self._client.following, first[self._layout.header :]),
             info.content_length,
             what,
-            self._client.following,
             partial(self._body_from, file_id, result.meta["e_tag"]),
         )
-        return StoredObject(info, reader, self.public_url(file_id))
+        return ObjectFile(info, reader, self.public_url(file_id))
 
     def _begin(self, body: Any) -> memoryview:
         """Return as much of a body as has the header."""
@@ -319,7 +318,7 @@ class ObjectStoreStorage(FileStorage):
             raise StorageFailed(f"cannot {what}: it is damaged, or not stored by depot_lite: it has no header")
         return told
 
-    def _body_from(self, file_id: str, etag: str | None, start: int) -> Any:
+    def _body_from(self, file_id: str, etag: str | None, start: int) -> ChunkedBody:
         """Return the body from a position on, of the same object."""
         condition = {} if etag is None else {"if_match": etag}
         with translating(self._what("read", file_id), file_id):
@@ -331,7 +330,7 @@ class ObjectStoreStorage(FileStorage):
                 if is_changed(error):
                     raise StorageFailed(f"file {file_id} was replaced while it was read") from error
                 raise
-        return self._client.body(result)
+        return ChunkedBody(self._client.body(result), self._client.following)
 
     def _info(self, file_id: str) -> FileInfo:
         with translating(self._what("look at", file_id), file_id):
