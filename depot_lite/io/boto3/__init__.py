@@ -29,9 +29,10 @@ from boto3.s3.transfer import TransferConfig
 from depot_lite.errors import ConfigurationError, DepotError, StorageFailed
 from depot_lite.io.boto3.client import S3Connection
 from depot_lite.io.boto3.copies import CopyDiffers, Original, S3Object, is_refusal
-from depot_lite.io.boto3.errors import S3_ERRORS, code_of, failing, is_missing, may_have_arrived
+from depot_lite.io.boto3.errors import S3_ERRORS, code_of, is_missing, may_have_arrived, translating
 from depot_lite.io.boto3.forms import can_be_sent, form_of
 from depot_lite.io.boto3.listing import listing
+from depot_lite.io.boto3.objects import arguments_of, arguments_of_copy, encode_crc32, info_of
 from depot_lite.io.boto3.options import (
     bucket_of,
     client_arguments,
@@ -41,18 +42,11 @@ from depot_lite.io.boto3.options import (
     upload_arguments,
     web_address,
 )
-from depot_lite.io.boto3.stream import RangeReader, SummedReader
+from depot_lite.io.boto3.stream import RangeReader
 from depot_lite.io.content import Content
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
-from depot_lite.io.objects.metadata import crc32_in, crc32_of, now, shown
-from depot_lite.io.objects.s3 import (
-    ATTEMPT,
-    copied,
-    described,
-    encoded,
-    overrides,
-    understood,
-)
+from depot_lite.io.objects.metadata import ATTEMPT, crc32_of, format_crc32, now, parse_crc32, response_headers
+from depot_lite.io.objects.readers import SummedReader
 from depot_lite.io.options import boolean, executor_of, integer
 
 __all__ = ["S3Storage"]
@@ -198,7 +192,7 @@ class S3Storage(FileStorage):
         info = self._new_info(file_id, content.filename, self._upload.get("ContentType") or content.content_type)
         if known is None and content.size is not None and content.size >= self._transfer.multipart_threshold:
             known = crc32_of(content)
-        with failing(self._what("store", file_id)), content.open() as source:
+        with translating(self._what("store", file_id)), content.open() as source:
             head = source.read(self._transfer.multipart_threshold)
             if len(head) < self._transfer.multipart_threshold:
                 return self._put(info, head)
@@ -207,11 +201,11 @@ class S3Storage(FileStorage):
     def _put(self, info: FileInfo, data: bytes) -> FileInfo:
         """Store content that is in memory, with one request."""
         crc32 = zlib.crc32(data)
-        info = replace(info, content_length=len(data), checksum=shown(crc32))
-        arguments = described(info, self._upload)
+        info = replace(info, content_length=len(data), checksum=format_crc32(crc32))
+        arguments = arguments_of(info, self._upload)
         if self._checksums():
             # Ours and not boto3's, which over HTTPS would send it behind the content in a form of its own.
-            arguments["ChecksumCRC32"] = encoded(crc32)
+            arguments["ChecksumCRC32"] = encode_crc32(crc32)
         try:
             self._client.put_object(**self._where(info.file_id), Body=data, **arguments)
         except S3_ERRORS as error:
@@ -220,9 +214,9 @@ class S3Storage(FileStorage):
 
     def _put_large(self, info: FileInfo, reader: SummedReader, known: int | None, size: int | None) -> FileInfo:
         """Store content in parts, several at a time; boto3 aborts the upload when anything fails."""
-        arguments = described(replace(info, checksum=None if known is None else shown(known)), self._upload)
+        arguments = arguments_of(replace(info, checksum=None if known is None else format_crc32(known)), self._upload)
         if self._checksums() and known is not None:
-            arguments["ChecksumCRC32"] = encoded(known)
+            arguments["ChecksumCRC32"] = encode_crc32(known)
         elif self._checksums():
             arguments |= {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
         try:
@@ -231,7 +225,7 @@ class S3Storage(FileStorage):
             )
         except S3_ERRORS as error:
             self._unless_stored(info.file_id, arguments, error)
-        return replace(info, content_length=reader.length, checksum=shown(reader.sum))
+        return replace(info, content_length=reader.length, checksum=format_crc32(reader.sum))
 
     def _config_for(self, size: int | None) -> TransferConfig:
         """Return the transfer's configuration with parts so large that there are not too many."""
@@ -269,18 +263,18 @@ class S3Storage(FileStorage):
         return found
 
     def _copy(self, source_id: str, file_id: str) -> FileInfo:
-        with failing(self._what("copy", source_id), source_id):
+        with translating(self._what("copy", source_id), source_id):
             found = self._head(source_id)
             when = now()
-            info = replace(understood(source_id, found), file_id=file_id, last_modified=when)
-            self._copy_object(self._original(source_id, found), file_id, copied(found, when, self._upload))
+            info = replace(info_of(source_id, found), file_id=file_id, last_modified=when)
+            self._copy_object(self._original(source_id, found), file_id, arguments_of_copy(found, when, self._upload))
         return info
 
     def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
         if isinstance(source, S3Storage) and source._endpoint == self._endpoint:
-            with failing(source._what("copy", source_id), source_id):
+            with translating(source._what("copy", source_id), source_id):
                 found = source._head(source_id)
-            known = understood(source_id, found)
+            known = info_of(source_id, found)
             info = self._new_info(file_id, known.filename, known.content_type)
             try:
                 return self._save_copy_of(source._original(source_id, found), known, info)
@@ -289,13 +283,13 @@ class S3Storage(FileStorage):
                     raise
         with source._open(source_id) as file:
             content = self._verified(file)
-            return self._send(file_id, content, crc32_in(file.checksum))
+            return self._send(file_id, content, parse_crc32(file.checksum))
 
     def _save_copy_of(self, original: Original, known: FileInfo, info: FileInfo) -> FileInfo:
         """Let S3 copy an object that was looked at, with a name and a type that may be others."""
         info = replace(info, content_length=known.content_length, checksum=known.checksum)
-        with failing(f"copy s3://{original.where['Bucket']}/{original.where['Key']}", known.file_id):
-            answer = self._copy_object(original, info.file_id, described(info, self._upload))
+        with translating(f"copy s3://{original.where['Bucket']}/{original.where['Key']}", known.file_id):
+            answer = self._copy_object(original, info.file_id, arguments_of(info, self._upload))
             if original.differs_from(answer):
                 self._delete(info.file_id)
                 raise CopyDiffers(f"file {known.file_id} was replaced while it was copied")
@@ -315,7 +309,7 @@ class S3Storage(FileStorage):
 
     def _open(self, file_id: str) -> StoredFile:
         found = self._get(file_id)
-        info = understood(file_id, found)
+        info = info_of(file_id, found)
         reader = RangeReader(
             found["Body"],
             info.content_length,
@@ -325,7 +319,7 @@ class S3Storage(FileStorage):
         return S3Object(info, reader, self.public_url(file_id), self, found)
 
     def _get(self, file_id: str, **arguments: str) -> dict[str, Any]:
-        with failing(self._what("read", file_id), file_id):
+        with translating(self._what("read", file_id), file_id):
             found: dict[str, Any] = self._client.get_object(
                 **self._where(file_id), **self._arguments(_OF_READING), **arguments
             )
@@ -347,11 +341,11 @@ class S3Storage(FileStorage):
         return found["Body"]
 
     def _info(self, file_id: str) -> FileInfo:
-        with failing(self._what("look at", file_id), file_id):
-            return understood(file_id, self._head(file_id))
+        with translating(self._what("look at", file_id), file_id):
+            return info_of(file_id, self._head(file_id))
 
     def _exists(self, file_id: str) -> bool:
-        with failing(self._what("look for", file_id)):
+        with translating(self._what("look for", file_id)):
             try:
                 self._head(file_id)
             except S3_ERRORS as error:
@@ -370,7 +364,7 @@ class S3Storage(FileStorage):
     # --- deleting -------------------------------------------------------------------------------------------------
 
     def _delete(self, file_id: str) -> None:
-        with failing(self._what("delete", file_id)):
+        with translating(self._what("delete", file_id)):
             try:
                 self._client.delete_object(**self._where(file_id), **self._arguments(_OF_ACCESS))
             except S3_ERRORS as error:
@@ -388,7 +382,7 @@ class S3Storage(FileStorage):
         what = f"delete {len(file_ids)} files of s3://{self._bucket}/{self._prefix}"
         doomed = {"Objects": [{"Key": self._key(each)} for each in file_ids], "Quiet": True}
         try:
-            with failing(what):
+            with translating(what):
                 answer = self._client.delete_objects(Bucket=self._bucket, Delete=doomed, **self._arguments(_OF_ACCESS))
         except StorageFailed as error:
             if code_of(error.__cause__) in _NO_BATCHES:
@@ -423,10 +417,10 @@ class S3Storage(FileStorage):
         """
         file_id = self._id(file_or_id)
         expiry = self._expiry if expires_in is None else seconds("expires_in", expires_in)
-        parameters = overrides(filename, disposition, content_type)
+        parameters = response_headers(filename, disposition, content_type)
         if not self._sign_urls or self._public_base_url is not None:
             return self._plain_url(file_id)
-        with failing(self._what("sign a URL of", file_id)):
+        with translating(self._what("sign a URL of", file_id)):
             return self._connection.urls.signed(self._key(file_id), expiry, parameters)
 
     def public_url(self, file_or_id: StoredFile | str) -> str | None:
@@ -444,7 +438,7 @@ class S3Storage(FileStorage):
         if not can_be_sent(self._upload):
             return None
         limits = {"max_size": max_size, "expires_in": seconds("expires_in", expires_in)}
-        with failing(self._what("sign a form for", file_id)):
+        with translating(self._what("sign a form for", file_id)):
             return form_of(
                 self._client,
                 self._bucket,
@@ -458,5 +452,5 @@ class S3Storage(FileStorage):
     def _plain_url(self, file_id: str) -> str:
         if self._public_base_url is not None:
             return f"{self._public_base_url}/{quote(self._key(file_id), safe='/~')}"
-        with failing(self._what("find the URL of", file_id)):
+        with translating(self._what("find the URL of", file_id)):
             return self._connection.urls.plain(self._key(file_id))

@@ -12,7 +12,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from depot_lite.errors import ConfigurationError, StorageFailed
-from depot_lite.io.boto3.errors import S3_ERRORS, code_of, failing, is_missing
+from depot_lite.io.boto3.errors import S3_ERRORS, code_of, is_missing, translating
 from depot_lite.io.boto3.listing import prepare
 from depot_lite.io.boto3.urls import ObjectUrls
 
@@ -98,7 +98,7 @@ class S3Connection:
         self._seen = True
 
     def _make_bucket(self, client: Any) -> None:
-        with failing(f"make bucket {self._bucket!r}"):
+        with translating(f"make bucket {self._bucket!r}"):
             try:
                 client.head_bucket(Bucket=self._bucket)
                 return

@@ -10,8 +10,9 @@ from boto3.s3.transfer import TransferConfig
 
 from depot_lite.errors import DepotError, StorageFailed
 from depot_lite.io.boto3.errors import code_of
-from depot_lite.io.boto3.stream import RangeReader, S3StoredFile
+from depot_lite.io.boto3.stream import RangeReader
 from depot_lite.io.interfaces import FileInfo, FileStorage
+from depot_lite.io.objects.readers import ObjectFile
 
 #: What S3 copies with one request, and how large the parts of what is larger are.
 _COPY_LIMIT: Final = 5 * 1024**3
@@ -39,7 +40,7 @@ class CopyDiffers(StorageFailed):
     """The server has copied something else than what was looked at, or says so."""
 
 
-class S3Object(S3StoredFile):
+class S3Object(ObjectFile):
     """A file that knows its storage and its version, so that S3 can copy just that."""
 
     def __init__(

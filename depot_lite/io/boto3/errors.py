@@ -1,20 +1,26 @@
-"""The one place where errors of boto3 become ours. None of them tells a secret, and each keeps its cause."""
+"""Errors of boto3, translated to ours."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, Final
 
 from boto3.exceptions import Boto3Error, S3UploadFailedError
 from botocore import exceptions as botocore
 from urllib3.exceptions import HTTPError
 
-from depot_lite.errors import StorageFailed, StoredFileNotFound
-
-#: Whatever boto3 raises. Bodies of responses let some errors of urllib3 through.
-S3_ERRORS: Final = (botocore.BotoCoreError, botocore.ClientError, Boto3Error, HTTPError)
+from depot_lite.io.objects.errors import (
+    BROKEN,
+    DAMAGED,
+    DENIED,
+    FAILED,
+    NO_BUCKET,
+    OVERLOADED,
+    REFUSED,
+    UNREACHABLE,
+    ErrorTable,
+)
 
 # A HEAD has no body to tell the code in, so there the status stands for it.
 _MISSING: Final = {"NoSuchKey", "NotFound", "404"}
@@ -57,32 +63,54 @@ _UNREACHABLE: Final = (
 )
 
 
-@contextmanager
-def failing(what: str, file_id: str | None = None) -> Iterator[None]:
-    """Turn errors of boto3 into ours.
+class _S3Errors(ErrorTable):
+    library = "boto3"
+    # Bodies of responses let some errors of urllib3 through.
+    errors = (botocore.BotoCoreError, botocore.ClientError, Boto3Error, HTTPError)
+    reasons = (
+        ("{complaint}", {botocore.ParamValidationError}),
+        (NO_BUCKET, {"NoSuchBucket"}),
+        (
+            f"{DENIED}; where the bucket may not be listed (s3:ListBucket), S3 says so also of files that are missing",
+            _DENIED,
+        ),
+        (REFUSED, _WRONG_KEYS),
+        (f"{OVERLOADED}, also after {{attempts}}", _THROTTLED),
+        (
+            "the bucket takes no ACLs; configure the depot without 'policy' and without ACL in 'upload_metadata'",
+            {"AccessControlListNotSupported"},
+        ),
+        (FAILED, {botocore.ClientError}),
+        (
+            "there are no credentials, or not all; give access_key_id and secret_access_key, or configure boto3's own",
+            set(_NO_CREDENTIALS),
+        ),
+        (BROKEN, {botocore.ResponseStreamingError, botocore.IncompleteReadError, ConnectionError}),
+        (UNREACHABLE, {*_UNREACHABLE, botocore.HTTPClientError, HTTPError}),
+        (DAMAGED, {botocore.FlexibleChecksumError}),
+    )
 
-    Args:
-        what: what was attempted and where, for the message: ``store s3://bucket/key``.
-        file_id: the file whose absence is a `StoredFileNotFound`; not given where absence means something else.
-    """
-    try:
-        yield
-    except botocore.ParamValidationError as error:
-        # Its text quotes values, of which one may be a key for encryption; and a traceback would print it as the cause.
-        raise StorageFailed(f"cannot {what}: {_without_values(str(error))}") from None
-    except S3_ERRORS as error:
-        if file_id is not None and is_missing(error):
-            raise StoredFileNotFound(f"file {file_id} is not in its storage") from error
-        raise translated(what, error) from error
+    def facts(self, error: BaseException) -> Mapping[str, object]:
+        if isinstance(error, botocore.ParamValidationError):
+            return {"complaint": _without_values(str(error))}
+        if isinstance(error, botocore.ClientError):
+            return {"code": code_of(error), "status": status_of(error), "attempts": f"{_tries(error)} attempts"}
+        return {}
 
+    def is_missing(self, error: Exception) -> bool:
+        return is_missing(error)
 
-def translated(what: str, error: Exception) -> StorageFailed:
-    """Return our error for one of boto3's."""
-    return StorageFailed(f"cannot {what}: {_reason(error)}")
+    def cause(self, error: Exception) -> Exception | None:
+        # Its text quotes values, and one may be a key for encryption.
+        return None if isinstance(error, botocore.ParamValidationError) else error
+
+    def reason(self, error: BaseException) -> str:
+        cause = error.__cause__ or error.__context__
+        return super().reason(cause if isinstance(error, S3UploadFailedError) and cause is not None else error)
 
 
 def is_missing(error: Exception) -> bool:
-    """Return whether the error says that there is no such object. Where there is no bucket, it is not that."""
+    """Return whether the error says that there is no such object. If there is no bucket, it says something else."""
     return code_of(error) in _MISSING
 
 
@@ -111,39 +139,6 @@ def _part(error: BaseException | None, name: str) -> dict[str, Any]:
     return found
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, botocore.ClientError):
-        return _reason_of_code(code_of(error), status_of(error), _tries(error))
-    if isinstance(error, _NO_CREDENTIALS):
-        return "there are no credentials, or not all; give access_key_id and secret_access_key, or what boto3 reads"
-    if isinstance(error, botocore.ResponseStreamingError | botocore.IncompleteReadError | ConnectionError):
-        return f"the connection broke ({type(error).__name__})"
-    if isinstance(error, (*_UNREACHABLE, botocore.HTTPClientError, HTTPError)):
-        return f"the endpoint cannot be reached or did not answer ({type(error).__name__})"
-    if isinstance(error, botocore.FlexibleChecksumError):
-        return "the bytes that came are not those that were stored (their checksum differs)"
-    if isinstance(error, S3UploadFailedError) and isinstance(error.__cause__ or error.__context__, Exception):
-        return _reason(error.__cause__ or error.__context__)
-    return f"boto3 failed ({type(error).__name__})"
-
-
-def _reason_of_code(code: str, status: int, tries: int) -> str:
-    if code == "NoSuchBucket":
-        return "there is no such bucket"
-    if code in _DENIED:
-        return (
-            f"access is denied ({code}); where the bucket may not be listed (s3:ListBucket), S3 says so also of files"
-            " that are missing"
-        )
-    if code in _WRONG_KEYS:
-        return f"the credentials are refused ({code})"
-    if code in _THROTTLED:
-        return f"the server is overloaded or throttles ({code}), also after {tries} attempts"
-    if code == "AccessControlListNotSupported":
-        return "the bucket takes no ACLs; configure the depot without 'policy' and without ACL in 'upload_metadata'"
-    return f"the server refuses or fails ({code}, status {status})"
-
-
 def _tries(error: botocore.ClientError) -> int:
     return int(_part(error, "ResponseMetadata").get("RetryAttempts", 0)) + 1
 
@@ -152,3 +147,8 @@ def _without_values(text: str) -> str:
     """Return boto3's complaint about parameters without what they were."""
     text = re.sub(r"value: .*?, (?=type: |valid )", "", text, flags=re.DOTALL)
     return " ".join(text.split())
+
+
+ERRORS: Final = _S3Errors()
+S3_ERRORS: Final = ERRORS.errors
+translating = ERRORS.translating

@@ -20,7 +20,7 @@ from xml.parsers import expat
 from botocore.parsers import ResponseParserError
 
 from depot_lite.errors import InvalidFileId, StorageFailed
-from depot_lite.io.boto3.errors import failing
+from depot_lite.io.boto3.errors import translating
 from depot_lite.io.fileid import ID_LENGTH, check_file_id
 from depot_lite.io.interfaces import FileEntry
 
@@ -73,7 +73,7 @@ def listing(ask: Callable[..., Mapping[str, Any]], bucket: str, prefix: str) -> 
 def _asked(ask: Callable[..., Mapping[str, Any]], what: str, arguments: Mapping[str, str]) -> Mapping[str, Any]:
     ours = _reading.set(True)
     try:
-        with failing(what):
+        with translating(what):
             return ask(**arguments)
     except (ResponseParserError, ValueError) as error:
         raise StorageFailed(f"cannot {what}: the server's answer is damaged or no listing") from error

@@ -50,18 +50,19 @@ class ObjectUrls:
         """Return the URL without a signature."""
         return self._at(self._probe(), key)
 
-    def signed(self, key: str, expires_in: int, overrides: Mapping[str, str]) -> str:
+    def signed(self, key: str, expires_in: int, headers: Mapping[str, str]) -> str:
         """Return a URL that works for at least so many seconds.
 
         Args:
-            overrides: parameters of GetObject for headers of the answer, such as ``ResponseContentType``.
+            headers: those of the answer, as `response_headers` returns them.
 
         Raises:
             NoCredentialsError: there is nothing to sign with.
         """
         probe = self._probe()
         if probe.scope is None:
-            params = {"Bucket": self._bucket, "Key": key, **overrides}
+            named = {_PARAMETERS[name]: value for name, value in headers.items()}
+            params = {"Bucket": self._bucket, "Key": key, **named}
             url: str = self._client.generate_presigned_url("get_object", Params=params, ExpiresIn=expires_in)
             return url
         # Asked each time, for credentials that expire are renewed meanwhile.
@@ -69,8 +70,7 @@ class ObjectUrls:
         if credentials is None:
             raise NoCredentialsError
         start, expiry = rounded(time.time(), expires_in, LONGEST)
-        query = {_PARAMETERS[name]: value for name, value in overrides.items()}
-        return _signed(self._at(probe, key), query, credentials, probe.scope, start, expiry)
+        return _signed(self._at(probe, key), headers, credentials, probe.scope, start, expiry)
 
     def _at(self, probe: _Probe, key: str) -> str:
         # "/" stands between the folders of a prefix; "~" is unreserved (RFC 3986).
@@ -109,9 +109,10 @@ class ObjectUrls:
             self._probing.request = request.url, request_signer
 
 
+#: Parameters of GetObject for headers of the answer.
 _PARAMETERS: Final = {
-    "ResponseContentType": "response-content-type",
-    "ResponseContentDisposition": "response-content-disposition",
+    "response-content-type": "ResponseContentType",
+    "response-content-disposition": "ResponseContentDisposition",
 }
 
 

@@ -29,15 +29,23 @@ from depot_lite.errors import ConfigurationError, DepotError, StorageFailed, Sto
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import check_file_id, new_file_id
 from depot_lite.io.gcs.client import GCSConnection
-from depot_lite.io.gcs.errors import GCS_ERRORS, failing, is_missing, may_have_arrived, status_of
+from depot_lite.io.gcs.errors import GCS_ERRORS, is_missing, may_have_arrived, status_of, translating
 from depot_lite.io.gcs.listing import listing
-from depot_lite.io.gcs.objects import ATTEMPT, Found, checksum_of, copied, described, labelled, overrides
+from depot_lite.io.gcs.objects import Found, labelled, resource_of, resource_of_copy
 from depot_lite.io.gcs.options import bucket_of, credentials_of, piece_size, predefined_acl, seconds, web_address
 from depot_lite.io.gcs.stream import GCSStoredFile, SummedReader, body_of
 from depot_lite.io.gcs.uploads import ResumableUpload
 from depot_lite.io.gcs.urls import form_of
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
-from depot_lite.io.objects.metadata import crc32_in, crc32_of, now, shown
+from depot_lite.io.objects.metadata import (
+    ATTEMPT,
+    checksum_metadata,
+    crc32_of,
+    format_crc32,
+    now,
+    parse_crc32,
+    response_headers,
+)
 from depot_lite.io.options import boolean, executor_of, integer
 
 __all__ = ["GCSStorage"]
@@ -159,7 +167,7 @@ class GCSStorage(FileStorage):
         return self._send(file_id, content, condition=0 if new else None)
 
     def _described(self, info: FileInfo) -> dict[str, Any]:
-        return described(info, self._storage_class, public=self._public)
+        return resource_of(info, self._storage_class, public=self._public)
 
     def _new_info(self, file_id: str, filename: str | None, content_type: str) -> FileInfo:
         return FileInfo(file_id, filename or UNNAMED, content_type, 0, now())
@@ -176,7 +184,7 @@ class GCSStorage(FileStorage):
         info = self._new_info(file_id, content.filename, content.content_type)
         if known is None and content.size is not None and content.size >= self._piece_size:
             known = crc32_of(content)
-        with failing(self._what("store", file_id)), content.open() as source:
+        with translating(self._what("store", file_id)), content.open() as source:
             head = source.read(self._piece_size)
             if len(head) < self._piece_size:
                 return self._put(info, head, condition)
@@ -184,7 +192,7 @@ class GCSStorage(FileStorage):
 
     def _put(self, info: FileInfo, data: bytes, condition: int | None) -> FileInfo:
         """Store content that is in memory, with one request."""
-        info = replace(info, content_length=len(data), checksum=shown(zlib.crc32(data)))
+        info = replace(info, content_length=len(data), checksum=format_crc32(zlib.crc32(data)))
         resource = self._described(info)
         try:
             self._ask(
@@ -202,7 +210,7 @@ class GCSStorage(FileStorage):
 
     def _put_large(self, info: FileInfo, reader: SummedReader, known: int | None, condition: int | None) -> FileInfo:
         """Store content in pieces."""
-        info = replace(info, checksum=None if known is None else shown(known))
+        info = replace(info, checksum=None if known is None else format_crc32(known))
         resource = self._described(info)
         blob = labelled(self._blob(info.file_id), resource)
         try:
@@ -218,11 +226,10 @@ class GCSStorage(FileStorage):
             if not self._is_stored(info.file_id, resource, error):
                 raise
         info = replace(info, content_length=reader.length)
-        return info if known is not None else self._add_checksum(info, resource, shown(reader.sum))
+        return info if known is not None else self._add_checksum(info, resource, format_crc32(reader.sum))
 
     def _add_checksum(self, info: FileInfo, resource: Mapping[str, Any], checksum: str) -> FileInfo:
         """Tell the checksum of a stream, which was not known before its metadata were sent."""
-        summed = replace(info, checksum=checksum)
         with suppress(*GCS_ERRORS):  # the file is whole without it, and some may create and not change
             # Only of our object, which somebody may have replaced meanwhile.
             found = self._look(info.file_id)
@@ -230,10 +237,10 @@ class GCSStorage(FileStorage):
                 self._connection.json(
                     "PATCH",
                     self._path(info.file_id),
-                    json={"metadata": {**found.metadata, **checksum_of(summed)}},
+                    json={"metadata": {**found.metadata, **checksum_metadata(checksum)}},
                     params={"ifGenerationMatch": found.generation},
                 )
-                return summed
+                return replace(info, checksum=checksum)
         return info
 
     def _is_stored(self, file_id: str, resource: Mapping[str, Any], error: Exception) -> bool:
@@ -276,16 +283,16 @@ class GCSStorage(FileStorage):
     # --- copying --------------------------------------------------------------------------------------------------
 
     def _copy(self, source_id: str, file_id: str) -> FileInfo:
-        with failing(self._what("copy", source_id), source_id):
+        with translating(self._what("copy", source_id), source_id):
             found = self._look(source_id)
             when = now()
             info = replace(found.info(source_id), file_id=file_id, last_modified=when)
-            self._rewrite(self, source_id, found, file_id, copied(found, when, self._storage_class))
+            self._rewrite(self, source_id, found, file_id, resource_of_copy(found, when, self._storage_class))
         return info
 
     def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
         if isinstance(source, GCSStorage) and source._connection.endpoint == self._connection.endpoint:
-            with failing(source._what("copy", source_id), source_id):
+            with translating(source._what("copy", source_id), source_id):
                 found = source._look(source_id)
             known = found.info(source_id)
             info = self._new_info(file_id, known.filename, known.content_type)
@@ -297,7 +304,7 @@ class GCSStorage(FileStorage):
                     raise
         with source._open(source_id) as file:
             content = self._verified(file)
-            return self._send(file_id, content, crc32_in(file.checksum))
+            return self._send(file_id, content, parse_crc32(file.checksum))
 
     def _save_copy_of(self, source: GCSStorage, source_id: str, found: Found, info: FileInfo) -> FileInfo:
         """Let Google copy an object that was looked at, with a name and a type that may be others."""
@@ -305,7 +312,7 @@ class GCSStorage(FileStorage):
         info = replace(info, content_length=known.content_length, checksum=known.checksum)
         kept = {name: value for name, value in found.kept.items() if name != "contentDisposition"}
         resource = {**kept, **self._described(info)}
-        with failing(source._what("copy", source_id), source_id):
+        with translating(source._what("copy", source_id), source_id):
             self._rewrite(source, source_id, found, info.file_id, resource)
         return info
 
@@ -334,7 +341,7 @@ class GCSStorage(FileStorage):
     # --- finding --------------------------------------------------------------------------------------------------
 
     def _open(self, file_id: str) -> StoredFile:
-        with failing(self._what("read", file_id), file_id):
+        with translating(self._what("read", file_id), file_id):
             answer = self._get(file_id)
         found = Found.in_headers(answer.headers)
         request = partial(self._get_range, file_id, found.generation)
@@ -359,7 +366,7 @@ class GCSStorage(FileStorage):
         """Return the bytes from a position on, of the same object."""
         what = self._what("read", file_id)
         try:
-            with failing(what, file_id):
+            with translating(what, file_id):
                 answer = self._get(file_id, start, generation)
         except StoredFileNotFound as error:
             if self._exists(file_id):
@@ -371,11 +378,11 @@ class GCSStorage(FileStorage):
         return answer
 
     def _info(self, file_id: str) -> FileInfo:
-        with failing(self._what("look at", file_id), file_id):
+        with translating(self._what("look at", file_id), file_id):
             return self._look(file_id).info(file_id)
 
     def _exists(self, file_id: str) -> bool:
-        with failing(self._what("look for", file_id)):
+        with translating(self._what("look for", file_id)):
             there: bool = self._ask(self._blob(file_id).exists)
             if not there:
                 self._connection.check_bucket()
@@ -390,7 +397,7 @@ class GCSStorage(FileStorage):
     # --- deleting -------------------------------------------------------------------------------------------------
 
     def _delete(self, file_id: str) -> None:
-        with failing(self._what("delete", file_id)):
+        with translating(self._what("delete", file_id)):
             try:
                 self._ask(self._blob(file_id).delete)
             except GCS_ERRORS as error:
@@ -407,7 +414,7 @@ class GCSStorage(FileStorage):
 
     def _delete_batch(self, file_ids: list[str]) -> dict[str, Exception]:
         try:
-            with failing(f"delete {len(file_ids)} files of gs://{self._bucket}/{self._prefix}"):
+            with translating(f"delete {len(file_ids)} files of gs://{self._bucket}/{self._prefix}"):
                 statuses = self._connection.delete([self._key(each) for each in file_ids])
                 if 404 in statuses:
                     self._connection.check_bucket()
@@ -442,10 +449,10 @@ class GCSStorage(FileStorage):
         """
         file_id = self._id(file_or_id)
         expiry = self._expiry if expires_in is None else seconds("expires_in", expires_in)
-        parameters = overrides(filename, disposition, content_type)
+        parameters = response_headers(filename, disposition, content_type)
         if not self._sign_urls or self._public_base_url is not None:
             return self._plain_url(file_id)
-        with failing(self._what("sign a URL of", file_id)):
+        with translating(self._what("sign a URL of", file_id)):
             urls = self._connection.urls
             return urls.signed(self._key(file_id), expiry, parameters) if urls.can_sign else None
 
@@ -465,7 +472,7 @@ class GCSStorage(FileStorage):
         self, file_id: str, max_size: int, content_type: str | None, filename: str | None, expires_in: int
     ) -> tuple[str, dict[str, str]] | None:
         expiry = seconds("expires_in", expires_in)
-        with failing(self._what("sign a form for", file_id)):
+        with translating(self._what("sign a form for", file_id)):
             if not self._connection.urls.can_sign:
                 return None
             return form_of(
@@ -483,5 +490,5 @@ class GCSStorage(FileStorage):
     def _plain_url(self, file_id: str) -> str:
         if self._public_base_url is not None:
             return f"{self._public_base_url}/{quote(self._key(file_id), safe='/~')}"
-        with failing(self._what("find the URL of", file_id)):
+        with translating(self._what("find the URL of", file_id)):
             return self._connection.urls.plain(self._key(file_id))

@@ -19,7 +19,7 @@ from requests import Response, Session
 from requests.adapters import HTTPAdapter
 
 from depot_lite.errors import StorageFailed
-from depot_lite.io.gcs.errors import GCS_ERRORS, failing, is_missing, is_passing, status_of
+from depot_lite.io.gcs.errors import GCS_ERRORS, is_missing, is_passing, status_of, translating
 from depot_lite.io.gcs.urls import ObjectUrls
 
 #: Seconds to wait for a connection, and for the next bytes.
@@ -178,7 +178,7 @@ class GCSConnection:
     def _new_client(self) -> Any:
         credentials, project = self._credentials, self._project
         options = {"api_endpoint": self._endpoint} if self._endpoint else None
-        with failing(f"use bucket {self.bucket!r}"):
+        with translating(f"use bucket {self.bucket!r}"):
             # The library asks for none where there is an emulator.
             if credentials is None and not os.environ.get("STORAGE_EMULATOR_HOST"):
                 credentials, found = google.auth.default(scopes=storage.Client.SCOPE)
@@ -214,7 +214,7 @@ class GCSConnection:
         self._seen = True
 
     def _make_bucket(self, client: Any) -> None:
-        with failing(f"make bucket {self.bucket!r}"):
+        with translating(f"make bucket {self.bucket!r}"):
             try:
                 if self.repeated(partial(client.bucket(self.bucket).exists, **self.how)):
                     return

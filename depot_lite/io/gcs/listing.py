@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from depot_lite.errors import InvalidFileId, StorageFailed
 from depot_lite.io.fileid import check_file_id
-from depot_lite.io.gcs.errors import failing
+from depot_lite.io.gcs.errors import translating
 from depot_lite.io.interfaces import FileEntry
 
 _FIELDS: Final = "kind,nextPageToken,items(name,size,timeCreated)"
@@ -33,7 +33,7 @@ def listing(ask: Callable[..., Mapping[str, Any]], bucket: str, prefix: str) -> 
     token: str | None = None
     while True:
         try:
-            with failing(what):
+            with translating(what):
                 answer = ask(where if token is None else {**where, "pageToken": token})
             if answer["kind"] != "storage#objects":
                 raise StorageFailed(f"cannot {what}: the server's answer is no listing")

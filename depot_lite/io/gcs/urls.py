@@ -22,13 +22,12 @@ from google.auth.credentials import Signing
 
 from depot_lite.io.disposition import content_disposition
 from depot_lite.io.interfaces import UNNAMED, FileInfo
-from depot_lite.io.objects.metadata import now
+from depot_lite.io.objects.metadata import NO_TYPE, now
 from depot_lite.signing import rounded
 
 #: Seven days: signatures of version 4 last no longer.
 LONGEST: Final = 7 * 24 * 3600
 
-_NO_TYPE: Final = "application/octet-stream"
 #: ACLs that show the object to nobody whom its bucket's owner does not know, as forms have them.
 _CLOSED: Final = {
     "projectPrivate": "project-private",
@@ -61,17 +60,17 @@ class ObjectUrls:
         """Return the URL without a signature."""
         return self._endpoint + self._path(key)
 
-    def signed(self, key: str, expires_in: int, overrides: Mapping[str, str]) -> str:
+    def signed(self, key: str, expires_in: int, headers: Mapping[str, str]) -> str:
         """Return a URL that works for at least so many seconds.
 
         Args:
-            overrides: parameters of the query for headers of the answer: ``response-content-type`` and the like.
+            headers: those of the answer, as `response_headers` returns them.
         """
         start, expiry = rounded(time.time(), expires_in, LONGEST)
         moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(start))
         scope = f"{moment[:8]}/auto/storage/goog4_request"
         parameters = {
-            **overrides,
+            **headers,
             "X-Goog-Algorithm": "GOOG4-RSA-SHA256",
             "X-Goog-Credential": f"{self._credentials.signer_email}/{scope}",
             "X-Goog-Date": moment,
@@ -117,7 +116,7 @@ def form_of(
     Args:
         described: tells the resource of a file.
     """
-    label = described(FileInfo("", filename or UNNAMED, content_type or _NO_TYPE, 0, now()))
+    label = described(FileInfo("", filename or UNNAMED, content_type or NO_TYPE, 0, now()))
     fields = {f"x-goog-meta-{name}": value for name, value in label["metadata"].items()}
     fields["Content-Disposition"] = content_disposition("attachment", filename or UNNAMED)
     if acl in _CLOSED:
@@ -126,7 +125,7 @@ def form_of(
     if content_type is not None and content_type.endswith("/*"):
         conditions.append(["starts-with", "$Content-Type", content_type.removesuffix("*")])
     else:
-        fields["Content-Type"] = content_type or _NO_TYPE
+        fields["Content-Type"] = content_type or NO_TYPE
     form = client.generate_signed_post_policy_v4(
         bucket, key, timedelta(seconds=expires_in), conditions=conditions, fields=fields
     )

@@ -35,9 +35,10 @@ from depot_lite.errors import ConfigurationError, StorageFailed
 from depot_lite.io.content import Content, clean_filename
 from depot_lite.io.fileid import check_file_id, id_of_object_id, object_id_in
 from depot_lite.io.gridfs.client import GridFSConnection, database_of
-from depot_lite.io.gridfs.errors import MONGO_ERRORS, failing
+from depot_lite.io.gridfs.errors import MONGO_ERRORS, translating
 from depot_lite.io.gridfs.stream import CHUNK, ChunkReader, ChunkWriter
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
+from depot_lite.io.objects.metadata import NO_TYPE
 from depot_lite.io.options import executor_of, integer
 
 __all__ = ["GridFSStorage"]
@@ -112,7 +113,7 @@ class GridFSStorage(FileStorage):
     def _save(self, file_id: str, content: Content) -> FileInfo:
         content_type, name = content.content_type, content.filename or UNNAMED
         generation = ObjectId()
-        with failing(self._what("store", file_id)):
+        with translating(self._what("store", file_id)):
             self._connection.prepare()
             writer = ChunkWriter(self._connection.chunks, generation)
             try:
@@ -179,7 +180,7 @@ class GridFSStorage(FileStorage):
         return self._connection.files.find_one(_wanted([file_id]), fields, sort=_NEWEST)
 
     def _find(self, file_id: str) -> _Document:
-        with failing(self._what("look for", file_id)):
+        with translating(self._what("look for", file_id)):
             found = self._latest(file_id)
         if found is None:
             raise self._missing(file_id)
@@ -200,7 +201,7 @@ class GridFSStorage(FileStorage):
         return document
 
     def _exists(self, file_id: str) -> bool:
-        with failing(self._what("look for", file_id)):
+        with translating(self._what("look for", file_id)):
             return self._latest(file_id, {"_id": 1}) is not None
 
     def _list(self) -> Iterator[FileEntry]:
@@ -241,7 +242,7 @@ class GridFSStorage(FileStorage):
 
     def _page(self, wanted: Mapping[str, Any], order: list[tuple[str, int]]) -> list[_Document]:
         """Return the next documents. Each page is asked for anew: a server forgets a cursor that waits ten minutes."""
-        with failing(f"list {self._connection.collection!r} in database {self._connection.database!r}"):
+        with translating(f"list {self._connection.collection!r} in database {self._connection.database!r}"):
             # One more than can be found, so that the server knows that nothing follows.
             found = self._connection.files.find(wanted, _LISTED, sort=order, limit=_PAGE, batch_size=_PAGE + 1)
             return list(found)
@@ -249,7 +250,7 @@ class GridFSStorage(FileStorage):
     # --- deleting -------------------------------------------------------------------------------------------------
 
     def _delete(self, file_id: str) -> None:
-        with failing(self._what("delete", file_id)):
+        with translating(self._what("delete", file_id)):
             self._drop(_wanted([file_id]))
 
     def _delete_many(self, file_ids: list[str]) -> dict[str, Exception]:
@@ -258,7 +259,7 @@ class GridFSStorage(FileStorage):
         for start in range(0, len(unique), _DELETE_LIMIT):
             batch = unique[start : start + _DELETE_LIMIT]
             try:
-                with failing(self._what("delete", f"{batch[0]} and {len(batch) - 1} more")):
+                with translating(self._what("delete", f"{batch[0]} and {len(batch) - 1} more")):
                     self._drop(_wanted(batch))
             except StorageFailed as error:
                 failed |= dict.fromkeys(batch, error)
@@ -281,7 +282,7 @@ class GridFSStorage(FileStorage):
             older_than: how long ago the upload began, at least; longer than any takes.
         """
         limit, removed = _now() - older_than, 0
-        with failing(f"clean {self._connection.collection!r} in database {self._connection.database!r}"):
+        with translating(f"clean {self._connection.collection!r} in database {self._connection.database!r}"):
             chunks = self._connection.chunks
             batch: list[ObjectId] = []
             # Sorted, so that the index alone is read and not the bytes.
@@ -329,7 +330,7 @@ def _revision(document: _Document) -> int:
 
 def _understood(file_id: str, document: _Document) -> FileInfo:
     metadata = _metadata(document)
-    content_type = document.get("contentType") or metadata.get("contentType") or "application/octet-stream"
+    content_type = document.get("contentType") or metadata.get("contentType") or NO_TYPE
     name = clean_filename(document.get("filename")) or UNNAMED
     checksum = metadata.get("checksum")
     return FileInfo(

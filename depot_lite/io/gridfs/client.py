@@ -14,7 +14,7 @@ from pymongo.errors import OperationFailure
 from pymongo.uri_parser import parse_uri
 
 from depot_lite.errors import ConfigurationError
-from depot_lite.io.gridfs.errors import MONGO_ERRORS, failing
+from depot_lite.io.gridfs.errors import MONGO_ERRORS, translating
 
 _SCHEMES: Final = ("mongodb://", "mongodb+srv://")
 #: IndexOptionsConflict, IndexKeySpecsConflict: another program has made it, with a name or with options of its own.
@@ -69,7 +69,7 @@ class GridFSConnection:
         if self._indexed:
             return
         made = self._get()
-        with failing(f"make the indexes of {self.collection!r} in database {self.database!r}"):
+        with translating(f"make the indexes of {self.collection!r} in database {self.database!r}"):
             try:
                 made.chunks.create_index([("files_id", ASCENDING), ("n", ASCENDING)], unique=True)
             except OperationFailure as error:

@@ -10,7 +10,8 @@ from bson import ObjectId
 from pymongo.collection import Collection
 
 from depot_lite.errors import StorageFailed
-from depot_lite.io.gridfs.errors import failing
+from depot_lite.io.gridfs.errors import translating
+from depot_lite.io.objects.metadata import format_crc32
 from depot_lite.io.objects.readers import PiecewiseReader
 
 #: The size that drivers cut files into: a little under a power of two, so that the document is one at most.
@@ -32,7 +33,7 @@ class ChunkWriter:
     @property
     def checksum(self) -> str:
         """The checksum of what was stored."""
-        return f"crc32:{self._sum:08x}"
+        return format_crc32(self._sum)
 
     def take(self, source: BinaryIO) -> None:
         """Store all that a source gives."""
@@ -139,7 +140,7 @@ class ChunkReader(PiecewiseReader):
         self._ahead = min(2 * count, most)
         numbers = {"$gte": number, "$lt": number + count}
         # One more than can be found, so that the server knows that nothing follows.
-        with failing(self._what):
+        with translating(self._what):
             found = list(self._chunks.find({"files_id": self._id, "n": numbers}, batch_size=count + 1).sort("n", 1))
         self._first, self._page = number, self._checked(number, found)
         return bool(found)

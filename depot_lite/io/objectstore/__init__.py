@@ -29,21 +29,21 @@ from depot_lite.io.aio import AsyncStorage, Fetched
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import check_file_id, new_file_id
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
-from depot_lite.io.objects.metadata import crc32_in, crc32_of, now, shown
-from depot_lite.io.objects.s3 import ATTEMPT, overrides
+from depot_lite.io.objects.metadata import ATTEMPT, crc32_of, format_crc32, now, parse_crc32, response_headers
+from depot_lite.io.objects.readers import ObjectFile
 from depot_lite.io.objectstore.client import StoreClient, Upload
 from depot_lite.io.objectstore.errors import (
     OBSTORE_ERRORS,
-    failing,
     is_changed,
     is_missing,
     is_no_container,
     is_refusal,
     may_have_arrived,
+    translating,
 )
 from depot_lite.io.objectstore.files import InAttributes, InHeader, attributes_of, info_of
 from depot_lite.io.objectstore.options import CLOUDS, place_of, prefix_of, seconds, store_of, web_address
-from depot_lite.io.objectstore.stream import ObjectReader, StoredObject
+from depot_lite.io.objectstore.stream import ChunkedBody, ObjectReader
 from depot_lite.io.objectstore.urls import ObjectUrls
 from depot_lite.io.options import boolean, executor_of, integer
 
@@ -192,10 +192,10 @@ class ObjectStoreStorage(FileStorage):
 
     def _put(self, info: FileInfo, data: bytes, *, new: bool) -> FileInfo:
         """Store content that is in memory, with one request."""
-        info = replace(info, content_length=len(data), checksum=shown(zlib.crc32(data)))
+        info = replace(info, content_length=len(data), checksum=format_crc32(zlib.crc32(data)))
         told = attributes_of(info)
         attributes, header = self._layout.encoded(told)
-        with failing(self._what("store", info.file_id)):
+        with translating(self._what("store", info.file_id)):
             try:
                 self._client.put(self._key(info.file_id), header + data, attributes, new=new and self._can_refuse)
             except OBSTORE_ERRORS as error:
@@ -212,19 +212,19 @@ class ObjectStoreStorage(FileStorage):
         self, info: FileInfo, head: bytes, pieces: Iterator[bytes], known: int | None, size: int | None
     ) -> FileInfo:
         """Store content in parts, several at a time. Whatever fails, no part stays."""
-        told = attributes_of(replace(info, checksum=None if known is None else shown(known)))
+        told = attributes_of(replace(info, checksum=None if known is None else format_crc32(known)))
         attributes, header = self._layout.encoded(told)
         what = self._what("store", info.file_id)
         part_size = max(self._part_size, -(-(size or 0) // _PART_LIMIT))
         if self._place.kind == "http":
             raise StorageFailed(f"cannot {what}: a web server takes no parts; with a larger part_size it is sent whole")
-        with failing(what):
+        with translating(what):
             upload = self._client.upload(self._key(info.file_id), attributes, part_size)
         try:
             length, crc32 = self._send(upload, what, header, head, pieces)
             if known not in {None, crc32}:
                 raise StorageFailed("the content changed while it was stored")
-            with failing(what):
+            with translating(what):
                 try:
                     upload.finish()
                 except OBSTORE_ERRORS as error:
@@ -232,16 +232,16 @@ class ObjectStoreStorage(FileStorage):
         except BaseException as error:
             upload.abort(error)
             raise
-        return replace(info, content_length=length, checksum=shown(crc32) if known is not None else None)
+        return replace(info, content_length=length, checksum=format_crc32(crc32) if known is not None else None)
 
     @staticmethod
     def _send(upload: Upload, what: str, header: bytes, head: bytes, pieces: Iterator[bytes]) -> tuple[int, int]:
         """Send it and return its length and CRC-32."""
-        with failing(what):
+        with translating(what):
             upload.write(header + head)
         length, crc32 = len(head), zlib.crc32(head)
         for piece in pieces:
-            with failing(what):
+            with translating(what):
                 upload.write(piece)
             length, crc32 = length + len(piece), zlib.crc32(piece, crc32)
         return length, crc32
@@ -266,7 +266,7 @@ class ObjectStoreStorage(FileStorage):
     def _copy_of(self, source: ObjectStoreStorage, source_id: str, file_id: str) -> FileInfo:
         """Let the store copy an object, and return what the copy tells: the source may be replaced meanwhile."""
         try:
-            with failing(source._what("copy", source_id), source_id):
+            with translating(source._what("copy", source_id), source_id):
                 self._client.copy(source._key(source_id), self._key(file_id))
         except StorageFailed as error:
             if is_refusal(error.__cause__):
@@ -285,27 +285,25 @@ class ObjectStoreStorage(FileStorage):
 
     def _read_and_store(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
         with source._open(source_id) as file:
-            return self._store(file_id, self._verified(file), crc32_in(file.checksum))
+            return self._store(file_id, self._verified(file), parse_crc32(file.checksum))
 
     # --- finding --------------------------------------------------------------------------------------------------
 
     def _open(self, file_id: str) -> StoredFile:
         what = self._what("read", file_id)
-        with failing(what, file_id):
+        with translating(what, file_id):
             result = self._client.get(self._key(file_id))
             body = self._client.body(result)
             first = self._begin(body)
             told = self._told(what, result.attributes, first)
             info = info_of(file_id, result.meta, told, self._layout.header)
         reader = ObjectReader(
-            body,
-            first[self._layout.header :],
+            ChunkedBody(body, self._client.following, first[self._layout.header :]),
             info.content_length,
             what,
-            self._client.following,
             partial(self._body_from, file_id, result.meta["e_tag"]),
         )
-        return StoredObject(info, reader, self.public_url(file_id))
+        return ObjectFile(info, reader, self.public_url(file_id))
 
     def _begin(self, body: Any) -> memoryview:
         """Return as much of a body as has the header."""
@@ -320,10 +318,10 @@ class ObjectStoreStorage(FileStorage):
             raise StorageFailed(f"cannot {what}: it is damaged, or not stored by depot_lite: it has no header")
         return told
 
-    def _body_from(self, file_id: str, etag: str | None, start: int) -> Any:
+    def _body_from(self, file_id: str, etag: str | None, start: int) -> ChunkedBody:
         """Return the body from a position on, of the same object."""
         condition = {} if etag is None else {"if_match": etag}
-        with failing(self._what("read", file_id), file_id):
+        with translating(self._what("read", file_id), file_id):
             try:
                 result = self._client.get(
                     self._key(file_id), range={"offset": start + self._layout.header}, **condition
@@ -332,10 +330,10 @@ class ObjectStoreStorage(FileStorage):
                 if is_changed(error):
                     raise StorageFailed(f"file {file_id} was replaced while it was read") from error
                 raise
-        return self._client.body(result)
+        return ChunkedBody(self._client.body(result), self._client.following)
 
     def _info(self, file_id: str) -> FileInfo:
-        with failing(self._what("look at", file_id), file_id):
+        with translating(self._what("look at", file_id), file_id):
             try:
                 meta, told = self._look(file_id)
             except OBSTORE_ERRORS as error:
@@ -353,7 +351,7 @@ class ObjectStoreStorage(FileStorage):
         return result.meta, self._told(self._what("look at", file_id), result.attributes, first)
 
     def _exists(self, file_id: str) -> bool:
-        with failing(self._what("look for", file_id)):
+        with translating(self._what("look for", file_id)):
             try:
                 self._client.get(self._key(file_id), head=True)
             except OBSTORE_ERRORS as error:
@@ -381,7 +379,7 @@ class ObjectStoreStorage(FileStorage):
     def _list(self) -> Iterator[FileEntry]:
         pages = self._client.pages(self._prefix)
         while True:
-            with failing(self._what("list", "")):
+            with translating(self._what("list", "")):
                 page = next(pages, None)
             if page is None:
                 return
@@ -400,7 +398,7 @@ class ObjectStoreStorage(FileStorage):
     # --- deleting -------------------------------------------------------------------------------------------------
 
     def _delete(self, file_id: str) -> None:
-        with failing(self._what("delete", file_id)):
+        with translating(self._what("delete", file_id)):
             try:
                 self._client.delete([self._key(file_id)])
             except OBSTORE_ERRORS as error:
@@ -449,8 +447,8 @@ class ObjectStoreStorage(FileStorage):
         expiry = self._expiry if expires_in is None else seconds("expires_in", expires_in)
         if self._public_base_url is not None or not self._sign_urls:
             return self.public_url(file_id)
-        with failing(self._what("sign a URL of", file_id)):
-            return self._urls.signed(self._key(file_id), expiry, overrides(filename, disposition, content_type))
+        with translating(self._what("sign a URL of", file_id)):
+            return self._urls.signed(self._key(file_id), expiry, response_headers(filename, disposition, content_type))
 
     def public_url(self, file_or_id: StoredFile | str) -> str | None:
         """Return the URL without a signature, None without a ``public_base_url``."""

@@ -1,19 +1,16 @@
-"""The one place where errors of obstore become ours. None of them tells a secret, and each keeps its cause."""
+"""Errors of obstore, translated to ours."""
 
 from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Final
 
 from obstore import exceptions as obstore
 
-from depot_lite.errors import DepotError, StorageFailed, StoredFileNotFound
-
-#: Whatever obstore raises. What is missing is an OSError, a bad path or option a ValueError.
-OBSTORE_ERRORS: Final = (obstore.BaseError, OSError, ValueError, NotImplementedError)
+from depot_lite.errors import StorageFailed
+from depot_lite.io.objects.errors import FAILED, OVERLOADED, REFUSED, ErrorTable
 
 # What servers say is in the text only: the code in the XML or JSON of their answer, and its status.
 _CODE: Final = re.compile(r"<Code>(\w+)</Code>")
@@ -41,32 +38,52 @@ _WRONG_KEYS: Final = {
 _REFUSALS: Final = {"InvalidRequest", "InvalidArgument", "NotImplemented", "MethodNotAllowed"}
 #: How a text begins that may quote what was signed or sent to log in.
 _SECRETS: Final = re.compile(r"\bsig=|X-Amz-Signature=|X-Goog-Signature=|://[^/\s@]*:[^/\s@]*@")
+#: How obstore says that a request was not sent or not answered.
+_BUILDER: Final = "builder error"
+_HTTP: Final = "HTTP error"
 
 
-@contextmanager
-def failing(what: str, file_id: str | None = None) -> Iterator[None]:
-    """Turn errors of obstore into ours.
+class _ObstoreErrors(ErrorTable):
+    library = "obstore"
+    # What is missing is an OSError, a bad path or option a ValueError.
+    errors = (obstore.BaseError, OSError, ValueError, NotImplementedError)
+    reasons = (
+        ("there is no such bucket or container", set(_NO_CONTAINER)),
+        (REFUSED, {*_WRONG_KEYS, obstore.UnauthenticatedError, 401}),
+        ("access is denied, or the credentials are refused ({code})", {obstore.PermissionDeniedError, 403}),
+        ("it was changed meanwhile", {obstore.PreconditionError}),
+        ("there is a file already", {obstore.AlreadyExistsError}),
+        ("this store cannot do that", {NotImplementedError, obstore.NotSupportedError}),
+        (OVERLOADED, {429, 503}),
+        (FAILED, {"status"}),
+        ("the address is refused; http:// needs client_options={{'allow_http': True}}", {_BUILDER}),
+        ("the server cannot be reached or did not answer", {_HTTP}),
+        ("the disk fails ({disk})", {"disk"}),
+        ("{library} failed ({code})", {"code"}),
+    )
 
-    Args:
-        what: what was attempted and where, for the message: ``store az://container/key``.
-        file_id: the file whose absence is a `StoredFileNotFound`; not given where absence means something else.
-    """
-    try:
-        yield
-    except DepotError:
-        raise
-    except OBSTORE_ERRORS as error:
-        if file_id is not None and is_missing(error):
-            raise StoredFileNotFound(f"file {file_id} is not in its storage") from error
-        raise translated(what, error) from _without_secrets(error)
+    def facts(self, error: BaseException) -> Mapping[str, object]:
+        text, status = str(error), _status(error)
+        told, number = _CODE.search(text), _OS_ERROR.search(text)
+        facts: dict[str, object] = {sign: True for sign in (*_NO_CONTAINER, _BUILDER, _HTTP) if sign in text}
+        facts["code"] = type(error).__name__ if told is None else told[1]
+        if status:
+            facts["status"] = status
+        if number is not None:
+            facts["disk"] = errno.errorcode.get(int(number[1]), number[1])
+        return facts
 
+    def is_missing(self, error: Exception) -> bool:
+        return is_missing(error)
 
-def translated(what: str, error: Exception) -> StorageFailed:
-    """Return our error for one of obstore's."""
-    reason = f"cannot {what}: {_reason(error)}"
-    # With the number, so that a caller can tell a full disk (errno.ENOSPC) from the rest.
-    number = _OS_ERROR.search(str(error))
-    return StorageFailed(reason) if number is None else StorageFailed(int(number[1]), reason)
+    def cause(self, error: Exception) -> Exception | None:
+        return None if _SECRETS.search(str(error)) else error
+
+    def translated(self, what: str, error: Exception) -> StorageFailed:
+        failed = super().translated(what, error)
+        # With the number, so that a caller can tell a full disk (errno.ENOSPC) from the rest.
+        number = _OS_ERROR.search(str(error))
+        return failed if number is None else StorageFailed(int(number[1]), str(failed))
 
 
 def is_missing(error: Exception) -> bool:
@@ -101,45 +118,11 @@ def may_have_arrived(error: Exception) -> bool:
     return unclear and _status(error) in {0, *range(500, 600)}
 
 
-def _status(error: Exception) -> int:
+def _status(error: BaseException) -> int:
     found = _STATUS.search(str(error))
     return 0 if found is None else int(found[1])
 
 
-def _reason(error: Exception) -> str:
-    text, status = str(error), _status(error)
-    told = _CODE.search(text)
-    code = type(error).__name__ if told is None else told[1]
-    if is_no_container(error):
-        return "there is no such bucket or container"
-    if code in _WRONG_KEYS or isinstance(error, obstore.UnauthenticatedError) or status == 401:
-        return f"the credentials are refused ({code})"
-    if isinstance(error, obstore.PermissionDeniedError) or status == 403:
-        return f"access is denied, or the credentials are refused ({code})"
-    if isinstance(error, obstore.PreconditionError):
-        return "it was changed meanwhile"
-    if isinstance(error, obstore.AlreadyExistsError):
-        return "there is a file already"
-    if isinstance(error, NotImplementedError | obstore.NotSupportedError):
-        return "this store cannot do that"
-    return _of_transport(text, status, code)
-
-
-def _of_transport(text: str, status: int, code: str) -> str:
-    if status in {429, 503}:
-        return f"the server is overloaded or throttles ({code})"
-    if status:
-        return f"the server refuses or fails ({code}, status {status})"
-    if "builder error" in text:
-        return "the address is not taken; one of http:// needs client_options={'allow_http': True}"
-    if "HTTP error" in text:
-        return "the server cannot be reached or did not answer"
-    number = _OS_ERROR.search(text)
-    if number is not None:
-        return f"the disk fails ({errno.errorcode.get(int(number[1]), number[1])})"
-    return f"obstore failed ({code})"
-
-
-def _without_secrets(error: Exception) -> Exception | None:
-    """Return the cause to chain, which a traceback prints; None for one that quotes a secret."""
-    return None if _SECRETS.search(str(error)) else error
+ERRORS: Final = _ObstoreErrors()
+OBSTORE_ERRORS: Final = ERRORS.errors
+translating = ERRORS.translating

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from depot_lite.errors import StorageFailed
 from depot_lite.io.interfaces import FileInfo
-from depot_lite.io.objects.s3 import described, understood
+from depot_lite.io.objects.metadata import MODIFIED, disposition_of, info_in, metadata_of
 
 #: Length of a header, and how it begins. Listings tell the length of objects; that of files is this much less.
 HEADER: Final = 2048
@@ -21,26 +21,19 @@ _BEGINS: Final = b"depot_lite file 1\n"
 
 _TYPE: Final = "Content-Type"
 _SHOWN: Final = "Content-Disposition"
-#: S3Storage's time of storing. A store that copies an object copies its attributes, so it would be that of another.
-_TIME: Final = "x-depot-modified"
 
 
 def attributes_of(info: FileInfo) -> dict[str, str]:
     """Return what is to be remembered of a file, with a mark of this attempt to store it."""
-    found = described(info, {"Metadata": {}})
-    metadata = {name: value for name, value in found["Metadata"].items() if name != _TIME}
-    return {_TYPE: found["ContentType"], _SHOWN: found["ContentDisposition"], **metadata}
+    metadata = metadata_of(info)
+    # A store that copies an object copies its attributes, so a copy would have the time of its source.
+    del metadata[MODIFIED]
+    return {_TYPE: info.content_type, _SHOWN: disposition_of(info), **metadata}
 
 
 def info_of(file_id: str, meta: Mapping[str, Any], told: Mapping[str, str], header: int) -> FileInfo:
     """Return what an object tells, given what its store says of it."""
-    found = {
-        "Metadata": told,
-        "ContentType": told.get(_TYPE),
-        "ContentLength": meta["size"] - header,
-        "LastModified": meta["last_modified"],
-    }
-    return understood(file_id, found)
+    return info_in(told, file_id, told.get(_TYPE), meta["size"] - header, meta["last_modified"])
 
 
 class InAttributes:

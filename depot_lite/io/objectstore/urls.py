@@ -30,8 +30,8 @@ _KEY_VARIABLES: Final = ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY"
 _ACCOUNT_VARIABLE: Final = "AZURE_STORAGE_ACCOUNT_NAME"
 #: Options with which obstore signs by something else than the account's key, or not at all.
 _OTHER_CREDENTIALS: Final = {"sas_key", "token", "client_secret", "federated_token_file", "skip_signature"}
-#: What the answer is told, as overrides of S3 name it, and as Azure's do.
-_OVERRIDES: Final = {"ResponseContentDisposition": "rscd", "ResponseContentType": "rsct"}
+#: Azure's parameters for headers of the answer.
+_PARAMETERS: Final = {"response-content-disposition": "rscd", "response-content-type": "rsct"}
 
 
 class ObjectUrls:
@@ -45,18 +45,18 @@ class ObjectUrls:
         self.can_sign: Final = place.kind in CLOUDS and not {"sas_key", "skip_signature"} & config.keys()
         self._remembered: Callable[[str, int, int], str] = lru_cache(_REMEMBERED)(self._ask)
 
-    def signed(self, key: str, expires_in: int, told: Mapping[str, str]) -> str | None:
+    def signed(self, key: str, expires_in: int, headers: Mapping[str, str]) -> str | None:
         """Return a URL that works for at least so many seconds; None where it could not say what it has to.
 
         Args:
-            told: parameters of GetObject for headers of the answer, as S3 names them.
+            headers: those of the answer, as `response_headers` returns them.
         """
         if not self.can_sign:
             return None
         start, expiry = rounded(time.time(), expires_in, LONGEST)
         if self._account_key:
-            return self._shared_access(key, start, expiry, {_OVERRIDES[name]: text for name, text in told.items()})
-        return None if told else self._remembered(key, start, expiry)
+            return self._shared_access(key, start, expiry, {_PARAMETERS[name]: text for name, text in headers.items()})
+        return None if headers else self._remembered(key, start, expiry)
 
     def _ask(self, key: str, start: int, expiry: int) -> str:
         return self._client.sign(key, timedelta(seconds=expiry))
