@@ -11,7 +11,7 @@ from boto3.exceptions import Boto3Error, S3UploadFailedError
 from botocore import exceptions as botocore
 from urllib3.exceptions import HTTPError
 
-from depot_lite.errors import StorageFailed, StoredFileNotFound
+from depot_lite.errors import StorageFailed, StorageFull, StoredFileNotFound
 
 #: Whatever boto3 raises. Bodies of responses let some errors of urllib3 through.
 S3_ERRORS: Final = (botocore.BotoCoreError, botocore.ClientError, Boto3Error, HTTPError)
@@ -48,6 +48,8 @@ _NO_CREDENTIALS: Final = (
     botocore.NoAuthTokenError,
     botocore.TokenRetrievalError,
 )
+#: Amazon's buckets have no limit; those of other servers have.
+_FULL: Final = {"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "507"}
 #: Nothing was sent.
 _UNREACHABLE: Final = (
     botocore.EndpointConnectionError,
@@ -78,7 +80,13 @@ def failing(what: str, file_id: str | None = None) -> Iterator[None]:
 
 def translated(what: str, error: Exception) -> StorageFailed:
     """Return our error for one of boto3's."""
-    return StorageFailed(f"cannot {what}: {_reason(error)}")
+    kind = StorageFull if _is_full(error) else StorageFailed
+    return kind(f"cannot {what}: {_reason(error)}")
+
+
+def _is_full(error: BaseException | None) -> bool:
+    cause = error.__cause__ or error.__context__ if isinstance(error, S3UploadFailedError) else None
+    return code_of(cause or error) in _FULL
 
 
 def is_missing(error: Exception) -> bool:
@@ -139,6 +147,8 @@ def _reason_of_code(code: str, status: int, tries: int) -> str:
         return f"the credentials are refused ({code})"
     if code in _THROTTLED:
         return f"the server is overloaded or throttles ({code}), also after {tries} attempts"
+    if code in _FULL:
+        return f"there is no space left ({code})"
     if code == "AccessControlListNotSupported":
         return "the bucket takes no ACLs; configure the depot without 'policy' and without ACL in 'upload_metadata'"
     return f"the server refuses or fails ({code}, status {status})"

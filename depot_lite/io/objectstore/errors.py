@@ -10,7 +10,7 @@ from typing import Final
 
 from obstore import exceptions as obstore
 
-from depot_lite.errors import DepotError, StorageFailed, StoredFileNotFound
+from depot_lite.errors import DepotError, StorageFailed, StorageFull, StoredFileNotFound
 
 #: Whatever obstore raises. What is missing is an OSError, a bad path or option a ValueError.
 OBSTORE_ERRORS: Final = (obstore.BaseError, OSError, ValueError, NotImplementedError)
@@ -39,6 +39,8 @@ _WRONG_KEYS: Final = {
 }
 #: What S3 says of an object that is too large to be copied with one request, and others of what they never copy.
 _REFUSALS: Final = {"InvalidRequest", "InvalidArgument", "NotImplemented", "MethodNotAllowed"}
+#: Amazon's buckets have no limit; those of other servers have.
+_FULL: Final = {"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage"}
 #: How a text begins that may quote what was signed or sent to log in.
 _SECRETS: Final = re.compile(r"\bsig=|X-Amz-Signature=|X-Goog-Signature=|://[^/\s@]*:[^/\s@]*@")
 
@@ -64,9 +66,13 @@ def failing(what: str, file_id: str | None = None) -> Iterator[None]:
 def translated(what: str, error: Exception) -> StorageFailed:
     """Return our error for one of obstore's."""
     reason = f"cannot {what}: {_reason(error)}"
-    # With the number, so that a caller can tell a full disk (errno.ENOSPC) from the rest.
+    # With the number, by which a full disk (errno.ENOSPC) becomes a StorageFull.
     number = _OS_ERROR.search(str(error))
-    return StorageFailed(reason) if number is None else StorageFailed(int(number[1]), reason)
+    if number is not None:
+        return StorageFailed(int(number[1]), reason)
+    told = _CODE.search(str(error))
+    full = _status(error) == 507 or (told is not None and told[1] in _FULL)
+    return StorageFull(reason) if full else StorageFailed(reason)
 
 
 def is_missing(error: Exception) -> bool:
