@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final, Literal
 
 from depot_lite.depots import Depots
-from depot_lite.errors import ConfigurationError, MaintenanceStopped, StorageFailed, StoredFileNotFound
+from depot_lite.errors import ConfigurationError, MaintenanceStopped, StorageFailed, StorageFull, StoredFileNotFound
 from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.io.checksums import CHECKSUMS
 from depot_lite.io.content import CHUNK_SIZE, Content
@@ -99,21 +99,10 @@ def _exactly(file: StoredFile) -> bytes:
 
 # --- when to stop -----------------------------------------------------------------------------------------------------
 
-#: What an operating system says when nothing more can be written.
-_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-#: What object stores say.
-_FULL_CODES: Final = {"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "507"}
 
-
-def is_full(error: BaseException | None) -> bool:
-    """Return whether an error says that nothing more can be stored."""
-    while error is not None:
-        response = getattr(error, "response", None)  # as errors of botocore have one
-        code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
-        if (isinstance(error, OSError) and error.errno in _FULL) or code in _FULL_CODES:
-            return True
-        error = error.__cause__
-    return False
+def takes_no_more(error: Exception) -> bool:
+    """Return whether an error says that nothing more can be stored: the target is full, or became read-only."""
+    return isinstance(error, StorageFull) or (isinstance(error, StorageFailed) and error.errno == errno.EROFS)
 
 
 class Patience:
@@ -130,12 +119,13 @@ class Patience:
         """Note a file that was not copied.
 
         Raises:
-            StorageFailed: the target is full.
+            StorageFull: the target is full.
+            StorageFailed: the target became read-only.
             MaintenanceStopped: so many files failed one after the other that others will, too.
         """
         if isinstance(error, StoredFileNotFound):
             return
-        if is_full(error):
+        if takes_no_more(error):
             raise error
         self._in_a_row += 1
         if self._in_a_row >= _TOO_MANY:
@@ -216,7 +206,8 @@ def copy_files(
     Raises:
         ConfigurationError: the depots are not configured or the same, or an argument cannot be.
         MaintenanceStopped: the source cannot tell all of its files, or one file after the other failed.
-        StorageFailed: a storage cannot be listed, or the target is full.
+        StorageFailed: a storage cannot be listed, or the target became read-only.
+        StorageFull: the target is full.
     """
     return _Backup(source, target, Pace(rate), progress, dry_run=dry_run).run(workers)
 

@@ -104,7 +104,7 @@ def migrate(
     Raises:
         ConfigurationError: the depots are not configured or the same, or an argument cannot be.
         MaintenanceStopped: the database cannot be read any more, or one file after the other failed.
-        StorageFailed: the target is full. What was moved until then stays moved.
+        StorageFull: the target is full. What was moved until then stays moved.
     """
     return _Migration(bind, source, target, Pace(rate), models, progress, dry_run=dry_run).run(workers)
 

@@ -14,7 +14,6 @@ Files are received from who has a ticket of `depot_lite.uploads`, one each; from
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, quote
 
 from depot_lite.depots import Depots
-from depot_lite.errors import ConfigurationError, InvalidContent, SizeRefused, StorageFailed, UnknownDepot
+from depot_lite.errors import ConfigurationError, InvalidContent, SizeRefused, StorageFailed, StorageFull, UnknownDepot
 from depot_lite.io.content import Content
 from depot_lite.io.options import boolean
 from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Delivery, Response, not_found, parse_path, refusal, respond
@@ -153,7 +152,7 @@ class FileServer:
             return refusal(400)
         except StorageFailed as error:
             _log.exception("what was uploaded as %s could not be stored", upload.path)
-            return refusal(507 if error.errno in _FULL else 503)
+            return refusal(507 if isinstance(error, StorageFull) else 503)
 
     @staticmethod
     def _received(upload: Upload, body: object) -> Response:
@@ -211,9 +210,6 @@ class FileServer:
 
 #: The headers of a request that only who sends the bytes can answer: it may know the file by another tag and time.
 _OF_THE_SENDER: Final = frozenset({"range", "if-range", "if-match", "if-unmodified-since"})
-
-#: How a system says that there is no space left.
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def forbidden() -> Response:

@@ -227,12 +227,12 @@ class TestAFullDisk:
             """
             import errno, os, shop
             from depot_lite.io.local import LocalFileStorage
-            from depot_lite.errors import StorageFailed
+            from depot_lite.errors import StorageFull
 
             class Full(LocalFileStorage):
                 def _save(self, file_id, content):
                     error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                    raise StorageFailed(f"file {file_id} cannot be stored: {error}") from error
+                    raise StorageFull(f"file {file_id} cannot be stored: {error}") from error
 
                 def _save_from(self, source, source_id, file_id):
                     self._save(file_id, None)

@@ -5,26 +5,21 @@ For Starlette; who may send is decided before, by the admin whose route it is.
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Final
 from urllib.parse import unquote
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from depot_lite.depots import Depots
-from depot_lite.errors import InvalidContent, StorageFailed, ValidationError
+from depot_lite.errors import InvalidContent, StorageFailed, StorageFull, ValidationError
 from depot_lite.fields.columns import FileColumn
 from depot_lite.fields.staging import Staged, stage
 from depot_lite.io.sizes import shown_size
 
 _log = logging.getLogger("depot_lite")
-
-#: How a storage says that it is full.
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 async def receive(request: Request, column: FileColumn, *, max_size: int | None) -> Response:
@@ -43,7 +38,7 @@ async def receive(request: Request, column: FileColumn, *, max_size: int | None)
         return JSONResponse({"errors": ["did not arrive whole"]}, 400)
     except StorageFailed as error:
         _log.exception("what was uploaded for %s could not be stored", column)
-        full = error.errno in _FULL
+        full = isinstance(error, StorageFull)
         said = "there is no space left" if full else "could not be stored"
         return JSONResponse({"errors": [said]}, 507 if full else 503)
     told = {"token": staged.token, "type": staged.info.content_type, "size": shown_size(staged.info.content_length)}

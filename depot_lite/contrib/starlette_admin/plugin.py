@@ -7,7 +7,6 @@ hold there as they do for forms.
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
@@ -40,9 +39,6 @@ _VERSION: Final = 1
 
 #: After the hooks of everybody else: what they change is flushed, too.
 _LAST: Final = -1_000_000
-
-#: How a storage says that it is full.
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class DepotPlugin(BasePlugin):

@@ -15,6 +15,7 @@ from depot_lite.io.objects.errors import (
     DAMAGED,
     DENIED,
     FAILED,
+    FULL,
     NO_BUCKET,
     OVERLOADED,
     REFUSED,
@@ -54,6 +55,7 @@ _NO_CREDENTIALS: Final = (
     botocore.NoAuthTokenError,
     botocore.TokenRetrievalError,
 )
+_FULL: Final = {"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "507"}
 #: Nothing was sent.
 _UNREACHABLE: Final = (
     botocore.EndpointConnectionError,
@@ -76,6 +78,7 @@ class _S3Errors(ErrorTable):
         ),
         (REFUSED, _WRONG_KEYS),
         (f"{OVERLOADED}, also after {{attempts}}", _THROTTLED),
+        (FULL, _FULL),
         (
             "the bucket takes no ACLs; configure the depot without 'policy' and without ACL in 'upload_metadata'",
             {"AccessControlListNotSupported"},
@@ -104,9 +107,9 @@ class _S3Errors(ErrorTable):
         # Its text quotes values, and one may be a key for encryption.
         return None if isinstance(error, botocore.ParamValidationError) else error
 
-    def reason(self, error: BaseException) -> str:
+    def subject(self, error: BaseException) -> BaseException:
         cause = error.__cause__ or error.__context__
-        return super().reason(cause if isinstance(error, S3UploadFailedError) and cause is not None else error)
+        return cause if isinstance(error, S3UploadFailedError) and cause is not None else error
 
 
 def is_missing(error: Exception) -> bool:

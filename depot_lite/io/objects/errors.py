@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from typing import ClassVar, Final
 
-from depot_lite.errors import DepotError, StorageFailed, StoredFileNotFound
+from depot_lite.errors import DepotError, StorageFailed, StorageFull, StoredFileNotFound
 
 NO_BUCKET: Final = "there is no such bucket"
 REFUSED: Final = "the credentials are refused ({code})"
 DENIED: Final = "access is denied ({code})"
 OVERLOADED: Final = "the server is overloaded or throttles ({code})"
+FULL: Final = "there is no space left ({code})"
 FAILED: Final = "the server refuses or fails ({code}, status {status})"
 BROKEN: Final = "the connection broke ({type})"
 UNREACHABLE: Final = "the endpoint cannot be reached or did not answer ({type})"
@@ -59,13 +60,16 @@ class ErrorTable:
             raise self.translated(what, error) from self.cause(error)
 
     def translated(self, what: str, error: Exception) -> StorageFailed:
-        """Return our error for one of the library's."""
-        return StorageFailed(f"cannot {what}: {self.reason(error)}")
-
-    def reason(self, error: BaseException) -> str:
-        """Return the reason to give in a message."""
-        facts = self.facts(error)
-        marks = {*type(error).__mro__, *facts, *facts.values()}
+        """Return our error for one of the library's: `StorageFull` if its reason is ``FULL``."""
+        subject = self.subject(error)
+        facts = self.facts(subject)
+        marks = {*type(subject).__mro__, *facts, *facts.values()}
         matching = (text for text, those in self.reasons if not marks.isdisjoint(those))
         text = next(matching, "{library} failed ({type})")
-        return text.format_map({"library": self.library, "type": type(error).__name__, **facts})
+        reason = text.format_map({"library": self.library, "type": type(subject).__name__, **facts})
+        kind = StorageFull if text == FULL else StorageFailed
+        return kind(f"cannot {what}: {reason}")
+
+    def subject(self, error: BaseException) -> BaseException:
+        """Return the error that tells the reason: the cause, if the library has wrapped it."""
+        return error

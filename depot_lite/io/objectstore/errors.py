@@ -10,7 +10,7 @@ from typing import Final
 from obstore import exceptions as obstore
 
 from depot_lite.errors import StorageFailed
-from depot_lite.io.objects.errors import FAILED, OVERLOADED, REFUSED, ErrorTable
+from depot_lite.io.objects.errors import FAILED, FULL, OVERLOADED, REFUSED, ErrorTable
 
 # What servers say is in the text only: the code in the XML or JSON of their answer, and its status.
 _CODE: Final = re.compile(r"<Code>(\w+)</Code>")
@@ -36,6 +36,7 @@ _WRONG_KEYS: Final = {
 }
 #: What S3 says of an object that is too large to be copied with one request, and others of what they never copy.
 _REFUSALS: Final = {"InvalidRequest", "InvalidArgument", "NotImplemented", "MethodNotAllowed"}
+_FULL: Final = {"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", 507}
 #: How a text begins that may quote what was signed or sent to log in.
 _SECRETS: Final = re.compile(r"\bsig=|X-Amz-Signature=|X-Goog-Signature=|://[^/\s@]*:[^/\s@]*@")
 #: How obstore says that a request was not sent or not answered.
@@ -55,6 +56,7 @@ class _ObstoreErrors(ErrorTable):
         ("there is a file already", {obstore.AlreadyExistsError}),
         ("this store cannot do that", {NotImplementedError, obstore.NotSupportedError}),
         (OVERLOADED, {429, 503}),
+        (FULL, _FULL),
         (FAILED, {"status"}),
         ("the address is refused; http:// needs client_options={{'allow_http': True}}", {_BUILDER}),
         ("the server cannot be reached or did not answer", {_HTTP}),
@@ -81,7 +83,7 @@ class _ObstoreErrors(ErrorTable):
 
     def translated(self, what: str, error: Exception) -> StorageFailed:
         failed = super().translated(what, error)
-        # With the number, so that a caller can tell a full disk (errno.ENOSPC) from the rest.
+        # With the number, by which a full disk (errno.ENOSPC) becomes a StorageFull.
         number = _OS_ERROR.search(str(error))
         return failed if number is None else StorageFailed(int(number[1]), str(failed))
 
