@@ -1,7 +1,7 @@
 """Files attached to SQLAlchemy models, which live and die with their rows.
 
-Everything that an application needs is imported from here. The names are loaded when they are first asked for, so a
-program that only serves files, or only uses a depot, pulls in no SQLAlchemy, no Pillow and no boto3.
+Applications import everything from here. Names are loaded on first access, so a program that only serves files, or only
+uses a depot, imports no SQLAlchemy, no Pillow and no boto3.
 
 >>> from depot_lite import DepotManager
 >>> DepotManager.__module__
@@ -138,11 +138,11 @@ _HOMES: Final = {
     "regenerate": "depot_lite.fields.specialized.image",
 }
 
-# Hidden from type checkers: for them a module with __getattr__ has every name, also a misspelt one.
+# Hidden from type checkers: they take a module with __getattr__ to have every name, misspelt ones included.
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        """Load a public name from its home (PEP 562) and keep it, so that this happens once."""
+        """Load a public name from its module (PEP 562) and cache it."""
         home = _HOMES.get(name)
         if home is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -151,5 +151,5 @@ if not TYPE_CHECKING:
 
 
 def __dir__() -> list[str]:
-    """List the public names, also those that were not loaded yet."""
+    """List the public names, including those not loaded yet."""
     return sorted({*globals(), *__all__})

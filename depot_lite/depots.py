@@ -1,6 +1,6 @@
-"""The depots of an application: names that lead to storages, one of them the default.
+"""The depots of an application: configured by name at startup, found by name or path, served at URLs.
 
-A depot is configured once, when the application starts, from its settings:
+A depot is configured once, from the settings of the application:
 
 >>> settings = {"depot.backend": "depot_lite.io.memory.MemoryFileStorage", "debug": "true"}
 >>> from depot_lite.manager import DepotManager
@@ -9,13 +9,11 @@ A depot is configured once, when the application starts, from its settings:
 >>> depot.get(file_id).filename
 'hello.txt'
 
-``configure`` does the same and gives the depot a name, under which rows remember it. So a name, once used, has to lead
-to those files for as long as the rows live. To send new uploads elsewhere, configure a second depot and make it the
-default, or upload through an alias and point the alias at it; a value that was stored through an alias records the real
-depot.
+``configure`` does the same and gives the depot a name. Rows remember this name, so it has to lead to the same files for
+as long as the rows live. To send new uploads elsewhere, configure a second depot and make it the default, or upload
+through an alias and point the alias at it; a value stored through an alias records the real depot.
 
-All methods may be called from any thread. What is configured is replaced as a whole whenever something changes, so who
-reads it takes no lock and never sees half of a change.
+All methods may be called from any thread.
 """
 
 from __future__ import annotations
@@ -25,11 +23,11 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from depot_lite.errors import AlreadyConfigured, ConfigurationError, InvalidFileId, UnknownDepot
-from depot_lite.io.fileid import check_file_id
+from depot_lite.errors import AlreadyConfigured, ConfigurationError, UnknownDepot
 from depot_lite.io.interfaces import FileStorage, StoredFile
+from depot_lite.registry import Registry, check_name, checked_visibility, split_path
 from depot_lite.settings import build, options_in
 from depot_lite.signing import Signer
 
@@ -38,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Middleware(Protocol):
-    """Whatever serves the files of the depots and knows their URLs."""
+    """A server of the depots' files, which knows their URLs."""
 
     def url_for(self, path: str) -> str:
         """Return the URL of the file with this path (``depot_name/file_id``)."""
@@ -55,45 +53,19 @@ class WSGIMiddleware(Middleware, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """All that is configured, at one moment. Never changed: every change makes a new one."""
+    """The whole configuration at one moment, replaced as a whole by each change: readers need no lock."""
 
-    depots: Mapping[str, FileStorage] = field(default_factory=dict)
-    aliases: Mapping[str, str] = field(default_factory=dict)
-    # A depot or an alias; kept as it was given, so that a default that is an alias moves with it.
-    default: str | None = None
+    registry: Registry = field(default_factory=Registry)
     middleware: Middleware | None = None
-    # Of the depots that have one.
-    visibility: Mapping[str, str] = field(default_factory=dict)
     signer: Signer | None = None
     delete_later: Callable[[list[str]], object] | None = None
 
-    def find(self, name: str) -> str | None:
-        """Return the real depot that a name leads to. It ends: `DepotManager.alias` lets no circle in."""
-        found: str | None = name
-        while found is not None and found not in self.depots:
-            found = self.aliases.get(found)
-        return found
-
-    def resolve(self, name: str) -> str:
-        """Return the real depot that a name leads to, or raise `UnknownDepot`."""
-        found = self.find(name)
-        if found is None:
-            raise UnknownDepot(f"there is no depot {name!r}; {self._known()}")
-        return found
-
-    def _known(self) -> str:
-        if not self.depots:
-            return "none has been configured (see DepotManager.configure)"
-        names = [repr(each) for each in self.depots]
-        names += [f"{alias!r} (alias of {target!r})" for alias, target in self.aliases.items()]
-        return "there is " + ", ".join(names)
-
 
 class Depots:
-    """The one place where depots are configured and found. It is used as it is and never instantiated."""
+    """The depots, configured and found through class methods; it is never instantiated."""
 
     _state: ClassVar[_State] = _State()
-    # Held by writers only, and while a storage is built: one that configures another depot must not wait for itself.
+    # Held by writers only, also while a storage is built. Reentrant, because a storage may configure another depot.
     _lock: ClassVar[threading.RLock] = threading.RLock()
 
     # --- configuring ----------------------------------------------------------------------------------------------
@@ -107,45 +79,38 @@ class Depots:
         *,
         visibility: str | None = None,
     ) -> FileStorage:
-        """Give a depot its name and its storage, and return the storage. The first one becomes the default.
+        """Configure a depot and return its storage. The first depot becomes the default.
 
         Args:
-            name: what rows remember, as the first part of a path: it holds no ``/`` and must not change later.
-            config: the settings, as `from_config` takes them, or a storage that is ready.
-            prefix: how the keys of the settings begin.
-            visibility: who may read the files by their URLs, also a setting (``depot.visibility``): ``"unlisted"``,
-                everybody who knows one (the default); ``"private"``, only with a signature; ``"public"``, everybody,
-                and shared caches may keep them.
+            name: the first part of paths, which rows remember: it contains no ``/`` and must not change later.
+            config: the settings, as for `from_config`, or a storage.
+            prefix: the beginning of the settings' keys.
+            visibility: access to the files by URL, also a setting (``depot.visibility``): ``"unlisted"``, everybody who
+                knows the URL (the default); ``"private"``, only with a signature; ``"public"``, everybody, and shared
+                caches may keep the files.
 
         Raises:
-            AlreadyConfigured: the name is taken, by a depot or by an alias.
-            ConfigurationError: the name or the settings cannot work.
+            AlreadyConfigured: a depot or an alias has this name.
+            ConfigurationError: the name or the settings are invalid.
             UnknownBackend: the ``backend`` does not lead to a storage class.
         """
-        _check_name(name, "depot")
+        check_name(name)
         with cls._lock:
-            if name in cls._state.depots:
-                raise AlreadyConfigured(f"depot {name!r} has already been configured")
-            if name in cls._state.aliases:
-                raise AlreadyConfigured(
-                    f"{name!r} is an alias of {cls._state.aliases[name]!r}, so no depot can be called that"
-                )
-            whose = f"depot {name!r}"
-            options = {} if isinstance(config, FileStorage) else options_in(config, prefix, whose)
-            seen = _checked_visibility(options.pop("visibility", None) if visibility is None else visibility, whose)
-            storage = config if isinstance(config, FileStorage) else build(options, whose)
-            depots = {**cls._state.depots, name: storage}
-            known = {**cls._state.visibility, name: seen}
-            cls._set(depots=depots, visibility=known, default=cls._state.default or name)
+            cls._state.registry.check_new(name)
+            label = f"depot {name!r}"
+            options = {} if isinstance(config, FileStorage) else options_in(config, prefix, label)
+            access = checked_visibility(options.pop("visibility", None) if visibility is None else visibility, label)
+            storage = config if isinstance(config, FileStorage) else build(options, label)
+            cls._set(registry=cls._state.registry.with_depot(name, storage, access))
         return storage
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], prefix: str = "depot.") -> FileStorage:
-        """Return a new storage made from settings, which no depot name leads to.
+        """Return a new storage made from settings, without registering it under a name.
 
-        Keys that begin with the prefix are used, without it: ``backend`` is the storage class or its dotted name
-        (`LocalFileStorage` where there is none), all others are the options of that class. Other keys are ignored, as
-        the settings may be those of a whole application; they are never changed.
+        Only keys that begin with the prefix count: ``backend`` is the storage class or its dotted name
+        (`LocalFileStorage` if not given), all others are options of that class. Other keys are ignored, because the
+        settings may be those of a whole application. The settings are never changed.
 
         Raises:
             ConfigurationError: an option is unknown, missing or refused by the storage.
@@ -155,22 +120,23 @@ class Depots:
 
     @classmethod
     def visibility(cls, name: str) -> str:
-        """Return who may read the files of a depot by their URLs: ``unlisted``, ``private`` or ``public``.
+        """Return the access to a depot's files by URL: ``unlisted``, ``private`` or ``public``.
 
         Raises:
             UnknownDepot: the name leads nowhere.
         """
-        return cls._state.visibility[cls._state.resolve(name)]
+        registry = cls._state.registry
+        return registry.visibility[registry.resolve(name)]
 
     @classmethod
     def configure_signing(cls, *keys: str | bytes) -> None:
         """Set the keys that sign URLs and uploads. The first one signs, the others are still accepted.
 
         A key is secret, the same in all processes, and at least 16 bytes long, such as ``secrets.token_urlsafe(32)``.
-        To change it, put the new one in front, and drop the old one when everything that it signed has expired.
+        To change it, put the new key first, and drop the old one when all its signatures have expired.
 
         Raises:
-            ConfigurationError: a key is too short, or there is none.
+            ConfigurationError: a key is too short, or none is given.
         """
         signer = Signer(*keys)
         with cls._lock:
@@ -178,116 +144,107 @@ class Depots:
 
     @classmethod
     def signer(cls) -> Signer:
-        """Return what signs URLs and uploads.
+        """Return the signer of URLs and uploads.
 
         Raises:
             ConfigurationError: no keys have been set.
         """
         if (signer := cls._state.signer) is None:
             raise ConfigurationError(
-                "nothing can be signed without keys: call DepotManager.configure_signing when the application starts"
+                "no signing keys have been set: call DepotManager.configure_signing when the application starts"
             )
         return signer
 
     @classmethod
     def set_default(cls, name: str) -> None:
-        """Make a depot the default, the one that new files go to where no other is named.
+        """Make a depot the default: new files go there unless another depot is named.
 
-        An alias is taken too, and remembered as such: when it is pointed at another depot, the default moves with it.
+        If the name is an alias that is later pointed at another depot, the default moves with it.
+
+        Raises:
+            UnknownDepot: the name leads nowhere.
         """
         with cls._lock:
-            cls._state.resolve(name)
-            cls._set(default=name)
+            cls._set(registry=cls._state.registry.with_default(name))
 
     @classmethod
     def alias(cls, alias: str, name: str) -> None:
         """Let a second name lead to a depot, or to another alias.
 
-        An alias that is there already is pointed at the new depot: files that are stored from now on go there, those
-        that were stored before stay where they are and are found, since rows record the real depot.
+        An existing alias is pointed at the new depot. Files stored from now on go there; files stored before stay where
+        they are and are still found, because rows record the real depot.
 
         Raises:
             UnknownDepot: ``name`` leads nowhere.
             AlreadyConfigured: ``alias`` is the name of a depot, whose files would no longer be found.
-            ConfigurationError: the alias would lead back to itself, or cannot be a name.
+            ConfigurationError: the alias is no valid name, or would lead back to itself.
         """
-        _check_name(alias, "alias")
+        check_name(alias)
         with cls._lock:
-            state = cls._state
-            if alias in state.depots:
-                raise AlreadyConfigured(f"{alias!r} is a depot; as an alias it would hide the files in it")
-            state.resolve(name)
-            step: str | None = name
-            while step is not None:
-                if step == alias:
-                    raise ConfigurationError(f"alias {alias!r} of {name!r} would lead back to itself")
-                step = state.aliases.get(step)
-            cls._set(aliases={**state.aliases, alias: name})
+            cls._set(registry=cls._state.registry.with_alias(alias, name))
 
     # --- finding --------------------------------------------------------------------------------------------------
 
     @classmethod
     def get(cls, name: str | None = None) -> FileStorage:
-        """Return the storage of a depot, by its name or an alias; of the default depot where no name is given.
+        """Return the storage of a depot, by its name or an alias; without a name, that of the default depot.
 
         Raises:
             UnknownDepot: the name leads nowhere.
             ConfigurationError: no name is given and no depot has been configured.
         """
-        state = cls._state
-        return state.depots[_default(state) if name is None else state.resolve(name)]
+        registry = cls._state.registry
+        return registry.depots[registry.resolve_default() if name is None else registry.resolve(name)]
 
     @classmethod
     def get_default(cls) -> str:
-        """Return the name of the default depot: always a real one, also where an alias was made the default.
+        """Return the name of the default depot, which is never an alias.
 
         Raises:
             ConfigurationError: no depot has been configured.
         """
-        return _default(cls._state)
+        return cls._state.registry.resolve_default()
 
     @classmethod
     def resolve_alias(cls, name: str) -> str:
-        """Return the real depot that a name leads to; the name of a depot leads to itself.
+        """Return the name of the depot that an alias leads to; the name of a depot leads to itself.
 
         Raises:
-            UnknownDepot: it leads nowhere. (filedepot returns None, which fails somewhere else, later.)
+            UnknownDepot: it leads nowhere. (filedepot returns None, which fails later, somewhere else.)
         """
-        return cls._state.resolve(name)
+        return cls._state.registry.resolve(name)
 
     @classmethod
     def depot_names(cls) -> list[str]:
-        """Return the names of all depots, in the order in which they were configured; aliases are not among them."""
-        return list(cls._state.depots)
+        """Return the names of all depots, without aliases, in the order of configuration."""
+        return list(cls._state.registry.depots)
 
     @classmethod
     def aliases_of(cls, name: str) -> list[str]:
-        """Return the aliases that lead to a depot, in order.
+        """Return the aliases that lead to a depot, sorted.
 
         Raises:
             UnknownDepot: there is no such depot.
         """
-        state = cls._state
-        real = state.resolve(name)
-        return sorted(alias for alias in state.aliases if state.find(alias) == real)
+        return cls._state.registry.aliases_of(name)
 
     @classmethod
     def get_file(cls, path: str) -> StoredFile:
         """Return the stored file with this path (``depot_name/file_id``).
 
         Raises:
-            InvalidFileId: this is no path.
+            InvalidFileId: this is not a path.
             UnknownDepot: there is no such depot.
-            StoredFileNotFound: there is no such file in it.
+            StoredFileNotFound: the depot has no such file.
         """
-        depot_name, file_id = _split(path)
+        depot_name, file_id = split_path(path)
         return cls.get(depot_name).get(file_id)
 
     @classmethod
     def delete_files(cls, paths: Iterable[str]) -> dict[str, Exception]:
-        """Delete files of any depots in as few calls as their storages allow; return what failed: path -> error.
+        """Delete files of any depots in as few calls as their storages allow; return the failures: path -> error.
 
-        Never raises, and one failure does not keep the others: it is called when a row has gone already.
+        It never raises, and goes on after a failure, because it is called when the rows are already gone.
         """
         by_depot: dict[str, list[str]] = {}
         for path in paths:
@@ -303,35 +260,35 @@ class Depots:
     def _delete_from(cls, depot_name: str, file_ids: list[str]) -> dict[str, Exception]:
         try:
             return cls.get(depot_name).delete_many(file_ids)
-        except Exception as error:  # a backend of somebody else's may raise anything
+        except Exception as error:  # third-party backends may raise anything
             return dict.fromkeys(file_ids, error)
 
     # --- deleting later -------------------------------------------------------------------------------------------
 
     @classmethod
     def set_delete_later(cls, hook: Callable[[list[str]], object] | None) -> None:
-        """Let a function take the files that a COMMIT has condemned, instead of deleting them there and then.
+        """Let a function take the files that a COMMIT has condemned, instead of deleting them immediately.
 
-        It hands their paths (``depot_name/file_id``) to a task queue, whose task calls `delete_files`. It is called
-        after the outermost COMMIT, with at most 1000 paths at a time, in the thread that committed; under
-        ``AsyncSession`` in a thread beside the event loop. What it returns is not looked at. If it raises, the error is
-        logged and the files are deleted at once. So are, always, the files of a transaction that rolled back and
-        direct uploads that were adopted.
+        The function passes their paths (``depot_name/file_id``) to a task queue, whose task calls `delete_files`. It is
+        called after the outermost COMMIT, with at most 1000 paths at a time, in the thread that committed; under
+        ``AsyncSession`` in a thread beside the event loop. Its result is ignored. If it raises, the error is logged and
+        the files are deleted immediately. Files of a transaction that rolled back, and adopted direct uploads, never go
+        through it.
 
         Args:
-            hook: the function, in the place of the one before; None to delete in the thread that commits again.
+            hook: the function, which replaces the previous one; None deletes in the thread that commits again.
 
         Raises:
-            ConfigurationError: this is no function, or one that has to be awaited.
+            ConfigurationError: ``hook`` cannot be called, or has to be awaited.
         """
         if hook is not None:
-            _check_hook(hook)
+            _check_delete_later(hook)
         with cls._lock:
             cls._set(delete_later=hook)
 
     @classmethod
     def get_delete_later(cls) -> Callable[[list[str]], object] | None:
-        """Return the function that takes the files which a COMMIT has condemned; None if they are deleted at once."""
+        """Return the function set by `set_delete_later`, None if files are deleted immediately."""
         return cls._state.delete_later
 
     # --- serving --------------------------------------------------------------------------------------------------
@@ -347,17 +304,17 @@ class Depots:
     ) -> str:
         """Return the URL at which the middleware serves the file with this path (``depot_name/file_id``).
 
-        It is signed if the depot is private or anything else is given, and then works ``expires_in`` from now, an hour
-        where it is not given, and up to a fourth longer: the time is rounded, so that a page that is made twice has the
-        same URLs and browsers find what they have kept. Behind a proxy, give the mountpoint as browsers see it.
+        The URL is signed if the depot is private or any option is given. It then works for ``expires_in`` (an hour by
+        default) and up to a fourth longer: the time is rounded, so that a page that is rendered twice has the same URLs
+        and browsers can use their caches. Behind a proxy, the middleware needs the mountpoint as browsers see it.
 
         Args:
             expires_in: seconds, or a timedelta.
-            download: whether a browser shall save the file whatever it is.
+            download: whether a browser saves the file instead of showing it.
             filename: the name to save it under.
 
         Raises:
-            ConfigurationError: there is no middleware, or no keys to sign with.
+            ConfigurationError: no middleware or no signing keys have been set.
         """
         url = cls.get_middleware().url_for(path)
         private = cls._is_private(path.partition("/")[0])
@@ -374,10 +331,10 @@ class Depots:
 
     @classmethod
     def set_middleware(cls, mw: Middleware) -> None:
-        """Register what serves the files, for `url_for`.
+        """Register the middleware that serves the files, for `url_for`.
 
         Raises:
-            AlreadyConfigured: there is one. URLs that were given out would lead to the first, new ones to the second.
+            AlreadyConfigured: one is registered. Old URLs would lead to it, new ones to the second.
         """
         with cls._lock:
             cls._refuse_second_middleware()
@@ -388,87 +345,47 @@ class Depots:
         """Return the registered middleware.
 
         Raises:
-            ConfigurationError: there is none.
+            ConfigurationError: none has been registered.
         """
         if (middleware := cls._state.middleware) is None:
-            raise ConfigurationError("no middleware serves the files of the depots: call DepotManager.make_middleware")
+            raise ConfigurationError("no middleware serves the files: call DepotManager.make_middleware")
         return middleware
 
     @classmethod
     def _refuse_second_middleware(cls) -> None:
         if cls._state.middleware is not None:
-            raise AlreadyConfigured("there is already a middleware that serves the files of the depots")
+            raise AlreadyConfigured("a middleware that serves the files has already been registered")
 
     # --- state, for tests -----------------------------------------------------------------------------------------
 
     @classmethod
     def _set(cls, **changes: Any) -> None:
-        # Not through cls: a subclass would get depots of its own as soon as it changed something.
+        # Not on cls: a subclass would get a state of its own with its first change.
         Depots._state = replace(Depots._state, **changes)
 
     @classmethod
     def _clear(cls) -> None:
-        """Forget all that is configured: depots, aliases, the middleware ... The files stay. For tests."""
+        """Reset the configuration, for tests: depots, aliases, middleware, keys, hook. The files stay."""
         cls._restore(_State())
 
     @classmethod
     def _snapshot(cls) -> _State:
-        """Return what is configured now, for `_restore`."""
+        """Return the configuration, for `_restore`."""
         return cls._state
 
     @classmethod
     def _restore(cls, snapshot: _State) -> None:
-        """Go back to what was configured at a `_snapshot`."""
+        """Go back to the configuration of a `_snapshot`."""
         with cls._lock:
             Depots._state = snapshot
 
 
-# --- names ------------------------------------------------------------------------------------------------------------
-
-
-def _check_name(name: object, what: str) -> None:
-    """Refuse what cannot be the first part of a path and of a URL."""
-    if not isinstance(name, str) or not name:
-        raise ConfigurationError(f"the name of a depot or an alias is a string that is not empty, not {name!r}")
-    if "/" in name or name in {".", ".."} or not name.isprintable():
-        raise ConfigurationError(
-            f"{name!r} cannot be the name of {'an alias' if what == 'alias' else 'a depot'}: a path is "
-            "'depot_name/file_id', so it holds no '/', no control character, and is neither '.' nor '..'"
-        )
-
-
-#: Who may read the files of a depot by their URLs.
-_VISIBILITIES: Final = ("unlisted", "private", "public")
-
-
-def _checked_visibility(value: object, whose: str) -> str:
-    if value is None or value in _VISIBILITIES:
-        return str(value or "unlisted")
-    raise ConfigurationError(f"{whose}: visibility={value!r}: one of {', '.join(_VISIBILITIES)} is wanted")
-
-
-def _check_hook(hook: object) -> None:
-    """Refuse what would delete nothing if it were called."""
+def _check_delete_later(hook: object) -> None:
+    """Refuse a hook that would delete nothing when it is called."""
     if not callable(hook):
-        raise ConfigurationError(f"delete_later: a function that takes a list of paths is wanted, not {hook!r}")
+        raise ConfigurationError(f"delete_later: expected a function that takes a list of paths, got {hook!r}")
     if inspect.iscoroutinefunction(hook) or inspect.iscoroutinefunction(type(hook).__call__):
         raise ConfigurationError(
-            f"delete_later: {hook!r} has to be awaited, and nothing awaits it after a COMMIT: an ordinary function is "
-            "wanted, also under AsyncSession, where it runs in a thread"
+            f"delete_later: {hook!r} has to be awaited, but nothing awaits it after a COMMIT: expected an ordinary "
+            "function, also under AsyncSession, where it runs in a thread"
         )
-
-
-def _split(path: object) -> tuple[str, str]:
-    """Return the name of the depot and the file id of a path, both possible."""
-    depot_name, _, file_id = path.partition("/") if isinstance(path, str) else ("", "", "")
-    if not (depot_name and file_id):
-        raise InvalidFileId(f"{path!r} is not the path of a file: 'depot_name/file_id' is wanted")
-    return depot_name, check_file_id(file_id)
-
-
-def _default(state: _State) -> str:
-    if state.default is None:
-        raise ConfigurationError(
-            "no depot has been configured: call DepotManager.configure when the application starts"
-        )
-    return state.resolve(state.default)

@@ -1,4 +1,4 @@
-"""`DepotManager`: the depots of an application, and what serves them. filedepot's name and module."""
+"""`DepotManager`: the depots of an application and their middleware, under filedepot's names."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from depot_lite.middleware import DepotMiddleware
 
 
 class DepotManager(Depots):
-    """The one place where depots are configured and found. It is used as it is and never instantiated."""
+    """The depots of an application, configured and found through class methods; it is never instantiated."""
 
     @classmethod
     def make_middleware(cls, app: Any, **options: Any) -> DepotMiddleware:
         """Wrap a WSGI application in a `DepotMiddleware`, which serves the files, and register it for `url_for`.
 
         Args:
-            app: the WSGI application, which gets every request that is for no file.
+            app: the WSGI application, which gets all other requests.
             options: those of ``depot_lite.middleware.DepotMiddleware``.
 
         Raises:
-            AlreadyConfigured: there is a middleware; it goes on serving.
+            AlreadyConfigured: a middleware has been registered; it keeps serving.
         """
         with cls._lock:
             cls._refuse_second_middleware()
@@ -31,14 +31,14 @@ class DepotManager(Depots):
 
     @classmethod
     def make_asgi_middleware(cls, app: Any = None, **options: Any) -> DepotASGI:
-        """Return a `DepotASGI` around an ASGI application, or one to be mounted, and register it for `url_for`.
+        """Return a `DepotASGI` around an ASGI application, or one to mount, and register it for `url_for`.
 
         Args:
-            app: the ASGI application, which gets every request that is for no file; None to mount it in one.
+            app: the ASGI application, which gets all other requests; None to mount the `DepotASGI` in an application.
             options: those of ``depot_lite.asgi.DepotASGI``.
 
         Raises:
-            AlreadyConfigured: there is a middleware; it goes on serving.
+            AlreadyConfigured: a middleware has been registered; it keeps serving.
         """
         with cls._lock:
             cls._refuse_second_middleware()
@@ -47,7 +47,7 @@ class DepotManager(Depots):
         return middleware
 
 
-# filedepot's functions, for who imports the module and not the class.
+# filedepot's functions of this module.
 get_depot = DepotManager.get
 get_file = DepotManager.get_file
 configure = DepotManager.configure

@@ -1,4 +1,4 @@
-"""From settings to a storage: a dictionary whose values may be strings, as .ini files and the environment give them."""
+"""Settings of a depot to its storage. Values may be strings, as .ini files and the environment give them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from depot_lite.io.interfaces import FileStorage
 
 _DEFAULT_BACKEND: Final = "depot_lite.io.local.LocalFileStorage"
 
-#: The backends that need no extra, shown to who names one that is not there.
+#: The backends that need no extra, listed in the errors about backends that do not exist.
 _BUILT_IN: Final = (_DEFAULT_BACKEND, "depot_lite.io.memory.MemoryFileStorage")
 
-#: The extra to install for a backend of ours whose library is missing.
+#: The extras of our backends, named if the backend's library is missing.
 _EXTRAS: Final = {
     "depot_lite.io.boto3": "s3",
     "depot_lite.io.gcs": "gcs",
@@ -26,76 +26,76 @@ _EXTRAS: Final = {
 _SECRET_WORDS: Final = ("secret", "password", "passwd", "token", "key", "credential", "auth", "signature")
 
 
-def build(options: Mapping[str, Any], whose: str) -> FileStorage:
-    """Return the storage that these options describe, ``backend`` among them; ``whose`` names the depot in errors.
+def build(options: Mapping[str, Any], label: str) -> FileStorage:
+    """Return the storage that these options describe, ``backend`` among them; ``label`` names the depot in errors.
 
     Raises:
         ConfigurationError: an option is unknown, missing or refused by the storage.
         UnknownBackend: the ``backend`` does not lead to a storage class.
     """
     options = dict(options)
-    storage_class = _load(options.pop("backend", _DEFAULT_BACKEND), whose)
-    _check_options(storage_class, options, whose)
+    storage_class = _load(options.pop("backend", _DEFAULT_BACKEND), label)
+    _check_options(storage_class, options, label)
     try:
         return storage_class(**options)
     except (ValueError, TypeError, ConfigurationError) as error:
         reason, hidden = _without_secrets(str(error), options)
-        # A traceback prints the cause as well, so one that tells a secret is cut off.
+        # A traceback prints the cause as well, so a cause that contains a secret is dropped.
         cause = None if hidden else error
-        raise ConfigurationError(f"{whose} ({_dotted(storage_class)}): {reason}") from cause
+        raise ConfigurationError(f"{label} ({_dotted(storage_class)}): {reason}") from cause
 
 
-def options_in(config: Mapping[str, Any], prefix: str, whose: str) -> dict[str, Any]:
-    """Return the settings of this depot, without their prefix."""
+def options_in(config: Mapping[str, Any], prefix: str, label: str) -> dict[str, Any]:
+    """Return the settings that begin with the prefix, without it."""
     if not isinstance(config, Mapping):
-        raise ConfigurationError(f"{whose}: a settings dictionary or a storage is wanted, not {type(config).__name__}")
+        raise ConfigurationError(f"{label}: expected a settings dictionary or a storage, got {type(config).__name__}")
     options = {key[len(prefix) :]: value for key, value in config.items() if str(key).startswith(prefix)}
     if config and not options:
         raise ConfigurationError(
-            f"{whose}: none of the {len(config)} settings begins with {prefix!r}, as {prefix + 'storage_path'!r} does; "
-            "give the prefix that yours have (configure(name, config, prefix='')), '' if they have none"
+            f"{label}: none of the {len(config)} settings begins with {prefix!r}, such as {prefix + 'storage_path'!r}; "
+            "pass the prefix of your settings, for example configure(name, config, prefix='')"
         )
     return options
 
 
-def _load(backend: object, whose: str) -> type[FileStorage]:
-    """Return the storage class that a ``backend`` setting means: the class itself or its dotted name."""
-    loaded = _load_by_name(backend, whose) if isinstance(backend, str) else backend
+def _load(backend: object, label: str) -> type[FileStorage]:
+    """Return the storage class of a ``backend`` setting: the class itself or its dotted name."""
+    loaded = _load_by_name(backend, label) if isinstance(backend, str) else backend
     if not (isinstance(loaded, type) and issubclass(loaded, FileStorage)):
-        raise UnknownBackend(f"{whose}: backend {backend!r} is no subclass of FileStorage; {_HINT}")
+        raise UnknownBackend(f"{label}: backend {backend!r} is not a subclass of FileStorage; {_HINT}")
     return loaded
 
 
-_HINT: Final = "there is " + ", ".join(_BUILT_IN) + ", and any subclass of FileStorage by its dotted name"
+_HINT: Final = f"expected {', '.join(_BUILT_IN)}, or the dotted name of another subclass of FileStorage"
 
 
-def _load_by_name(backend: str, whose: str) -> object:
-    # filedepot's settings go on working.
+def _load_by_name(backend: str, label: str) -> object:
+    # filedepot's settings keep working.
     dotted = f"depot_lite.io.{backend.removeprefix('depot.io.')}" if backend.startswith("depot.io.") else backend
     module_name, _, class_name = dotted.rpartition(".")
     if not all(part.isidentifier() for part in dotted.split(".")) or not module_name:
-        raise UnknownBackend(f"{whose}: backend {backend!r} is not the dotted name of a class; {_HINT}")
+        raise UnknownBackend(f"{label}: backend {backend!r} is not the dotted name of a class; {_HINT}")
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
         if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
-            raise UnknownBackend(f"{whose}: backend {backend!r}: there is no module {error.name!r}; {_HINT}") from error
-        raise _import_failed(module_name, error, whose) from error
+            raise UnknownBackend(f"{label}: backend {backend!r}: there is no module {error.name!r}; {_HINT}") from error
+        raise _import_failed(module_name, error, label) from error
     if not hasattr(module, class_name):
-        raise UnknownBackend(f"{whose}: backend {backend!r}: {module_name} has no class {class_name!r}; {_HINT}")
+        raise UnknownBackend(f"{label}: backend {backend!r}: {module_name} has no class {class_name!r}; {_HINT}")
     return getattr(module, class_name)
 
 
-def _import_failed(module_name: str, error: ImportError, whose: str) -> ConfigurationError:
-    """Return the error for a backend that is there, and imports something that is not."""
-    message = f"{whose}: importing {module_name} failed: {error}"
+def _import_failed(module_name: str, error: ImportError, label: str) -> ConfigurationError:
+    """Return the error for a backend that exists but cannot import something else."""
+    message = f"{label}: importing {module_name} failed: {error}"
     if extra := _EXTRAS.get(module_name):
-        message += f"; install what it needs: pip install 'depot_lite[{extra}]'"
+        message += f"; install its extra: pip install 'depot_lite[{extra}]'"
     return ConfigurationError(message)
 
 
-def _check_options(storage_class: type[FileStorage], options: Mapping[str, Any], whose: str) -> None:
-    """Refuse options that the class does not have, and options that are missing, by name and never by value."""
+def _check_options(storage_class: type[FileStorage], options: Mapping[str, Any], label: str) -> None:
+    """Refuse unknown and missing options. The message names them and never shows a value."""
     parameters = inspect.signature(storage_class).parameters.values()
     named = [each for each in parameters if each.kind in {each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY}]
     takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters)
@@ -107,14 +107,14 @@ def _check_options(storage_class: type[FileStorage], options: Mapping[str, Any],
     found = [f"unknown option {_quoted(unknown)}"] if unknown else []
     found += [f"option {_quoted(missing)} is missing"] if missing else []
     raise ConfigurationError(
-        f"{whose} ({_dotted(storage_class)}): {' and '.join(found)}; the options are {_quoted(known) or 'none'}"
+        f"{label} ({_dotted(storage_class)}): {' and '.join(found)}; the options are {_quoted(known) or 'none'}"
     )
 
 
 def _without_secrets(text: str, options: Mapping[str, Any]) -> tuple[str, bool]:
-    """Return the text without the values of secret options, and whether there were any in it.
+    """Return the text without the values of secret options, and whether it contained any.
 
-    A storage may quote what it refuses, and its message ends in logs. A URL counts as secret: it may hold a password.
+    A storage may quote a refused value, and messages end up in logs. A URL counts as secret: it may contain a password.
     """
     cleaned = text
     for name, value in options.items():

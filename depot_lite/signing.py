@@ -1,6 +1,6 @@
-"""Signatures: URLs that expire, and forms that nobody else has filled in.
+"""Signatures of URLs and upload tokens, with an expiry.
 
-What is signed says what it is for, so that one cannot be used as the other, and which file it means.
+Each signature covers its purpose and its file, so that it is valid for no other.
 
 >>> signer = Signer("a key that is long enough")
 >>> query = signer.query("default/b3a1c6de", 300, download=True, filename="plan.pdf")
@@ -9,7 +9,7 @@ Grant(download=True, filename='plan.pdf')
 >>> signer.grant("default/another", query) is None
 True
 
-HMAC-SHA256, by way of itsdangerous, with keys that can be changed.
+The algorithm is itsdangerous's HMAC-SHA256. Keys can be rotated.
 """
 
 from __future__ import annotations
@@ -27,40 +27,40 @@ import itsdangerous
 
 from depot_lite.errors import ConfigurationError
 
-#: How long a signed URL works where nobody says, in seconds.
+#: Seconds that a signed URL works by default.
 DEFAULT_EXPIRY: Final = 3600
 
-#: What is shorter could be guessed.
+#: In bytes. Shorter keys could be guessed.
 _SHORTEST_KEY: Final = 16
 
-#: The time is rounded down to a multiple of this part of the expiry, and the expiry is longer by as much.
+#: The start time is rounded down to a multiple of the expiry divided by this, and the expiry is extended by as much.
 _ROUNDING: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What the signature of a URL allows beside reading the file."""
+    """The options that the signature of a URL grants beside reading the file."""
 
     download: bool = False
     filename: str | None = None
-    #: How many seconds are left.
+    #: Seconds until the signature expires.
     left: int = field(default=0, repr=False, compare=False)
 
 
 class Signer:
-    """Signs with the first of some keys, and accepts what any of them has signed."""
+    """Signs with the first of its keys, and accepts signatures by any of them."""
 
     def __init__(self, *keys: str | bytes) -> None:
         encoded = [key.encode() if isinstance(key, str) else key for key in keys]
         if not encoded or any(len(key) < _SHORTEST_KEY for key in encoded):
             raise ConfigurationError(
-                f"a key to sign with has at least {_SHORTEST_KEY} bytes; take secrets.token_urlsafe(32)"
+                f"expected signing keys of at least {_SHORTEST_KEY} bytes, such as secrets.token_urlsafe(32)"
             )
         # itsdangerous signs with the last one.
         self._keys = encoded[::-1]
 
     def __repr__(self) -> str:
-        """Show how many keys there are, and none of them."""
+        """Show the number of keys, but no key."""
         return f"<Signer with {len(self._keys)} keys>"
 
     def query(
@@ -71,7 +71,7 @@ class Signer:
         download: bool = False,
         filename: str | None = None,
     ) -> str:
-        """Return the query of a URL that allows reading the file with this path for some time.
+        """Return the query string of a URL that allows reading the file with this path until it expires.
 
         Raises:
             ConfigurationError: ``expires_in`` is not positive.
@@ -81,12 +81,12 @@ class Signer:
         if download:
             given["download"] = "1"
         if filename is not None:
-            # Half a character of UTF-16, as JavaScript may hand on, is no text that a URL can hold.
+            # JavaScript may send a lone UTF-16 surrogate, which a URL cannot contain.
             given["name"] = filename.encode(errors="replace").decode()
         return urlencode({**given, "signature": self._signature("url", [path, given])})
 
     def grant(self, path: str, query: str) -> Grant | None:
-        """Return what a query allows, None where it is not ours, or has expired."""
+        """Return the options that a query string grants, None if its signature is invalid or has expired."""
         try:
             pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=10, errors="strict")
         except ValueError:
@@ -99,19 +99,19 @@ class Signer:
         return Grant("download" in given, given.get("name"), int(left)) if left > 0 else None
 
     def token(self, purpose: str, facts: Mapping[str, Any], expires_in: int | timedelta) -> str:
-        """Return a text that holds some facts, for everybody to read and nobody to change, for some time."""
-        known = {**facts, "expires": int(time.time()) + positive_seconds(expires_in, DEFAULT_EXPIRY)}
-        payload = itsdangerous.encoding.base64_encode(_text(known)).decode()
+        """Return a token that contains these facts. Everybody can read them, nobody can change them."""
+        signed = {**facts, "expires": int(time.time()) + positive_seconds(expires_in, DEFAULT_EXPIRY)}
+        payload = itsdangerous.encoding.base64_encode(_text(signed)).decode()
         return f"{payload}.{self._signature(purpose, [payload])}"
 
     def facts(self, purpose: str, token: str) -> dict[str, Any] | None:
-        """Return the facts in a token of this purpose, None where it is not ours, or has expired."""
+        """Return the facts in a token of this purpose, None if its signature is invalid or has expired."""
         payload, _, signature = token.rpartition(".")
-        # Before it is read: a thousand brackets from a stranger are more than a parser takes.
+        # Verified before it is parsed: an attacker's thousand nested brackets would overflow the parser's stack.
         if not self._verified(purpose, [payload], signature):
             return None
-        known: dict[str, Any] = json.loads(itsdangerous.encoding.base64_decode(payload))
-        return known if known.pop("expires") > time.time() else None
+        facts: dict[str, Any] = json.loads(itsdangerous.encoding.base64_decode(payload))
+        return facts if facts.pop("expires") > time.time() else None
 
     def _signer(self, purpose: str) -> itsdangerous.Signer:
         return itsdangerous.Signer(
@@ -125,7 +125,7 @@ class Signer:
         return signature.isascii() and self._signer(purpose).verify_signature(_text(facts), signature)
 
 
-#: What of a URL's query is signed.
+#: The signed parameters of a URL's query.
 _SIGNED: Final = ("expires", "download", "name")
 
 
@@ -134,7 +134,7 @@ def _text(facts: Any) -> bytes:
 
 
 def positive_seconds(expires_in: int | timedelta | None, default: int) -> int:
-    """Return a time as whole seconds.
+    """Return a duration as whole seconds.
 
     Raises:
         ConfigurationError: it is not positive.
@@ -143,14 +143,14 @@ def positive_seconds(expires_in: int | timedelta | None, default: int) -> int:
         return default
     seconds = int(expires_in.total_seconds() if isinstance(expires_in, timedelta) else expires_in)
     if seconds < 1:
-        raise ConfigurationError(f"expires_in={expires_in!r}: a positive number of seconds, or a timedelta, is wanted")
+        raise ConfigurationError(f"expires_in={expires_in!r}: expected a positive number of seconds or a timedelta")
     return seconds
 
 
 def rounded(now: float, expires_in: int, longest: int | None = None) -> tuple[int, int]:
-    """Return the time to sign with and the seconds from then on, so that a URL works ``expires_in`` from now.
+    """Return the start time and the expiry to sign, so that a URL works for at least ``expires_in`` seconds from now.
 
-    Both stay the same for a fourth of the expiry, and with them the URL.
+    Both stay the same for a fourth of the expiry, and so does the URL.
 
     >>> rounded(10_399, 400), rounded(10_301, 400)
     ((10300, 500), (10300, 500))

@@ -216,7 +216,7 @@ class TestSettingsThatCannotWork:
 
     @pytest.mark.parametrize("settings", [None, "depot", ["depot.backend"], MemoryFileStorage])
     def test_settings_that_are_none_are_refused(self, settings: object) -> None:
-        assert "a settings dictionary or a storage is wanted" in str(self.refusal(settings))
+        assert "expected a settings dictionary or a storage, got" in str(self.refusal(settings))
 
 
 class TestBackendsThatCannotBeLoaded:
@@ -259,7 +259,7 @@ class TestBackendsThatCannotBeLoaded:
     def test_what_is_no_storage_class_is_refused(self, backend: object) -> None:
         error = self.refusal(backend)
         assert isinstance(error, UnknownBackend)
-        assert "is no subclass of FileStorage" in str(error)
+        assert "is not a subclass of FileStorage" in str(error)
 
     def test_an_unfinished_storage_class_is_refused(self) -> None:
         assert "abstract" in str(self.refusal(FileStorage))
@@ -295,7 +295,7 @@ class TestGet:
         DepotManager.alias("uploads", "default")
         with pytest.raises(UnknownDepot) as caught:
             DepotManager.get("defualt")
-        assert str(caught.value) == "there is no depot 'defualt'; there is 'default', 'uploads' (alias of 'default')"
+        assert str(caught.value) == "there is no depot 'defualt'; configured: 'default', 'uploads' (alias of 'default')"
 
     @pytest.mark.parametrize("ask", [DepotManager.get, DepotManager.get_default])
     def test_the_default_of_nothing_is_an_error(self, ask: Callable[[], object]) -> None:
@@ -448,9 +448,9 @@ class TestMiddleware:
     def test_a_second_one_is_refused(self) -> None:
         first = Urls()
         DepotManager.set_middleware(first)
-        with pytest.raises(AlreadyConfigured, match="already a middleware"):
+        with pytest.raises(AlreadyConfigured, match="has already been registered"):
             DepotManager.set_middleware(Urls())
-        with pytest.raises(AlreadyConfigured, match="already a middleware"):
+        with pytest.raises(AlreadyConfigured, match="has already been registered"):
             DepotManager.make_middleware(lambda environ, start_response: [])
         assert DepotManager.get_middleware() is first
 
@@ -495,7 +495,7 @@ class TestDeleteLater:
     @pytest.mark.parametrize("hook", ["tasks.delete_files", 3, [], False])
     def test_what_cannot_be_called_is_refused(self, hook: Any) -> None:
         with pytest.raises(
-            ConfigurationError, match=re.escape(f"a function that takes a list of paths is wanted, not {hook!r}")
+            ConfigurationError, match=re.escape(f"expected a function that takes a list of paths, got {hook!r}")
         ):
             DepotManager.set_delete_later(hook)
 

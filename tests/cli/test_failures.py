@@ -176,7 +176,7 @@ class TestWhatIsThere:
 
     def test_an_unknown_depot(self, local_shop: Shop) -> None:
         for words in (["unused", "nix"], ["copy", "photos", "nix"]):
-            assert error_of(local_shop, *words) == "there is no depot 'nix'; there is 'photos', 'archive'"
+            assert error_of(local_shop, *words) == "there is no depot 'nix'; configured: 'photos', 'archive'"
 
     def test_a_storage_that_cannot_be_read(self, local_shop: Shop) -> None:
         """A folder in it is a link that leads to itself: the system says ELOOP, also to root."""
