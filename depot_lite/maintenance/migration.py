@@ -28,7 +28,8 @@ from sqlalchemy.orm import Session
 
 from depot_lite.depots import Depots
 from depot_lite.errors import ConfigurationError, MaintenanceStopped, UnknownDepot
-from depot_lite.fields.interfaces import discard, relocated
+from depot_lite.fields.interfaces import discard
+from depot_lite.fields.relocation import relocated
 from depot_lite.fields.tracking.transfers import off_loop, to_the_end
 from depot_lite.maintenance.backup import Patience, both_depots, copy_file, without_frames
 from depot_lite.maintenance.rows.database import Database, Row

@@ -21,8 +21,8 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from depot_lite.errors import ConfigurationError, MaintenanceStopped, StorageFailed, StoredFileNotFound, UnknownDepot
 from depot_lite.fields.columns import paths_of
-from depot_lite.fields.interfaces import relocated
 from depot_lite.fields.lists import FileList
+from depot_lite.fields.relocation import relocated
 from depot_lite.fields.specialized.image import UploadedImage, UploadedImageWithThumb
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from sqlalchemy import Table
 
-from depot_lite.fields.interfaces import DepotFileInfo, Pending
+from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.fields.pending import Pending
 
 #: A ``schema_translate_map``, in a form that can be hashed.
 Schemas = tuple[tuple[str | None, str | None], ...]

@@ -34,6 +34,9 @@ def store_all(session: Session, waiting: Sequence[tuple[FileColumn, Any]]) -> No
     """
     if not waiting:
         return
+    for _, held in waiting:
+        for value in files_in(held):
+            value.follow_original()
     adopting = list(adoptions((column, value) for column, held in waiting for value in files_in(held)))
     try:
         transfers.side_by_side([(each.storage, each.open) for each in adopting])
