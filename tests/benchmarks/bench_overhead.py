@@ -317,12 +317,11 @@ def _collected(url: str, rows: int, kind: str, seed: int, rounds: int) -> int:
 def report_instructions(rows: int, starts: int) -> None:
     """Count with several seeds of Python's hashes, since the order in dictionaries makes a difference of its own."""
     found: dict[str, list[float]] = {}
-    for kind in ("none", *KINDS):
-        for seed in range(1, starts + 1):
-            with tempfile.TemporaryDirectory() as folder:
-                url = f"sqlite:///{Path(folder) / 'bench.db'}"
-                with _tables(url, rows):
-                    found.setdefault(kind, []).append(instructions(url, rows, kind, seed))
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{Path(folder) / 'bench.db'}"
+        with _tables(url, rows):
+            for kind in ("none", *KINDS):
+                found[kind] = [instructions(url, rows, kind, seed) for seed in range(1, starts + 1)]
     without = statistics.median(found["none"])
     for kind, counts in found.items():
         middle, spread = (
