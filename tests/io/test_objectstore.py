@@ -192,7 +192,7 @@ OPTIONS: dict[str, Any] = {"config": {"account_name": "me", "account_key": "c2Vj
         ({**OPTIONS, "retry_config": {"backoff": {"nonsense": 1}}}, "nonsense"),
         ({**OPTIONS, "retry_config": {"retry_timeout": "hunter2"}}, "retry_timeout"),
         ({**OPTIONS, "client_options": {"timeout": "hunter2"}}, "no store for az://container"),
-        ({**OPTIONS, "config": "hunter2"}, "config: a dictionary"),
+        ({**OPTIONS, "config": "hunter2"}, "config: expected a dictionary"),
         ({**OPTIONS, "config": {}}, "Account must be specified"),
         ({**OPTIONS, "prefix": "../hunter2"}, "prefix"),
         ({**OPTIONS, "prefix": "a//b"}, "prefix"),

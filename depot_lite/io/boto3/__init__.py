@@ -37,15 +37,14 @@ from depot_lite.io.boto3.options import (
     bucket_of,
     client_arguments,
     prefix_of,
-    seconds,
     transfer_of,
     upload_arguments,
-    web_address,
 )
 from depot_lite.io.boto3.stream import RangeReader
 from depot_lite.io.content import Content
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
 from depot_lite.io.objects.metadata import ATTEMPT, crc32_of, format_crc32, now, parse_crc32, response_headers
+from depot_lite.io.objects.options import seconds, web_address
 from depot_lite.io.objects.readers import SummedReader
 from depot_lite.io.options import boolean, executor_of, integer
 

@@ -6,10 +6,8 @@ No value of an option that may hold a secret is ever quoted: not in an error, an
 from __future__ import annotations
 
 import inspect
-import json
 import os
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -18,8 +16,7 @@ from boto3.s3.transfer import S3Transfer, TransferConfig
 from botocore.config import Config
 
 from depot_lite.errors import ConfigurationError
-from depot_lite.io.boto3.urls import LONGEST
-from depot_lite.io.options import integer
+from depot_lite.io.objects.options import choice, known, mapping, web_address
 
 _POLICIES: Final = (
     "private",
@@ -32,36 +29,6 @@ _POLICIES: Final = (
 # What belongs to one content and not to all, or is computed here.
 _OF_ONE_FILE: Final = ("MpuObjectSize", "ChecksumType")
 _CLIENT_OPTIONS: Final = frozenset(inspect.signature(boto3.Session.client).parameters) - {"self", "service_name"}
-
-
-def seconds(option: str, value: object) -> int:
-    """Return an expiry in seconds.
-
-    >>> seconds("expires_in", timedelta(minutes=5))
-    300
-
-    Raises:
-        ConfigurationError: it is none, or longer than S3 takes.
-    """
-    return integer(option, int(value.total_seconds()) if isinstance(value, timedelta) else value, 1, LONGEST)
-
-
-def mapping(option: str, value: object) -> dict[str, Any]:
-    """Return a copy of a dictionary; a string holds it as JSON.
-
-    Raises:
-        ConfigurationError: it is none.
-    """
-    if isinstance(value, str):
-        try:
-            value = json.loads(value or "{}")
-        except ValueError:
-            value = None
-    elif value is None:
-        value = {}
-    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return dict(value)
-    raise ConfigurationError(f"{option}: a dictionary is wanted, or a string that holds one as JSON")
 
 
 def either(first: str, first_value: str | None, second: str, second_value: str | None) -> str | None:
@@ -91,26 +58,6 @@ def prefix_of(prefix: str | None, folder_name: str | None) -> str:
     return either("prefix", prefix, "folder_name", folder) or ""
 
 
-def web_address(option: str, value: str | None) -> str | None:
-    """Return a URL without a slash at its end.
-
-    Raises:
-        ConfigurationError: it is none, or tells a password, which every error about a connection would repeat.
-    """
-    if not value:
-        return None
-    try:
-        parts = urlsplit(value)
-        fine = parts.scheme in {"http", "https"} and parts.hostname and not parts.query and not parts.fragment
-    except ValueError:
-        fine = False
-    if not fine:
-        raise ConfigurationError(f"{option}: a URL such as 'https://s3.example.com' is wanted")
-    if parts.username is not None or parts.password is not None:
-        raise ConfigurationError(f"{option} holds a user name or a password: give access_key_id and secret_access_key")
-    return value.rstrip("/")
-
-
 def upload_arguments(
     policy: str | None, storage_class: str | None, upload_metadata: Mapping[str, Any] | str | None
 ) -> dict[str, Any]:
@@ -121,12 +68,8 @@ def upload_arguments(
         for each in S3Transfer.ALLOWED_UPLOAD_ARGS
         if each not in _OF_ONE_FILE and (not each.startswith("Checksum") or each == "ChecksumAlgorithm")
     ]
-    if unknown := sorted(set(found) - set(allowed)):
-        raise ConfigurationError(
-            f"upload_metadata: unknown {', '.join(unknown)}; there is {', '.join(sorted(allowed))}"
-        )
-    if policy and policy not in _POLICIES:
-        raise ConfigurationError(f"policy={policy!r}: one of {', '.join(_POLICIES)} is wanted")
+    known("upload_metadata", found, allowed)
+    policy = choice("policy", policy, _POLICIES)
     for option, value, argument in (("policy", policy, "ACL"), ("storage_class", storage_class, "StorageClass")):
         chosen = either(option, value, f"upload_metadata[{argument!r}]", found.get(argument))
         if chosen is not None:
@@ -147,10 +90,7 @@ def client_arguments(
 ) -> dict[str, Any]:
     """Return the arguments of ``boto3.Session.client``."""
     found = mapping("connection_kwargs", connection_kwargs)
-    if unknown := sorted(set(found) - _CLIENT_OPTIONS):
-        raise ConfigurationError(
-            f"connection_kwargs: unknown {', '.join(unknown)}; there is {', '.join(sorted(_CLIENT_OPTIONS))}"
-        )
+    known("connection_kwargs", found, _CLIENT_OPTIONS)
     if bool(access_key_id) != bool(secret_access_key):
         raise ConfigurationError("access_key_id and secret_access_key: both are wanted or none")
     for option, value, argument in (

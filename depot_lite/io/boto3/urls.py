@@ -20,10 +20,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from botocore.exceptions import NoCredentialsError
 
+from depot_lite.io.objects.options import LONGEST
 from depot_lite.signing import rounded
-
-#: Seven days: S3 takes no longer expiry.
-LONGEST: Final = 7 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)

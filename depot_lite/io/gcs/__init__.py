@@ -32,7 +32,7 @@ from depot_lite.io.gcs.client import GCSConnection
 from depot_lite.io.gcs.errors import GCS_ERRORS, is_missing, may_have_arrived, status_of, translating
 from depot_lite.io.gcs.listing import listing
 from depot_lite.io.gcs.objects import Found, labelled, resource_of, resource_of_copy
-from depot_lite.io.gcs.options import bucket_of, credentials_of, piece_size, predefined_acl, seconds, web_address
+from depot_lite.io.gcs.options import bucket_of, credentials_of, piece_size, predefined_acl
 from depot_lite.io.gcs.stream import GCSStoredFile, SummedReader, body_of
 from depot_lite.io.gcs.uploads import ResumableUpload
 from depot_lite.io.gcs.urls import form_of
@@ -46,6 +46,7 @@ from depot_lite.io.objects.metadata import (
     parse_crc32,
     response_headers,
 )
+from depot_lite.io.objects.options import seconds, web_address
 from depot_lite.io.options import boolean, executor_of, integer
 
 __all__ = ["GCSStorage"]

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from google.auth.credentials import Credentials
 from google.auth.exceptions import GoogleAuthError
@@ -18,7 +16,7 @@ from google.oauth2.credentials import Credentials as UserCredentials
 from google.oauth2.service_account import Credentials as ServiceAccount
 
 from depot_lite.errors import ConfigurationError
-from depot_lite.io.gcs.urls import LONGEST
+from depot_lite.io.objects.options import choice
 from depot_lite.io.options import integer
 
 #: What a policy is called in options, and in requests. Nothing is sent for "private", which is what objects are in a
@@ -34,18 +32,6 @@ _POLICIES: Final = {
 
 #: Pieces of a resumable upload are multiples of this, except the last.
 _PIECE_UNIT: Final = 256 * 1024
-
-
-def seconds(option: str, value: object) -> int:
-    """Return an expiry in seconds.
-
-    >>> seconds("expires_in", timedelta(minutes=5))
-    300
-
-    Raises:
-        ConfigurationError: it is none, or longer than signatures may last.
-    """
-    return integer(option, int(value.total_seconds()) if isinstance(value, timedelta) else value, 1, LONGEST)
 
 
 def bucket_of(bucket: str | None) -> str:
@@ -67,8 +53,7 @@ def predefined_acl(policy: str | None) -> str | None:
     Raises:
         ConfigurationError: there is no such policy.
     """
-    if policy and policy not in _POLICIES:
-        raise ConfigurationError(f"policy={policy!r}: one of {', '.join(_POLICIES)} is wanted")
+    policy = choice("policy", policy, _POLICIES)
     return _POLICIES[policy] if policy else None
 
 
@@ -80,25 +65,6 @@ def piece_size(option: str, value: object) -> int:
     """
     wanted = integer(option, value, 1, 1024**3)
     return -(-wanted // _PIECE_UNIT) * _PIECE_UNIT
-
-
-def web_address(option: str, value: str | None) -> str | None:
-    """Return a URL without a slash at its end.
-
-    Raises:
-        ConfigurationError: it is none, or has more than a host, a port and a path.
-    """
-    if not value:
-        return None
-    try:
-        parts = urlsplit(value)
-        plain = not (parts.query or parts.fragment or "@" in parts.netloc)
-    except ValueError:
-        plain = False
-    if not plain or parts.scheme not in {"http", "https"} or not parts.hostname:
-        # Without the value: a password in it would be told.
-        raise ConfigurationError(f"{option}: a URL such as 'https://storage.example.com' is wanted, without a password")
-    return value.rstrip("/")
 
 
 def credentials_of(value: Any) -> Credentials | None:

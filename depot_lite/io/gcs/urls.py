@@ -23,10 +23,8 @@ from google.auth.credentials import Signing
 from depot_lite.io.disposition import content_disposition
 from depot_lite.io.interfaces import UNNAMED, FileInfo
 from depot_lite.io.objects.metadata import NO_TYPE, now
+from depot_lite.io.objects.options import LONGEST
 from depot_lite.signing import rounded
-
-#: Seven days: signatures of version 4 last no longer.
-LONGEST: Final = 7 * 24 * 3600
 
 #: ACLs that show the object to nobody whom its bucket's owner does not know, as forms have them.
 _CLOSED: Final = {

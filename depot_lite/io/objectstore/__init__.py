@@ -30,6 +30,7 @@ from depot_lite.io.content import Content
 from depot_lite.io.fileid import check_file_id, new_file_id
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
 from depot_lite.io.objects.metadata import ATTEMPT, crc32_of, format_crc32, now, parse_crc32, response_headers
+from depot_lite.io.objects.options import seconds, web_address
 from depot_lite.io.objects.readers import ObjectFile
 from depot_lite.io.objectstore.client import StoreClient, Upload
 from depot_lite.io.objectstore.errors import (
@@ -42,7 +43,7 @@ from depot_lite.io.objectstore.errors import (
     translating,
 )
 from depot_lite.io.objectstore.files import InAttributes, InHeader, attributes_of, info_of
-from depot_lite.io.objectstore.options import CLOUDS, place_of, prefix_of, seconds, store_of, web_address
+from depot_lite.io.objectstore.options import CLOUDS, place_of, prefix_of, store_of
 from depot_lite.io.objectstore.stream import ChunkedBody, ObjectReader
 from depot_lite.io.objectstore.urls import ObjectUrls
 from depot_lite.io.options import boolean, executor_of, integer

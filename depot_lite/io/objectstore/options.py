@@ -6,7 +6,6 @@ No value of an option is ever quoted, for any may hold a secret.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,10 +16,8 @@ from obstore import exceptions, parse_scheme
 from obstore.store import ObjectStore, from_url
 
 from depot_lite.errors import ConfigurationError
-from depot_lite.io.options import boolean, integer
-
-#: Seven days: S3, Google and Azure's user delegation keys sign for no longer.
-LONGEST: Final = 7 * 24 * 3600
+from depot_lite.io.objects.options import known, mapping
+from depot_lite.io.options import boolean
 
 #: Stores that keep attributes, and so have buckets, credentials and configurations.
 CLOUDS: Final = {"s3", "gcs", "azure"}
@@ -96,54 +93,6 @@ def prefix_of(prefix: str | None) -> str:
     return f"{folder}/"
 
 
-def seconds(option: str, value: object) -> int:
-    """Return an expiry in seconds.
-
-    >>> seconds("expires_in", timedelta(minutes=5))
-    300
-
-    Raises:
-        ConfigurationError: it is none, or longer than stores sign for.
-    """
-    return integer(option, int(value.total_seconds()) if isinstance(value, timedelta) else value, 1, LONGEST)
-
-
-def web_address(option: str, value: str | None) -> str | None:
-    """Return a URL without a slash at its end.
-
-    Raises:
-        ConfigurationError: it is none, or tells a user or a password.
-    """
-    if not value:
-        return None
-    try:
-        parts = urlsplit(value)
-        fine = parts.scheme in {"http", "https"} and parts.hostname and "@" not in parts.netloc
-    except ValueError:
-        fine = False
-    if not fine or set(value) & set("?#"):
-        raise ConfigurationError(f"{option}: a URL such as 'https://cdn.example.com' is wanted, with no user in it")
-    return value.rstrip("/")
-
-
-def mapping(option: str, value: object) -> dict[str, Any]:
-    """Return a copy of a dictionary; a string holds it as JSON.
-
-    Raises:
-        ConfigurationError: it is none.
-    """
-    if isinstance(value, str):
-        try:
-            value = json.loads(value or "{}")
-        except ValueError:
-            value = None
-    elif value is None:
-        value = {}
-    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return dict(value)
-    raise ConfigurationError(f"{option}: a dictionary is wanted, or a string that holds one as JSON")
-
-
 def store_of(
     place: Place,
     *,
@@ -204,13 +153,13 @@ def _is_known(place: Place, name: str) -> bool:
 def _complaint(error: Exception) -> str:
     """Return what obstore complains of, where that is sure to quote no value."""
     text = str(error).partition("\n")[0]
-    for known in (
+    for harmless in (
         "Account must be specified",
         "Container name must be specified",
         "Missing bucket name",
         "Invalid key",
     ):
-        if known in text:
+        if harmless in text:
             return text
     if "Unable to canonicalize" in text:
         return "there is no such folder; mkdir makes it"
@@ -220,9 +169,8 @@ def _complaint(error: Exception) -> str:
 def _retries(given: dict[str, Any]) -> dict[str, Any]:
     """Return obstore's ``retry_config``; times may be seconds."""
     backoff = mapping("retry_config['backoff']", given.get("backoff"))
-    for option, found, known in (("retry_config", given, _RETRIES), ("retry_config['backoff']", backoff, _BACKOFF)):
-        if unknown := sorted(set(found) - known):
-            raise ConfigurationError(f"{option}: unknown {', '.join(unknown)}; there is {', '.join(sorted(known))}")
+    for option, found, allowed in (("retry_config", given, _RETRIES), ("retry_config['backoff']", backoff, _BACKOFF)):
+        known(option, found, allowed)
     for found in (given, backoff):
         for name in {"retry_timeout", "init_backoff", "max_backoff"} & found.keys():
             if not isinstance(found[name], timedelta):

@@ -18,8 +18,9 @@ from functools import cached_property, lru_cache
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
+from depot_lite.io.objects.options import LONGEST
 from depot_lite.io.objectstore.client import StoreClient
-from depot_lite.io.objectstore.options import CLOUDS, LONGEST, Place
+from depot_lite.io.objectstore.options import CLOUDS, Place
 from depot_lite.signing import rounded
 
 _VERSION: Final = "2022-11-02"
