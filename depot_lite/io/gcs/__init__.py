@@ -477,7 +477,7 @@ class GCSStorage(FileStorage):
             if not self._connection.urls.can_sign:
                 return None
             return form_of(
-                self._connection.signing_client,
+                self._connection.bare_client,
                 self._bucket,
                 self._key(file_id),
                 self._acl,

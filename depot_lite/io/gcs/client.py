@@ -1,13 +1,11 @@
-"""The one client of a storage, which all threads share, and the bucket that it is for."""
+"""The client of a `GCSStorage`, and its bucket."""
 
 from __future__ import annotations
 
 import os
 import random
-import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 
@@ -21,6 +19,7 @@ from requests.adapters import HTTPAdapter
 from depot_lite.errors import StorageFailed
 from depot_lite.io.gcs.errors import GCS_ERRORS, is_missing, is_passing, status_of, translating
 from depot_lite.io.gcs.urls import ObjectUrls
+from depot_lite.io.objects.clients import BucketConnection
 
 #: Seconds to wait for a connection, and for the next bytes.
 _TIMEOUT: Final = (10, 60)
@@ -29,19 +28,8 @@ _LONGEST_PAUSE: Final = 30.0
 _Result = TypeVar("_Result")
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
-    process: int
-    client: Any
-    urls: ObjectUrls
-
-
-class GCSConnection:
-    """A client that is made when it is first wanted, and again in the child after a fork.
-
-    Not in the constructor: looking for credentials may ask the network. And two processes that use one connection get
-    each other's answers.
-    """
+class GCSConnection(BucketConnection[ObjectUrls]):
+    """The client of a `GCSStorage`, and its bucket."""
 
     def __init__(
         self,
@@ -55,46 +43,19 @@ class GCSConnection:
         connections: int,
         retry_for: int,
     ) -> None:
-        self.bucket = bucket
-        self._ready = ready
+        super().__init__(bucket, ready, create_bucket=create_bucket)
         self._credentials = credentials
         self._project = project
         self._endpoint = endpoint
-        self._create_bucket = create_bucket
         self._connections = connections
         self._retry_for = retry_for
         #: Seconds to wait before a request is repeated for the first time; the next time twice as long, and so on.
         self.pause = 1.0
-        self._made: _Made | None = None
-        self._lock = threading.Lock()
-        # Whether the bucket is known to be there.
-        self._seen = False
-
-    @property
-    def client(self) -> Any:
-        """The client, of a bucket that was made if it was missing and shall be."""
-        if self._create_bucket and not self._seen:
-            client = self._get().client
-            with self._lock:
-                if not self._seen:
-                    self._make_bucket(client)
-                    self._seen = True
-        return self._get().client
-
-    @property
-    def urls(self) -> ObjectUrls:
-        """The URLs of the bucket's objects, which need no request and so no bucket."""
-        return self._get().urls
-
-    @property
-    def signing_client(self) -> Any:
-        """The client, for what needs no request."""
-        return self._get().client
 
     @property
     def endpoint(self) -> str:
         """Which server this is: two storages there may copy from one another."""
-        return str(self._get().client.api_endpoint)
+        return str(self.bare_client.api_endpoint)
 
     @property
     def how(self) -> dict[str, Any]:
@@ -164,16 +125,8 @@ class GCSConnection:
         """What sends requests that are authorised."""
         return cast(Session, self.client._http)
 
-    def _get(self) -> _Made:
-        made = self._made
-        if made is None or made.process != os.getpid():
-            with self._lock:
-                made = self._made
-                if made is None or made.process != os.getpid():
-                    client = self._new_client() if self._ready is None else self._ready
-                    urls = ObjectUrls(str(client.api_endpoint), self.bucket, client._credentials)
-                    made = self._made = _Made(os.getpid(), client, urls)
-        return made
+    def _new_urls(self, client: Any) -> ObjectUrls:
+        return ObjectUrls(str(client.api_endpoint), self.bucket, client._credentials)
 
     def _new_client(self) -> Any:
         credentials, project = self._credentials, self._project
@@ -195,15 +148,8 @@ class GCSConnection:
                 client._http.mount(scheme, HTTPAdapter(pool_maxsize=self._connections))
         return client
 
-    def check_bucket(self) -> None:
-        """Raise `StorageFailed` if there is no bucket.
-
-        Where an object is missing, the answer's status does not say whether its bucket is. So the first time it is
-        asked for, lest all files be called missing because of a typing error. It is asked what it holds, since who may
-        use objects need not be allowed to look at the bucket.
-        """
-        if self._seen:
-            return
+    def _look_for_bucket(self) -> None:
+        # By a listing: who may use objects need not be allowed to look at the bucket.
         try:
             self.json("GET", f"/b/{self.bucket}/o", params={"maxResults": 1, "fields": "kind"})
         except GoogleAPICallError as error:
@@ -211,7 +157,6 @@ class GCSConnection:
                 raise StorageFailed(f"there is no bucket {self.bucket!r}") from error
             if status_of(error) != 403:  # it is there, and we may not look at it
                 raise
-        self._seen = True
 
     def _make_bucket(self, client: Any) -> None:
         with translating(f"make bucket {self.bucket!r}"):

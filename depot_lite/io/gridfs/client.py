@@ -1,11 +1,8 @@
-"""The one client of a storage, which all threads share, and the two collections that it is for."""
+"""The client of a `GridFSStorage`, and its two collections."""
 
 from __future__ import annotations
 
-import os
-import threading
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from pymongo import ASCENDING, MongoClient, ReadPreference
@@ -15,25 +12,25 @@ from pymongo.uri_parser import parse_uri
 
 from depot_lite.errors import ConfigurationError
 from depot_lite.io.gridfs.errors import MONGO_ERRORS, translating
+from depot_lite.io.objects.clients import PerProcess
 
 _SCHEMES: Final = ("mongodb://", "mongodb+srv://")
 #: IndexOptionsConflict, IndexKeySpecsConflict: another program has made it, with a name or with options of its own.
 _THERE_ALREADY: Final = {85, 86}
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
-    process: int
+class Made(NamedTuple):
+    """A client and the two collections."""
+
     client: Any
     files: Collection[dict[str, Any]]
     chunks: Collection[dict[str, Any]]
 
 
 class GridFSConnection:
-    """A client that is made when it is first wanted, and again in the child after a fork.
+    """The client of a `GridFSStorage`, which all threads share, and its collections.
 
-    Not in the constructor: ``mongodb+srv`` asks the name server. And two processes that use one connection get each
-    other's answers.
+    The client is not made in the constructor: ``mongodb+srv`` asks the name server.
     """
 
     def __init__(self, uri: str | None, ready: Any, database: str, collection: str) -> None:
@@ -41,34 +38,30 @@ class GridFSConnection:
         self._ready = ready
         self.database = database
         self.collection = collection
-        self._made: _Made | None = None
-        # Clients of the parent process: to close one would end what the parent is doing.
-        self._inherited: list[_Made] = []
-        self._lock = threading.Lock()
+        self._made = PerProcess[Made]()
         self._indexed = False
 
     @property
     def files(self) -> Collection[dict[str, Any]]:
         """The collection of what is known of each file."""
-        return self._get().files
+        return self._made.get(self._make).files
 
     @property
     def chunks(self) -> Collection[dict[str, Any]]:
         """The collection of the bytes."""
-        return self._get().chunks
+        return self._made.get(self._make).chunks
 
     def close(self) -> None:
         """Close the client, unless it was handed over. The next use makes another."""
-        with self._lock:
-            made, self._made = self._made, None
-        if made is not None and made.process == os.getpid() and self._ready is None:
+        made = self._made.take()
+        if made is not None and self._ready is None:
             made.client.close()
 
     def prepare(self) -> None:
         """Make the indexes, once. The first is GridFS's own; the second keeps two writers of one file id apart."""
         if self._indexed:
             return
-        made = self._get()
+        made = self._made.get(self._make)
         with translating(f"make the indexes of {self.collection!r} in database {self.database!r}"):
             try:
                 made.chunks.create_index([("files_id", ASCENDING), ("n", ASCENDING)], unique=True)
@@ -80,18 +73,7 @@ class GridFSConnection:
             made.files.create_index(keys, unique=True, sparse=True)
         self._indexed = True
 
-    def _get(self) -> _Made:
-        made = self._made
-        if made is None or made.process != os.getpid():
-            with self._lock:
-                made = self._made
-                if made is None or made.process != os.getpid():
-                    if made is not None:
-                        self._inherited.append(made)
-                    made = self._made = self._make()
-        return made
-
-    def _make(self) -> _Made:
+    def _make(self) -> Made:
         client = self._new_client() if self._ready is None else self._ready
         # From the primary always: a secondary may not have yet what was stored just now, and a listing of it would
         # leave files out.
@@ -103,7 +85,7 @@ class GridFSConnection:
             if self._ready is None:
                 client.close()
             raise ConfigurationError("mongouri says w=0: whether a file was stored would never be known")
-        return _Made(os.getpid(), client, files, chunks)
+        return Made(client, files, chunks)
 
     def _new_client(self) -> Any:
         try:
