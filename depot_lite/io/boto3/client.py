@@ -19,7 +19,7 @@ class S3Connection(BucketConnection[ObjectUrls]):
     """The client of an `S3Storage`, and its bucket."""
 
     def __init__(
-        self, bucket: str, ready: Any, arguments: Mapping[str, Any], *, create_bucket: bool, acl: str | None
+        self, bucket: str, ready: Any, arguments: Mapping[str, Any], create_bucket: bool, acl: str | None
     ) -> None:
         super().__init__(bucket, ready, create_bucket=create_bucket)
         self._arguments = arguments

@@ -98,7 +98,17 @@ class _S3Errors(ErrorTable):
         return {}
 
     def is_missing(self, error: Exception) -> bool:
-        return is_missing(error)
+        """Return whether the error says that there is no such object. If there is no bucket, it says something else."""
+        return code_of(error) in _MISSING
+
+    def may_have_arrived(self, error: Exception) -> bool:
+        """Return whether the request may have been obeyed all the same: its answer was lost, or is no answer to it.
+
+        A request to complete a multipart upload that is repeated, after its answer was lost, finds no upload any more.
+        """
+        if isinstance(error, botocore.ClientError):
+            return status_of(error) >= 500 or code_of(error) in {"NoSuchUpload", "RequestTimeout"}
+        return isinstance(error, (botocore.HTTPClientError, HTTPError)) and not isinstance(error, _UNREACHABLE)
 
     def cause(self, error: Exception) -> Exception | None:
         # Its text quotes values, and one may be a key for encryption.
@@ -107,21 +117,6 @@ class _S3Errors(ErrorTable):
     def reason(self, error: BaseException) -> str:
         cause = error.__cause__ or error.__context__
         return super().reason(cause if isinstance(error, S3UploadFailedError) and cause is not None else error)
-
-
-def is_missing(error: Exception) -> bool:
-    """Return whether the error says that there is no such object. If there is no bucket, it says something else."""
-    return code_of(error) in _MISSING
-
-
-def may_have_arrived(error: Exception) -> bool:
-    """Return whether the request may have been obeyed all the same: its answer was lost, or is no answer to it.
-
-    A request to complete a multipart upload that is repeated, after its answer was lost, finds no upload any more.
-    """
-    if isinstance(error, botocore.ClientError):
-        return status_of(error) >= 500 or code_of(error) in {"NoSuchUpload", "RequestTimeout"}
-    return isinstance(error, (botocore.HTTPClientError, HTTPError)) and not isinstance(error, _UNREACHABLE)
 
 
 def code_of(error: BaseException | None) -> str:
@@ -152,3 +147,4 @@ def _without_values(text: str) -> str:
 ERRORS: Final = _S3Errors()
 S3_ERRORS: Final = ERRORS.errors
 translating = ERRORS.translating
+is_missing = ERRORS.is_missing

@@ -19,10 +19,11 @@ from xml.parsers import expat
 
 from botocore.parsers import ResponseParserError
 
-from depot_lite.errors import InvalidFileId, StorageFailed
+from depot_lite.errors import StorageFailed
 from depot_lite.io.boto3.errors import translating
-from depot_lite.io.fileid import ID_LENGTH, check_file_id
+from depot_lite.io.fileid import ID_LENGTH
 from depot_lite.io.interfaces import FileEntry
+from depot_lite.io.objects.storage import entries_below
 
 _EVENT: Final = "before-parse.s3.ListObjectsV2"
 #: What botocore is left with.
@@ -63,7 +64,7 @@ def listing(ask: Callable[..., Mapping[str, Any]], bucket: str, prefix: str) -> 
         if token is not None and token == before:
             raise StorageFailed(f"cannot {what}: the server gives the same page again")
         try:
-            yield from list(_entries(_objects(answer), prefix))
+            yield from list(entries_below(prefix, _objects(answer)))
         except (KeyError, TypeError, AttributeError) as error:
             raise StorageFailed(f"cannot {what}: an object has no key, no size or no time") from error
         if token is None:
@@ -94,21 +95,6 @@ def _objects(answer: Mapping[str, Any]) -> list[_Object]:
         return found
     # botocore has parsed it, because we could not or were not called: a stubbed client makes no request.
     return [(each["Key"], each["Size"], each["LastModified"].astimezone(UTC)) for each in answer.get("Contents", ())]
-
-
-def _entries(objects: list[_Object], prefix: str) -> Iterator[FileEntry]:
-    start = len(prefix)
-    for key, size, when in objects:
-        if key.startswith(prefix) and _is_id(key[start:]):
-            yield FileEntry.told(key[start:], size, when)
-
-
-def _is_id(file_id: str) -> bool:
-    try:
-        check_file_id(file_id)
-    except InvalidFileId:
-        return False
-    return True
 
 
 # --- the body of an answer --------------------------------------------------------------------------------------------

@@ -28,8 +28,8 @@ from requests import Response
 from depot_lite.errors import ConfigurationError, DepotError, StorageFailed, StoredFileNotFound
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import check_file_id, new_file_id
-from depot_lite.io.gcs.client import GCSConnection
-from depot_lite.io.gcs.errors import GCS_ERRORS, is_missing, may_have_arrived, status_of, translating
+from depot_lite.io.gcs.client import GCSConnection, NewClient
+from depot_lite.io.gcs.errors import ERRORS, GCS_ERRORS, is_missing, status_of, translating
 from depot_lite.io.gcs.listing import listing
 from depot_lite.io.gcs.objects import Found, labelled, resource_of, resource_of_copy
 from depot_lite.io.gcs.options import bucket_of, credentials_of, piece_size, predefined_acl
@@ -44,26 +44,32 @@ from depot_lite.io.objects.metadata import (
     format_crc32,
     now,
     parse_crc32,
-    response_headers,
 )
 from depot_lite.io.objects.options import seconds, web_address
-from depot_lite.io.options import boolean, executor_of, integer
+from depot_lite.io.objects.storage import ObjectStorage
+from depot_lite.io.options import boolean, integer
 
 __all__ = ["GCSStorage"]
-
-#: What Google takes in one batch (https://cloud.google.com/storage/docs/batch).
-_BATCH_LIMIT: Final = 100
 
 #: How servers refuse batches, of which an emulator may know nothing; and copies of what this client may not read.
 _NO_BATCHES: Final = {400, 404, 405, 501}
 _NO_COPIES: Final = {400, 401, 403, 404, 405, 501}
 
 
-class GCSStorage(FileStorage):
+class GCSStorage(ObjectStorage[str | None]):
     """Files in ``bucket``. Options may be strings, as they come from .ini files and the environment.
 
     The first six are filedepot's, by position too.
+
+    `ObjectStorage` describes the options for URLs and threads. URLs are signed only if the credentials can do so, as
+    those of a service account can; else the application has to serve the files. Credentials that impersonate one make a
+    request for each new URL. Name and disposition count for files that a browser shows (images, PDF, audio, video,
+    plain text). All others are downloads, under the name that they were stored with, and all have the type that they
+    were stored with: Google prefers what an object says to what a URL does. Objects are public with the policy
+    ``public-read``, with ``sign_urls`` off, and with a ``public_base_url``.
     """
+
+    table = ERRORS
 
     def __init__(
         self,
@@ -83,11 +89,8 @@ class GCSStorage(FileStorage):
         endpoint_url: str | None = None,
         # A google.cloud.storage.Client that is ready, instead of project, credentials and endpoint.
         client: Any = None,
-        # Whether `url` signs. Without it, URLs work only where the objects are public.
         sign_urls: bool | str = True,
-        # Seconds (or a timedelta) that a signed URL works at least.
         signed_url_expiry: int | str | timedelta = 3600,
-        # Where a CDN shows the objects: URLs are this, a slash and the object's name.
         public_base_url: str | None = None,
         # How many bytes of large content one request sends; two such pieces of each upload are in memory.
         chunk_size: int | str = 8 * 1024 * 1024,
@@ -95,34 +98,20 @@ class GCSStorage(FileStorage):
         retry_for: int | str = 120,
         # Make the bucket at first use if it is not there.
         create_bucket: bool | str = False,
-        # How many files a flush uploads at once.
         concurrency: int | str = 16,
-        # The threads that do it; those that all storages share where there is none.
         executor: Executor | None = None,
     ) -> None:
+        super().__init__(prefix or "", concurrency, executor, sign_urls, signed_url_expiry, public_base_url)
         self._bucket = bucket_of(bucket)
-        self._prefix = prefix or ""
-        self._concurrency = integer("concurrency", concurrency, 1, 1000)
-        self._executor = executor_of("executor", executor)
         self._acl = predefined_acl(policy)
         self._storage_class = storage_class or None
-        self._sign_urls = boolean("sign_urls", sign_urls)
-        self._expiry = seconds("signed_url_expiry", signed_url_expiry)
-        self._public_base_url = web_address("public_base_url", public_base_url)
         self._piece_size = piece_size("chunk_size", chunk_size)
         if client is not None and (project_id or credentials or endpoint_url):
             raise ConfigurationError("client and the options of a new client contradict each other")
-        found = credentials_of(credentials)
-        self._connection = GCSConnection(
-            self._bucket,
-            client,
-            credentials=found,
-            project=project_id or getattr(found, "project_id", None),
-            endpoint=web_address("endpoint_url", endpoint_url),
-            create_bucket=boolean("create_bucket", create_bucket),
-            connections=self._concurrency + 10,
-            retry_for=integer("retry_for", retry_for, 1, 24 * 3600),
-        )
+        endpoint, create = web_address("endpoint_url", endpoint_url), boolean("create_bucket", create_bucket)
+        new = NewClient(credentials_of(credentials), project_id, endpoint, self._concurrency + 10)
+        retries = integer("retry_for", retry_for, 1, 24 * 3600)
+        self._connection = GCSConnection(self._bucket, client, new, create_bucket=create, retry_for=retries)
 
     @property
     def location(self) -> Hashable:
@@ -133,11 +122,9 @@ class GCSStorage(FileStorage):
         """Show where the files are."""
         return f"GCSStorage({self._bucket!r}, prefix={self._prefix!r})"
 
-    def _key(self, file_id: str) -> str:
-        return self._prefix + file_id
-
-    def _what(self, doing: str, file_id: str) -> str:
-        return f"{doing} gs://{self._bucket}/{self._key(file_id)}"
+    @property
+    def _root(self) -> str:
+        return f"gs://{self._bucket}/"
 
     def _path(self, file_id: str) -> str:
         return f"/b/{self._bucket}/o/{quote(self._key(file_id), safe='')}"
@@ -205,8 +192,7 @@ class GCSStorage(FileStorage):
                 checksum="crc32c",
             )
         except GCS_ERRORS as error:
-            if not self._is_stored(info.file_id, resource, error):
-                raise
+            self._unless_stored(info.file_id, resource["metadata"], error)
         return info
 
     def _put_large(self, info: FileInfo, reader: SummedReader, known: int | None, condition: int | None) -> FileInfo:
@@ -224,8 +210,7 @@ class GCSStorage(FileStorage):
             )
             ResumableUpload(self._connection.session, url, self._connection.repeated, self._piece_size).send(reader)
         except GCS_ERRORS as error:
-            if not self._is_stored(info.file_id, resource, error):
-                raise
+            self._unless_stored(info.file_id, resource["metadata"], error)
         info = replace(info, content_length=reader.length)
         return info if known is not None else self._add_checksum(info, resource, format_crc32(reader.sum))
 
@@ -244,22 +229,8 @@ class GCSStorage(FileStorage):
                 return replace(info, checksum=checksum)
         return info
 
-    def _is_stored(self, file_id: str, resource: Mapping[str, Any], error: Exception) -> bool:
-        """Return whether the object is there although its upload has failed: the answer may be what was lost.
-
-        The object tells which attempt has made it. One that was there before does not count.
-        """
-        if not may_have_arrived(error):
-            return False
-        try:
-            found = self._look(file_id)
-        except (*GCS_ERRORS, StorageFailed):
-            return False
-        if found.metadata.get(ATTEMPT) == resource["metadata"][ATTEMPT]:
-            return True
-        if status_of(error) == 412:
-            raise StorageFailed(f"cannot {self._what('store', file_id)}: there is a file already") from error
-        return False
+    def _metadata(self, file_id: str) -> Mapping[str, str]:
+        return self._look(file_id).metadata
 
     def _look(self, file_id: str) -> Found:
         """Return what the server knows of an object.
@@ -336,8 +307,7 @@ class GCSStorage(FileStorage):
         except GCS_ERRORS as error:
             if status_of(error) == 412:
                 raise StorageFailed(f"file {source_id} was replaced while it was copied") from error
-            if not self._is_stored(file_id, resource, error):
-                raise
+            self._unless_stored(file_id, resource["metadata"], error)
 
     # --- finding --------------------------------------------------------------------------------------------------
 
@@ -406,12 +376,8 @@ class GCSStorage(FileStorage):
                     raise
                 self._check_bucket_after(error)
 
-    def _delete_many(self, file_ids: list[str]) -> dict[str, Exception]:
-        unique = list(dict.fromkeys(file_ids))
-        failed: dict[str, Exception] = {}
-        for start in range(0, len(unique), _BATCH_LIMIT):
-            failed |= self._delete_batch(unique[start : start + _BATCH_LIMIT])
-        return failed
+    #: What Google takes in one batch (https://cloud.google.com/storage/docs/batch).
+    _batch_limit = 100
 
     def _delete_batch(self, file_ids: list[str]) -> dict[str, Exception]:
         try:
@@ -421,53 +387,24 @@ class GCSStorage(FileStorage):
                     self._connection.check_bucket()
         except StorageFailed as error:
             if status_of(error.__cause__) in _NO_BATCHES:
-                return super()._delete_many(file_ids)
+                return self._delete_each(file_ids)
             return dict.fromkeys(file_ids, error)
         # What was refused in a batch, as when there is too much to do, is asked for once more by itself.
         again = [each for each, status in zip(file_ids, statuses, strict=True) if not (status < 300 or status == 404)]
-        return super()._delete_many(again)
+        return self._delete_each(again)
 
     # --- URLs -----------------------------------------------------------------------------------------------------
-
-    def url(
-        self,
-        file_or_id: StoredFile | str,
-        *,
-        expires_in: int | timedelta | None = None,
-        filename: str | None = None,
-        disposition: str | None = None,
-        content_type: str | None = None,
-    ) -> str | None:
-        """Return a URL where Google gives the file: signed, unless ``sign_urls`` is off or a ``public_base_url`` given.
-
-        It stays the same for a fourth of ``expires_in``, so that a browser finds in its cache what it has; up to that
-        much longer it works. None where the credentials cannot sign, so that the application has to serve the file:
-        those of a service account can. Credentials that impersonate one make a request for each new URL.
-
-        Name and disposition count for files that a browser shows (images, PDF, audio, video, plain text). All others
-        are downloads, under the name that they were stored with, and all have the type that they were stored with:
-        Google prefers what an object says to what a URL does. An unsigned URL says nothing of these.
-        """
-        file_id = self._id(file_or_id)
-        expiry = self._expiry if expires_in is None else seconds("expires_in", expires_in)
-        parameters = response_headers(filename, disposition, content_type)
-        if not self._sign_urls or self._public_base_url is not None:
-            return self._plain_url(file_id)
-        with translating(self._what("sign a URL of", file_id)):
-            urls = self._connection.urls
-            return urls.signed(self._key(file_id), expiry, parameters) if urls.can_sign else None
-
-    def public_url(self, file_or_id: StoredFile | str) -> str | None:
-        """Return the URL without a signature where the objects are public, None where they are not.
-
-        They are with the policy ``public-read``, with ``sign_urls`` off, and with a ``public_base_url``.
-        """
-        file_id = self._id(file_or_id)
-        return self._plain_url(file_id) if self._public else None
 
     @property
     def _public(self) -> bool:
         return self._acl == "publicRead" or not self._sign_urls or self._public_base_url is not None
+
+    def _signed_url(self, key: str, expires_in: int, headers: Mapping[str, str]) -> str | None:
+        urls = self._connection.urls
+        return urls.signed(key, expires_in, headers) if urls.can_sign else None
+
+    def _unsigned_url(self, key: str) -> str:
+        return self._connection.urls.plain(key)
 
     def _upload_form(
         self, file_id: str, max_size: int, content_type: str | None, filename: str | None, expires_in: int
@@ -487,9 +424,3 @@ class GCSStorage(FileStorage):
                 filename=filename,
                 expires_in=expiry,
             )
-
-    def _plain_url(self, file_id: str) -> str:
-        if self._public_base_url is not None:
-            return f"{self._public_base_url}/{quote(self._key(file_id), safe='/~')}"
-        with translating(self._what("find the URL of", file_id)):
-            return self._connection.urls.plain(self._key(file_id))

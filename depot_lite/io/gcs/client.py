@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import google.auth
 from google.api_core.exceptions import Conflict, GoogleAPICallError, from_http_response
@@ -28,26 +28,24 @@ _LONGEST_PAUSE: Final = 30.0
 _Result = TypeVar("_Result")
 
 
+class NewClient(NamedTuple):
+    """The options of a client that is not ready."""
+
+    #: Those of the environment if not set.
+    credentials: Credentials | None
+    #: That of the credentials if not set.
+    project: str | None
+    endpoint: str | None
+    #: How many connections are kept.
+    connections: int
+
+
 class GCSConnection(BucketConnection[ObjectUrls]):
     """The client of a `GCSStorage`, and its bucket."""
 
-    def __init__(
-        self,
-        bucket: str,
-        ready: Any,
-        *,
-        credentials: Credentials | None,
-        project: str | None,
-        endpoint: str | None,
-        create_bucket: bool,
-        connections: int,
-        retry_for: int,
-    ) -> None:
+    def __init__(self, bucket: str, ready: Any, new: NewClient, *, create_bucket: bool, retry_for: int) -> None:
         super().__init__(bucket, ready, create_bucket=create_bucket)
-        self._credentials = credentials
-        self._project = project
-        self._endpoint = endpoint
-        self._connections = connections
+        self._new = new
         self._retry_for = retry_for
         #: Seconds to wait before a request is repeated for the first time; the next time twice as long, and so on.
         self.pause = 1.0
@@ -129,8 +127,9 @@ class GCSConnection(BucketConnection[ObjectUrls]):
         return ObjectUrls(str(client.api_endpoint), self.bucket, client._credentials)
 
     def _new_client(self) -> Any:
-        credentials, project = self._credentials, self._project
-        options = {"api_endpoint": self._endpoint} if self._endpoint else None
+        credentials, project, endpoint, connections = self._new
+        project = project or getattr(credentials, "project_id", None)
+        options = {"api_endpoint": endpoint} if endpoint else None
         with translating(f"use bucket {self.bucket!r}"):
             # The library asks for none where there is an emulator.
             if credentials is None and not os.environ.get("STORAGE_EMULATOR_HOST"):
@@ -145,7 +144,7 @@ class GCSConnection(BucketConnection[ObjectUrls]):
         for scheme in ("https://", "http://"):
             # As many connections are kept as there may be transfers. Not where certificates are in an adapter.
             if type(client._http.get_adapter(scheme)) is HTTPAdapter:
-                client._http.mount(scheme, HTTPAdapter(pool_maxsize=self._connections))
+                client._http.mount(scheme, HTTPAdapter(pool_maxsize=connections))
         return client
 
     def _look_for_bucket(self) -> None:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from depot_lite.errors import InvalidFileId, StorageFailed
-from depot_lite.io.fileid import check_file_id
+from depot_lite.errors import StorageFailed
 from depot_lite.io.gcs.errors import translating
 from depot_lite.io.interfaces import FileEntry
+from depot_lite.io.objects.storage import entries_below
 
 _FIELDS: Final = "kind,nextPageToken,items(name,size,timeCreated)"
 
@@ -37,7 +37,7 @@ def listing(ask: Callable[..., Mapping[str, Any]], bucket: str, prefix: str) -> 
                 answer = ask(where if token is None else {**where, "pageToken": token})
             if answer["kind"] != "storage#objects":
                 raise StorageFailed(f"cannot {what}: the server's answer is no listing")
-            entries = list(_entries(answer.get("items", ()), prefix))
+            entries = list(entries_below(prefix, map(_object, answer.get("items", ()))))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StorageFailed(f"cannot {what}: the server's answer is damaged or no listing") from error
         yield from entries
@@ -48,22 +48,5 @@ def listing(ask: Callable[..., Mapping[str, Any]], bucket: str, prefix: str) -> 
             raise StorageFailed(f"cannot {what}: the server gives the same page again")
 
 
-def _entries(items: list[Mapping[str, str]], prefix: str) -> Iterator[FileEntry]:
-    start = len(prefix)
-    for each in items:
-        name = each["name"]
-        size, when = int(each["size"]), _time(each["timeCreated"])
-        if name.startswith(prefix) and _is_id(name[start:]):
-            yield FileEntry.told(name[start:], size, when)
-
-
-def _is_id(file_id: str) -> bool:
-    try:
-        check_file_id(file_id)
-    except InvalidFileId:
-        return False
-    return True
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)
+def _object(item: Mapping[str, str]) -> tuple[str, int, datetime]:
+    return item["name"], int(item["size"]), datetime.fromisoformat(item["timeCreated"]).astimezone(UTC)

@@ -39,6 +39,7 @@ from depot_lite.io.gridfs.errors import MONGO_ERRORS, translating
 from depot_lite.io.gridfs.stream import CHUNK, ChunkReader, ChunkWriter
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
 from depot_lite.io.objects.metadata import NO_TYPE
+from depot_lite.io.objects.storage import batches
 from depot_lite.io.options import executor_of, integer
 
 __all__ = ["GridFSStorage"]
@@ -254,10 +255,8 @@ class GridFSStorage(FileStorage):
             self._drop(_wanted([file_id]))
 
     def _delete_many(self, file_ids: list[str]) -> dict[str, Exception]:
-        unique = list(dict.fromkeys(file_ids))
         failed: dict[str, Exception] = {}
-        for start in range(0, len(unique), _DELETE_LIMIT):
-            batch = unique[start : start + _DELETE_LIMIT]
+        for batch in batches(file_ids, _DELETE_LIMIT):
             try:
                 with translating(self._what("delete", f"{batch[0]} and {len(batch) - 1} more")):
                     self._drop(_wanted(batch))

@@ -37,6 +37,10 @@ class ErrorTable:
         """Return whether the error says that there is no such object. A missing bucket is another error."""
         return False
 
+    def may_have_arrived(self, error: Exception) -> bool:
+        """Return whether the request may have succeeded all the same: its answer was lost, or answers a retry."""
+        return False
+
     def cause(self, error: Exception) -> Exception | None:
         """Return the cause to chain, which tracebacks print; None for an error that quotes a secret."""
         return error

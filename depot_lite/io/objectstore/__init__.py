@@ -21,32 +21,31 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final, TypeVar
-from urllib.parse import quote
 
 from depot_lite.concurrency.greenlets import Greenlets, beside
-from depot_lite.errors import ConfigurationError, InvalidFileId, StorageFailed
+from depot_lite.errors import ConfigurationError, StorageFailed
 from depot_lite.io.aio import AsyncStorage, Fetched
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import check_file_id, new_file_id
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
-from depot_lite.io.objects.metadata import ATTEMPT, crc32_of, format_crc32, now, parse_crc32, response_headers
-from depot_lite.io.objects.options import seconds, web_address
+from depot_lite.io.objects.metadata import crc32_of, format_crc32, now, parse_crc32
 from depot_lite.io.objects.readers import ObjectFile
+from depot_lite.io.objects.storage import ObjectStorage, entries_below
 from depot_lite.io.objectstore.client import StoreClient, Upload
 from depot_lite.io.objectstore.errors import (
+    ERRORS,
     OBSTORE_ERRORS,
     is_changed,
     is_missing,
     is_no_container,
     is_refusal,
-    may_have_arrived,
     translating,
 )
 from depot_lite.io.objectstore.files import InAttributes, InHeader, attributes_of, info_of
 from depot_lite.io.objectstore.options import CLOUDS, place_of, prefix_of, store_of
 from depot_lite.io.objectstore.stream import ChunkedBody, ObjectReader
 from depot_lite.io.objectstore.urls import ObjectUrls
-from depot_lite.io.options import boolean, executor_of, integer
+from depot_lite.io.options import integer
 
 __all__ = ["ObjectStoreStorage"]
 
@@ -57,17 +56,20 @@ _STEP: Final = 1024 * 1024
 _PART_LIMIT: Final = 10_000
 #: The smallest part that S3 takes, and the largest that is no mistake.
 _PARTS: Final = (5 * 1024 * 1024, 1024**3)
-#: What stores delete with one request.
-_BATCH: Final = {"azure": 256}
-_DELETE_LIMIT: Final = 1000
 
 
-class ObjectStoreStorage(FileStorage):
+class ObjectStoreStorage(ObjectStorage[str | None]):
     """Files at ``url``. Options may be strings, as they come from .ini files and the environment; dictionaries as JSON.
 
     For example ``url="az://container"`` with ``config={"account_name": "...", "account_key": "..."}``. What is not
     given, obstore looks for in the environment.
+
+    `ObjectStorage` describes the options for URLs and threads. Name, disposition and type of a signed URL are heeded by
+    Azure, with an account key, and by no other store: there, a URL with any of them is None, and the application has to
+    serve the file. Public are the files of a storage with a ``public_base_url``.
     """
+
+    table = ERRORS
 
     def __init__(
         self,
@@ -86,42 +88,25 @@ class ObjectStoreStorage(FileStorage):
         credential_provider: Callable[[], Any] | None = None,
         # Make the folder of a file:// URL if it is not there.
         mkdir: bool | str = False,
-        # Whether `url` signs.
         sign_urls: bool | str = True,
-        # Seconds (or a timedelta) that a signed URL works at least.
         signed_url_expiry: int | str | timedelta = 3600,
-        # Where a CDN, or a public container, shows the objects: URLs are this, a slash, the prefix and the id.
         public_base_url: str | None = None,
         # Content of so many bytes and more is sent in parts of so many bytes, so many at a time.
         part_size: int | str = 8 * 1024 * 1024,
         parts_at_once: int | str = 4,
-        # How many files a flush uploads at once.
         concurrency: int | str = 16,
-        # The threads that do it; those that all storages share where there is none.
         executor: Executor | None = None,
     ) -> None:
         self._place = place_of(url)
-        self._prefix = prefix_of(prefix)
-        self._concurrency = integer("concurrency", concurrency, 1, 1000)
-        self._executor = executor_of("executor", executor)
+        super().__init__(prefix_of(prefix), concurrency, executor, sign_urls, signed_url_expiry, public_base_url)
         self._part_size = integer("part_size", part_size, *_PARTS)
-        self._sign_urls = boolean("sign_urls", sign_urls)
-        self._expiry = seconds("signed_url_expiry", signed_url_expiry)
-        self._public_base_url = web_address("public_base_url", public_base_url)
         self._layout = self._new_layout()
         # A web server may limit how much it lists, unnoticed.
         self.list_is_complete = self._place.kind != "http"
-        store = store_of(
-            self._place,
-            config=config,
-            client_options=client_options,
-            retry_config=retry_config,
-            credential_provider=credential_provider,
-            mkdir=mkdir,
-        )
+        store = store_of(self._place, config, client_options, retry_config, credential_provider, mkdir)
         self._client = StoreClient(store, integer("parts_at_once", parts_at_once, 1, 100))
         self._urls = ObjectUrls(self._client, self._place, provided=credential_provider is not None)
-        # Whether the container is known to be there.
+        # Whether the container is known to exist.
         self._seen = self._place.kind not in CLOUDS
 
     def _new_layout(self) -> InAttributes | InHeader:
@@ -146,11 +131,9 @@ class ObjectStoreStorage(FileStorage):
         """Show where the files are."""
         return f"ObjectStoreStorage({self._place.url!r}, prefix={self._prefix!r})"
 
-    def _key(self, file_id: str) -> str:
-        return self._prefix + file_id
-
-    def _what(self, doing: str, file_id: str) -> str:
-        return f"{doing} {self._place.url.rstrip('/')}/{self._key(file_id)}"
+    @property
+    def _root(self) -> str:
+        return f"{self._place.url.rstrip('/')}/"
 
     # --- storing --------------------------------------------------------------------------------------------------
 
@@ -247,19 +230,8 @@ class ObjectStoreStorage(FileStorage):
             length, crc32 = length + len(piece), zlib.crc32(piece, crc32)
         return length, crc32
 
-    def _unless_stored(self, file_id: str, told: Mapping[str, str], error: Exception) -> None:
-        """Raise the error of an upload, unless the object is there after all: the answer may be what was lost.
-
-        The object tells which attempt has made it. One that was there before does not count.
-        """
-        if may_have_arrived(error):
-            try:
-                _, found = self._look(file_id)
-            except (*OBSTORE_ERRORS, StorageFailed):
-                raise error from None
-            if found.get(ATTEMPT) == told[ATTEMPT]:
-                return
-        raise error
+    def _metadata(self, file_id: str) -> Mapping[str, str]:
+        return self._look(file_id)[1]
 
     def _copy(self, source_id: str, file_id: str) -> FileInfo:
         return self._copy_of(self, source_id, file_id)
@@ -389,12 +361,8 @@ class ObjectStoreStorage(FileStorage):
     def _entries(self, page: list[Any]) -> Iterator[FileEntry]:
         # A web server lists paths from its root, and obstore leaves them so.
         prefix = self._place.key(self._prefix) if self._place.kind == "http" else self._prefix
-        start = len(prefix)
-        for each in page:
-            path: str = each["path"]
-            # What is in further folders below the prefix is not ours.
-            if path.startswith(prefix) and _is_id(path[start:]):
-                yield FileEntry.told(path[start:], each["size"] - self._layout.header, each["last_modified"])
+        header = self._layout.header
+        return entries_below(prefix, ((each["path"], each["size"] - header, each["last_modified"]) for each in page))
 
     # --- deleting -------------------------------------------------------------------------------------------------
 
@@ -406,20 +374,16 @@ class ObjectStoreStorage(FileStorage):
                 if not is_missing(error):
                     raise
 
-    def _delete_many(self, file_ids: list[str]) -> dict[str, Exception]:
-        unique = list(dict.fromkeys(file_ids))
-        size = _BATCH.get(self._place.kind, _DELETE_LIMIT)
-        failed: dict[str, Exception] = {}
-        for start in range(0, len(unique), size):
-            failed |= self._delete_batch(unique[start : start + size])
-        return failed
+    @property
+    def _batch_limit(self) -> int:
+        return 256 if self._place.kind == "azure" else 1000
 
     def _delete_batch(self, file_ids: list[str]) -> dict[str, Exception]:
         try:
             self._client.delete([self._key(each) for each in file_ids])
         except OBSTORE_ERRORS:
             # Of a batch obstore tells one failure, and some stores fail for what is missing: so one by one.
-            return super()._delete_many(file_ids)
+            return self._delete_each(file_ids)
         return {}
 
     # --- URLs -----------------------------------------------------------------------------------------------------
@@ -429,34 +393,15 @@ class ObjectStoreStorage(FileStorage):
         """Whether the storage has URLs of its own: with a ``public_base_url``, or where it can sign."""
         return self._public_base_url is not None or (self._sign_urls and self._urls.can_sign)
 
-    def url(
-        self,
-        file_or_id: StoredFile | str,
-        *,
-        expires_in: int | timedelta | None = None,
-        filename: str | None = None,
-        disposition: str | None = None,
-        content_type: str | None = None,
-    ) -> str | None:
-        """Return a signed URL at which the store gives the file; None where it has none, or cannot tell what is asked.
+    @property
+    def _public(self) -> bool:
+        return self._public_base_url is not None
 
-        It stays the same for a fourth of ``expires_in``, so that a browser finds in its cache what it has; up to that
-        much longer it works. Name, disposition and type are told by Azure, with an account key, and by no other store:
-        there they are what the object was stored with, and with any of them the middleware has to serve the file.
-        """
-        file_id = self._id(file_or_id)
-        expiry = self._expiry if expires_in is None else seconds("expires_in", expires_in)
-        if self._public_base_url is not None or not self._sign_urls:
-            return self.public_url(file_id)
-        with translating(self._what("sign a URL of", file_id)):
-            return self._urls.signed(self._key(file_id), expiry, response_headers(filename, disposition, content_type))
+    def _signed_url(self, key: str, expires_in: int, headers: Mapping[str, str]) -> str | None:
+        return self._urls.signed(key, expires_in, headers)
 
-    def public_url(self, file_or_id: StoredFile | str) -> str | None:
-        """Return the URL without a signature, None without a ``public_base_url``."""
-        file_id = self._id(file_or_id)
-        if self._public_base_url is None:
-            return None
-        return f"{self._public_base_url}/{quote(self._key(file_id), safe='/~')}"
+    def _unsigned_url(self, key: str) -> None:
+        return None
 
 
 def _reading(content: Content) -> Callable[[Callable[[], T]], T]:
@@ -470,10 +415,3 @@ def _reading(content: Content) -> Callable[[Callable[[], T]], T]:
 
 def _here(call: Callable[[], T]) -> T:
     return call()
-
-
-def _is_id(file_id: str) -> bool:
-    try:
-        return check_file_id(file_id) == file_id
-    except InvalidFileId:
-        return False

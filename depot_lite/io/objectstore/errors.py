@@ -74,7 +74,16 @@ class _ObstoreErrors(ErrorTable):
         return facts
 
     def is_missing(self, error: Exception) -> bool:
-        return is_missing(error)
+        """Return whether the error says that there is no such object. Where there is no container, it is not that."""
+        return isinstance(error, FileNotFoundError) and not is_no_container(error)
+
+    def may_have_arrived(self, error: Exception) -> bool:
+        """Return whether the upload may have succeeded: its answer was lost, or a repeated one found the first."""
+        if isinstance(error, obstore.AlreadyExistsError):
+            return True
+        # Of uploads in parts every error is an OSError.
+        unclear = isinstance(error, obstore.GenericError | OSError) and not isinstance(error, FileNotFoundError)
+        return unclear and _status(error) in {0, *range(500, 600)}
 
     def cause(self, error: Exception) -> Exception | None:
         return None if _SECRETS.search(str(error)) else error
@@ -84,11 +93,6 @@ class _ObstoreErrors(ErrorTable):
         # With the number, so that a caller can tell a full disk (errno.ENOSPC) from the rest.
         number = _OS_ERROR.search(str(error))
         return failed if number is None else StorageFailed(int(number[1]), str(failed))
-
-
-def is_missing(error: Exception) -> bool:
-    """Return whether the error says that there is no such object. Where there is no container, it is not that."""
-    return isinstance(error, FileNotFoundError) and not is_no_container(error)
 
 
 def is_no_container(error: Exception) -> bool:
@@ -109,15 +113,6 @@ def is_refusal(error: BaseException | None) -> bool:
     )
 
 
-def may_have_arrived(error: Exception) -> bool:
-    """Return whether an upload may be there all the same: its answer was lost, or a repeated one found the first."""
-    if isinstance(error, obstore.AlreadyExistsError):
-        return True
-    # Of uploads in parts every error is an OSError.
-    unclear = isinstance(error, obstore.GenericError | OSError) and not isinstance(error, FileNotFoundError)
-    return unclear and _status(error) in {0, *range(500, 600)}
-
-
 def _status(error: BaseException) -> int:
     found = _STATUS.search(str(error))
     return 0 if found is None else int(found[1])
@@ -126,3 +121,4 @@ def _status(error: BaseException) -> int:
 ERRORS: Final = _ObstoreErrors()
 OBSTORE_ERRORS: Final = ERRORS.errors
 translating = ERRORS.translating
+is_missing = ERRORS.is_missing

@@ -95,7 +95,6 @@ def prefix_of(prefix: str | None) -> str:
 
 def store_of(
     place: Place,
-    *,
     config: object,
     client_options: object,
     retry_config: object,
