@@ -1,15 +1,15 @@
 """S3Storage: files in a bucket of Amazon S3, or of a server that speaks its protocol.
 
-The key of an object is the file id behind ``prefix``; name, time and checksum are in its metadata, where filedepot has
-them too, so that each reads what the other wrote. Objects are private, and no ACL is sent, unless a ``policy`` asks for
-one: many buckets take none.
+The key of an object is ``prefix`` and the file id; name, time and checksum are in its metadata, where filedepot keeps
+them too, so that the two libraries read each other's files. Objects are private: no ACL is sent unless a ``policy`` is
+given, since many buckets accept none.
 
-Constructing makes no request and reads no credentials; that comes with the first use. A small file is stored with one
-PutObject, a large one in parts by boto3's transfers, in memory that does not grow with it. S3 shows an object when it
-is whole and not before.
+The constructor makes no request and reads no credentials; the first use does. A small file is stored with one
+PutObject, a large one in parts by boto3's transfers, with constant memory. An object appears in S3 when it is complete,
+not before.
 
-If the process dies in the middle of a large upload, its parts stay, invisible and paid for; a lifecycle rule of the
-bucket (``AbortIncompleteMultipartUpload``) is what removes them.
+If the process dies in the middle of a large upload, its parts stay, invisible and paid for, until a lifecycle rule of
+the bucket (``AbortIncompleteMultipartUpload``) removes them.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ __all__ = ["S3Storage"]
 #: How many parts S3 takes.
 _PART_LIMIT: Final = 10_000
 
-#: How servers refuse to delete in batches: they know no such request, or want a checksum of it that boto3 left behind.
+#: Codes of servers that cannot delete in batches, or need a checksum of the request that boto3 no longer sends.
 _NO_BATCHES: Final = {"NotImplemented", "MethodNotAllowed", "MissingContentMD5", "InvalidRequest", "InvalidArgument"}
 
-#: Arguments of an upload that whoever reads the object has to give too.
+#: Arguments of an upload that requests to read the object need too.
 _OF_READING: Final = {
     "SSECustomerAlgorithm",
     "SSECustomerKey",
@@ -82,18 +82,18 @@ class S3Storage(ObjectStorage[str]):
 
     def __init__(
         self,
-        # Without keys, boto3 finds credentials as it always does: environment, files, the role of the machine.
+        # By default boto3 looks for credentials: in the environment, in files, in the role of the machine.
         access_key_id: str | None = None,
         secret_access_key: str | None = None,
-        # filedepot-<access key> where there is none, as filedepot has it.
+        # By default filedepot-<access key>, as in filedepot.
         bucket: str | None = None,
         region_name: str | None = None,
-        # A canned ACL, such as "public-read". None sends none, and the bucket decides.
+        # A canned ACL, such as "public-read". By default none is sent, and the bucket decides.
         policy: str | None = None,
         storage_class: str | None = None,
         # A server other than Amazon's.
         endpoint_url: str | None = None,
-        # What keys begin with, such as "media/".
+        # The start of all keys, such as "media/".
         prefix: str = "",
         *,
         bucket_name: str | None = None,
@@ -102,14 +102,14 @@ class S3Storage(ObjectStorage[str]):
         connection_kwargs: Mapping[str, Any] | str | None = None,
         sign_urls: bool | str = True,
         signed_url_expiry: int | str | timedelta = 3600,
-        # Arguments of every upload: CacheControl, ServerSideEncryption, ...; those of boto3's ALLOWED_UPLOAD_ARGS.
+        # Arguments of every upload, out of boto3's ALLOWED_UPLOAD_ARGS: CacheControl, ServerSideEncryption, ...
         upload_metadata: Mapping[str, Any] | str | None = None,
-        # A boto3 client that is ready, instead of keys, region, endpoint and connection_kwargs.
+        # A boto3 client, instead of keys, region, endpoint and connection_kwargs.
         client: Any = None,
         public_base_url: str | None = None,
         # A boto3.s3.transfer.TransferConfig, or its arguments.
         transfer_config: TransferConfig | Mapping[str, Any] | str | None = None,
-        # Make the bucket at first use if it is not there.
+        # Make the bucket at first use if it is missing.
         create_bucket: bool | str = False,
         concurrency: int | str = 16,
         executor: Executor | None = None,
@@ -127,14 +127,14 @@ class S3Storage(ObjectStorage[str]):
 
     @property
     def location(self) -> Hashable:
-        """Bucket and prefix. Not the server, since one may have several addresses."""
+        """Bucket and prefix, without the server, which may have several addresses."""
         return "s3", self._bucket, self._prefix
 
     def __repr__(self) -> str:
         """Show where the files are."""
         return f"S3Storage({self._bucket!r}, prefix={self._prefix!r})"
 
-    # --- what is sent ---------------------------------------------------------------------------------------------
+    # --- requests -------------------------------------------------------------------------------------------------
 
     @property
     def _client(self) -> Any:
@@ -142,11 +142,11 @@ class S3Storage(ObjectStorage[str]):
 
     @property
     def _endpoint(self) -> str:
-        """Which server this is: two storages there may copy from one another."""
+        """The server. Two storages on one server may copy from each other."""
         return str(self._client.meta.endpoint_url)
 
     def _checksums(self) -> bool:
-        """Return whether the server is one that takes S3's checksums; which ones do, the client's config says."""
+        """Return whether to send S3's checksums, by the config of the client: some servers do not accept them."""
         if "ChecksumAlgorithm" in self._upload:
             return False  # the user's own is computed by boto3
         return bool(self._client.meta.config.request_checksum_calculation == "when_supported")
@@ -159,7 +159,7 @@ class S3Storage(ObjectStorage[str]):
         return {"Bucket": self._bucket, "Key": self._key(file_id)}
 
     def _arguments(self, names: set[str]) -> dict[str, Any]:
-        """Return those of the upload's arguments that another request has to have too."""
+        """Return the arguments of uploads that another request needs too."""
         return {name: value for name, value in self._upload.items() if name in names}
 
     # --- storing --------------------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ class S3Storage(ObjectStorage[str]):
         return FileInfo(file_id, filename or UNNAMED, self._upload.get("ContentType") or content_type, 0, now())
 
     def _send(self, file_id: str, content: Content, known: int | None = None) -> FileInfo:
-        """Store content; ``known`` is its CRC-32 where that is certain before it was read."""
+        """Store content; ``known`` is its CRC-32, if it is certain before the content is read."""
         info = self._new_info(file_id, content.filename, self._upload.get("ContentType") or content.content_type)
         if known is None and content.size is not None and content.size >= self._transfer.multipart_threshold:
             known = crc32_of(content)
@@ -191,7 +191,7 @@ class S3Storage(ObjectStorage[str]):
         info = replace(info, content_length=len(data), checksum=format_crc32(crc32))
         arguments = arguments_of(info, self._upload)
         if self._checksums():
-            # Ours and not boto3's, which over HTTPS would send it behind the content in a form of its own.
+            # Our own checksum: over HTTPS, boto3 would send its checksum in a trailer.
             arguments["ChecksumCRC32"] = encode_crc32(crc32)
         try:
             self._client.put_object(**self._where(info.file_id), Body=data, **arguments)
@@ -215,7 +215,7 @@ class S3Storage(ObjectStorage[str]):
         return replace(info, content_length=reader.length, checksum=format_crc32(reader.sum))
 
     def _config_for(self, size: int | None) -> TransferConfig:
-        """Return the transfer's configuration with parts so large that there are not too many."""
+        """Return the transfer's configuration, with parts large enough for S3's limit on their number."""
         config = self._transfer
         smallest = -(-(size or 0) // _PART_LIMIT)
         if smallest > config.multipart_chunksize:
@@ -263,7 +263,7 @@ class S3Storage(ObjectStorage[str]):
             return self._send(file_id, content, parse_crc32(file.checksum))
 
     def _save_copy_of(self, original: Original, known: FileInfo, info: FileInfo) -> FileInfo:
-        """Let S3 copy an object that was looked at, with a name and a type that may be others."""
+        """Let S3 copy a known version of an object, perhaps with another name and type."""
         info = replace(info, content_length=known.content_length, checksum=known.checksum)
         with translating(f"copy s3://{original.where['Bucket']}/{original.where['Key']}", known.file_id):
             answer = self._copy_object(original, info.file_id, arguments_of(info, self._upload))
@@ -312,9 +312,7 @@ class S3Storage(ObjectStorage[str]):
             raise
         if not found.get("ContentRange", "").startswith(f"bytes {start}-"):
             found["Body"].close()
-            raise StorageFailed(
-                f"cannot {self._what('read', file_id)}: the server gives another range than it was asked for"
-            )
+            raise StorageFailed(f"cannot {self._what('read', file_id)}: the server sent another range than requested")
         return found["Body"]
 
     def _info(self, file_id: str) -> FileInfo:
@@ -345,7 +343,7 @@ class S3Storage(ObjectStorage[str]):
             try:
                 self._client.delete_object(**self._where(file_id), **self._arguments(_OF_ACCESS))
             except S3_ERRORS as error:
-                if not is_missing(error):  # Amazon says nothing of it, some servers do
+                if not is_missing(error):  # an error on some servers, none on Amazon's
                     raise
 
     #: What S3 deletes with one request.
@@ -363,7 +361,7 @@ class S3Storage(ObjectStorage[str]):
             return dict.fromkeys(file_ids, error)
         return {
             each["Key"].removeprefix(self._prefix): StorageFailed(
-                f"cannot delete s3://{self._bucket}/{each['Key']}: the server says {each.get('Code')}"
+                f"cannot delete s3://{self._bucket}/{each['Key']}: the server answers {each.get('Code')}"
             )
             for each in answer.get("Errors", ())
             if each.get("Code") != "NoSuchKey"

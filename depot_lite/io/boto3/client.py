@@ -31,10 +31,10 @@ class S3Connection(BucketConnection[ObjectUrls]):
 
     def _new_client(self) -> Any:
         try:
-            # A session of its own: that which boto3 shares is not for threads.
+            # A new session: the one that boto3 shares is not safe for threads.
             return boto3.Session().client("s3", **self._arguments)
         except (*S3_ERRORS, ValueError, TypeError) as error:
-            # Without its text and its traceback, which may quote what was refused.
+            # Without text and traceback, which may quote the refused value.
             name = type(error).__name__
             raise ConfigurationError(f"boto3 makes no client for bucket {self.bucket!r}: {name}") from None
 
@@ -44,7 +44,7 @@ class S3Connection(BucketConnection[ObjectUrls]):
         except ClientError as error:
             if _is_no_bucket(error):
                 raise StorageFailed(f"there is no bucket {self.bucket!r}") from error
-            if code_of(error) not in {"403", "AccessDenied"}:  # it is there, and we may not look at it
+            if code_of(error) not in {"403", "AccessDenied"}:  # it exists, and we may not look at it
                 raise
 
     def _make_bucket(self, client: Any) -> None:

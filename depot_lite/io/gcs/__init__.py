@@ -1,14 +1,14 @@
 """GCSStorage: files in a bucket of Google Cloud Storage.
 
-An object is called by the file id behind ``prefix``; name, type, time and checksum are in its metadata, where filedepot
-has them too, so that each reads what the other wrote. Objects are private, and no ACL is sent, unless a ``policy`` asks
-for one: buckets with uniform access take none.
+The name of an object is ``prefix`` and the file id; the file's name, type, time and checksum are in its metadata, where
+filedepot keeps them too, so that the two libraries read each other's files. Objects are private: no ACL is sent unless
+a ``policy`` is given, since buckets with uniform access accept none.
 
-Constructing makes no request, and reads no credentials but those that it is given. A small file is stored with one
-request, a large one in pieces by a resumable upload, in memory that does not grow with it. Google verifies a CRC-32C of
-either, and shows an object when it is whole and not before.
+The constructor makes no request, and reads no credentials except given ones. A small file is stored with one request, a
+large one in pieces by a resumable upload, with constant memory. Google verifies a CRC-32C of both. An object appears
+when it is complete, not before.
 
-Whatever is sent may be sent twice, when an answer is lost. An object tells which attempt has made it.
+Requests are repeated when their answers are lost. So the metadata of an object name the attempt that made it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from depot_lite.io.options import boolean, integer
 
 __all__ = ["GCSStorage"]
 
-#: How servers refuse batches, of which an emulator may know nothing; and copies of what this client may not read.
+#: Statuses of servers that refuse batches, as emulators may; and copies of objects that this client may not read.
 _NO_BATCHES: Final = {400, 404, 405, 501}
 _NO_COPIES: Final = {400, 401, 403, 404, 405, 501}
 
@@ -73,21 +73,21 @@ class GCSStorage(ObjectStorage[str | None]):
 
     def __init__(
         self,
-        # Only to make a bucket; that of the credentials where it is not given.
+        # Only to make a bucket; by default the project of the credentials.
         project_id: str | None = None,
-        # What a service account's JSON file holds, or its path, or credentials of google-auth. Without them, the
-        # library finds some as it always does: GOOGLE_APPLICATION_CREDENTIALS, gcloud's, the role of the machine.
+        # The content or the path of a service account's JSON file, or credentials of google-auth. By default Google's
+        # library looks for some: GOOGLE_APPLICATION_CREDENTIALS, gcloud's, the role of the machine.
         credentials: Any = None,
         bucket: str | None = None,
-        # "public-read" lets everybody read each object. None sends no ACL, and the bucket decides.
+        # "public-read" lets everybody read each object. By default no ACL is sent, and the bucket decides.
         policy: str | None = None,
         storage_class: str | None = None,
-        # What names of objects begin with, such as "media/".
+        # The start of all names of objects, such as "media/".
         prefix: str = "",
         *,
         # A server other than Google's, such as an emulator.
         endpoint_url: str | None = None,
-        # A google.cloud.storage.Client that is ready, instead of project, credentials and endpoint.
+        # A google.cloud.storage.Client, instead of project, credentials and endpoint.
         client: Any = None,
         sign_urls: bool | str = True,
         signed_url_expiry: int | str | timedelta = 3600,
@@ -96,7 +96,7 @@ class GCSStorage(ObjectStorage[str | None]):
         chunk_size: int | str = 8 * 1024 * 1024,
         # For how many seconds a request that failed is repeated.
         retry_for: int | str = 120,
-        # Make the bucket at first use if it is not there.
+        # Make the bucket at first use if it is missing.
         create_bucket: bool | str = False,
         concurrency: int | str = 16,
         executor: Executor | None = None,
@@ -115,7 +115,7 @@ class GCSStorage(ObjectStorage[str | None]):
 
     @property
     def location(self) -> Hashable:
-        """Bucket and prefix. Not the server, since one may have several addresses."""
+        """Bucket and prefix, without the server, which may have several addresses."""
         return "gcs", self._bucket, self._prefix
 
     def __repr__(self) -> str:
@@ -133,13 +133,13 @@ class GCSStorage(ObjectStorage[str | None]):
         return self._connection.blob(self._key(file_id))
 
     def _ask(self, call: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
-        """Return what a call to Google's library gives."""
+        """Return the result of a call to Google's library."""
         return self._connection.repeated(partial(call, *arguments, **more, **self._connection.how))
 
     # --- storing --------------------------------------------------------------------------------------------------
 
     def save(self, content: Content, *, file_id: str | None = None) -> FileInfo:
-        """Store content that is ready and return what was stored. Under a new id nothing is ever overwritten."""
+        """Store prepared content and return its info. Under a new id, nothing is ever overwritten."""
         if file_id is None:
             return self._store(new_file_id(), content, new=True)
         return self._save(check_file_id(file_id), content)
@@ -166,8 +166,8 @@ class GCSStorage(ObjectStorage[str | None]):
         """Store content.
 
         Args:
-            known: its CRC-32 where that is certain before it was read.
-            condition: the generation that there has to be before; 0 is none.
+            known: its CRC-32, if it is certain before the content is read.
+            condition: the generation to replace; 0 is none.
         """
         info = self._new_info(file_id, content.filename, content.content_type)
         if known is None and content.size is not None and content.size >= self._piece_size:
@@ -215,9 +215,11 @@ class GCSStorage(ObjectStorage[str | None]):
         return info if known is not None else self._add_checksum(info, resource, format_crc32(reader.sum))
 
     def _add_checksum(self, info: FileInfo, resource: Mapping[str, Any], checksum: str) -> FileInfo:
-        """Tell the checksum of a stream, which was not known before its metadata were sent."""
-        with suppress(*GCS_ERRORS):  # the file is whole without it, and some may create and not change
-            # Only of our object, which somebody may have replaced meanwhile.
+        """Add the checksum of a stream, which was not known before its metadata were sent."""
+        with suppress(
+            *GCS_ERRORS
+        ):  # the file is complete without it, and not everybody who may create objects may change them
+            # Only to our object, which another writer may have replaced meanwhile.
             found = self._look(info.file_id)
             if found.metadata.get(ATTEMPT) == resource["metadata"][ATTEMPT]:
                 self._connection.json(
@@ -233,10 +235,10 @@ class GCSStorage(ObjectStorage[str | None]):
         return self._look(file_id).metadata
 
     def _look(self, file_id: str) -> Found:
-        """Return what the server knows of an object.
+        """Return the server's record of an object.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is no such object.
             StorageFailed: there is no bucket.
         """
         blob = self._blob(file_id)
@@ -248,7 +250,7 @@ class GCSStorage(ObjectStorage[str | None]):
         return Found.in_blob(blob)
 
     def _check_bucket_after(self, error: Exception) -> None:
-        """Raise `StorageFailed` where the error is that something is missing, and it is the bucket."""
+        """Raise `StorageFailed` if the error is a missing object because the bucket is missing."""
         if is_missing(error):
             self._connection.check_bucket()
 
@@ -271,7 +273,7 @@ class GCSStorage(ObjectStorage[str | None]):
             try:
                 return self._save_copy_of(source, source_id, found, info)
             except DepotError as error:
-                # This client may not read what that of the source may.
+                # The source may be readable for the source's client only.
                 if status_of(error.__cause__) not in _NO_COPIES:
                     raise
         with source._open(source_id) as file:
@@ -279,7 +281,7 @@ class GCSStorage(ObjectStorage[str | None]):
             return self._send(file_id, content, parse_crc32(file.checksum))
 
     def _save_copy_of(self, source: GCSStorage, source_id: str, found: Found, info: FileInfo) -> FileInfo:
-        """Let Google copy an object that was looked at, with a name and a type that may be others."""
+        """Let Google copy a known version of an object, perhaps with another name and type."""
         known = found.info(source_id)
         info = replace(info, content_length=known.content_length, checksum=known.checksum)
         kept = {name: value for name, value in found.kept.items() if name != "contentDisposition"}
@@ -291,12 +293,12 @@ class GCSStorage(ObjectStorage[str | None]):
     def _rewrite(
         self, source: GCSStorage, source_id: str, found: Found, file_id: str, resource: Mapping[str, Any]
     ) -> None:
-        """Copy an object inside Google, step by step where it is large and goes far."""
+        """Copy an object inside Google, in several steps if it is large and goes to another region."""
         path = f"{source._path(source_id)}/rewriteTo{self._path(file_id)}"
         parameters = {
             "fields": "done,rewriteToken",
             "destinationPredefinedAcl": self._acl,
-            # What was looked at, and not what may have taken its place.
+            # This version, and no later one.
             "ifSourceGenerationMatch": None if found.generation is None else str(found.generation),
         }
         try:
@@ -322,9 +324,9 @@ class GCSStorage(ObjectStorage[str | None]):
     def _get(self, file_id: str, start: int = 0, generation: int | None = None) -> Response:
         """Return an answer whose body is on its way.
 
-        By the XML API: the JSON API tells the metadata in a request of its own, and the library asks that.
+        By the XML API: the JSON API, which the library uses, needs another request for the metadata.
         """
-        # What was stored compressed comes as it was stored. Else the server would unpack it, and know no ranges.
+        # Without this, the server unpacks objects that were stored compressed, and supports no ranges of them.
         headers = {"Accept-Encoding": "gzip"} | ({"Range": f"bytes={start}-"} if start else {})
         path = f"/{self._bucket}/{quote(self._key(file_id), safe='/~')}"
         try:
@@ -345,7 +347,7 @@ class GCSStorage(ObjectStorage[str | None]):
             raise
         if start and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
             answer.close()
-            raise StorageFailed(f"cannot {what}: the server gives another range than it was asked for")
+            raise StorageFailed(f"cannot {what}: the server sent another range than requested")
         return answer
 
     def _info(self, file_id: str) -> FileInfo:
@@ -389,7 +391,7 @@ class GCSStorage(ObjectStorage[str | None]):
             if status_of(error.__cause__) in _NO_BATCHES:
                 return self._delete_each(file_ids)
             return dict.fromkeys(file_ids, error)
-        # What was refused in a batch, as when there is too much to do, is asked for once more by itself.
+        # Deletions that were refused in the batch, for example by an overloaded server, are repeated one by one.
         again = [each for each, status in zip(file_ids, statuses, strict=True) if not (status < 300 or status == 404)]
         return self._delete_each(again)
 

@@ -47,17 +47,17 @@ class GCSConnection(BucketConnection[ObjectUrls]):
         super().__init__(bucket, ready, create_bucket=create_bucket)
         self._new = new
         self._retry_for = retry_for
-        #: Seconds to wait before a request is repeated for the first time; the next time twice as long, and so on.
+        #: Seconds to wait before the first repetition of a request; the wait doubles each time.
         self.pause = 1.0
 
     @property
     def endpoint(self) -> str:
-        """Which server this is: two storages there may copy from one another."""
+        """The server. Two storages on one server may copy from each other."""
         return str(self.bare_client.api_endpoint)
 
     @property
     def how(self) -> dict[str, Any]:
-        """The arguments of every call to Google's library, which repeats nothing: `repeated` does."""
+        """The arguments of every call to Google's library. It repeats nothing: `repeated` does."""
         return {"timeout": _TIMEOUT, "retry": None}
 
     def blob(self, key: str) -> Any:
@@ -65,10 +65,10 @@ class GCSConnection(BucketConnection[ObjectUrls]):
         return self.client.bucket(self.bucket).blob(key)
 
     def repeated(self, request: Callable[[], _Result]) -> _Result:
-        """Return what a request gives, which is sent again for a while if it fails as it may not the next time.
+        """Return the result of a request, which is repeated for a while after passing errors.
 
-        Google's library would do it, and keep each error in a circle with all that its traceback holds: with it files
-        and their connections would stay open until they are collected as garbage.
+        Google's own retries keep each error in a reference cycle with its traceback: files and connections would stay
+        open until the next garbage collection.
         """
         end, pause = time.monotonic() + self._retry_for, self.pause
         while True:
@@ -81,7 +81,7 @@ class GCSConnection(BucketConnection[ObjectUrls]):
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def call(self, method: str, path: str, *, stream: bool = False, **arguments: Any) -> Response:
-        """Send a request that the library has no call for, as often as its policy says, and return the answer.
+        """Send a request that the library has no call for, with retries, and return the answer.
 
         Raises:
             GoogleAPICallError: the server refuses or fails.
@@ -98,7 +98,7 @@ class GCSConnection(BucketConnection[ObjectUrls]):
         return self.repeated(attempt)
 
     def json(self, method: str, path: str, **arguments: Any) -> Mapping[str, Any]:
-        """Do what `call` does, with the JSON API, and return what the answer holds."""
+        """Send a request to the JSON API, like `call`, and return the parsed answer."""
         found: Mapping[str, Any] = self.call(method, f"/storage/v1{path}", **arguments).json()
         return found
 
@@ -115,12 +115,12 @@ class GCSConnection(BucketConnection[ObjectUrls]):
 
         try:
             return self.repeated(attempt)
-        except ValueError:  # the answer is none to a batch: some emulators know none
+        except ValueError:  # this is no answer to a batch, which some emulators do not support
             return [501] * len(keys)
 
     @property
     def session(self) -> Session:
-        """What sends requests that are authorised."""
+        """The session that sends authorised requests."""
         return cast(Session, self.client._http)
 
     def _new_urls(self, client: Any) -> ObjectUrls:
@@ -131,7 +131,7 @@ class GCSConnection(BucketConnection[ObjectUrls]):
         project = project or getattr(credentials, "project_id", None)
         options = {"api_endpoint": endpoint} if endpoint else None
         with translating(f"use bucket {self.bucket!r}"):
-            # The library asks for none where there is an emulator.
+            # The library needs none for an emulator.
             if credentials is None and not os.environ.get("STORAGE_EMULATOR_HOST"):
                 credentials, found = google.auth.default(scopes=storage.Client.SCOPE)
                 project = project or found
@@ -139,22 +139,22 @@ class GCSConnection(BucketConnection[ObjectUrls]):
                 client = storage.Client(project, credentials, client_options=options)
             except ValueError as error:
                 raise StorageFailed(f"cannot use bucket {self.bucket!r}: the client refuses its options") from error
-        # Else it asks for the bucket, in a thread of its own and for nobody but telemetry, at the first use.
+        # Otherwise a thread of the library requests the bucket at the first use, only for telemetry.
         client._bucket_metadata_cache = None
         for scheme in ("https://", "http://"):
-            # As many connections are kept as there may be transfers. Not where certificates are in an adapter.
+            # One connection for each transfer. An adapter of another class holds certificates, and stays.
             if type(client._http.get_adapter(scheme)) is HTTPAdapter:
                 client._http.mount(scheme, HTTPAdapter(pool_maxsize=connections))
         return client
 
     def _look_for_bucket(self) -> None:
-        # By a listing: who may use objects need not be allowed to look at the bucket.
+        # By a listing: permission to use objects need not include permission to read the bucket.
         try:
             self.json("GET", f"/b/{self.bucket}/o", params={"maxResults": 1, "fields": "kind"})
         except GoogleAPICallError as error:
             if is_missing(error):
                 raise StorageFailed(f"there is no bucket {self.bucket!r}") from error
-            if status_of(error) != 403:  # it is there, and we may not look at it
+            if status_of(error) != 403:  # it exists, and we may not look at it
                 raise
 
     def _make_bucket(self, client: Any) -> None:
@@ -170,5 +170,7 @@ class GCSConnection(BucketConnection[ObjectUrls]):
                 raise StorageFailed(f"cannot make bucket {self.bucket!r}: project_id is missing")
             try:
                 self.repeated(partial(client.create_bucket, self.bucket, **self.how))
-            except Conflict:  # another process was faster, or the bucket is somebody else's, which its use will tell
+            except (
+                Conflict
+            ):  # another process was faster, or the bucket belongs to another project, which its first use shows
                 return

@@ -58,13 +58,13 @@ class _GoogleErrors(ErrorTable):
         return {"code": status, **no_acls} if status else {}
 
     def is_missing(self, error: BaseException | None) -> bool:
-        """Return whether the error says that there is no such object, or no bucket that it could be in."""
+        """Return whether the error says that there is no such object or no such bucket."""
         return status_of(error) == 404
 
     def may_have_arrived(self, error: BaseException) -> bool:
-        """Return whether the request may have been obeyed all the same: its answer was lost, or is no answer to it.
+        """Return whether the request may have succeeded: its answer was lost, or answers a retry.
 
-        A failed condition may be one that the first attempt has met: a request is repeated when its answer is lost.
+        After a lost answer, the condition of the repeated request fails because the first one has succeeded.
         """
         if status := status_of(error):
             return status >= 500 or status in {408, 410, 412}
@@ -72,7 +72,7 @@ class _GoogleErrors(ErrorTable):
 
 
 def is_passing(error: BaseException) -> bool:
-    """Return whether what failed may succeed the next time.
+    """Return whether the request may succeed when it is repeated.
 
     https://cloud.google.com/storage/docs/retry-strategy
     """
@@ -82,7 +82,7 @@ def is_passing(error: BaseException) -> bool:
 
 
 def status_of(error: BaseException | None) -> int:
-    """Return the status of the response, 0 for an error that is no response."""
+    """Return the status of the response, 0 for other errors."""
     if isinstance(error, InvalidResponse):
         return int(error.response.status_code)
     return int(error.code or 0) if isinstance(error, google.GoogleAPICallError) else 0

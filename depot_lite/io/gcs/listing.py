@@ -1,7 +1,7 @@
-"""What a bucket holds, page by page.
+"""Listings of a bucket, page by page.
 
-Only names, sizes and times are asked for, and no object of Google's library is made of each. A list that is silently
-shorter than what is there would be mistaken for deletions, so whatever leaves a doubt raises.
+Only names, sizes and times are requested, and no objects of Google's library are made. An incomplete list would be
+mistaken for deletions, so every doubt raises.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def listing(ask: Callable[..., Mapping[str, Any]], bucket: str, prefix: str) -> 
         ask: ``objects.list`` of the JSON API, with these parameters.
 
     Raises:
-        StorageFailed: it cannot be told whether these are all.
+        StorageFailed: the list may be incomplete.
     """
-    # What is in further folders below the prefix is not ours, and need not be listed.
+    # Objects in further folders below the prefix are not ours, and need not be listed.
     where = {"prefix": prefix, "delimiter": "/", "fields": _FIELDS}
     what = f"list gs://{bucket}/{prefix}"
     token: str | None = None
@@ -45,7 +45,7 @@ def listing(ask: Callable[..., Mapping[str, Any]], bucket: str, prefix: str) -> 
         if token is None:
             return
         if token == before:
-            raise StorageFailed(f"cannot {what}: the server gives the same page again")
+            raise StorageFailed(f"cannot {what}: the server sends the same page again")
 
 
 def _object(item: Mapping[str, str]) -> tuple[str, int, datetime]:

@@ -25,7 +25,7 @@ class PerProcess(Generic[T]):
         self._lock = threading.Lock()
 
     def get(self, make: Callable[[], T]) -> T:
-        """Return the value of this process, made by ``make`` if there is none."""
+        """Return the value of this process, made by ``make`` at its first use."""
         made = self._made
         if made is None or made[0] != os.getpid():
             with self._lock:
@@ -37,7 +37,7 @@ class PerProcess(Generic[T]):
         return made[1]
 
     def take(self) -> T | None:
-        """Return the value of this process and forget it, None if there is none. The next use makes another."""
+        """Return the value of this process, None if there was no use. The next use makes another."""
         with self._lock:
             made, self._made = self._made, None
         return made[1] if made is not None and made[0] == os.getpid() else None

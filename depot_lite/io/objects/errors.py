@@ -15,7 +15,7 @@ OVERLOADED: Final = "the server is overloaded or throttles ({code})"
 FAILED: Final = "the server refuses or fails ({code}, status {status})"
 BROKEN: Final = "the connection broke ({type})"
 UNREACHABLE: Final = "the endpoint cannot be reached or did not answer ({type})"
-DAMAGED: Final = "the bytes that came are not those that were stored (their checksum differs)"
+DAMAGED: Final = "the bytes received are not the stored ones (their checksum differs)"
 
 
 class ErrorTable:

@@ -32,7 +32,7 @@ class ObjectStorage(FileStorage, Generic[Url]):
         prefix: str,
         # How many files a flush uploads at once.
         concurrency: int | str,
-        # The threads for it; by default those that all storages share.
+        # The threads for it; by default all storages share some.
         executor: Executor | None,
         # Whether `url` signs. Unsigned URLs work only if the objects are public.
         sign_urls: bool | str,
@@ -129,8 +129,8 @@ class ObjectStorage(FileStorage, Generic[Url]):
         """Return a URL at which the server gives the file: signed, unless configured otherwise; None if it has none.
 
         It stays the same for a fourth of ``expires_in``, so that browsers find the file in their caches; it works for
-        up to that much longer. Class docstrings say which storages heed name, disposition and type. Unsigned URLs give
-        those that the object was stored with.
+        up to that much longer. Class docstrings say which storages heed name, disposition and type. An unsigned URL
+        gives the ones stored with the object.
         """
         file_id = self._id(file_or_id)
         expiry = self._expiry if expires_in is None else seconds("expires_in", expires_in)
