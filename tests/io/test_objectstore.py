@@ -530,7 +530,7 @@ def check_all_fail(storage: ObjectStoreStorage, reason: str, *secrets: str) -> N
     for attempt in attempts(storage):
         with pytest.raises(StorageFailed, match=reason) as caught:
             attempt()
-        assert storage._place.url in str(caught.value), "the error does not say where"
+        assert storage._address.url in str(caught.value), "the error does not say where"
         assert not isinstance(caught.value, StoredFileNotFound)
         told = "".join(traceback.format_exception(caught.value)) + repr(storage)
         assert not [each for each in secrets if each in told], "a secret is in the error"

@@ -1,13 +1,13 @@
 """ObjectStoreStorage: files wherever obstore puts them: Azure Blob Storage, S3, Google Cloud Storage, a folder, memory.
 
-The key of an object is the file id behind ``prefix``. In the cloud, name, type and checksum are attributes of the
-object; a folder and a web server keep none, so there they are a header in front of the bytes, in the same object.
+The key of an object is ``prefix`` and the file id. In the cloud, name, type and checksum are attributes of the object;
+folders and web servers keep none, so there they are a header before the bytes, in the same object.
 
-Constructing makes no request. A small file is stored with one request, a large one in parts, in memory that does not
-grow with it. Every store shows an object when it is whole and not before.
+The constructor makes no request. A small file is stored with one request, a large one in parts, with constant memory.
+In every store, an object appears when it is complete, not before.
 
-Under an event loop, ``storage.aio`` awaits what obstore does, and uses threads only to read content from disks and
-other blocking sources.
+Under an event loop, ``storage.aio`` awaits obstore, and uses threads only to read content from disks and other blocking
+sources.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from depot_lite.io.objectstore.errors import (
     translating,
 )
 from depot_lite.io.objectstore.files import InAttributes, InHeader, attributes_of, info_of
-from depot_lite.io.objectstore.options import CLOUDS, place_of, prefix_of, store_of
+from depot_lite.io.objectstore.options import CLOUDS, address_of, prefix_of, store_of
 from depot_lite.io.objectstore.stream import ChunkedBody, ObjectReader
 from depot_lite.io.objectstore.urls import ObjectUrls
 from depot_lite.io.options import integer
@@ -51,18 +51,18 @@ __all__ = ["ObjectStoreStorage"]
 
 T = TypeVar("T")
 
-#: How many bytes are handed over at a time, and how many parts a store takes.
+#: How many bytes obstore gets at a time, and how many parts stores accept.
 _STEP: Final = 1024 * 1024
 _PART_LIMIT: Final = 10_000
-#: The smallest part that S3 takes, and the largest that is no mistake.
+#: The smallest part that S3 accepts, and the largest plausible one.
 _PARTS: Final = (5 * 1024 * 1024, 1024**3)
 
 
 class ObjectStoreStorage(ObjectStorage[str | None]):
     """Files at ``url``. Options may be strings, as they come from .ini files and the environment; dictionaries as JSON.
 
-    For example ``url="az://container"`` with ``config={"account_name": "...", "account_key": "..."}``. What is not
-    given, obstore looks for in the environment.
+    For example ``url="az://container"`` with ``config={"account_name": "...", "account_key": "..."}``. obstore looks
+    for options that are not set in the environment.
 
     `ObjectStorage` describes the options for URLs and threads. Name, disposition and type of a signed URL are heeded by
     Azure, with an account key, and by no other store: there, a URL with any of them is None, and the application has to
@@ -86,54 +86,54 @@ class ObjectStoreStorage(ObjectStorage[str | None]):
         retry_config: Mapping[str, Any] | str | None = None,
         # One of obstore's credential providers.
         credential_provider: Callable[[], Any] | None = None,
-        # Make the folder of a file:// URL if it is not there.
+        # Make the folder of a file:// URL if it is missing.
         mkdir: bool | str = False,
         sign_urls: bool | str = True,
         signed_url_expiry: int | str | timedelta = 3600,
         public_base_url: str | None = None,
-        # Content of so many bytes and more is sent in parts of so many bytes, so many at a time.
+        # Content of this size and more is sent in parts of this size, so many at a time.
         part_size: int | str = 8 * 1024 * 1024,
         parts_at_once: int | str = 4,
         concurrency: int | str = 16,
         executor: Executor | None = None,
     ) -> None:
-        self._place = place_of(url)
+        self._address = address_of(url)
         super().__init__(prefix_of(prefix), concurrency, executor, sign_urls, signed_url_expiry, public_base_url)
         self._part_size = integer("part_size", part_size, *_PARTS)
         self._layout = self._new_layout()
-        # A web server may limit how much it lists, unnoticed.
-        self.list_is_complete = self._place.kind != "http"
-        store = store_of(self._place, config, client_options, retry_config, credential_provider, mkdir)
+        # A web server may limit its listings without saying so.
+        self.list_is_complete = self._address.kind != "http"
+        store = store_of(self._address, config, client_options, retry_config, credential_provider, mkdir)
         self._client = StoreClient(store, integer("parts_at_once", parts_at_once, 1, 100))
-        self._urls = ObjectUrls(self._client, self._place, provided=credential_provider is not None)
+        self._urls = ObjectUrls(self._client, self._address, provided=credential_provider is not None)
         # Whether the container is known to exist.
-        self._seen = self._place.kind not in CLOUDS
+        self._seen = self._address.kind not in CLOUDS
 
     def _new_layout(self) -> InAttributes | InHeader:
-        """Return where the store keeps what is known of a file."""
-        if self._place.kind in CLOUDS or self._place.kind == "memory":
-            return InAttributes(dashes=self._place.kind != "azure")
+        """Return the layout of the metadata in this store."""
+        if self._address.kind in CLOUDS or self._address.kind == "memory":
+            return InAttributes(dashes=self._address.kind != "azure")
         if self._public_base_url is not None:
-            raise ConfigurationError(f"public_base_url: a store at {self._place.url} has no attributes to show")
+            raise ConfigurationError(f"public_base_url: a store at {self._address.url} has no attributes for it")
         return InHeader()
 
     @property
     def location(self) -> Hashable:
-        """Kind, container and prefix; for S3 what `S3Storage` says. Not the server, since it may have several names."""
-        return self._place.location(self._client.store, self._prefix)
+        """Kind, container and prefix, for S3 as in `S3Storage`; without the server, which may have several names."""
+        return self._address.location(self._client.store, self._prefix)
 
     @property
     def aio(self) -> AsyncStorage:
-        """The same methods, awaited; what obstore does is awaited too, and runs in no thread of Python's."""
+        """The same methods, awaited. obstore is awaited too, without threads of Python's."""
         return AsyncStorage(self, Greenlets())
 
     def __repr__(self) -> str:
         """Show where the files are."""
-        return f"ObjectStoreStorage({self._place.url!r}, prefix={self._prefix!r})"
+        return f"ObjectStoreStorage({self._address.url!r}, prefix={self._prefix!r})"
 
     @property
     def _root(self) -> str:
-        return f"{self._place.url.rstrip('/')}/"
+        return f"{self._address.url.rstrip('/')}/"
 
     # --- storing --------------------------------------------------------------------------------------------------
 
@@ -145,13 +145,12 @@ class ObjectStoreStorage(ObjectStorage[str | None]):
         *,
         file_id: str | None = None,
     ) -> str:
-        """Store a new file and return its id; a small one is refused where the id holds a file already.
+        """Store a new file and return its id; a small one is refused if the id has a file already.
 
-        The store itself refuses, so that of two who create at the same time one fails. No store does so for files that
-        are sent in parts.
+        The store itself refuses, so that one of two simultaneous calls fails. No store does so for files sent in parts.
 
         Raises:
-            StorageFailed: as `FileStorage.create`, and for an id that is taken.
+            StorageFailed: as `FileStorage.create`, and for an id that has a file.
         """
         opened = Content.of(content, filename, content_type)
         info = self._store(new_file_id() if file_id is None else check_file_id(file_id), opened, new=True)
@@ -162,7 +161,7 @@ class ObjectStoreStorage(ObjectStorage[str | None]):
         return self._store(file_id, content)
 
     def _store(self, file_id: str, content: Content, known: int | None = None, *, new: bool = False) -> FileInfo:
-        """Store content; ``known`` is its CRC-32 where that is certain before it was read."""
+        """Store content; ``known`` is its CRC-32, if it is certain before the content is read."""
         reading = _reading(content)
         info = FileInfo(file_id, content.filename or UNNAMED, reading(lambda: content.content_type), 0, now())
         if known is None and content.size is not None and content.size >= self._part_size:
@@ -177,31 +176,31 @@ class ObjectStoreStorage(ObjectStorage[str | None]):
     def _put(self, info: FileInfo, data: bytes, *, new: bool) -> FileInfo:
         """Store content that is in memory, with one request."""
         info = replace(info, content_length=len(data), checksum=format_crc32(zlib.crc32(data)))
-        told = attributes_of(info)
-        attributes, header = self._layout.encoded(told)
+        metadata = attributes_of(info)
+        attributes, header = self._layout.encode(metadata)
         with translating(self._what("store", info.file_id)):
             try:
                 self._client.put(self._key(info.file_id), header + data, attributes, new=new and self._can_refuse)
             except OBSTORE_ERRORS as error:
-                self._unless_stored(info.file_id, told, error)
+                self._unless_stored(info.file_id, metadata, error)
         return info
 
     @property
     def _can_refuse(self) -> bool:
-        """Whether the store can be told to store an object only if there is none."""
+        """Whether the store can refuse to replace an object."""
         config: Mapping[str, Any] = getattr(self._client.store, "config", {})
-        return self._place.kind != "http" and config.get("conditional_put") != "disabled"
+        return self._address.kind != "http" and config.get("conditional_put") != "disabled"
 
     def _put_large(
         self, info: FileInfo, head: bytes, pieces: Iterator[bytes], known: int | None, size: int | None
     ) -> FileInfo:
-        """Store content in parts, several at a time. Whatever fails, no part stays."""
-        told = attributes_of(replace(info, checksum=None if known is None else format_crc32(known)))
-        attributes, header = self._layout.encoded(told)
+        """Store content in parts, several at a time. After any failure, no part stays."""
+        metadata = attributes_of(replace(info, checksum=None if known is None else format_crc32(known)))
+        attributes, header = self._layout.encode(metadata)
         what = self._what("store", info.file_id)
         part_size = max(self._part_size, -(-(size or 0) // _PART_LIMIT))
-        if self._place.kind == "http":
-            raise StorageFailed(f"cannot {what}: a web server takes no parts; with a larger part_size it is sent whole")
+        if self._address.kind == "http":
+            raise StorageFailed(f"cannot {what}: a web server accepts no parts; a larger part_size avoids them")
         with translating(what):
             upload = self._client.upload(self._key(info.file_id), attributes, part_size)
         try:
@@ -212,7 +211,7 @@ class ObjectStoreStorage(ObjectStorage[str | None]):
                 try:
                     upload.finish()
                 except OBSTORE_ERRORS as error:
-                    self._unless_stored(info.file_id, told, error)
+                    self._unless_stored(info.file_id, metadata, error)
         except BaseException as error:
             upload.abort(error)
             raise
@@ -220,7 +219,7 @@ class ObjectStoreStorage(ObjectStorage[str | None]):
 
     @staticmethod
     def _send(upload: Upload, what: str, header: bytes, head: bytes, pieces: Iterator[bytes]) -> tuple[int, int]:
-        """Send it and return its length and CRC-32."""
+        """Send the content and return its length and CRC-32."""
         with translating(what):
             upload.write(header + head)
         length, crc32 = len(head), zlib.crc32(head)
@@ -237,7 +236,7 @@ class ObjectStoreStorage(ObjectStorage[str | None]):
         return self._copy_of(self, source_id, file_id)
 
     def _copy_of(self, source: ObjectStoreStorage, source_id: str, file_id: str) -> FileInfo:
-        """Let the store copy an object, and return what the copy tells: the source may be replaced meanwhile."""
+        """Let the store copy an object, and return the info of the copy: the source may be replaced meanwhile."""
         try:
             with translating(source._what("copy", source_id), source_id):
                 self._client.copy(source._key(source_id), self._key(file_id))
@@ -268,8 +267,8 @@ class ObjectStoreStorage(ObjectStorage[str | None]):
             result = self._client.get(self._key(file_id))
             body = self._client.body(result)
             first = self._begin(body)
-            told = self._told(what, result.attributes, first)
-            info = info_of(file_id, result.meta, told, self._layout.header)
+            metadata = self._metadata_in(what, result.attributes, first)
+            info = info_of(file_id, result.meta, metadata, self._layout.header)
         reader = ObjectReader(
             ChunkedBody(body, self._client.following, first[self._layout.header :]),
             info.content_length,
@@ -279,20 +278,20 @@ class ObjectStoreStorage(ObjectStorage[str | None]):
         return ObjectFile(info, reader, self.public_url(file_id))
 
     def _begin(self, body: Any) -> memoryview:
-        """Return as much of a body as has the header."""
+        """Return the start of a body, with at least the header."""
         first = b""
         while len(first) < self._layout.header and (chunk := self._client.following(body)) is not None:
             first += bytes(chunk)
         return memoryview(first)
 
-    def _told(self, what: str, attributes: Any, first: memoryview | bytes) -> Mapping[str, str]:
-        told = self._layout.decoded(attributes, bytes(first[: self._layout.header]))
-        if told is None:
-            raise StorageFailed(f"cannot {what}: it is damaged, or not stored by depot_lite: it has no header")
-        return told
+    def _metadata_in(self, what: str, attributes: Any, first: memoryview | bytes) -> Mapping[str, str]:
+        metadata = self._layout.decode(attributes, bytes(first[: self._layout.header]))
+        if metadata is None:
+            raise StorageFailed(f"cannot {what}: it has no header: it is damaged, or was not stored by depot_lite")
+        return metadata
 
     def _body_from(self, file_id: str, etag: str | None, start: int) -> ChunkedBody:
-        """Return the body from a position on, of the same object."""
+        """Return the body of the same object from a position on."""
         condition = {} if etag is None else {"if_match": etag}
         with translating(self._what("read", file_id), file_id):
             try:
@@ -308,20 +307,20 @@ class ObjectStoreStorage(ObjectStorage[str | None]):
     def _info(self, file_id: str) -> FileInfo:
         with translating(self._what("look at", file_id), file_id):
             try:
-                meta, told = self._look(file_id)
+                record, metadata = self._look(file_id)
             except OBSTORE_ERRORS as error:
                 self._check_container(error)
                 raise
-        return info_of(file_id, meta, told, self._layout.header)
+        return info_of(file_id, record, metadata, self._layout.header)
 
     def _look(self, file_id: str) -> tuple[Any, Mapping[str, str]]:
-        """Return what the store says of an object, and what the object tells."""
+        """Return the store's record of an object, and its metadata."""
         if not self._layout.header:
             result = self._client.get(self._key(file_id), head=True)
-            return result.meta, self._told("", result.attributes, b"")
+            return result.meta, self._metadata_in("", result.attributes, b"")
         result = self._client.get(self._key(file_id))
         first = self._begin(self._client.body(result, self._layout.header))
-        return result.meta, self._told(self._what("look at", file_id), result.attributes, first)
+        return result.meta, self._metadata_in(self._what("look at", file_id), result.attributes, first)
 
     def _exists(self, file_id: str) -> bool:
         with translating(self._what("look for", file_id)):
@@ -335,10 +334,10 @@ class ObjectStoreStorage(ObjectStorage[str | None]):
         return True
 
     def _check_container(self, error: Exception) -> None:
-        """Raise where an object is missing because its container is.
+        """Raise if an object is missing because its container is.
 
-        The answer to HEAD has no body that says which. So the first time it is asked for, lest all files be called
-        missing because of a typing error.
+        The answer to a HEAD does not say. So the first such answer is checked, lest a typing error in the container's
+        name make all files look missing.
         """
         if self._seen or not is_missing(error):
             return
@@ -360,7 +359,7 @@ class ObjectStoreStorage(ObjectStorage[str | None]):
 
     def _entries(self, page: list[Any]) -> Iterator[FileEntry]:
         # A web server lists paths from its root, and obstore leaves them so.
-        prefix = self._place.key(self._prefix) if self._place.kind == "http" else self._prefix
+        prefix = self._address.key(self._prefix) if self._address.kind == "http" else self._prefix
         header = self._layout.header
         return entries_below(prefix, ((each["path"], each["size"] - header, each["last_modified"]) for each in page))
 
@@ -376,13 +375,13 @@ class ObjectStoreStorage(ObjectStorage[str | None]):
 
     @property
     def _batch_limit(self) -> int:
-        return 256 if self._place.kind == "azure" else 1000
+        return 256 if self._address.kind == "azure" else 1000
 
     def _delete_batch(self, file_ids: list[str]) -> dict[str, Exception]:
         try:
             self._client.delete([self._key(each) for each in file_ids])
         except OBSTORE_ERRORS:
-            # Of a batch obstore tells one failure, and some stores fail for what is missing: so one by one.
+            # obstore reports one failure of a batch, and some stores fail for missing objects: so one by one.
             return self._delete_each(file_ids)
         return {}
 
@@ -405,7 +404,7 @@ class ObjectStoreStorage(ObjectStorage[str | None]):
 
 
 def _reading(content: Content) -> Callable[[Callable[[], T]], T]:
-    """Return how content is read: in a thread where an event loop must not wait for a disk or a stream."""
+    """Return how to read content: in a thread if an event loop would wait for a disk or a stream."""
     source = content.source
     in_memory = isinstance(source, bytes | bytearray | memoryview | io.BytesIO | Fetched) or (
         isinstance(source, tempfile.SpooledTemporaryFile) and not source._rolled  # type: ignore[attr-defined]  # not public
