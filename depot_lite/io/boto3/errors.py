@@ -23,7 +23,7 @@ from depot_lite.io.objects.errors import (
     ErrorTable,
 )
 
-# A HEAD has no body to tell the code in, so there the status stands for it.
+# The answer to a HEAD has no body for the code, so botocore reports the status as code.
 _MISSING: Final = {"NoSuchKey", "NotFound", "404"}
 _DENIED: Final = {"AccessDenied", "AllAccessDisabled", "AccountProblem", "Forbidden", "403"}
 _WRONG_KEYS: Final = {
@@ -101,10 +101,20 @@ class _S3Errors(ErrorTable):
         return {}
 
     def is_missing(self, error: Exception) -> bool:
-        return is_missing(error)
+        """Return whether the error says that there is no such object. A missing bucket is another error."""
+        return code_of(error) in _MISSING
+
+    def may_have_arrived(self, error: Exception) -> bool:
+        """Return whether the request may have succeeded: its answer was lost, or answers a retry.
+
+        If completing a multipart upload is repeated because its answer was lost, the upload no longer exists.
+        """
+        if isinstance(error, botocore.ClientError):
+            return status_of(error) >= 500 or code_of(error) in {"NoSuchUpload", "RequestTimeout"}
+        return isinstance(error, (botocore.HTTPClientError, HTTPError)) and not isinstance(error, _UNREACHABLE)
 
     def cause(self, error: Exception) -> Exception | None:
-        # Its text quotes values, and one may be a key for encryption.
+        # Its text quotes values, and one may be an encryption key.
         return None if isinstance(error, botocore.ParamValidationError) else error
 
     def subject(self, error: BaseException) -> BaseException:
@@ -112,28 +122,13 @@ class _S3Errors(ErrorTable):
         return cause if isinstance(error, S3UploadFailedError) and cause is not None else error
 
 
-def is_missing(error: Exception) -> bool:
-    """Return whether the error says that there is no such object. If there is no bucket, it says something else."""
-    return code_of(error) in _MISSING
-
-
-def may_have_arrived(error: Exception) -> bool:
-    """Return whether the request may have been obeyed all the same: its answer was lost, or is no answer to it.
-
-    A request to complete a multipart upload that is repeated, after its answer was lost, finds no upload any more.
-    """
-    if isinstance(error, botocore.ClientError):
-        return status_of(error) >= 500 or code_of(error) in {"NoSuchUpload", "RequestTimeout"}
-    return isinstance(error, (botocore.HTTPClientError, HTTPError)) and not isinstance(error, _UNREACHABLE)
-
-
 def code_of(error: BaseException | None) -> str:
-    """Return the code that S3 gave, ``""`` for an error that is not S3's."""
+    """Return the code in S3's answer, ``""`` for other errors."""
     return str(_part(error, "Error").get("Code", ""))
 
 
 def status_of(error: BaseException | None) -> int:
-    """Return the status of the response, 0 for an error that is not S3's."""
+    """Return the status of S3's answer, 0 for other errors."""
     return int(_part(error, "ResponseMetadata").get("HTTPStatusCode", 0))
 
 
@@ -147,7 +142,7 @@ def _tries(error: botocore.ClientError) -> int:
 
 
 def _without_values(text: str) -> str:
-    """Return boto3's complaint about parameters without what they were."""
+    """Return boto3's complaint about parameters, without their values."""
     text = re.sub(r"value: .*?, (?=type: |valid )", "", text, flags=re.DOTALL)
     return " ".join(text.split())
 
@@ -155,3 +150,4 @@ def _without_values(text: str) -> str:
 ERRORS: Final = _S3Errors()
 S3_ERRORS: Final = ERRORS.errors
 translating = ERRORS.translating
+is_missing = ERRORS.is_missing

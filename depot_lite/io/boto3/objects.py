@@ -1,6 +1,6 @@
 """Objects as S3 describes them: the arguments of an upload, and the headers of an answer.
 
-Name and time are written as filedepot does, so that each reads what the other wrote.
+Name and time are written as in filedepot, so that the two libraries read each other's files.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _KEPT: Final = ("ContentType", "ContentDisposition", "CacheControl", "ContentEnc
 
 
 def arguments_of(info: FileInfo, upload: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of an upload of this file, given those of all uploads."""
+    """Return the arguments of an upload of this file; ``upload`` are the arguments of all uploads."""
     return {
         "ContentDisposition": disposition_of(info),
         **upload,

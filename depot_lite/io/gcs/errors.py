@@ -31,6 +31,7 @@ class _GoogleErrors(ErrorTable):
         (NO_BUCKET, {404}),
         (REFUSED, {401}),
         (DENIED, {403}),
+        ("there is a file already", {412}),
         (f"the bucket takes no ACLs ({_UNIFORM}); configure the depot without 'policy'", {_UNIFORM}),
         (f"{OVERLOADED}, also after it was asked again", {429, 503}),
         ("the server refuses or fails (status {code})", {"code"}),
@@ -56,27 +57,22 @@ class _GoogleErrors(ErrorTable):
         no_acls = {_UNIFORM: True} if status == 400 and _UNIFORM in text else {}
         return {"code": status, **no_acls} if status else {}
 
-    def is_missing(self, error: Exception) -> bool:
-        return is_missing(error)
+    def is_missing(self, error: BaseException | None) -> bool:
+        """Return whether the error says that there is no such object or no such bucket."""
+        return status_of(error) == 404
 
+    def may_have_arrived(self, error: BaseException) -> bool:
+        """Return whether the request may have succeeded: its answer was lost, or answers a retry.
 
-def is_missing(error: BaseException | None) -> bool:
-    """Return whether the error says that there is no such object, or no bucket that it could be in."""
-    return status_of(error) == 404
-
-
-def may_have_arrived(error: BaseException) -> bool:
-    """Return whether the request may have been obeyed all the same: its answer was lost, or is no answer to it.
-
-    A condition that does not hold may be one that the first attempt has met: it is repeated when its answer is lost.
-    """
-    if status := status_of(error):
-        return status >= 500 or status in {408, 410, 412}
-    return isinstance(error, RequestException | HTTPError) and not isinstance(error, ConnectTimeout)
+        After a lost answer, the condition of the repeated request fails because the first one has succeeded.
+        """
+        if status := status_of(error):
+            return status >= 500 or status in {408, 410, 412}
+        return isinstance(error, RequestException | HTTPError) and not isinstance(error, ConnectTimeout)
 
 
 def is_passing(error: BaseException) -> bool:
-    """Return whether what failed may succeed the next time.
+    """Return whether the request may succeed when it is repeated.
 
     https://cloud.google.com/storage/docs/retry-strategy
     """
@@ -86,7 +82,7 @@ def is_passing(error: BaseException) -> bool:
 
 
 def status_of(error: BaseException | None) -> int:
-    """Return the status of the response, 0 for an error that is no response."""
+    """Return the status of the response, 0 for other errors."""
     if isinstance(error, InvalidResponse):
         return int(error.response.status_code)
     return int(error.code or 0) if isinstance(error, google.GoogleAPICallError) else 0
@@ -95,3 +91,4 @@ def status_of(error: BaseException | None) -> int:
 ERRORS: Final = _GoogleErrors()
 GCS_ERRORS: Final = ERRORS.errors
 translating = ERRORS.translating
+is_missing = ERRORS.is_missing

@@ -1,6 +1,6 @@
-"""What an object tells of its file: the resource that an upload writes, and the headers or the resource that are read.
+"""Objects as Google describes them: the resource of an upload, and the headers or resource of an answer.
 
-Name, time and type are written as filedepot does, so that each reads what the other wrote.
+Name, time and type are written as in filedepot, so that the two libraries read each other's files.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from typing import Any, Final
 from depot_lite.io.interfaces import FileInfo
 from depot_lite.io.objects.metadata import NO_TYPE, attempt_at, disposition_of, info_in, is_passive, metadata_of
 
-#: filedepot's key for the type, written for its sake.
+#: filedepot's key for the type; only filedepot reads it.
 _TYPE: Final = "x-depot-content-type"
 
-#: What of an object a copy keeps, beside its type and its metadata: as a resource has it, as headers have it, and as
-#: Google's library has it.
+#: Properties that a copy keeps, beside type and metadata: their names in resources, headers, and Google's library.
 _KEPT: Final = (
     ("contentDisposition", "Content-Disposition", "content_disposition"),
     ("cacheControl", "Cache-Control", "cache_control"),
@@ -30,22 +29,22 @@ _OF_METADATA: Final = "x-goog-meta-"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An object that was looked at."""
+    """The server's record of an object."""
 
     metadata: Mapping[str, str]
     content_type: str
     length: int
     when: datetime
-    #: Which version of the object this is; None where the server does not say.
+    #: The version of the object; None if the server does not say.
     generation: int | None
-    #: CRC-32C of the bytes in base64, as Google has it.
+    #: CRC-32C of the bytes, in the form of Google's headers.
     crc32c: str | None
-    #: More of its resource.
+    #: More properties of its resource.
     kept: Mapping[str, str]
 
     @classmethod
     def in_blob(cls, blob: Any) -> Found:
-        """Return what Google's library has found out."""
+        """Return the record in an object of Google's library."""
         kept = {name: getattr(blob, attribute) for name, _, attribute in _KEPT}
         return cls(
             blob.metadata or {},
@@ -59,7 +58,7 @@ class Found:
 
     @classmethod
     def in_headers(cls, headers: Mapping[str, str]) -> Found:
-        """Return what comes with the bytes."""
+        """Return the record in the headers of an answer."""
         kept = {name: headers.get(header, "") for name, header, _ in _KEPT}
         hashes = dict(each.strip().partition("=")[::2] for each in headers.get("x-goog-hash", "").split(","))
         when = headers.get("Last-Modified")
@@ -72,7 +71,7 @@ class Found:
             },
             headers.get("Content-Type") or NO_TYPE,
             int(headers.get("x-goog-stored-content-length") or headers["Content-Length"]),
-            # An emulator may not say it.
+            # Some emulators do not send it.
             parsedate_to_datetime(when).astimezone(UTC) if when else datetime.now(UTC),
             None if generation is None else int(generation),
             hashes.get("crc32c"),
@@ -95,11 +94,10 @@ def resource_of(info: FileInfo, storage_class: str | None, *, public: bool) -> d
 
 
 def _disposition(info: FileInfo, *, public: bool) -> dict[str, str]:
-    """Return how a browser treats the object, where that is not left to the URL.
+    """Return the Content-Disposition of the object, unless it is left to the URL.
 
-    What a signed URL says counts only where the object says nothing (https://github.com/rails/rails/pull/33814). So an
-    image says nothing, lest it could not be downloaded under another name, and a page says that it is a download, lest
-    anybody could have it run.
+    A signed URL's disposition counts only if the object has none (https://github.com/rails/rails/pull/33814). So images
+    have none, and can be downloaded under other names; pages are downloads, so that nobody can make a browser run them.
     """
     if is_passive(info.content_type) and not public:
         return {}
@@ -117,7 +115,7 @@ def _of_class(storage_class: str | None) -> dict[str, str]:
 
 
 def labelled(blob: Any, resource: Mapping[str, Any]) -> Any:
-    """Give the library's object, of which nothing is known yet, what a resource says, and return it."""
+    """Return a new object of the library's, with the properties of a resource."""
     blob.content_type = resource["contentType"]
     if "contentDisposition" in resource:
         blob.content_disposition = resource["contentDisposition"]

@@ -55,14 +55,14 @@ class SummedReader(readers.SummedReader):
 
 
 class RangeReader(readers.ResumingReader[Response]):
-    """The bytes of one generation of an object. Read from the first to the last, they are held against its checksum."""
+    """The bytes of one generation of an object. Reading all of them in order verifies their checksum."""
 
     table = ERRORS
 
     def __init__(self, answer: Response, found: Found, what: str, request: Callable[[int], Response]) -> None:
         super().__init__(answer, found.length, what, request)
         self._expected = found.crc32c
-        # Of the bytes from the start on, and how many they are.
+        # The checksum and the number of bytes from the start on.
         self._crc32c = _CRC32C()
         self._summed = 0
 
@@ -71,7 +71,7 @@ class RangeReader(readers.ResumingReader[Response]):
 
     def _piece(self, size: int) -> bytes | memoryview:
         piece = super()._piece(size)
-        # Only bytes that follow those that were summed.
+        # Only bytes that continue the sum.
         if self._position == self._summed:
             self._crc32c.update(bytes(piece))
             self._summed += len(piece)
@@ -82,7 +82,7 @@ class RangeReader(readers.ResumingReader[Response]):
 
 
 def body_of(answer: Response, found: Found, what: str, request: Callable[[int], Response]) -> BinaryIO:
-    """Return the bytes of an object as a file: in memory if they are few, which have come with the headers by then.
+    """Return the bytes of an object as a file: in memory if they are few, since they came with the headers.
 
     So a small file that is not closed keeps no connection.
     """

@@ -16,7 +16,7 @@ FULL: Final = "there is no space left ({code})"
 FAILED: Final = "the server refuses or fails ({code}, status {status})"
 BROKEN: Final = "the connection broke ({type})"
 UNREACHABLE: Final = "the endpoint cannot be reached or did not answer ({type})"
-DAMAGED: Final = "the bytes that came are not those that were stored (their checksum differs)"
+DAMAGED: Final = "the bytes received are not the stored ones (their checksum differs)"
 
 
 class ErrorTable:
@@ -36,6 +36,10 @@ class ErrorTable:
 
     def is_missing(self, error: Exception) -> bool:
         """Return whether the error says that there is no such object. A missing bucket is another error."""
+        return False
+
+    def may_have_arrived(self, error: Exception) -> bool:
+        """Return whether the request may have succeeded all the same: its answer was lost, or answers a retry."""
         return False
 
     def cause(self, error: Exception) -> Exception | None:

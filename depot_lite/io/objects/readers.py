@@ -84,8 +84,8 @@ class ResumingReader(PiecewiseReader, Generic[Body]):
         body: the body from the start on.
         length: the number of bytes.
         what: the attempt, for messages.
-        request: returns the body from a position on. It has to be that of the same object, so that nobody reads half of
-            one version and half of another.
+        request: returns the body from a position on. It has to belong to the same object, so that nobody reads
+            half of one version and half of another.
     """
 
     #: The translation of the errors that a body raises.

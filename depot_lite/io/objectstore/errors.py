@@ -12,11 +12,11 @@ from obstore import exceptions as obstore
 from depot_lite.errors import StorageFailed
 from depot_lite.io.objects.errors import FAILED, FULL, OVERLOADED, REFUSED, ErrorTable
 
-# What servers say is in the text only: the code in the XML or JSON of their answer, and its status.
+# The code and status of a server's answer are in the text of an error only.
 _CODE: Final = re.compile(r"<Code>(\w+)</Code>")
 _STATUS: Final = re.compile(r"status code: (\d{3})")
 _OS_ERROR: Final = re.compile(r"\(os error (\d+)\)")
-#: How servers say that a bucket or container is missing, where they say which of the two is.
+#: Texts of servers that distinguish a missing bucket or container from a missing object.
 _NO_CONTAINER: Final = (
     "NoSuchBucket",
     "ContainerNotFound",
@@ -34,19 +34,19 @@ _WRONG_KEYS: Final = {
     "AuthorizationFailure",
     "InvalidAuthenticationInfo",
 }
-#: What S3 says of an object that is too large to be copied with one request, and others of what they never copy.
+#: Codes of S3 for an object too large to copy with one request, and of servers that do not support copies.
 _REFUSALS: Final = {"InvalidRequest", "InvalidArgument", "NotImplemented", "MethodNotAllowed"}
 _FULL: Final = {"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", 507}
-#: How a text begins that may quote what was signed or sent to log in.
+#: Signs of a signature or a password in a text.
 _SECRETS: Final = re.compile(r"\bsig=|X-Amz-Signature=|X-Goog-Signature=|://[^/\s@]*:[^/\s@]*@")
-#: How obstore says that a request was not sent or not answered.
+#: Texts of obstore: a request was not sent, or not answered.
 _BUILDER: Final = "builder error"
 _HTTP: Final = "HTTP error"
 
 
 class _ObstoreErrors(ErrorTable):
     library = "obstore"
-    # What is missing is an OSError, a bad path or option a ValueError.
+    # A missing object is an OSError, an invalid path or option a ValueError.
     errors = (obstore.BaseError, OSError, ValueError, NotImplementedError)
     reasons = (
         ("there is no such bucket or container", set(_NO_CONTAINER)),
@@ -66,9 +66,9 @@ class _ObstoreErrors(ErrorTable):
 
     def facts(self, error: BaseException) -> Mapping[str, object]:
         text, status = str(error), _status(error)
-        told, number = _CODE.search(text), _OS_ERROR.search(text)
+        code, number = _CODE.search(text), _OS_ERROR.search(text)
         facts: dict[str, object] = {sign: True for sign in (*_NO_CONTAINER, _BUILDER, _HTTP) if sign in text}
-        facts["code"] = type(error).__name__ if told is None else told[1]
+        facts["code"] = type(error).__name__ if code is None else code[1]
         if status:
             facts["status"] = status
         if number is not None:
@@ -76,7 +76,16 @@ class _ObstoreErrors(ErrorTable):
         return facts
 
     def is_missing(self, error: Exception) -> bool:
-        return is_missing(error)
+        """Return whether the error says that there is no such object. A missing container is another error."""
+        return isinstance(error, FileNotFoundError) and not is_no_container(error)
+
+    def may_have_arrived(self, error: Exception) -> bool:
+        """Return whether the upload may have succeeded: its answer was lost, or a repeated one found the first."""
+        if isinstance(error, obstore.AlreadyExistsError):
+            return True
+        # Every error of an upload in parts is an OSError.
+        unclear = isinstance(error, obstore.GenericError | OSError) and not isinstance(error, FileNotFoundError)
+        return unclear and _status(error) in {0, *range(500, 600)}
 
     def cause(self, error: Exception) -> Exception | None:
         return None if _SECRETS.search(str(error)) else error
@@ -88,36 +97,22 @@ class _ObstoreErrors(ErrorTable):
         return failed if number is None else StorageFailed(int(number[1]), str(failed))
 
 
-def is_missing(error: Exception) -> bool:
-    """Return whether the error says that there is no such object. Where there is no container, it is not that."""
-    return isinstance(error, FileNotFoundError) and not is_no_container(error)
-
-
 def is_no_container(error: Exception) -> bool:
     """Return whether the error says that there is no such bucket or container."""
     return any(each in str(error) for each in _NO_CONTAINER)
 
 
 def is_changed(error: Exception) -> bool:
-    """Return whether the object is another one than was asked for."""
+    """Return whether the object is no longer the requested version."""
     return isinstance(error, obstore.PreconditionError)
 
 
 def is_refusal(error: BaseException | None) -> bool:
-    """Return whether the store does not do what it was asked for, at all or with an object as large as this."""
-    told = _CODE.search(str(error))
+    """Return whether the store does not support the request, in general or for an object of this size."""
+    code = _CODE.search(str(error))
     return isinstance(error, NotImplementedError | obstore.NotSupportedError) or (
-        told is not None and told[1] in _REFUSALS
+        code is not None and code[1] in _REFUSALS
     )
-
-
-def may_have_arrived(error: Exception) -> bool:
-    """Return whether an upload may be there all the same: its answer was lost, or a repeated one found the first."""
-    if isinstance(error, obstore.AlreadyExistsError):
-        return True
-    # Of uploads in parts every error is an OSError.
-    unclear = isinstance(error, obstore.GenericError | OSError) and not isinstance(error, FileNotFoundError)
-    return unclear and _status(error) in {0, *range(500, 600)}
 
 
 def _status(error: BaseException) -> int:
@@ -128,3 +123,4 @@ def _status(error: BaseException) -> int:
 ERRORS: Final = _ObstoreErrors()
 OBSTORE_ERRORS: Final = ERRORS.errors
 translating = ERRORS.translating
+is_missing = ERRORS.is_missing

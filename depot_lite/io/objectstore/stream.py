@@ -1,4 +1,4 @@
-"""The bytes of an object of obstore's."""
+"""The bytes of an object of a store."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ObjectReader(ResumingReader[ChunkedBody]):
 
     table = ERRORS
     nearby = 256 * 1024
-    # obstore keeps connections by itself; and under an event loop, nothing is awaited here.
+    # obstore manages connections by itself, and nothing can be awaited during garbage collection.
     leftover = -1
 
     def _take(self, body: ChunkedBody, size: int) -> memoryview:
