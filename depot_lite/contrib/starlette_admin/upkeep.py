@@ -211,7 +211,7 @@ def _filename(place: Place, file: MissingFile, database: Database) -> str | None
     text = _text(place, file.key, database)
     with suppress(MaintenanceStopped):
         for each in [] if text is None else named_files(place, Row(file.key, text, None)):
-            name = each.said.get("filename")
+            name = each.facts.get("filename")
             if isinstance(name, str) and file.part.startswith(each.part.removesuffix("path")):
                 return name
     return None
