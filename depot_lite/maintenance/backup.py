@@ -154,7 +154,7 @@ def both_depots(source: str, target: str) -> tuple[str, str]:
     names = Depots.resolve_alias(source), Depots.resolve_alias(target)
     if Depots.get(names[0]) is Depots.get(names[1]):
         raise ConfigurationError(
-            f"source={source!r}, target={target!r}: expected two storages, got that of {names[1]!r} twice"
+            f"source={source!r}, target={target!r}: expected two storages, but both lead to that of {names[1]!r}"
         )
     return names
 

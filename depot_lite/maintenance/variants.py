@@ -123,7 +123,7 @@ def _image_columns(models: Iterable[object] | None, columns: Iterable[str] | Non
         raise ConfigurationError(f"columns: expected a list of names, got {columns!r}")
     if invalid := [each for each in columns if each not in found]:
         known = ", ".join(found) or "none"
-        raise ConfigurationError(f"columns: {invalid[0]!r} is not an image column of a model; known: {known}")
+        raise ConfigurationError(f"columns: {invalid[0]!r} is not an image column of any model; there is {known}")
     return [found[each] for each in dict.fromkeys(columns)]
 
 

@@ -301,7 +301,7 @@ def test_half_may_be_missing(place: Place) -> None:
 
 def test_nothing_is_done_if_more_are_missing_than_were_shown(place: Place) -> None:
     place.lose(*place.whole[:2])
-    with pytest.raises(MaintenanceStopped, match="2 files are missing by now, and 1 were when they were shown"):
+    with pytest.raises(MaintenanceStopped, match="2 files are missing now, but only 1 were confirmed"):
         place.clear(shown=1)
     assert place.cleared(shown=2) == {"removed": 2}
 
