@@ -231,7 +231,7 @@ def test_a_conflict_of_versions_fails_alone(place: Place, listen: Callable[..., 
 
     listen(Disc, "before_update", overtake)
     report = place.clear()
-    assert [str(each) for each in report.errors] == ["somebody else wrote the row meanwhile"]
+    assert [str(each) for each in report.errors] == ["another transaction wrote the row meanwhile"]
     assert len(report.files[Outcome.REMOVED]) == 1
     assert (place.disc("some").version, place.disc("some").cover) == (1, discs[0].cover)
 
