@@ -312,7 +312,11 @@ class TestState:
         for depot_name, sample in (("archive", 1.0), ("default", 0.5)):
             with pytest.raises(ConfigurationError, match=r"got .*depot='default'"):
                 verify(None, depot_name, sample=sample, state=state)
-        for content, message in (("{}", "expected the state file of a job"), ("{", "cannot be read"), (state.read_text(), "damaged")):
+        for content, message in (
+            ("{}", "expected the state file of a job"),
+            ("{", "cannot be read"),
+            (state.read_text(), "damaged"),
+        ):
             state.write_text(content)
             with pytest.raises(ConfigurationError, match=message):
                 verify(None, "default", state=state)
