@@ -64,3 +64,17 @@ def format_elapsed(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600}:{whole // 60 % 60:02} h"
     return f"{whole // 86400} d {whole // 3600 % 24} h"
+
+
+def format_age(age: timedelta) -> str:
+    """Return an age in whole numbers of its largest unit.
+
+    >>> format_age(timedelta(hours=24)), format_age(timedelta(days=2)), format_age(timedelta(minutes=59))
+    ('24 hours', '2 days', '59 minutes')
+    """
+    seconds = int(age.total_seconds())
+    for unit, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= unit * (2 if name == "days" else 1):
+            count = seconds // unit
+            return f"{count} {name if count != 1 else name[:-1]}"
+    return f"{max(seconds, 0)} seconds"

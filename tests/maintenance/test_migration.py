@@ -589,7 +589,7 @@ class TestFailures:
             move(database, workers=0)
         with pytest.raises(ConfigurationError, match="rate="):
             move(database, rate=0)
-        with database.connect() as connection, pytest.raises(ConfigurationError, match="an engine is wanted"):
+        with database.connect() as connection, pytest.raises(ConfigurationError, match="expected an engine"):
             move(connection)
         assert contents(database, Song.audio) == [("default", b"song")]
 
