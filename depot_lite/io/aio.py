@@ -34,7 +34,8 @@ from depot_lite.io.content import CHUNK_SIZE, FileIntent
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-    from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage, StoredFile
+    from depot_lite.io.interfaces import FileStorage
+    from depot_lite.io.stored import FileEntry, FileInfo, StoredFile
 
 logger: Final = logging.getLogger("depot_lite")
 

@@ -58,6 +58,20 @@ def is_upload_id(file_id: str) -> bool:
 _VERSION: Final = 14
 
 
+def is_file_id(text: object) -> bool:
+    """Return whether this is a file id in its canonical form, as storages have them.
+
+    >>> is_file_id("b3a1c6de-0f5b-4b6e-9a3e-2b1c4d5e6f70"), is_file_id("B3A1C6DE-0F5B-4B6E-9A3E-2B1C4D5E6F70")
+    (True, False)
+    """
+    return isinstance(text, str) and _CANONICAL.fullmatch(text) is not None
+
+
+def checked_or_new(file_id: str | None) -> str:
+    """Return the id that a new file gets: ``file_id`` after `check_file_id`, or a new one for None."""
+    return new_file_id() if file_id is None else check_file_id(file_id)
+
+
 def check_file_id(file_id: object) -> str:
     """Return ``file_id`` as it is, if it is one; the UUID that stands for it, if it is an ObjectId of filedepot's.
 

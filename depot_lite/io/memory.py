@@ -10,7 +10,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from depot_lite.io.content import Content
-from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
+from depot_lite.io.interfaces import FileStorage
+from depot_lite.io.stored import UNNAMED, FileEntry, FileInfo, StoredFile
 
 
 class MemoryFileStorage(FileStorage):

@@ -12,6 +12,7 @@ from typing import BinaryIO, Final
 from depot_lite.errors import StorageFailed
 from depot_lite.io.checksums import CHECKSUMS
 from depot_lite.io.content import Content
+from depot_lite.io.media_types import OCTET_STREAM
 
 #: What reading up to the end takes at a time.
 _STEP: Final = 1024 * 1024
@@ -23,7 +24,7 @@ class KnownContent(Content):
     @property
     def content_type(self) -> str:
         """The type that was declared; the bytes are not asked again."""
-        return self.declared_type or "application/octet-stream"
+        return self.declared_type or OCTET_STREAM
 
 
 class VerifiedStream(io.RawIOBase):

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from depot_lite.io.disposition import content_disposition
 from depot_lite.io.interfaces import UNNAMED, FileInfo
+from depot_lite.io.media_types import OCTET_STREAM
 from depot_lite.io.objects.metadata import now
 from depot_lite.io.objects.s3 import described
 
@@ -21,7 +22,6 @@ _INSISTED: Final = {
     "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
     "SSEKMSEncryptionContext": "x-amz-server-side-encryption-context",
 }
-_NO_TYPE: Final = "application/octet-stream"
 #: ACLs that show the object to nobody whom its bucket's owner does not know.
 _CLOSED: Final = ("private", "bucket-owner-read", "bucket-owner-full-control")
 
@@ -47,12 +47,12 @@ def form_of(
     Args:
         upload: the arguments of every upload.
     """
-    fields = _fields(upload, FileInfo("", filename or UNNAMED, content_type or _NO_TYPE, 0, now()))
+    fields = _fields(upload, FileInfo("", filename or UNNAMED, content_type or OCTET_STREAM, 0, now()))
     conditions: list[Any] = [["content-length-range", 0, max_size]]
     if content_type is not None and content_type.endswith("/*"):
         conditions.append(["starts-with", "$Content-Type", content_type.removesuffix("*")])
     else:
-        fields["Content-Type"] = content_type or _NO_TYPE
+        fields["Content-Type"] = content_type or OCTET_STREAM
     conditions += [{name: value} for name, value in fields.items()]
     form = client.generate_presigned_post(bucket, key, Fields=fields, Conditions=conditions, ExpiresIn=expires_in)
     return form["url"], form["fields"]

@@ -19,9 +19,9 @@ from xml.parsers import expat
 
 from botocore.parsers import ResponseParserError
 
-from depot_lite.errors import InvalidFileId, StorageFailed
+from depot_lite.errors import StorageFailed
 from depot_lite.io.boto3.errors import failing
-from depot_lite.io.fileid import ID_LENGTH, check_file_id
+from depot_lite.io.fileid import ID_LENGTH, is_file_id
 from depot_lite.io.interfaces import FileEntry
 
 _EVENT: Final = "before-parse.s3.ListObjectsV2"
@@ -99,16 +99,8 @@ def _objects(answer: Mapping[str, Any]) -> list[_Object]:
 def _entries(objects: list[_Object], prefix: str) -> Iterator[FileEntry]:
     start = len(prefix)
     for key, size, when in objects:
-        if key.startswith(prefix) and _is_id(key[start:]):
+        if key.startswith(prefix) and is_file_id(key[start:]):
             yield FileEntry.told(key[start:], size, when)
-
-
-def _is_id(file_id: str) -> bool:
-    try:
-        check_file_id(file_id)
-    except InvalidFileId:
-        return False
-    return True
 
 
 # --- the body of an answer --------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from concurrent.futures import Executor
 from typing import Final, TypeVar
 
 from depot_lite.errors import ConfigurationError
-from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage, StoredFile
+from depot_lite.io.interfaces import FileStorage
+from depot_lite.io.stored import FileEntry, FileInfo, StoredFile
 
 T = TypeVar("T")
 

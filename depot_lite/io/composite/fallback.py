@@ -16,7 +16,8 @@ from typing import TypeVar
 from depot_lite.errors import StoredFileNotFound
 from depot_lite.io.composite import CompositeStorage
 from depot_lite.io.content import Content
-from depot_lite.io.interfaces import FileInfo, FileStorage
+from depot_lite.io.interfaces import FileStorage
+from depot_lite.io.stored import FileInfo
 
 T = TypeVar("T")
 

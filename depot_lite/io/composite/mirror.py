@@ -25,7 +25,8 @@ from typing import TypeVar
 from depot_lite.errors import StorageFailed, StoredFileNotFound
 from depot_lite.io.composite import CompositeStorage
 from depot_lite.io.content import Content
-from depot_lite.io.interfaces import FileInfo, FileStorage, StoredFile
+from depot_lite.io.interfaces import FileStorage
+from depot_lite.io.stored import FileInfo, StoredFile
 
 T = TypeVar("T")
 

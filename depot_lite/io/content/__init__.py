@@ -26,8 +26,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
-from depot_lite.errors import InvalidContent, ValidationError
-from depot_lite.io.content.sources import CHUNK_SIZE, INMEMORY_FILESIZE, Source, blaming, source_of, type_of
+from depot_lite.errors import DepotError, InvalidContent, ValidationError
+from depot_lite.io.content.sources import CHUNK_SIZE, INMEMORY_FILESIZE, Source, blaming, source_of, type_of, unreadable
 from depot_lite.io.media_types.detection import content_type_of
 
 __all__ = [
@@ -357,5 +357,10 @@ def _has(content: Any, attribute: str) -> bool:
 
 
 def _get(content: Any, attribute: str) -> Any:
-    with blaming(content):
+    # Not in `blaming`: it is done ten times for each upload.
+    try:
         return getattr(content, attribute, None)
+    except DepotError:
+        raise
+    except Exception as error:
+        raise unreadable(content, error) from error

@@ -51,12 +51,17 @@ def blaming(given: Any) -> Iterator[None]:
     except DepotError:
         raise
     except Exception as error:
-        if _known(given, "closed") is True:
-            raise InvalidContent(
-                f"{shown(given)} was closed before its bytes were stored ({error}): assign a path or bytes, or keep it"
-                " open until the flush"
-            ) from error
-        raise InvalidContent(f"{shown(given)} cannot be read: {error}") from error
+        raise unreadable(given, error) from error
+
+
+def unreadable(given: Any, error: Exception) -> InvalidContent:
+    """Return the error for an object of the user's that raised another when it was read."""
+    if _known(given, "closed") is True:
+        return InvalidContent(
+            f"{shown(given)} was closed before its bytes were stored ({error}): assign a path or bytes, or keep it"
+            " open until the flush"
+        )
+    return InvalidContent(f"{shown(given)} cannot be read: {error}")
 
 
 def _known(given: Any, attribute: str) -> Any:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from depot_lite.errors import InvalidFileId, StorageFailed
-from depot_lite.io.fileid import check_file_id
+from depot_lite.errors import StorageFailed
+from depot_lite.io.fileid import is_file_id
 from depot_lite.io.gcs.errors import failing
 from depot_lite.io.interfaces import FileEntry
 
@@ -53,16 +53,8 @@ def _entries(items: list[Mapping[str, str]], prefix: str) -> Iterator[FileEntry]
     for each in items:
         name = each["name"]
         size, when = int(each["size"]), _time(each["timeCreated"])
-        if name.startswith(prefix) and _is_id(name[start:]):
+        if name.startswith(prefix) and is_file_id(name[start:]):
             yield FileEntry.told(name[start:], size, when)
-
-
-def _is_id(file_id: str) -> bool:
-    try:
-        check_file_id(file_id)
-    except InvalidFileId:
-        return False
-    return True
 
 
 def _time(text: str) -> datetime:

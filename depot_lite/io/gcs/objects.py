@@ -19,6 +19,7 @@ from depot_lite.errors import ConfigurationError
 from depot_lite.io.content import clean_filename
 from depot_lite.io.disposition import INLINE_TYPES, content_disposition
 from depot_lite.io.interfaces import UNNAMED, FileInfo
+from depot_lite.io.media_types import OCTET_STREAM
 from depot_lite.io.media_types.detection import valid_media_type
 
 #: Keys of the metadata; the first three are filedepot's.
@@ -29,7 +30,6 @@ _CHECKSUM: Final = "x-depot-checksum"
 #: Which attempt to upload made the object: how an upload whose answer was lost is known again.
 ATTEMPT: Final = "x-depot-attempt"
 _TIME_FORMAT: Final = "%Y-%m-%d %H:%M:%S"
-_NO_TYPE: Final = "application/octet-stream"
 
 #: What of an object a copy keeps, beside its type and its metadata: as a resource has it, as headers have it, and as
 #: Google's library has it.
@@ -63,7 +63,7 @@ class Found:
         kept = {name: getattr(blob, attribute) for name, _, attribute in _KEPT}
         return cls(
             blob.metadata or {},
-            blob.content_type or _NO_TYPE,
+            blob.content_type or OCTET_STREAM,
             blob.size,
             blob.time_created.astimezone(UTC),
             blob.generation,
@@ -84,7 +84,7 @@ class Found:
                 for name, value in headers.items()
                 if name.lower().startswith(_OF_METADATA)
             },
-            headers.get("Content-Type") or _NO_TYPE,
+            headers.get("Content-Type") or OCTET_STREAM,
             int(headers.get("x-goog-stored-content-length") or headers["Content-Length"]),
             # An emulator may not say it.
             parsedate_to_datetime(when).astimezone(UTC) if when else datetime.now(UTC),

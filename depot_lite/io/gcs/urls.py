@@ -22,13 +22,13 @@ from google.auth.credentials import Signing
 
 from depot_lite.io.disposition import content_disposition
 from depot_lite.io.interfaces import UNNAMED, FileInfo
+from depot_lite.io.media_types import OCTET_STREAM
 from depot_lite.io.objects.metadata import now
 from depot_lite.signing import rounded
 
 #: Seven days: signatures of version 4 last no longer.
 LONGEST: Final = 7 * 24 * 3600
 
-_NO_TYPE: Final = "application/octet-stream"
 #: ACLs that show the object to nobody whom its bucket's owner does not know, as forms have them.
 _CLOSED: Final = {
     "projectPrivate": "project-private",
@@ -117,7 +117,7 @@ def form_of(
     Args:
         described: tells the resource of a file.
     """
-    label = described(FileInfo("", filename or UNNAMED, content_type or _NO_TYPE, 0, now()))
+    label = described(FileInfo("", filename or UNNAMED, content_type or OCTET_STREAM, 0, now()))
     fields = {f"x-goog-meta-{name}": value for name, value in label["metadata"].items()}
     fields["Content-Disposition"] = content_disposition("attachment", filename or UNNAMED)
     if acl in _CLOSED:
@@ -126,7 +126,7 @@ def form_of(
     if content_type is not None and content_type.endswith("/*"):
         conditions.append(["starts-with", "$Content-Type", content_type.removesuffix("*")])
     else:
-        fields["Content-Type"] = content_type or _NO_TYPE
+        fields["Content-Type"] = content_type or OCTET_STREAM
     form = client.generate_signed_post_policy_v4(
         bucket, key, timedelta(seconds=expires_in), conditions=conditions, fields=fields
     )

@@ -29,15 +29,16 @@ from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO, Final
 
-from depot_lite.errors import ConfigurationError, DepotError, InvalidFileId, StorageFailed, StoredFileNotFound
+from depot_lite.errors import ConfigurationError, DepotError, StorageFailed, StoredFileNotFound
 from depot_lite.io.checksums import CHECKSUMS, checksum_algorithm
 from depot_lite.io.content import Content
-from depot_lite.io.fileid import ID_LENGTH, check_file_id
-from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
+from depot_lite.io.fileid import ID_LENGTH, is_file_id
+from depot_lite.io.interfaces import FileStorage
 from depot_lite.io.local.datafile import DataFile
 from depot_lite.io.local.disk import is_there, locked, names, read_small, sync_folder, unlink
 from depot_lite.io.local.sidecar import belongs_to, described, named_data, understood, understood_filedepot
 from depot_lite.io.options import boolean, directory_mode, executor_of, integer, permissions
+from depot_lite.io.stored import UNNAMED, FileEntry, FileInfo, StoredFile
 
 _SHARD: Final = re.compile(r"[0-9a-f]{2}")
 
@@ -327,7 +328,7 @@ class LocalFileStorage(FileStorage):
         for name in names(self._root):
             if _SHARD.fullmatch(name):
                 shards.append(name)
-            elif _is_id(name) and os.path.isdir(f"{self._root}/{name}"):
+            elif is_file_id(name) and os.path.isdir(f"{self._root}/{name}"):
                 folders = True
                 yield FileEntry(name, partial(self._look, name, f"{self._root}/{name}/file"))
         for shard in shards:
@@ -339,7 +340,7 @@ class LocalFileStorage(FileStorage):
                 if name[:ID_LENGTH] in seen:
                     continue
                 file_id = belongs_to(name)
-                if file_id is None or file_id[:2] != shard or not _is_id(file_id):
+                if file_id is None or file_id[:2] != shard or not is_file_id(file_id):
                     continue
                 seen.add(file_id)
                 if not (folders and os.path.isdir(f"{self._root}/{file_id}")):
@@ -426,14 +427,6 @@ def _write_content(content: Content, data: DataFile) -> None:
 
 def _write_stored(source: LocalStoredFile, data: DataFile) -> None:
     data.copy(source.fileno(), source.content_length)
-
-
-def _is_id(name: str) -> bool:
-    try:
-        check_file_id(name)
-    except InvalidFileId:
-        return False
-    return True
 
 
 @contextmanager

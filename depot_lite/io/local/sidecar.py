@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from depot_lite.errors import StorageFailed
 from depot_lite.io.fileid import ID_LENGTH
-from depot_lite.io.interfaces import UNNAMED, FileInfo
+from depot_lite.io.media_types import OCTET_STREAM
+from depot_lite.io.stored import UNNAMED, FileInfo
 
 _ENDING: Final = re.compile(r"\.(?:json|[0-9a-f]{8}(?:\.tmp)?)")
 
@@ -67,7 +68,7 @@ def understood_filedepot(file_id: str, text: bytes, data: os.stat_result) -> Fil
         when = datetime.strptime(known["last_modified"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
     except (KeyError, TypeError, ValueError):
         when = datetime.fromtimestamp(data.st_mtime, UTC)
-    content_type = known.get("content_type") or "application/octet-stream"
+    content_type = known.get("content_type") or OCTET_STREAM
     return FileInfo(file_id, known.get("filename") or UNNAMED, content_type, data.st_size, when)
 
 

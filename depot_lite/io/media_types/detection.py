@@ -25,12 +25,12 @@ from typing import Final
 
 import puremagic
 
+from depot_lite.io.media_types import OCTET_STREAM
 from depot_lite.io.media_types.markup import markup_type
 
 #: How many bytes from the start of a file `content_type_of` wants; it looks at no more.
 HEAD_SIZE: Final = 8192
 
-_UNKNOWN: Final = "application/octet-stream"
 
 # RFC 9110 section 8.3.1: type "/" subtype, both of them tokens. A quote or a line break is in no token, so what could
 # split a header or an attribute of HTML never gets in. The length is that of RFC 6838 section 4.2.
@@ -48,13 +48,15 @@ def content_type_of(head: bytes, declared: str | None, filename: str | None) -> 
     ('text/csv', 'text/markdown')
     """
     head = head[:HEAD_SIZE]
-    claims = [claim for claim in (valid_media_type(declared), _type_of_name(filename)) if claim and claim != _UNKNOWN]
+    claims = [
+        claim for claim in (valid_media_type(declared), _type_of_name(filename)) if claim and claim != OCTET_STREAM
+    ]
     found = _from_bytes(head, claims)
     if found is not None:
         return found
     if claims:
         return claims[0]
-    return "text/plain" if head and _is_text(head) else _UNKNOWN
+    return "text/plain" if head and _is_text(head) else OCTET_STREAM
 
 
 @lru_cache(maxsize=256)
@@ -134,7 +136,7 @@ def _type_of_name(filename: str | None) -> str | None:
     # Without the folder in front, a file called "data:text/html,x" would be taken for a URL.
     guessed, encoding = mimetypes.guess_type(f"./{filename}", strict=False)
     if encoding is not None:
-        return _ENCODINGS.get(encoding, _UNKNOWN)
+        return _ENCODINGS.get(encoding, OCTET_STREAM)
     extension = filename[filename.rfind(".") :].lower() if "." in filename else ""
     return valid_media_type(_EXTENSIONS.get(extension) or guessed)
 
@@ -249,7 +251,7 @@ def _convinces(offset: int, signature: bytes) -> bool:
 
 def _is_specific(media_type: str) -> bool:
     # Mail and text are no binary files, which the library is asked for.
-    general = media_type == _UNKNOWN or media_type.startswith(("text/", "message/"))
+    general = media_type == OCTET_STREAM or media_type.startswith(("text/", "message/"))
     return not general and valid_media_type(media_type) is not None
 
 

@@ -16,6 +16,7 @@ from depot_lite.errors import ConfigurationError
 from depot_lite.io.content import clean_filename
 from depot_lite.io.disposition import INLINE_TYPES, content_disposition
 from depot_lite.io.interfaces import UNNAMED, FileInfo
+from depot_lite.io.media_types import OCTET_STREAM
 from depot_lite.io.media_types.detection import valid_media_type
 
 #: Keys of the metadata; the first two are filedepot's.
@@ -82,7 +83,7 @@ def understood(file_id: str, found: Mapping[str, Any]) -> FileInfo:
         when = datetime.strptime(metadata.get(_MODIFIED, ""), _TIME_FORMAT).replace(tzinfo=UTC)
     except ValueError:
         when = found["LastModified"].astimezone(UTC)
-    content_type = found.get("ContentType") or "application/octet-stream"
+    content_type = found.get("ContentType") or OCTET_STREAM
     checksum = _checksum_of(found) or metadata.get(_CHECKSUM)
     return FileInfo(file_id, filename or UNNAMED, content_type, found["ContentLength"], when, checksum)
 

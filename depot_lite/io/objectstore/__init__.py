@@ -24,10 +24,10 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from depot_lite.concurrency.greenlets import Greenlets, beside
-from depot_lite.errors import ConfigurationError, InvalidFileId, StorageFailed
+from depot_lite.errors import ConfigurationError, StorageFailed
 from depot_lite.io.aio import AsyncStorage, Fetched
 from depot_lite.io.content import Content
-from depot_lite.io.fileid import check_file_id, new_file_id
+from depot_lite.io.fileid import checked_or_new, is_file_id
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
 from depot_lite.io.objects.metadata import crc32_in, crc32_of, now, shown
 from depot_lite.io.objects.s3 import ATTEMPT, overrides
@@ -170,7 +170,7 @@ class ObjectStoreStorage(FileStorage):
             StorageFailed: as `FileStorage.create`, and for an id that is taken.
         """
         opened = Content.of(content, filename, content_type)
-        info = self._store(new_file_id() if file_id is None else check_file_id(file_id), opened, new=True)
+        info = self._store(checked_or_new(file_id), opened, new=True)
         opened.release()
         return info.file_id
 
@@ -394,7 +394,7 @@ class ObjectStoreStorage(FileStorage):
         for each in page:
             path: str = each["path"]
             # What is in further folders below the prefix is not ours.
-            if path.startswith(prefix) and _is_id(path[start:]):
+            if path.startswith(prefix) and is_file_id(path[start:]):
                 yield FileEntry.told(path[start:], each["size"] - self._layout.header, each["last_modified"])
 
     # --- deleting -------------------------------------------------------------------------------------------------
@@ -471,10 +471,3 @@ def _reading(content: Content) -> Callable[[Callable[[], T]], T]:
 
 def _here(call: Callable[[], T]) -> T:
     return call()
-
-
-def _is_id(file_id: str) -> bool:
-    try:
-        return check_file_id(file_id) == file_id
-    except InvalidFileId:
-        return False
