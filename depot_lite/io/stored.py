@@ -14,16 +14,16 @@ from depot_lite.io.content import CHUNK_SIZE
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-#: What a file is called when nobody gave it a name (filedepot's word).
+#: The name of a file for which none was given (as in filedepot).
 UNNAMED: Final = "unnamed"
 
 
 @dataclass(frozen=True, slots=True)
 class FileInfo:
-    """What a storage knows of one file.
+    """The description of a stored file.
 
-    ``content_length`` is in bytes, ``last_modified`` an aware time in UTC, ``checksum`` an algorithm and its
-    hexadecimal digest (``sha256:9f86d0...``) or None where none was computed.
+    ``content_length`` is in bytes, ``last_modified`` an aware time in UTC, ``checksum`` an algorithm and a hexadecimal
+    digest (``sha256:9f86d0...``), or None if none was computed.
     """
 
     file_id: str
@@ -37,8 +37,8 @@ class FileInfo:
 class FileEntry(str):
     """A file id that `FileStorage.list` yields, with the ``size`` (bytes) and ``last_modified`` (UTC) of the file.
 
-    ``known`` says whether the listing told them. Otherwise they are looked up when asked, and both raise
-    `StoredFileNotFound` where the file has gone since it was listed and was not looked at before.
+    If the listing did not include them, they are looked up on first access, which raises `StoredFileNotFound` if the
+    file was deleted in the meantime. ``known`` is True once no look-up is needed.
     """
 
     __slots__ = ("_known", "_look")
@@ -47,7 +47,7 @@ class FileEntry(str):
     _known: tuple[int, datetime] | None
 
     def __new__(cls, file_id: str, look: Callable[[], tuple[int, datetime]]) -> Self:
-        """Name the file, and say how its size and time are found."""
+        """Create the entry of a file whose size and time ``look`` finds."""
         entry = str.__new__(cls, file_id)
         entry._look = look
         entry._known = None
@@ -55,7 +55,7 @@ class FileEntry(str):
 
     @classmethod
     def told(cls, file_id: str, size: int, last_modified: datetime) -> Self:
-        """Return the entry of a file whose size and time the listing told."""
+        """Create the entry of a file whose size and time were part of the listing."""
         entry = str.__new__(cls, file_id)
         entry._known = (size, last_modified)
         return entry
@@ -67,12 +67,12 @@ class FileEntry(str):
 
     @property
     def known(self) -> bool:
-        """Whether size and time are known without a look at the storage: they were told, or looked up before."""
+        """Whether size and time are available without asking the storage."""
         return self._known is not None
 
     @property
     def size(self) -> int:
-        """The number of bytes of the file."""
+        """The number of bytes."""
         return self._details()[0]
 
     @property
@@ -82,10 +82,10 @@ class FileEntry(str):
 
 
 class StoredFile(io.BufferedIOBase):
-    """A stored file: what is known of it, and its bytes, readable and seekable from the start.
+    """A stored file: its description, and its bytes as a seekable binary file.
 
-    It is opened at the first read, so asking for ``filename`` or ``content_length`` costs nothing more. Iterating gives
-    chunks of bytes (not lines). It is a context manager; ``close()`` may be called more than once.
+    The bytes are opened by the first read; ``filename`` or ``content_length`` do not need them. Iterating gives chunks
+    of bytes (not lines). It is a context manager; ``close()`` may be called more than once.
     """
 
     def __init__(self, info: FileInfo, opener: Callable[[], BinaryIO]) -> None:
@@ -100,12 +100,12 @@ class StoredFile(io.BufferedIOBase):
 
     @property
     def filename(self) -> str:
-        """The name that the file came with."""
+        """The name under which the file was uploaded."""
         return self.info.filename
 
     @property
     def name(self) -> str:
-        """The same as ``filename``, as file objects have it."""
+        """The same as ``filename``, as an attribute of file objects."""
         return self.info.filename
 
     @property
@@ -125,17 +125,17 @@ class StoredFile(io.BufferedIOBase):
 
     @property
     def checksum(self) -> str | None:
-        """``algorithm:hexadecimal digest``, or None where none was computed."""
+        """``algorithm:hexadecimal digest``, or None if none was computed."""
         return self.info.checksum
 
     @property
     def public_url(self) -> str | None:
-        """The storage's own URL of the file, or None where the application has to serve it."""
+        """The storage's own URL of the file, or None if the application has to serve it."""
         return None
 
     @property
     def local_path(self) -> Path | None:
-        """The path of the bytes on this machine, or None. To be read only; it is never part of a URL."""
+        """The path of the bytes on this machine, or None. It must not be written to, and is never part of a URL."""
         return None
 
     def _raw(self) -> BinaryIO:
@@ -154,11 +154,11 @@ class StoredFile(io.BufferedIOBase):
         return True
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return up to ``size`` bytes, all that are left if it is negative or None, and ``b""`` at the end."""
+        """Return up to ``size`` bytes, all remaining ones if it is negative or None, and ``b""`` at the end."""
         return self._raw().read(-1 if size is None else size)
 
     def read1(self, size: int = -1, /) -> bytes:
-        """Return what one read gives."""
+        """Return the bytes of a single read."""
         return self.read(CHUNK_SIZE if size < 0 else size)
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
@@ -177,19 +177,19 @@ class StoredFile(io.BufferedIOBase):
         return 0 if self._stream is None and not self.closed else self._raw().tell()
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the rest of the content in chunks of at most 256 KiB, where other files give lines."""
+        """Yield the remaining bytes in chunks of at most 256 KiB, not in lines as other files do."""
         while chunk := self.read(CHUNK_SIZE):
             yield chunk
 
     def close(self) -> None:
-        """Close the file; a second time does nothing."""
+        """Close the file; closing it again does nothing."""
         stream, self._stream = getattr(self, "_stream", None), None
         if stream is not None:
             stream.close()
         super().close()
 
     def __repr__(self) -> str:
-        """Show what is known of the file."""
+        """Show id, name, type and length."""
         return (
             f"<{type(self).__name__} {self.file_id} {self.filename!r} {self.content_type} {self.content_length} bytes>"
         )

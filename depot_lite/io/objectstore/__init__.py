@@ -25,7 +25,7 @@ from urllib.parse import quote
 
 from depot_lite.concurrency.greenlets import Greenlets, beside
 from depot_lite.errors import ConfigurationError, StorageFailed
-from depot_lite.io.aio import AsyncStorage, Fetched
+from depot_lite.io.aio import AsyncChunks, AsyncStorage
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import checked_or_new, is_file_id
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
@@ -463,7 +463,7 @@ class ObjectStoreStorage(FileStorage):
 def _reading(content: Content) -> Callable[[Callable[[], T]], T]:
     """Return how content is read: in a thread where an event loop must not wait for a disk or a stream."""
     source = content.source
-    in_memory = isinstance(source, bytes | bytearray | memoryview | io.BytesIO | Fetched) or (
+    in_memory = isinstance(source, bytes | bytearray | memoryview | io.BytesIO | AsyncChunks) or (
         isinstance(source, tempfile.SpooledTemporaryFile) and not source._rolled  # type: ignore[attr-defined]  # not public
     )
     return _here if in_memory else beside
