@@ -54,7 +54,8 @@ if TYPE_CHECKING:
     from depot_lite.io.composite.fallback import FallbackStorage
     from depot_lite.io.composite.mirror import MirrorStorage
     from depot_lite.io.content import FileIntent
-    from depot_lite.io.interfaces import FileEntry, FileStorage, StoredFile
+    from depot_lite.io.interfaces import FileStorage
+    from depot_lite.io.stored import FileEntry, StoredFile
     from depot_lite.manager import DepotManager
     from depot_lite.uploads import Ticket, sweep_uploads, upload_ticket
 
@@ -119,7 +120,7 @@ _HOMES: Final = {
     "DepotManager": "depot_lite.manager",
     "FallbackStorage": "depot_lite.io.composite.fallback",
     "FileEdit": "depot_lite.fields.edits",
-    "FileEntry": "depot_lite.io.interfaces",
+    "FileEntry": "depot_lite.io.stored",
     "FileFilter": "depot_lite.fields.interfaces",
     "FileIntent": "depot_lite.io.content",
     "FileList": "depot_lite.fields.lists",
@@ -127,7 +128,7 @@ _HOMES: Final = {
     "ImageVariant": "depot_lite.fields.specialized.variants",
     "MirrorStorage": "depot_lite.io.composite.mirror",
     "Pad": "depot_lite.images.recipes",
-    "StoredFile": "depot_lite.io.interfaces",
+    "StoredFile": "depot_lite.io.stored",
     "Thumbnail": "depot_lite.images.recipes",
     "UploadedFile": "depot_lite.fields.upload",
     "UploadedFileField": "depot_lite.fields.sqlalchemy",

@@ -20,8 +20,8 @@
     |  +- StorageFull
     +- MaintenanceStopped (also RuntimeError)
 
-The second parent keeps an ``except IOError`` or ``except ValueError`` written for filedepot working. Before COMMIT any
-of them may be raised; after COMMIT none is: what goes wrong then is logged on the ``depot_lite`` logger.
+The second parent keeps an ``except IOError`` or ``except ValueError`` written for filedepot working. Any of them may be
+raised before COMMIT and none after it: later failures are logged on the ``depot_lite`` logger.
 """
 
 from __future__ import annotations
@@ -32,52 +32,52 @@ from typing import Any, Final, Self
 
 
 class DepotError(Exception):
-    """The parent of every exception here."""
+    """The base class of every exception of depot_lite."""
 
 
 class ConfigurationError(DepotError, RuntimeError):
-    """Raised when a depot is configured, or used, in a way that cannot work: an option, a value, a missing extra."""
+    """Raised for a configuration that cannot work: a wrong option or value, a missing extra."""
 
 
 class UnknownDepot(ConfigurationError, ValueError):
-    """Raised when a name is neither a configured depot nor an alias of one."""
+    """Raised for a name that is neither a configured depot nor an alias of one."""
 
 
 class AlreadyConfigured(ConfigurationError):
-    """Raised when a name or a role that can be taken once is taken a second time."""
+    """Raised when a name or a role that can be configured only once is configured again."""
 
 
 class UnknownBackend(ConfigurationError):
-    """Raised when a ``backend`` setting does not lead to a storage class."""
+    """Raised when a ``backend`` setting does not name a storage class."""
 
 
 class StoredFileNotFound(DepotError, FileNotFoundError):
-    """Raised when a file id is well formed and its storage holds no such file."""
+    """Raised when a storage has no file with a (well-formed) file id."""
 
 
 class InvalidFileId(DepotError, ValueError):
-    """Raised when something that is not a file id is used as one, before it becomes a path or a key."""
+    """Raised for a malformed file id, before it becomes a path or a key."""
 
 
 class InvalidContent(DepotError, TypeError):
-    """Raised when what was handed in cannot be stored: text instead of bytes, an object that cannot be read."""
+    """Raised for content that cannot be stored: text instead of bytes, an object that cannot be read."""
 
 
 class ValidationError(DepotError, ValueError):
     """Raised when a column refuses a file, before anything is stored.
 
     Args:
-        message: what is wrong, in words that can stand beside a form field: no column, no path.
-        rule: a short name of the rule that was broken, such as ``"max_size"``, for programs and translations.
-        limit: what the rule allows.
-        value: what the file has instead.
+        message: the reason, fit to be shown beside a form field: it names no column and no path.
+        rule: the short name of the broken rule, such as ``"max_size"``, for programs and translations.
+        limit: the value that the rule allows.
+        value: the value that the file has.
     """
 
     #: The class and the attribute, such as ``"Document.content"``; None until the error has left its validator.
     column: str | None = None
-    #: The name of the file that was refused.
+    #: The name of the refused file.
     filename: str | None = None
-    #: Which element of a list of files it is, counted from 0; None where the attribute holds one file.
+    #: The index of the file in a list of files; None if the attribute holds a single file.
     index: int | None = None
 
     def __init__(self, message: str, *, rule: str = "", limit: Any = None, value: Any = None) -> None:
@@ -88,30 +88,30 @@ class ValidationError(DepotError, ValueError):
         self.value = value
 
     def at(self, column: str, filename: str | None, index: int | None = None) -> Self:
-        """Enter whose file it is, and in a list which one, and return the error. An index that is known stays."""
+        """Set the column, the file name and the index, unless an index is set already, and return the error."""
         self.column, self.filename = column, filename
         self.index = self.index if index is None else index
         return self
 
     @property
     def errors(self) -> tuple[ValidationError, ...]:
-        """The broken rules, one each: this one, or all of a `SeveralRefused`."""
+        """One error per broken rule: this error, or all errors of a `SeveralRefused`."""
         return (self,)
 
     @property
     def by_field(self) -> dict[str, list[str]]:
-        """The messages by attribute, as forms want them: ``{"content": ["..."]}``.
+        """The messages by attribute, for forms: ``{"content": ["..."]}``.
 
-        In a list of files a message begins with the name of the file, as several share one field.
+        For a list of files, each message begins with the file name.
         """
         found: dict[str, list[str]] = {}
         for error in self.errors:
-            whose = "" if error.index is None or error.filename is None else f"{error.filename}: "
-            found.setdefault((error.column or "").rpartition(".")[2], []).append(whose + error.message)
+            prefix = "" if error.index is None or error.filename is None else f"{error.filename}: "
+            found.setdefault((error.column or "").rpartition(".")[2], []).append(prefix + error.message)
         return found
 
     def __str__(self) -> str:
-        """Return the message behind the column and the file."""
+        """Return the message, preceded by the column and the file name."""
         if self.column is None:
             return self.message
         element = "" if self.index is None else f"[{self.index}]"
@@ -119,41 +119,41 @@ class ValidationError(DepotError, ValueError):
         return f"{self.column}{element}{file}: {self.message}"
 
     def __reduce__(self) -> Any:
-        return _unpickled, (type(self), self.message, dict(self.__dict__))
+        return _unpickle, (type(self), self.message, dict(self.__dict__))
 
 
-def _unpickled(kind: type[ValidationError], message: str, state: dict[str, Any]) -> ValidationError:
+def _unpickle(kind: type[ValidationError], message: str, state: dict[str, Any]) -> ValidationError:
     error = kind.__new__(kind, message)
     error.__dict__.update(state)
     return error
 
 
 class SizeRefused(ValidationError):
-    """Raised when a file has too many bytes, or too few."""
+    """Raised for a file with too many or too few bytes."""
 
 
 class TypeRefused(ValidationError):
-    """Raised when a file is of a type that the column does not take, or of another than its name or sender says."""
+    """Raised for a file whose type the column does not accept, or whose name or declared type is wrong."""
 
 
 class NameRefused(ValidationError):
-    """Raised when a file name is too long, or has an extension or characters that the column does not take."""
+    """Raised for a file name that is too long, or has an extension or characters that the column does not accept."""
 
 
 class ImageRefused(ValidationError):
-    """Raised when a file is no image, or an image with too many pixels or the wrong dimensions."""
+    """Raised for a file that is not an image, or an image with too many pixels or wrong dimensions."""
 
 
 class CountRefused(ValidationError):
-    """Raised when a list has more files than its column takes."""
+    """Raised for a list with more files than its column accepts."""
 
 
 class EditRefused(ValidationError):
-    """Raised when a form would replace a file that it did not show, since somebody else changed the row meanwhile."""
+    """Raised when a form would replace a file that it did not show, because the row has changed in the meantime."""
 
 
 class SeveralRefused(ValidationError):
-    """Raised when the files of one object break several rules; ``errors`` has them all, each of its own class."""
+    """Raised when the files of one object break several rules; ``errors`` contains an error for each."""
 
     def __init__(self, errors: Sequence[ValidationError]) -> None:
         super().__init__("; ".join(str(each) for each in errors), rule="several")
@@ -161,33 +161,33 @@ class SeveralRefused(ValidationError):
 
     @property
     def errors(self) -> tuple[ValidationError, ...]:
-        """The broken rules, in the order of the attributes."""
+        """One error per broken rule, in the order of the attributes."""
         return self._errors
 
 
-#: The numbers with which an operating system says that no space is left.
+#: The ``errno`` of a system without space left.
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class StorageFailed(DepotError, OSError):
-    """Raised when a storage could not do its work; the backend's own error is its ``__cause__``.
+    """Raised when an operation of a storage fails; the backend's own error is the ``__cause__``.
 
-    As with `OSError`, the number chooses the class:
+    As with `OSError`, ``errno`` selects the class:
 
     >>> StorageFailed(errno.ENOSPC, "cannot store file 1: no space left")
     StorageFull(28, 'cannot store file 1: no space left')
     """
 
     def __new__(cls, *args: Any) -> Self:
-        """Return a `StorageFull` if the number says so."""
+        """Return a `StorageFull` if ``errno`` says that no space is left."""
         kind: Any = StorageFull if cls is StorageFailed and len(args) > 1 and args[0] in _FULL else cls
         error: Self = super().__new__(kind, *args)
         return error
 
 
 class StorageFull(StorageFailed):
-    """Raised when a storage has no space left, or its quota is used up: the next file will fail too."""
+    """Raised when a storage has no space left or its quota is used up, so that the next file will fail too."""
 
 
 class MaintenanceStopped(DepotError, RuntimeError):
-    """Raised when maintenance cannot see everything it has to see, such as a row that cannot be read, and so stops."""
+    """Raised when maintenance stops because it lacks information, such as the content of a row."""

@@ -1,8 +1,7 @@
-"""Synchronous code that awaits: it runs in a greenlet, which an event loop leaves and enters where it waits.
+"""Greenlets in which synchronous code awaits: the event loop goes on while the code waits.
 
-A storage whose library has awaited calls of its own is written once, and needs no thread under an event loop: whatever
-it does between two calls is the same code that others run synchronously. It is how SQLAlchemy's asynchronous sessions
-work.
+A storage whose library has asynchronous calls is written once, as synchronous code, and needs no thread under an event
+loop. SQLAlchemy's asynchronous sessions work in the same way.
 """
 
 from __future__ import annotations
@@ -20,61 +19,61 @@ T = TypeVar("T")
 
 
 class _Running(greenlet):
-    """Synchronous code under way, of which `waiting` tells whether it may wait by `awaited`."""
+    """A greenlet of `Greenlets`, in which `awaited` may be called."""
 
 
 def waiting() -> bool:
-    """Return whether this code runs in a greenlet of ours, and so must not block."""
+    """Return whether the caller runs in a greenlet on an event loop, and so must not block."""
     return isinstance(getcurrent(), _Running)
 
 
 def awaited(work: Awaitable[T]) -> T:
-    """Return what is awaited, while the event loop goes on; to be called where `waiting` is true."""
+    """Await ``work`` and return its result; to be called only if `waiting` returns True."""
     parent = getcurrent().parent
     assert parent is not None  # noqa: S101  # for mypy: only a thread's first greenlet has none
     return cast(T, parent.switch(work))
 
 
 def beside(call: Callable[[], T]) -> T:
-    """Return what a call returns that may block: in a thread where an event loop has to go on, else here."""
+    """Return the result of a call that may block; it runs in a thread if `waiting` returns True."""
     return awaited(in_thread(call)) if waiting() else call()
 
 
 class Greenlets:
-    """Runs a storage's synchronous code on the event loop itself, for `depot_lite.io.aio.AsyncStorage`."""
+    """A `depot_lite.io.aio.Runner` that runs a storage's synchronous code on the event loop itself."""
 
     async def run(self, call: Callable[[], T]) -> T:
-        """Return what ``call`` returns, which comes to its end; a cancellation is raised after it."""
+        """Run ``call`` to its end and return its result; a cancellation is raised afterwards."""
         return await finished(_run(call))
 
-    def starter(self) -> Callable[[Coroutine[Any, Any, bytes]], _Started]:
-        """Return what fetches a chunk that the synchronous code wants."""
-        return _Started
+    def starter(self) -> Callable[[Coroutine[Any, Any, bytes]], _StartedTask]:
+        """Return the class that starts a coroutine from the synchronous code."""
+        return _StartedTask
 
 
-class _Started:
-    """A coroutine that was started from synchronous code."""
+class _StartedTask:
+    """A coroutine started by synchronous code."""
 
     def __init__(self, work: Coroutine[Any, Any, bytes]) -> None:
         self._task = asyncio.ensure_future(work)
 
     def result(self) -> bytes:
-        """Wait for its end."""
+        """Wait for the result and return it."""
         try:
             return awaited(self._task)
         except asyncio.CancelledError:
-            # Not the cancellation of who waits here, which comes to its end whatever happens.
-            raise InvalidContent("the stream was given up before its end") from None
+            # The coroutine was cancelled, not the code that waits here, which runs to its end in any case.
+            raise InvalidContent("the stream was abandoned before its end") from None
 
     def cancel(self) -> object:
-        """Let it end at once."""
+        """Cancel the coroutine."""
         return self._task.cancel()
 
 
 async def _run(call: Callable[[], T]) -> T:
     current = getcurrent()
     running = _Running(call, current)
-    running.gr_context = current.gr_context  # its context variables are the task's
+    running.gr_context = current.gr_context  # the task's context variables
     result: Any = running.switch()
     while not running.dead:
         try:

@@ -1,8 +1,8 @@
 """Work in threads: transfers side by side, and blocking calls beside an event loop.
 
-A storage says how many transfers at once it gains from (``FileStorage.concurrency``). They run in an executor: the one
-that was given to the storage, or one that all storages share. The thread that asked takes part, so work is done even if
-every thread of the executor is busy with work that waits for this.
+``FileStorage.concurrency`` is the number of transfers that a storage can usefully run at once. They run in the
+storage's executor, or in one that all storages share. The calling thread takes part, so the work is done even if all
+threads of the executor are busy with jobs that wait for it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
-#: Threads of the shared executor: they wait for disks and servers, hardly for the processor.
+#: Threads of the shared executor. They mostly wait for disks and servers.
 SHARED_THREADS: Final = 32
 
 _lock: Final = threading.Lock()
@@ -25,7 +25,7 @@ _shared: list[ThreadPoolExecutor] = []
 
 
 def shared_executor() -> Executor:
-    """Return the executor of who brings none of his own."""
+    """Return the executor of all storages that have none of their own."""
     with _lock:
         if not _shared:
             _shared.append(ThreadPoolExecutor(SHARED_THREADS, thread_name_prefix="depot_lite"))
@@ -33,12 +33,12 @@ def shared_executor() -> Executor:
 
 
 class Batch:
-    """Jobs to be done side by side. After the first failure no other begins; those under way come to their end.
+    """Jobs that run in parallel. After the first failure no other job starts; running jobs are completed.
 
     Args:
-        jobs: what is to be done.
-        at_once: how many at a time.
-        executor: where; the shared one if None.
+        jobs: the functions to call.
+        at_once: how many may run at a time.
+        executor: runs them; the shared one if None.
     """
 
     def __init__(self, jobs: Sequence[Callable[[], None]], at_once: int, executor: Executor | None = None) -> None:
@@ -48,7 +48,7 @@ class Batch:
         self._errors: dict[int, BaseException] = {}
 
     def stop(self) -> None:
-        """Begin no other job."""
+        """Start no other job."""
         self._waiting.clear()
 
     def _lane(self) -> None:
@@ -64,22 +64,22 @@ class Batch:
                 self.stop()
 
     def run(self) -> None:
-        """Do the jobs in this thread and others, and raise the error of the first job that failed, in their order."""
+        """Run the jobs in this thread and others; of several errors, raise that of the first job in the sequence."""
         others = self._submit(self._lanes - 1)
         self._lane()
-        # Nothing is left to begin, so a lane that no thread had time for is not waited for: it might wait for us.
+        # No job is left, so a lane that has not started is cancelled: its thread might be waiting for this one.
         others = [lane for lane in others if not lane.cancel()]
         while others:
             try:
                 wait(others)
                 break
-            except BaseException as error:  # Ctrl-C: what is under way must end before anything is cleaned up
+            except BaseException as error:  # Ctrl-C: running jobs must end before their files are removed
                 self._errors.setdefault(-1, error)
                 self.stop()
         self._raise_first()
 
     async def arun(self) -> None:
-        """Do the jobs in threads while the event loop goes on; a cancellation is raised once all have ended."""
+        """Run the jobs in threads without blocking the event loop; a cancellation is raised after the last one."""
         lanes = [asyncio.wrap_future(lane) for lane in self._submit(self._lanes)]
         if lanes:
             await finished(asyncio.wait(lanes), self.stop)
@@ -97,16 +97,16 @@ class Batch:
 
 
 async def in_thread(call: Callable[[], T], executor: Executor | None = None) -> T:
-    """Return what ``call`` returns, which runs in a thread to its end; a cancellation is raised after it."""
+    """Run ``call`` in a thread to its end and return its result; a cancellation is raised afterwards."""
     context = contextvars.copy_context()
     loop = asyncio.get_running_loop()
     return await finished(loop.run_in_executor(executor or shared_executor(), context.run, call))
 
 
 async def finished(work: Awaitable[T], stop: Callable[[], Any] | None = None) -> T:
-    """Wait for the end of something that cannot be interrupted, and raise a cancellation that came meanwhile then.
+    """Wait for work that cannot be interrupted; a cancellation is raised when it has ended.
 
-    ``stop`` is called at a cancellation: it may shorten the wait.
+    ``stop`` is called at a cancellation, to shorten the wait.
     """
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
@@ -119,6 +119,6 @@ async def finished(work: Awaitable[T], stop: Callable[[], Any] | None = None) ->
                 stop()
     if cancelled is not None:
         if not task.cancelled():
-            task.exception()  # looked at, or asyncio would complain that nobody did
+            task.exception()  # retrieved, or asyncio would log that it never was
         raise cancelled
     return task.result()

@@ -23,12 +23,10 @@ from depot_lite.fields.relocation import relocated
 from depot_lite.io.content import Content, clean_filename
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import UNNAMED, FileInfo
+from depot_lite.io.media_types import OCTET_STREAM
 from depot_lite.uploads import Upload
 
 logger: Final = logging.getLogger("depot_lite")
-
-#: The type of a file that has not been read yet.
-_NO_TYPE: Final = "application/octet-stream"
 
 
 class FileFilter(ABC):
@@ -134,7 +132,7 @@ class DepotFileInfo(Reference, ABC):
         """
         value = dict.__new__(cls)
         name = clean_filename(filename) or upload.filename or UNNAMED
-        dict.update(value, filename=name, content_type=upload.exact_type or _NO_TYPE, size=None)
+        dict.update(value, filename=name, content_type=upload.exact_type or OCTET_STREAM, size=None)
         value._begin(Pending(None, adopts=upload), upload.depot_name)
         return value
 

@@ -1,22 +1,22 @@
-"""Images, looked at and rendered: the door to Pillow, which `depot_lite.images.source` opens for it.
+"""Image inspection and rendering, by Pillow.
 
-Whoever uploads an image chooses its bytes, so nothing here trusts them. The format is told by the first bytes, never by
-a name, and only the decoders that a caller allows are tried. The number of pixels is read from the header and compared
-with the limit before any is decoded. Whatever Pillow then raises becomes an `ImageRefused`; what the file object itself
-raises, a disk or a storage that failed, goes through.
+The bytes of an uploaded image are not to be trusted. The format is determined by the first bytes, never by a name, and
+only the decoders that the caller allows are used. The number of pixels is read from the header and compared with the
+limit before any is decoded. Any error of Pillow becomes an `ImageRefused`; errors of the file object, such as those of
+a failing disk or storage, are passed on.
 
-A rendition is drawn anew from pixels: orientation applied, colours as asked, and nothing of the source's metadata,
-comments or appended bytes in it. One decoding serves all recipes. A JPEG is scaled down while it is decoded, every
-other image in bands, so that no second copy of full size is made; colours are converted after that. How much is decoded
-at the same time in the whole process is bounded: by 24 MB for each processor, 48 MB at least. An image that needs more
-waits until it is alone.
+A rendition is drawn anew from pixels: the orientation is applied, the colours are converted as requested, and none of
+the source's metadata, comments or appended bytes are kept. The source is decoded once for all recipes. A JPEG is scaled
+down while it is decoded, every other image in bands, so that there is no second copy of full size; colours are
+converted afterwards. Images that are decoded at the same time share a budget of 24 MB per processor, 48 MB at least. An
+image that needs more waits until no other is being decoded.
 
-Pillow is imported when the first image comes, and none of its global settings is changed. Its own
-`DecompressionBombWarning` does not appear, since its plugins are called without `Image.open`, up to `MAX_PIXELS`.
-With a higher limit Pillow still warns of a TIFF or GIF above it, and refuses WebP, TIFF and GIF above twice as many.
+Pillow is imported for the first image, and none of its global settings is changed. Up to `MAX_PIXELS` its
+`DecompressionBombWarning` does not appear, since its plugins are called without `Image.open`. With a higher limit
+Pillow still warns of a TIFF or GIF above it, and refuses WebP, TIFF and GIF above twice as many.
 
-HEIC needs the extra ``heif``. Limits: of a TIFF the first page is taken; PNG with 16 bits per colour becomes 8 bits;
-the second picture of a JPEG (MPO) and HDR gain maps are left out.
+HEIC needs the extra ``heif``. Limits: only the first page of a TIFF is used; PNG with 16 bits per colour becomes 8
+bits; the second picture of a JPEG (MPO) and HDR gain maps are dropped.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from depot_lite.errors import ConfigurationError, ImageRefused
 from depot_lite.images.budget import BUDGET
-from depot_lite.images.chunks import png_without_notes, webp_without_notes
+from depot_lite.images.chunks import png_without_metadata, webp_without_metadata
 from depot_lite.images.headers import CONTENT_TYPES, EXTENSIONS, FORMATS, MAX_PIXELS, ImageInfo
 from depot_lite.images.recipes import OUTPUT_FORMATS, Frame, Pad, Recipe
 from depot_lite.images.source import Source, open_source, refusing
@@ -49,22 +49,22 @@ __all__ = [
     "verify",
 ]
 
-#: The most pixels that the frames of an animation may have together, where it is rendered as one.
+#: The largest number of pixels in all frames of an animation that is rendered as an animation.
 MAX_ANIMATED_PIXELS: Final = 100_000_000
 
 # Pillow's numbers, so that no module of it is needed: Image.Transpose by EXIF orientation, Image.Resampling.LANCZOS.
 _TRANSPOSE: Final = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 _LANCZOS: Final = 1
 
-# What the last, good resampling shrinks by at least; a coarser and faster method may do the rest. 2 is Pillow's default
-# for `thumbnail`. The decoder of JPEG scales well enough to come nearer.
+# The least factor by which the final, good resampling shrinks; a faster and coarser method may do the rest. 2 is
+# Pillow's default for `thumbnail`. The decoder of JPEG scales well enough for a smaller factor.
 _GAP: Final = 2.0
 _DRAFT_GAP: Final = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class Rendition:
-    """An image that was made: its bytes, and what they are."""
+    """A rendered image: its bytes, size and type."""
 
     data: bytes
     width: int
@@ -75,28 +75,28 @@ class Rendition:
 
 
 def probe(file: BinaryIO, *, formats: Collection[str] = FORMATS, max_pixels: int | None = MAX_PIXELS) -> ImageInfo:
-    """Return what the header of an image says; no pixel is decoded.
+    """Return the format, size and kind of an image from its header; no pixel is decoded.
 
     Args:
-        file: seekable; it is read from its beginning, left anywhere and never closed.
-        formats: which of `FORMATS` are taken.
-        max_pixels: the most that width times height may be; None for no limit but those of Pillow.
+        file: a seekable file; it is read from its start, left at any position and never closed.
+        formats: the accepted ones of `FORMATS`.
+        max_pixels: the limit of width times height; None for no limit except Pillow's own.
 
     Raises:
         ImageRefused: by the rule ``"format"``, ``"max_pixels"`` or ``"decodable"``.
-        ConfigurationError: if Pillow is missing, or a format is none of `FORMATS`.
+        ConfigurationError: if Pillow is missing, or a format is not in `FORMATS`.
     """
     return open_source(file, formats, max_pixels).info
 
 
 def verify(file: BinaryIO, *, formats: Collection[str] = FORMATS, max_pixels: int | None = MAX_PIXELS) -> ImageInfo:
-    """Return what the header says, after the image, or the first of its frames, has been decoded to its end.
+    """Decode the image, or the first of its frames, to its end and return what `probe` returns.
 
     Raises:
-        ImageRefused: as from `probe`, and by the rule ``"decodable"`` for a file that is truncated or broken.
+        ImageRefused: as from `probe`, and by the rule ``"decodable"`` for a truncated or broken file.
     """
     source = open_source(file, formats, max_pixels)
-    # The smallest scale of JPEG reads all of its bytes too, and needs a 64th of the memory.
+    # Even at its smallest scale, a JPEG is read to its end, with a 64th of the memory.
     _draft(source.image, (1, 1))
     with BUDGET.taken(source.cost()), refusing():
         source.image.load()
@@ -110,15 +110,15 @@ def render(
     formats: Collection[str] = FORMATS,
     max_pixels: int | None = MAX_PIXELS,
 ) -> tuple[ImageInfo, dict[str, Rendition]]:
-    """Return what the header says, and the rendition of each recipe under the recipe's name.
+    """Return what `probe` returns, and a rendition per recipe, by the recipe's name.
 
-    The image is decoded once. The largest rendition is made first, and each other from the smallest picture that is at
-    least twice as large.
+    The image is decoded once. The largest rendition is made first, and every other one from the smallest picture that
+    is at least twice as large.
 
     Raises:
-        ImageRefused: as from `verify`; by the rule ``"max_pixels"`` also where a recipe asks for an animation of more
-            than `MAX_ANIMATED_PIXELS`.
-        ConfigurationError: also for a format that this Pillow cannot write.
+        ImageRefused: as from `verify`; by the rule ``"max_pixels"`` also if a recipe keeps an animation of more than
+            `MAX_ANIMATED_PIXELS`.
+        ConfigurationError: also for a format that the installed Pillow cannot write.
     """
     source = open_source(file, formats, max_pixels)
     plans = {name: _Plan(recipe, source.info) for name, recipe in recipes.items()}
@@ -135,8 +135,8 @@ def render(
         for index in range(source.info.frames if animated else 1):
             base = _base(source, need, index)
             durations.append(source.image.info.get("duration") or 0)
-            wanted = {name: plan for name, plan in plans.items() if index == 0 or plan.animated}
-            for name, picture in _pictures(base, wanted, source).items():
+            due = {name: plan for name, plan in plans.items() if index == 0 or plan.animated}
+            for name, picture in _pictures(base, due, source).items():
                 pictures[name].append(picture)
             del base
         return source.info, {name: _encoded(pictures.pop(name), plans[name], source, durations) for name in plans}
@@ -145,11 +145,11 @@ def render(
 def strip(
     file: BinaryIO, *, formats: Collection[str] = FORMATS, max_pixels: int | None = MAX_PIXELS
 ) -> Rendition | None:
-    """Return the image at full size without position, camera, comments and preview; None where it has none of these.
+    """Return the image at full size without position, camera, comments and preview; None if it has none of these.
 
-    The orientation is applied, and the colour profile stays. PNG and WebP lose nothing unless they have to be turned.
-    JPEG is written with the quantization of the source (Pillow's ``quality="keep"``). TIFF becomes PNG, HEIC becomes
-    JPEG. GIF has no EXIF data and BMP nothing at all: None.
+    The orientation is applied, and the colour profile is kept. PNG and WebP lose nothing unless they have to be
+    rotated. JPEG is written with the quantization of the source (Pillow's ``quality="keep"``). TIFF becomes PNG, HEIC
+    becomes JPEG. For GIF, which has no EXIF data, and BMP, which has no metadata, the result is None.
 
     Raises:
         ImageRefused: as from `verify`; by the rule ``"format"`` for an AVIF sequence, which cannot be rewritten.
@@ -157,15 +157,15 @@ def strip(
     source = open_source(file, formats, max_pixels)
     image, info = source.image, source.info
     if info.format in ("PNG", "WEBP") and source.orientation == 1:
-        return _without_notes(file, info)
-    if info.format in ("GIF", "BMP") or not _is_marked(source):
+        return _without_metadata(file, info)
+    if info.format in ("GIF", "BMP") or not _has_metadata(source):
         return None
     if info.frames > 1:
-        raise ImageRefused("an animation of this kind cannot be freed of its metadata", rule="format", value="AVIF")
+        raise ImageRefused("the metadata of an animation of this type cannot be removed", rule="format", value="AVIF")
     name = {"TIFF": "PNG", "HEIF": "JPEG"}.get(info.format, info.format)
     options: dict[str, Any] = {"quality": 90} if name != "PNG" else {}
     if info.format == "JPEG":
-        options = _as_before(image)
+        options = _jpeg_settings(image)
     with BUDGET.taken(source.cost()):
         with refusing():
             image.load()
@@ -178,11 +178,11 @@ def strip(
 
 
 def _check_animation(info: ImageInfo) -> None:
-    # A frame costs something even where it has one pixel.
+    # Even a frame of one pixel has a cost.
     pixels = max(info.width * info.height, 10_000) * info.frames
     if pixels > MAX_ANIMATED_PIXELS:
         message = (
-            f"the animation has {info.frames} frames of {info.width} x {info.height} pixels, more than can be drawn"
+            f"the animation has {info.frames} frames of {info.width} x {info.height} pixels, more than can be rendered"
         )
         raise ImageRefused(message, rule="max_pixels", limit=MAX_ANIMATED_PIXELS, value=pixels)
 
@@ -191,31 +191,31 @@ def _check_animation(info: ImageInfo) -> None:
 
 
 class _Plan:
-    """A recipe for one image: which part of it, how large, as what."""
+    """A recipe applied to one image: the part to use, its size and its format."""
 
     def __init__(self, recipe: Recipe, info: ImageInfo) -> None:
         self.recipe = recipe
         self.frame: Frame = recipe.frame(info.width, info.height)
         left, top, right, bottom = self.frame.box
         self.whole = (left, top, right, bottom) == (0, 0, info.width, info.height)
-        #: How large the whole image is at the scale of the rendition.
+        #: The size of the whole image at the scale of the rendition.
         self.need = (
             info.width * self.frame.size[0] / (right - left),
             info.height * self.frame.size[1] / (bottom - top),
         )
-        own = info.format if info.format in OUTPUT_FORMATS else "PNG" if info.has_alpha else "JPEG"
-        self.format = recipe.format or own
+        default = info.format if info.format in OUTPUT_FORMATS else "PNG" if info.has_alpha else "JPEG"
+        self.format = recipe.format or default
         self.animated = recipe.animated and info.frames > 1 and self.format != "JPEG"
 
 
 def _draft(image: Image.Image, size: tuple[int, int]) -> None:
-    """Let a JPEG be scaled down while it is decoded, to no less than this size."""
+    """Have a JPEG scaled down while it is decoded, but not below this size."""
     if image.format == "JPEG" and min(size) > 0:
         image.draft(None, size)
 
 
 def _base(source: Source, need: tuple[float, float], index: int) -> Image.Image:
-    """Return a frame as displayed, in a mode that can be scaled, and not much larger than needed."""
+    """Return a frame as displayed, in a mode that can be scaled, and little larger than needed."""
     image = source.image
     with refusing():
         image.seek(index)
@@ -231,7 +231,7 @@ def _reduced(image: Image.Image, mode: str, factor: int) -> Image.Image:
         return drawn if factor == 1 else drawn.reduce(factor)
     from PIL import Image
 
-    # In bands of about a million pixels: converting all of it would be a second copy of full size, or a third.
+    # In bands of about a million pixels, since converting the whole image would make copies of full size.
     base = Image.new(mode, (-(-image.width // factor), -(-image.height // factor)))
     step = factor * max(1, 1_000_000 // (image.width * factor))
     for top in range(0, image.height, step):
@@ -241,22 +241,22 @@ def _reduced(image: Image.Image, mode: str, factor: int) -> Image.Image:
 
 
 def _working_mode(image: Image.Image) -> str:
-    """Return the mode in which an image is scaled: colours are mixed there, while a palette has none between two."""
-    clear = image.has_transparency_data
+    """Return the mode in which an image is scaled, since the colours of a palette cannot be mixed."""
+    transparent = image.has_transparency_data
     if image.mode in ("1", "L", "LA", "La"):
-        return "LA" if clear else "L"
+        return "LA" if transparent else "L"
     if image.mode.startswith(("I", "F")):
         return "L"
     if image.mode in ("CMYK", "LAB"):
         return image.mode
-    return "RGBA" if clear else "RGB"
+    return "RGBA" if transparent else "RGB"
 
 
 def _in_mode(image: Image.Image, mode: str) -> Image.Image:
     if image.mode == mode:
         return image
     if image.mode.startswith("I"):
-        # 16 bits: the upper eight. Pillow's own conversion would cut off at 255, and nearly all would be white.
+        # 16 bits: the upper eight are used. Pillow's own conversion clips at 255, which makes nearly everything white.
         return image.convert("I").point(lambda value: value * (1 / 256)).convert(mode)
     return image.convert(mode)
 
@@ -268,7 +268,7 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _pictures(base: Image.Image, plans: Mapping[str, _Plan], source: Source) -> dict[str, Image.Image]:
-    """Return the finished picture of each plan, the largest being drawn first."""
+    """Return the finished picture of each plan; the largest is drawn first."""
     candidates, found = [base], {}
     for name, plan in sorted(plans.items(), key=lambda item: -item[1].need[0] * item[1].need[1]):
         drawn = _scaled(candidates, plan, source.info)
@@ -293,10 +293,10 @@ def _finished(image: Image.Image, plan: _Plan, source: Source) -> Image.Image:
     image, profile = _coloured(image, plan, source.icc)
     fill = plan.recipe.fill
     if isinstance(plan.recipe, Pad):
-        clear = plan.format != "JPEG" and (fill[3] < 255 or image.mode in ("LA", "RGBA"))
+        transparent = plan.format != "JPEG" and (fill[3] < 255 or image.mode in ("LA", "RGBA"))
         image = _flat(image, fill) if plan.format == "JPEG" else image
         canvas = Image.new(
-            "RGBA" if clear else "RGB", (plan.recipe.width, plan.recipe.height), fill[: 4 if clear else 3]
+            "RGBA" if transparent else "RGB", (plan.recipe.width, plan.recipe.height), fill[: 4 if transparent else 3]
         )
         canvas.paste(
             image.convert(canvas.mode), ((canvas.width - image.width) // 2, (canvas.height - image.height) // 2)
@@ -306,7 +306,7 @@ def _finished(image: Image.Image, plan: _Plan, source: Source) -> Image.Image:
         image = _flat(image, fill)
     if plan.format != "PNG" and image.mode == "LA":
         image = image.convert("RGBA")
-    # Pillow writes comments and profiles that it finds here, even into another format.
+    # Pillow writes comments and profiles found here, even into another format.
     image.info = {"icc_profile": profile} if profile else {}
     return image
 
@@ -322,7 +322,7 @@ def _flat(image: Image.Image, fill: tuple[int, int, int, int]) -> Image.Image:
 
 
 def _coloured(image: Image.Image, plan: _Plan, icc: bytes | None) -> tuple[Image.Image, bytes | None]:
-    """Return the image in L, LA, RGB or RGBA, and the profile that still has to go with it."""
+    """Return the image in L, LA, RGB or RGBA, and the colour profile to write with it."""
     from PIL import ImageCms
 
     colours = image.mode.removesuffix("A") if image.mode in ("LA", "RGBA") else image.mode
@@ -344,7 +344,7 @@ def _coloured(image: Image.Image, plan: _Plan, icc: bytes | None) -> tuple[Image
 
 
 def _profile(icc: bytes | None, mode: str) -> ImageCms.ImageCmsProfile | None:
-    """Return a profile that describes colours of this mode; a broken one, or one for other colours, counts as none."""
+    """Return the profile, or None if it is broken or describes colours of another mode."""
     from PIL import ImageCms
 
     try:
@@ -363,8 +363,8 @@ def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
 
 # --- writing ----------------------------------------------------------------------------------------------------------
 
-# What `metadata=True` keeps, by EXIF tag: a list of what is known to be harmless, since everything else is not (serial
-# numbers, position, the preview from before the image was cropped, notes in a format of the maker's own).
+# The EXIF tags that `metadata=True` keeps. Only those known to be harmless are listed; others include serial numbers,
+# the position, the preview from before the image was cropped, and the maker's private notes.
 _KEPT: Final = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
 _KEPT_OF_EXPOSURE: Final = (
     *(0x829A, 0x829D, 0x8822, 0x8827, 0x9003, 0x9004, 0x9010, 0x9011, 0x9012, 0x9201, 0x9202, 0x9203, 0x9204, 0x9205),
@@ -389,9 +389,9 @@ def _encoded(pictures: list[Image.Image], plan: _Plan, source: Source, durations
 def _saved(pictures: list[Image.Image], name: str, options: dict[str, Any]) -> Rendition:
     from PIL import Image
 
-    # Filled by the plugins, which are all imported where the source was opened.
+    # Filled by the plugins, all of which were imported to open the source.
     if name not in Image.SAVE:
-        raise ConfigurationError(f"this Pillow writes no {name}; take one that does, or another format in the recipe")
+        raise ConfigurationError(f"this Pillow cannot write {name}; choose another format, or another Pillow")
     if len(pictures) > 1:
         options = {"save_all": True, "append_images": pictures[1:]} | options
     out = BytesIO()
@@ -401,13 +401,13 @@ def _saved(pictures: list[Image.Image], name: str, options: dict[str, Any]) -> R
 
 
 def _motion(name: str, source: Source, durations: list[float]) -> dict[str, Any]:
-    """Return how long each frame stays, in milliseconds, and how often all are shown, in the words of a format."""
-    # As the number of times, 0 being for ever. GIF counts repetitions and says nothing for once; AVIF says nothing.
+    """Return the options for the duration of each frame, in milliseconds, and the number of repetitions."""
+    # `times` is the number of runs, 0 for ever. GIF counts repetitions, and has no entry for one run; AVIF has none.
     loop = source.image.info.get("loop", None if source.info.format == "GIF" else 0)
     times = 1 if loop is None else loop + 1 if loop and source.info.format == "GIF" else loop
     options: dict[str, Any] = {"duration": [round(duration) for duration in durations]}
     if name == "GIF":
-        # Each frame is drawn whole, so what it leaves clear must not show the one before.
+        # Each frame is complete, so the previous one must not show through its transparent pixels.
         return options | {"disposal": 2} | ({} if times == 1 else {"loop": max(times - 1, 0)})
     return options if name == "AVIF" else options | {"loop": times}
 
@@ -423,12 +423,12 @@ def _kept(exif: Image.Exif) -> bytes | None:
         if found:
             clean.get_ifd(_EXPOSURE).update(found)
         return clean.tobytes() if len(clean) or found else None
-    except Exception:  # EXIF that can be read and not written is no reason to refuse the picture
+    except Exception:  # EXIF data that can be read but not written is no reason to refuse the image
         return None
 
 
-def _is_marked(source: Source) -> bool:
-    """Return whether there is anything to strip from a file that has to be drawn anew for it."""
+def _has_metadata(source: Source) -> bool:
+    """Return whether a file that would have to be re-encoded has anything to strip."""
     image = source.image
     if source.info.format != "JPEG":
         return bool(len(source.exif) or image.info.get("exif") or image.info.get("xmp"))
@@ -437,7 +437,7 @@ def _is_marked(source: Source) -> bool:
     return not all(any(name == n and data.startswith(begin) for n, begin in harmless) for name, data in segments)
 
 
-def _as_before(image: Image.Image) -> dict[str, Any]:
+def _jpeg_settings(image: Image.Image) -> dict[str, Any]:
     from PIL import JpegImagePlugin
 
     return {
@@ -447,9 +447,9 @@ def _as_before(image: Image.Image) -> dict[str, Any]:
     }
 
 
-def _without_notes(file: BinaryIO, info: ImageInfo) -> Rendition | None:
+def _without_metadata(file: BinaryIO, info: ImageInfo) -> Rendition | None:
     file.seek(0)
-    clean = (png_without_notes if info.format == "PNG" else webp_without_notes)(file.read())
+    clean = (png_without_metadata if info.format == "PNG" else webp_without_metadata)(file.read())
     if clean is None:
         return None
     return Rendition(clean, info.width, info.height, info.content_type, EXTENSIONS[info.format])

@@ -1,7 +1,6 @@
-"""How much may be decoded at the same time in the whole process: a number of bytes that threads share.
+"""The memory that images may take while they are decoded, shared by all threads of the process.
 
-An image of a few kilobytes may need some hundred megabytes once decoded, and a server decodes as many at a time as it
-has threads.
+An image of a few kilobytes may need hundreds of megabytes once decoded, and a server may decode one in each thread.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from typing import Final
 
 
 class Budget:
-    """How many bytes of pixels may be decoded at the same time: first come, first served.
+    """A number of bytes that threads take and give back: first come, first served.
 
-    Who wants more than there is waits until nobody else has any, so one thread alone always goes on.
+    A request beyond the limit waits until nothing else is taken, so a single thread is never blocked.
     """
 
     def __init__(self, limit: int) -> None:
@@ -25,14 +24,14 @@ class Budget:
         self.reset()
 
     def reset(self) -> None:
-        """Forget who holds what: in a child process, the threads that did do not exist."""
+        """Forget what is taken: in a child process, the threads that took it do not exist."""
         self._used = 0
         self._queue: deque[object] = deque()
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
     def taken(self, cost: int) -> Iterator[None]:
-        """Hold a part of the budget; never to be entered by a thread that holds one already."""
+        """Hold ``cost`` bytes of the budget; a thread that holds some must not ask for more."""
         ticket = object()
         with self._changed:
             self._queue.append(ticket)
@@ -53,6 +52,6 @@ class Budget:
         return self._used == 0 or self._used + cost <= self._limit
 
 
-#: That of this process: 24 MB for each processor, 48 MB at least.
+#: The budget of this process: 24 MB per processor, 48 MB at least.
 BUDGET: Final = Budget(24_000_000 * max(2, os.cpu_count() or 1))
 os.register_at_fork(after_in_child=BUDGET.reset)

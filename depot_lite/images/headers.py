@@ -1,6 +1,6 @@
-"""What the first bytes of an image say: its format, and how many pixels it claims to have.
+"""Image headers: the format and the declared number of pixels.
 
-Read without Pillow, since that would reserve the canvas of a GIF or a WebP as soon as it opens one, or warn of it.
+They are read without Pillow, which allocates the canvas of a GIF or a WebP, or warns of its size, when it opens one.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import BinaryIO, Final
 
 from depot_lite.errors import ConfigurationError, ImageRefused
 
-#: The decoders that may be used, under Pillow's names. JPEG includes MPO, HEIF the HEIC of phones.
+#: The supported formats, by Pillow's names. JPEG includes MPO; HEIF includes the HEIC of phones.
 FORMATS: Final = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "HEIF")
 
-#: The most pixels an image may have: as many as Pillow takes without a warning, 256 MiB at three bytes each. That is
-#: more than cameras make (61 million) and less than what hurts (4 bytes each, once decoded).
+#: The largest number of pixels: Pillow's threshold for a warning, 256 MiB at three bytes each. That is more than
+#: cameras produce (61 million).
 MAX_PIXELS: Final = 1024**3 // 4 // 3
 
 #: The content type of each of `FORMATS`.
 CONTENT_TYPES: Final = {name: f"image/{name.lower()}" for name in FORMATS}
-#: The extension of each format that is written.
+#: The extension of each format that can be written.
 EXTENSIONS: Final = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "WEBP": ".webp", "AVIF": ".avif"}
 
 _SIGNATURES: Final = {
@@ -31,7 +31,7 @@ _SIGNATURES: Final = {
     "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
     "GIF": re.compile(rb"GIF8[79]a"),
     "WEBP": re.compile(rb"RIFF.{4}WEBPVP8[ LX]", re.DOTALL),
-    # The brand mif1 is the container only; whether AV1 or HEVC is inside is said by the brands that follow.
+    # The brand mif1 is only the container; the brands that follow tell AV1 from HEVC.
     "AVIF": re.compile(rb".{4}ftyp(?:avi[fs]|m[is]f1.{4}(?:.{4}){0,8}?avi[fs])", re.DOTALL),
     "HEIF": re.compile(rb".{4}ftyp(?:he[iv][cmsx]|m[is]f1)", re.DOTALL),
     "BMP": re.compile(rb"BM"),
@@ -41,42 +41,42 @@ _SIGNATURES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What the header of an image says."""
+    """The format, size and kind of an image, from its header."""
 
     #: One of `FORMATS`.
     format: str
     content_type: str
-    #: In pixels, as displayed: the orientation in its EXIF data is applied.
+    #: In pixels, as displayed: after the EXIF orientation has been applied.
     width: int
     height: int
-    #: 1 for a still image, and for a TIFF of several pages.
+    #: 1 for a still image, also for a TIFF with several pages.
     frames: int
-    #: Whether its form has transparency; its pixels may be opaque all the same.
+    #: Whether the pixel format has transparency; all pixels may be opaque nevertheless.
     has_alpha: bool
 
 
 def format_of(file: BinaryIO, formats: Collection[str]) -> str:
-    """Return the one of `FORMATS` that the first bytes show; a name counts for nothing.
+    """Return the format, one of `FORMATS`, from the first bytes; the file name is ignored.
 
     Raises:
-        ImageRefused: it is none of ``formats``, by the rule ``"format"``.
-        ConfigurationError: one of ``formats`` is none of `FORMATS`.
+        ImageRefused: by the rule ``"format"`` if the format is not in ``formats``.
+        ConfigurationError: if ``formats`` contains something that is not in `FORMATS`.
     """
     allowed = [str(name).upper().replace("JPG", "JPEG") for name in formats]
-    if unknown := [name for name in allowed if name not in FORMATS]:
-        raise ConfigurationError(f"formats has {', '.join(unknown)}; wanted are some of {', '.join(FORMATS)}")
+    if unsupported := [name for name in allowed if name not in FORMATS]:
+        raise ConfigurationError(f"formats: expected some of {', '.join(FORMATS)}, got {', '.join(unsupported)}")
     file.seek(0)
     head = file.read(64)
     found = next((name for name, signature in _SIGNATURES.items() if signature.match(head)), None)
     if found is None or found not in allowed:
-        what = "is not an image that can be read" if found is None else f"is an image of the type {found}"
-        message = f"the file {what}; {', '.join(allowed)} are taken"
+        reason = "is not an image that can be read" if found is None else f"is an image of the type {found}"
+        message = f"the file {reason}; {', '.join(allowed)} are accepted"
         raise ImageRefused(message, rule="format", limit=tuple(allowed), value=found)
     return found
 
 
 def gif_extent(file: BinaryIO) -> tuple[int, int, int]:
-    """Return width, height and number of the frames of a GIF: a frame may be larger than the screen it stands on."""
+    """Return the extent of all frames of a GIF, which may exceed its declared screen, and their number."""
     file.seek(6)
     width, height, flags = struct.unpack("<HHB2x", file.read(7))
     _skip_palette(file, flags)
@@ -102,7 +102,7 @@ def _skip_palette(file: BinaryIO, flags: int) -> None:
 
 
 def webp_canvas(file: BinaryIO) -> tuple[int, int]:
-    """Return the size in the header of a WebP (RFC 9649, sections 2.5 to 2.7)."""
+    """Return width and height from the header of a WebP (RFC 9649, sections 2.5 to 2.7)."""
     file.seek(0)
     head = file.read(30).ljust(30, b"\0")
     if head[12:16] == b"VP8X":
@@ -115,7 +115,7 @@ def webp_canvas(file: BinaryIO) -> tuple[int, int]:
 
 
 def check_pixels(width: int, height: int, limit: int | None) -> None:
-    """Raise ImageRefused by the rule ``"max_pixels"`` if there are more pixels than the limit; None is no limit."""
+    """Raise ImageRefused by the rule ``"max_pixels"`` if there are more pixels than the limit; None means no limit."""
     if limit is not None and width * height > limit:
         message = f"the image has {width} x {height} pixels, more than {limit:,} in all"
         raise ImageRefused(message, rule="max_pixels", limit=limit, value=width * height)

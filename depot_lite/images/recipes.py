@@ -1,16 +1,15 @@
-"""Recipes: what is to be made of an image, as plain data.
+"""Recipes: descriptions of renditions of an image, as plain data.
 
-A recipe says how large a rendition is, what happens where its shape is another than that of the source, and how it is
-written. It knows no pixels and needs no Pillow, so that columns can be declared, compared and described anywhere;
-`depot_lite.images` carries it out.
+A recipe defines the size of a rendition, the treatment of another aspect ratio, and the format. It needs no Pillow, so
+that columns can be declared, compared and described anywhere; `depot_lite.images` applies it.
 
 ::
 
     Thumbnail(400, 400)              the whole image within 400 x 400, never enlarged
-    Crop(200, 200)                   200 x 200 exactly, what is too much cut off around the middle
-    Pad(600, 400, background="#eee") 600 x 400 exactly, the whole image in the middle of a background
+    Crop(200, 200)                   exactly 200 x 200, cropped around the centre
+    Pad(600, 400, background="#eee") exactly 600 x 400, the whole image centred on a background
 
-Sizes are in pixels and mean the image as it is displayed: after the orientation that a camera wrote has been applied.
+Sizes are in pixels of the displayed image, after the EXIF orientation has been applied.
 """
 
 from __future__ import annotations
@@ -22,47 +21,46 @@ from typing import Final, Literal, NamedTuple
 
 from depot_lite.errors import ConfigurationError
 
-#: Counted up when the same recipe begins to lead to other bytes worth having: it is a part of every fingerprint.
+#: Increased when the same recipe produces a better rendition; it is part of every fingerprint.
 RECIPE_VERSION: Final = 1
 
-#: What a recipe can be written as: formats that browsers show.
+#: The output formats: those that browsers display.
 OUTPUT_FORMATS: Final = ("JPEG", "PNG", "WEBP", "AVIF", "GIF")
 
-#: The longest side of a rendition, that of the strictest format (WebP, 14 bits less one).
+#: The longest side of a rendition: the limit of WebP (14 bits), the strictest format.
 MAX_SIDE: Final = 16_383
 
 _COLOUR: Final = re.compile(r"#(?:[0-9a-f]{3}|[0-9a-f]{6}|[0-9a-f]{8})", re.IGNORECASE)
 
 
 class Frame(NamedTuple):
-    """Which part of a source a rendition shows, and at which size."""
+    """The part of a source that a rendition shows, and its size."""
 
-    #: Left, top, right and bottom of that part, in pixels of the displayed source; not necessarily whole ones.
+    #: Left, top, right and bottom of the part, in pixels of the displayed source, possibly fractional.
     box: tuple[float, float, float, float]
-    #: Width and height that the part is scaled to.
+    #: Width and height to which the part is scaled.
     size: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The size and the form of a rendition; use `Thumbnail`, `Crop` or `Pad`.
+    """The size and the format of a rendition; use `Thumbnail`, `Crop` or `Pad`.
 
     Args:
-        width: the greatest width, or the exact one, in pixels.
-        height: the same for the height.
-        format: one of `OUTPUT_FORMATS`, in any case, ``"JPG"`` too. None keeps that of the source where browsers show
-            it, and else takes PNG for an image with transparency and JPEG for any other.
-        quality: 1 to 100, for JPEG, WebP and AVIF; None leaves it to Pillow.
-        background: ``"#rgb"``, ``"#rrggbb"``, ``"#rrggbbaa"`` or ``"transparent"``; stands behind transparent pixels
-            where the format has none (JPEG), and fills what `Pad` leaves free.
-        animated: keep the frames of an animation, where the source has them and the format takes them. Otherwise the
-            rendition shows the first.
-        icc: ``"srgb"`` converts to sRGB, which needs no profile; ``"keep"`` keeps colours and profile as they are.
-        metadata: keep what EXIF says of author, time, camera and exposure; never orientation, position, preview
-            or the camera's private notes. Without it, nothing is kept.
+        width: the maximum or exact width in pixels.
+        height: the maximum or exact height in pixels.
+        format: one of `OUTPUT_FORMATS` or ``"JPG"``, in any case. With None, a format that browsers display is kept;
+            otherwise an image with transparency becomes PNG and any other JPEG.
+        quality: 1 to 100, for JPEG, WebP and AVIF; None for Pillow's default.
+        background: ``"#rgb"``, ``"#rrggbb"``, ``"#rrggbbaa"`` or ``"transparent"``; replaces transparent pixels in a
+            format without transparency (JPEG), and fills the border of `Pad`.
+        animated: keep all frames of an animation if the format supports them. Otherwise the rendition is the first.
+        icc: ``"srgb"`` converts to sRGB, which needs no profile; ``"keep"`` keeps colours and profile unchanged.
+        metadata: keep the EXIF data on author, time, camera and exposure, but never orientation, position, preview
+            or the camera's private notes. By default nothing is kept.
 
     Raises:
-        ConfigurationError: for a value out of its range, naming it and what is wanted.
+        ConfigurationError: for a value out of its range; the message names the expected range.
     """
 
     width: int
@@ -76,7 +74,7 @@ class Recipe:
     metadata: bool = False
 
     def __post_init__(self) -> None:
-        """Check every value, and write the format as Pillow does."""
+        """Check every value, and normalize the format to Pillow's name."""
         for name in ("width", "height"):
             _whole(self, name, MAX_SIDE)
         if self.quality is not None:
@@ -90,7 +88,7 @@ class Recipe:
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits that are the same wherever the recipe is, and others for any other recipe.
+        """Twelve hexadecimal digits that identify the recipe, the same in every process.
 
         >>> Thumbnail(128, 128, format="jpg").fingerprint == Thumbnail(128, 128, format="JPEG").fingerprint
         True
@@ -103,7 +101,7 @@ class Recipe:
 
     @property
     def fill(self) -> tuple[int, int, int, int]:
-        """The background as red, green, blue and opacity, 0 to 255 each.
+        """The background as red, green, blue and opacity, from 0 to 255 each.
 
         >>> Thumbnail(1, 1, background="#f80").fill, Pad(1, 1, background="transparent").fill
         ((255, 136, 0, 255), (255, 255, 255, 0))
@@ -117,29 +115,29 @@ class Recipe:
         return red, green, blue, opacity
 
     def frame(self, width: int, height: int) -> Frame:
-        """Return what is taken of a source of this size, and how large that becomes."""
-        raise ConfigurationError(f"{self!r} says no more than a size: use Thumbnail, Crop or Pad")
+        """Return the part of a source of this size that is shown, and its size in the rendition."""
+        raise ConfigurationError(f"{self!r} is only a size: use Thumbnail, Crop or Pad")
 
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail(Recipe):
-    """The whole image within ``width`` x ``height``: its ratio kept, never enlarged.
+    """The whole image within ``width`` x ``height``, with its aspect ratio, never enlarged.
 
     >>> Thumbnail(400, 400).frame(6000, 4000).size
     (400, 267)
     """
 
     def frame(self, width: int, height: int) -> Frame:
-        """Return the whole, made small enough."""
+        """Return the whole image, scaled down to fit."""
         return Frame((0, 0, width, height), _within(width, height, self.width, self.height))
 
 
 @dataclass(frozen=True, slots=True)
 class Crop(Recipe):
-    """Exactly ``width`` x ``height``, full of image: scaled until it covers, enlarged where it must be, and cut.
+    """Exactly ``width`` x ``height``: the image is scaled or enlarged until it covers them, and cropped.
 
     Args:
-        focus: which point of the source stays in the middle as far as its edges allow: from ``(0, 0)``, the top left
+        focus: the point of the source that is centred as far as the edges allow: from ``(0, 0)``, the top left
             corner, to ``(1, 1)``, the bottom right one.
 
     >>> Crop(200, 200).frame(6000, 4000)
@@ -149,7 +147,7 @@ class Crop(Recipe):
     focus: tuple[float, float] = (0.5, 0.5)
 
     def __post_init__(self) -> None:
-        """Check the focus too."""
+        """Also check the focus."""
         Recipe.__post_init__(self)
         try:
             x, y = (float(part) for part in self.focus)
@@ -160,7 +158,7 @@ class Crop(Recipe):
         object.__setattr__(self, "focus", (x, y))
 
     def frame(self, width: int, height: int) -> Frame:
-        """Return the largest part that has the wanted ratio, as near to the focus as may be."""
+        """Return the largest part with the required aspect ratio, as near to the focus as possible."""
         scale = min(width / self.width, height / self.height)
         wide, high = min(self.width * scale, width), min(self.height * scale, height)
         left = min(max(self.focus[0] * width - wide / 2, 0), width - wide)
@@ -170,9 +168,10 @@ class Crop(Recipe):
 
 @dataclass(frozen=True, slots=True)
 class Pad(Recipe):
-    """Exactly ``width`` x ``height``: the whole image in the middle, never enlarged, and ``background`` around it.
+    """Exactly ``width`` x ``height``: the whole image, never enlarged, centred on ``background``.
 
-    The background may be transparent, except in JPEG; where only the source makes the rendition a JPEG, it is white.
+    The background may be transparent, except in JPEG. If ``format`` is None and the rendition becomes a JPEG, a
+    transparent background is white.
 
     >>> Pad(600, 400).frame(400, 400).size
     (400, 400)
@@ -185,7 +184,7 @@ class Pad(Recipe):
             raise _wrong(self, "background", "an opaque colour, since JPEG has no transparency")
 
     def frame(self, width: int, height: int) -> Frame:
-        """Return the whole, made small enough."""
+        """Return the whole image, scaled down to fit."""
         return Frame((0, 0, width, height), _within(width, height, self.width, self.height))
 
 
@@ -204,7 +203,7 @@ def _format(recipe: Recipe) -> str:
     name = str(recipe.format).upper()
     name = "JPEG" if name == "JPG" else name
     if name not in OUTPUT_FORMATS:
-        raise _wrong(recipe, "format", f"one of {', '.join(OUTPUT_FORMATS)}, or None for that of the source")
+        raise _wrong(recipe, "format", f"one of {', '.join(OUTPUT_FORMATS)}, or None to keep the source's format")
     return name
 
 
@@ -212,5 +211,5 @@ def _is_colour(text: object) -> bool:
     return isinstance(text, str) and _COLOUR.fullmatch(text) is not None
 
 
-def _wrong(recipe: Recipe, name: str, wanted: str) -> ConfigurationError:
-    return ConfigurationError(f"{type(recipe).__name__}: {name} is {getattr(recipe, name)!r}; wanted is {wanted}")
+def _wrong(recipe: Recipe, name: str, expected: str) -> ConfigurationError:
+    return ConfigurationError(f"{type(recipe).__name__}: {name}={getattr(recipe, name)!r}: expected {expected}")

@@ -1,7 +1,7 @@
-"""An image that has been opened: by its own decoder, within limits, its header read and no pixel decoded.
+"""Opened images: the header has been read within limits, and no pixel decoded.
 
-Who uploads an image chooses its bytes, so only the decoders that a caller allows are tried, and whatever Pillow raises
-becomes an `ImageRefused`.
+The bytes of an uploaded image are not to be trusted, so only the decoders that the caller allows are used, and any
+error of Pillow becomes an `ImageRefused`.
 """
 
 from __future__ import annotations
@@ -36,41 +36,41 @@ class Source:
 
     image: Image.Image
     info: ImageInfo
-    #: As in EXIF, 1 to 8: what is still to be done after decoding.
+    #: The EXIF orientation, 1 to 8, that is still to be applied after decoding.
     orientation: int
     exif: Image.Exif
     icc: bytes | None
 
     def raw(self, size: tuple[float, float], gap: float) -> tuple[int, int]:
-        """Return a displayed size as it is before the orientation is applied, ``gap`` times as large."""
+        """Return a displayed size, times ``gap``, as it is before the orientation is applied."""
         width, height = size if self.orientation < 5 else size[::-1]
         return math.ceil(width * gap), math.ceil(height * gap)
 
     def cost(self) -> int:
-        """Return how many bytes decoding takes, roughly: Pillow has four for a pixel of several channels."""
+        """Return roughly how many bytes decoding takes: Pillow uses four per pixel of several channels."""
         pixels = self.image.width * self.image.height
         cost = pixels * {"1": 1, "L": 1, "P": 1, "I;16": 2}.get(self.image.mode, 4)
         if self.info.format in ("WEBP", "AVIF", "HEIF"):
-            # Their libraries hold pictures of their own, which are copied.
+            # Their libraries decode into buffers of their own, which are then copied.
             return 4 * cost
         if self.image.info.get("progressive"):
-            # The coefficients of the whole image, two bytes each and half as many again for the colours.
+            # The coefficients of the whole image: two bytes each, and half as many again for the colours.
             return cost + 3 * self.info.width * self.info.height
         return cost
 
 
 def open_source(file: BinaryIO, formats: Collection[str], max_pixels: int | None) -> Source:
-    """Return an image of one of these formats whose header has been read; no pixel is decoded.
+    """Open an image of one of these formats and read its header; no pixel is decoded.
 
     Raises:
         ImageRefused: by the rule ``"format"``, ``"max_pixels"`` or ``"decodable"``.
-        ConfigurationError: if Pillow is missing, or a format is none of `FORMATS`.
+        ConfigurationError: if Pillow is missing, or a format is not in `FORMATS`.
     """
-    _need_pillow()
+    _require_pillow()
     name = format_of(file, formats)
     frames = 1
     with refusing():
-        # GIF and WebP are looked at before Pillow does, since opening them already reserves their canvas, or warns.
+        # GIF and WebP are checked first, since Pillow allocates their canvas, or warns, when it opens them.
         if name == "GIF":
             width, height, frames = gif_extent(file)
             check_pixels(width, height, max_pixels)
@@ -91,7 +91,7 @@ def open_source(file: BinaryIO, formats: Collection[str], max_pixels: int | None
 
 
 def _plugin(name: str, file: BinaryIO) -> Image.Image:
-    """Return the image, opened by its own plugin: `Image.open` would warn, and take an MPO for something else."""
+    """Open the image by its own plugin: `Image.open` would warn, and open an MPO as something else."""
     from PIL import (
         AvifImagePlugin,
         BmpImagePlugin,
@@ -117,7 +117,7 @@ def _plugin(name: str, file: BinaryIO) -> Image.Image:
         case "BMP":
             return BmpImagePlugin.BmpImageFile(file)
         case "TIFF":
-            # A copy: libtiff would read through the descriptor of a real file, behind the back of Python's buffer.
+            # A copy: libtiff would read a real file through its descriptor, bypassing Python's buffer.
             return TiffImagePlugin.TiffImageFile(BytesIO(file.read()))
         case _:
             return _heif(file)
@@ -127,14 +127,14 @@ def _heif(file: BinaryIO) -> Image.Image:
     try:
         import pillow_heif
     except ImportError:
-        message = "images of the type HEIC cannot be read here (pip install 'depot_lite[heif]')"
+        message = "images of the type HEIC cannot be read: pip install 'depot_lite[heif]'"
         raise ImageRefused(message, rule="format", value="HEIF") from None
-    # Its class, not its `register_heif_opener`: that would change what every other user of Pillow opens.
+    # Its class, not `register_heif_opener`, which would change the behaviour of Pillow in the whole process.
     return pillow_heif.HeifImageFile(file)  # type: ignore[no-untyped-call]  # its constructor has no annotations
 
 
 @cache
-def _need_pillow() -> None:
+def _require_pillow() -> None:
     try:
         import PIL.Image  # noqa: F401 - the others follow where they are used
     except ImportError as error:
@@ -145,19 +145,19 @@ def _exif(image: Image.Image) -> Image.Exif:
     from PIL import Image
 
     try:
-        # Not the method of PNG, which decodes the image to look for what stands behind its pixels.
+        # Not the method of PNG, which decodes the image to find EXIF data behind the pixels.
         return Image.Image.getexif(image)
-    except Exception:  # whatever is wrong with the notes, the picture may be whole
+    except Exception:  # the picture may be intact even if its EXIF data is not
         return Image.Exif()
 
 
-# Errors of the file object that stand for a corrupt offset and not for a disk or a connection that failed.
-_SEEKS: Final = (None, errno.EINVAL, errno.EOVERFLOW)
+# Errors of the file object that come from a corrupt offset, not from a failed disk or connection.
+_BAD_SEEK: Final = (None, errno.EINVAL, errno.EOVERFLOW)
 
 
 @contextlib.contextmanager
 def refusing() -> Iterator[None]:
-    """Turn what Pillow raises at broken data, which may be nearly anything, into an `ImageRefused`."""
+    """Turn errors of Pillow, which broken data makes nearly arbitrary, into an `ImageRefused`."""
     from PIL import Image
 
     try:
@@ -169,6 +169,6 @@ def refusing() -> Iterator[None]:
     except (ConnectionError, TimeoutError):
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno not in _SEEKS:
+        if isinstance(error, OSError) and error.errno not in _BAD_SEEK:
             raise
         raise ImageRefused("the image is broken or truncated", rule="decodable") from error

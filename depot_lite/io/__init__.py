@@ -1,1 +1,1 @@
-"""Storages: the contract (``interfaces``), what may be stored (``content``) and one module per backend."""
+"""Storages: the contract (``interfaces``), the content that can be stored (``content``), and the backends."""

@@ -1,4 +1,4 @@
-"""A storage, awaited: one facade over the contract, for every backend.
+"""The asynchronous interface of storages: one facade over the contract, for every backend.
 
 For example::
 
@@ -8,10 +8,9 @@ For example::
         async for chunk in stored:
             ...
 
-The work is done in threads, so the event loop goes on, except by storages that bring a `Runner` of their own and await
-what they do. Whoever cancels waits for what is under way; a file whose ``create`` was cancelled is deleted again.
-Content may also be an asynchronous iterator of bytes, such as the body of a request: it is streamed as it comes, in
-constant memory.
+The work is done in threads, except by storages with a `Runner` of their own, whose work is asynchronous. A cancelled
+task waits for the operation in progress; a file whose ``create`` was cancelled is deleted again. Content may also be an
+asynchronous iterator of bytes, such as the body of a request: it is streamed as it arrives, in constant memory.
 """
 
 from __future__ import annotations
@@ -34,53 +33,54 @@ from depot_lite.io.content import CHUNK_SIZE, FileIntent
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-    from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage, StoredFile
+    from depot_lite.io.interfaces import FileStorage
+    from depot_lite.io.stored import FileEntry, FileInfo, StoredFile
 
 logger: Final = logging.getLogger("depot_lite")
 
 T = TypeVar("T")
 
-# Entries that one visit to a thread brings along when a storage is listed.
+# The number of entries of a listing that are read per call in a thread.
 _PAGE: Final = 1000
 
 
-class Started(Protocol):
-    """A coroutine under way on the event loop, as synchronous code waits for it."""
+class RunningCoroutine(Protocol):
+    """A coroutine that runs on the event loop, for which synchronous code waits."""
 
     def result(self) -> bytes:
-        """Wait for its end and return what it gives."""
+        """Wait for the result and return it."""
 
     def cancel(self) -> object:
-        """Let it end at once."""
+        """Cancel the coroutine."""
 
 
 class Runner(Protocol):
-    """How synchronous code of a storage runs beside an event loop that goes on meanwhile."""
+    """The way in which synchronous code of a storage runs without blocking the event loop."""
 
     async def run(self, call: Callable[[], T]) -> T:
-        """Return what ``call`` returns, which comes to its end; a cancellation is raised after it."""
+        """Run ``call`` to its end and return its result; a cancellation is raised afterwards."""
 
-    def starter(self) -> Callable[[Coroutine[Any, Any, bytes]], Started]:
-        """Return what starts a coroutine on this loop for the code that `run` runs."""
+    def starter(self) -> Callable[[Coroutine[Any, Any, bytes]], RunningCoroutine]:
+        """Return a function by which code in `run` starts a coroutine on this event loop."""
 
 
 class Threads:
-    """Runs it in the threads of a storage."""
+    """A runner that uses the threads of a storage."""
 
     def __init__(self, storage: FileStorage) -> None:
         self._storage = storage
 
     async def run(self, call: Callable[[], T]) -> T:
-        """Return what ``call`` returns, in a thread."""
+        """Run ``call`` in a thread and return its result."""
         return await in_thread(call, self._storage.executor)
 
-    def starter(self) -> Callable[[Coroutine[Any, Any, bytes]], Started]:
-        """Return what starts a coroutine on this loop from another thread."""
+    def starter(self) -> Callable[[Coroutine[Any, Any, bytes]], RunningCoroutine]:
+        """Return a function that starts a coroutine on this event loop from another thread."""
         return partial(asyncio.run_coroutine_threadsafe, loop=asyncio.get_running_loop())
 
 
 class AsyncStoredFile:
-    """A `StoredFile`, awaited. What is known of it is known at once; reading, seeking and closing are awaited."""
+    """An asynchronous `StoredFile`: its description is available at once, reading, seeking and closing are awaited."""
 
     def __init__(self, stored: StoredFile, run: Callable[[Callable[[], Any]], Any]) -> None:
         self._stored = stored
@@ -88,7 +88,7 @@ class AsyncStoredFile:
 
     @property
     def info(self) -> FileInfo:
-        """Everything that is known of the file."""
+        """The description of the file."""
         return self._stored.info
 
     @property
@@ -98,7 +98,7 @@ class AsyncStoredFile:
 
     @property
     def filename(self) -> str:
-        """The name that the file came with."""
+        """The name under which the file was uploaded."""
         return self._stored.filename
 
     @property
@@ -118,12 +118,12 @@ class AsyncStoredFile:
 
     @property
     def checksum(self) -> str | None:
-        """``algorithm:hexadecimal digest``, or None where none was computed."""
+        """``algorithm:hexadecimal digest``, or None if none was computed."""
         return self._stored.checksum
 
     @property
     def public_url(self) -> str | None:
-        """The storage's own URL of the file, or None where the application has to serve it."""
+        """The storage's own URL of the file, or None if the application has to serve it."""
         return self._stored.public_url
 
     @property
@@ -132,7 +132,7 @@ class AsyncStoredFile:
         return self._stored.local_path
 
     async def read(self, size: int = -1) -> bytes:
-        """Return up to ``size`` bytes, all that are left if it is negative, and ``b""`` at the end."""
+        """Return up to ``size`` bytes, all remaining ones if it is negative, and ``b""`` at the end."""
         data: bytes = await self._run(partial(self._stored.read, size))
         return data
 
@@ -142,11 +142,11 @@ class AsyncStoredFile:
         return position
 
     async def aclose(self) -> None:
-        """Close the file; a second time does nothing."""
+        """Close the file; closing it again does nothing."""
         await self._run(self._stored.close)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the rest of the content in chunks of at most 256 KiB."""
+        """Yield the remaining bytes in chunks of at most 256 KiB."""
         while chunk := await self.read(CHUNK_SIZE):
             yield chunk
 
@@ -158,10 +158,10 @@ class AsyncStoredFile:
 
 
 class AsyncStorage:
-    """The methods of a `FileStorage`, awaited. They raise what those raise.
+    """The asynchronous methods of a `FileStorage`, with the same checks, rules and exceptions.
 
     Args:
-        runner: how they run: in threads where not given. Checks and rules are those of the storage in any case.
+        runner: the way in which they run; by default in threads.
     """
 
     def __init__(self, storage: FileStorage, runner: Runner | None = None) -> None:
@@ -180,9 +180,9 @@ class AsyncStorage:
         *,
         file_id: str | None = None,
     ) -> str:
-        """Store a new file and return its id; ``content`` may be an asynchronous iterator of bytes too.
+        """Store a new file and return its id; ``content`` may also be an asynchronous iterator of bytes.
 
-        A cancellation waits for the storage, and leaves no file.
+        A cancellation waits for the storage and leaves no file behind.
         """
         storage = self._storage
         created: list[str] = []
@@ -201,8 +201,8 @@ class AsyncStorage:
     async def _discard(self, file_id: str) -> None:
         try:
             await self._run(partial(self._storage.delete, file_id))
-        except Exception as error:  # the cancellation is what the caller has to hear of
-            logger.error("could not delete %s, which is left to maintenance: %s", file_id, error)
+        except Exception as error:  # the caller has to get the cancellation
+            logger.error("could not delete %s, which maintenance will find: %s", file_id, error)
 
     async def replace(
         self,
@@ -211,7 +211,7 @@ class AsyncStorage:
         filename: str | None = None,
         content_type: str | None = None,
     ) -> str:
-        """Give an existing file other content and return its id, which stays."""
+        """Replace the content of an existing file and return its id, which stays the same."""
         storage = self._storage
 
         def replace(readable: object) -> str:
@@ -220,7 +220,7 @@ class AsyncStorage:
         return await self._storing(content, replace, self._runner)
 
     async def storing(self, content: object, store: Callable[[object], T]) -> T:
-        """Let ``store``, which may do more than to store, run in a thread with content that a thread can read."""
+        """Run ``store``, a function that stores content, in a thread, with content that can be read there."""
         return await self._storing(content, store, self._threads)
 
     async def _storing(self, content: object, store: Callable[[object], T], runner: Runner) -> T:
@@ -228,12 +228,12 @@ class AsyncStorage:
         source = content if intent is None else intent[0]
         if not hasattr(source, "__aiter__") or hasattr(source, "read"):
             return await runner.run(partial(store, content))
-        stream = Fetched(aiter(source), runner.starter())
+        stream = AsyncChunks(aiter(source), runner.starter())
         readable = stream if intent is None else FileIntent(stream, *intent[1:])
         try:
-            return await finished(asyncio.ensure_future(runner.run(partial(store, readable))), stream.give_up)
+            return await finished(asyncio.ensure_future(runner.run(partial(store, readable))), stream.abandon)
         finally:
-            stream.give_up()
+            stream.abandon()
 
     async def get(self, file_or_id: StoredFile | str) -> AsyncStoredFile:
         """Return the stored file."""
@@ -249,15 +249,15 @@ class AsyncStorage:
         return await self._run(read)
 
     async def delete(self, file_or_id: StoredFile | str) -> None:
-        """Delete a file; if there is none, that is no error."""
+        """Delete a file; a missing file is not an error."""
         await self._run(partial(self._storage.delete, file_or_id))
 
     async def delete_many(self, files_or_ids: Iterable[StoredFile | str]) -> dict[str, Exception]:
-        """Delete files; return what could not be deleted: id -> error."""
+        """Delete files and return the failures: id -> error."""
         return await self._run(partial(self._storage.delete_many, list(files_or_ids)))
 
     async def exists(self, file_or_id: StoredFile | str) -> bool:
-        """Return whether the file is there."""
+        """Return whether the file exists."""
         return await self._run(partial(self._storage.exists, file_or_id))
 
     async def copy(self, file_or_id: StoredFile | str, *, file_id: str | None = None) -> str:
@@ -272,15 +272,17 @@ class AsyncStorage:
                 yield entry
 
 
-class Fetched(io.RawIOBase):
-    """An asynchronous iterator as synchronous code reads it: each chunk is fetched on the loop when it is wanted."""
+class AsyncChunks(io.RawIOBase):
+    """An asynchronous iterator as a binary file for synchronous code: reading fetches the next chunk on the loop."""
 
-    def __init__(self, chunks: AsyncIterator[bytes], start: Callable[[Coroutine[Any, Any, bytes]], Started]) -> None:
+    def __init__(
+        self, chunks: AsyncIterator[bytes], start: Callable[[Coroutine[Any, Any, bytes]], RunningCoroutine]
+    ) -> None:
         self._chunks = chunks
         self._start = start
         self._rest = b""
-        self._given_up = False
-        self._fetching: Started | None = None
+        self._abandoned = False
+        self._fetching: RunningCoroutine | None = None
 
     def readable(self) -> bool:
         """Return True."""
@@ -296,24 +298,24 @@ class Fetched(io.RawIOBase):
         return len(data)
 
     def _next(self) -> bytes:
-        if self._given_up:
-            raise InvalidContent("the stream was given up before its end: the task that stored it was cancelled")
+        if self._abandoned:
+            raise InvalidContent("the stream was abandoned before its end: the task that stored it was cancelled")
         self._fetching = self._start(self._fetch())
-        if self._given_up:
+        if self._abandoned:
             self._fetching.cancel()
         return self._fetching.result()
 
     async def _fetch(self) -> bytes:
         async for chunk in self._chunks:
             if not isinstance(chunk, bytes | bytearray | memoryview):
-                raise InvalidContent(f"the stream gives {type(chunk).__name__} where bytes are wanted")
+                raise InvalidContent(f"the stream yields {type(chunk).__name__}, expected bytes")
             if chunk:
                 return bytes(chunk)
         return b""
 
-    def give_up(self) -> None:
-        """Let the reading code fail at once, so that nobody waits for a stream that never ends."""
-        self._given_up = True
+    def abandon(self) -> None:
+        """Make reading fail at once, so that nothing waits for a stream that never ends."""
+        self._abandoned = True
         if self._fetching is not None:
             with suppress(RuntimeError):  # the loop is closing
                 self._fetching.cancel()

@@ -1,4 +1,4 @@
-"""Checksums of files on local disk: which there are, and sums of parts that become the sum of the whole."""
+"""Checksums of files: the supported algorithms, and a CRC-32 that can be combined from parts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from depot_lite.io.options import boolean
 
 
 class _Checksum(Protocol):
-    """What :mod:`hashlib` gives, as far as it is used here."""
+    """The used part of the interface of :mod:`hashlib`."""
 
     def update(self, data: memoryview, /) -> None: ...
 
@@ -21,21 +21,21 @@ class _Checksum(Protocol):
 
 
 class Crc32:
-    """CRC-32 as gzip and S3 have it (RFC 1952, section 8). What two threads summed can be joined."""
+    """CRC-32 as in gzip and S3 (RFC 1952, section 8). The sums of two threads can be joined."""
 
     def __init__(self) -> None:
         self._sum = 0
 
     def update(self, data: memoryview, /) -> None:
-        """Add bytes at the end."""
+        """Append bytes."""
         self._sum = zlib.crc32(data, self._sum)
 
     def hexdigest(self) -> str:
-        """Return eight digits."""
+        """Return the eight digits of the sum."""
         return f"{self._sum:08x}"
 
     def join(self, following: Crc32, length: int) -> None:
-        """Add ``length`` bytes at the end that ``following`` has summed.
+        """Append the ``length`` bytes whose sum is ``following``.
 
         >>> whole, end = Crc32(), Crc32()
         >>> whole.update(memoryview(b"1234"))
@@ -47,32 +47,32 @@ class Crc32:
         self._sum = _product(self._sum, _shift(length)) ^ following._sum
 
 
-#: What a checksum may be called in front of its colon, and how it is made.
+#: The algorithms, by the name before the colon of a checksum.
 CHECKSUMS: Final[dict[str, Callable[[], _Checksum]]] = {"sha256": hashlib.sha256, "crc32": Crc32}
 
-# The only one that keeps up with the kernel's copying: two processors can share it, while SHA-256 of a large file is
-# one long chain (1.8 GB/s where the copy does 4). Object stores verify it too, and S3 in multipart uploads nothing
-# but a CRC for the whole. It notices accidents; against forgery, sha256 has to be asked for.
+# Only CRC-32 keeps up with copying by the kernel: two processors can share it, while SHA-256 is sequential (1.8 GB/s,
+# the copy 4 GB/s). Object stores verify it too, and for the whole of a multipart upload S3 verifies only a CRC. It
+# detects accidents; detecting forgery requires the option "sha256".
 _DEFAULT_CHECKSUM: Final = "crc32"
 
 
 def checksum_algorithm(option: str, value: object) -> str | None:
-    """Return a key of `CHECKSUMS`: the one that the option names, the default one for true, and None for false.
+    """Return the algorithm that an option names: a key of `CHECKSUMS`, the default for true, None for false.
 
     Raises:
-        ConfigurationError: it is something else.
+        ConfigurationError: the value is anything else.
     """
     if isinstance(value, str) and value.strip().lower() in CHECKSUMS:
         return value.strip().lower()
     try:
         return _DEFAULT_CHECKSUM if boolean(option, value) else None
     except ConfigurationError:
-        wanted = f"true, false, {' or '.join(CHECKSUMS)} is wanted"
-        raise ConfigurationError(f"{option}={value!r}: {wanted}") from None
+        expected = f"true, false, {' or '.join(CHECKSUMS)}"
+        raise ConfigurationError(f"{option}={value!r}: expected {expected}") from None
 
 
-# A CRC is the remainder of a polynomial over GF(2), and bytes that follow multiply it by a power of x. In CRC-32 the
-# highest bit is the term x**0, so `_ONE` and `_X8` are the polynomials 1 and x**8.
+# A CRC is the remainder of a polynomial over GF(2); each following byte multiplies it by x**8. In CRC-32 the highest
+# bit is the term x**0, so `_ONE` and `_X8` are the polynomials 1 and x**8.
 _POLYNOMIAL: Final = 0xEDB88320
 _ONE: Final = 1 << 31
 _X8: Final = _ONE >> 8
@@ -90,7 +90,7 @@ def _product(first: int, second: int) -> int:
 
 @lru_cache(maxsize=64)
 def _shift(length: int) -> int:
-    """Return x to the power of ``length`` bytes."""
+    """Return x**(8 * ``length``)."""
     power, square = _ONE, _X8
     while length:
         if length & 1:

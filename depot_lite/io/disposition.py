@@ -1,4 +1,4 @@
-"""What a browser may do with a file: show it or only save it, and under which name (RFC 6266)."""
+"""Content-Disposition (RFC 6266), and the content types that a browser may display inline."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _PASSIVE: Final = {
     "audio": "aac flac mp3 mp4 mpeg ogg opus wav webm x-m4a x-wav",
     "video": "3gpp mp4 mpeg ogg quicktime webm x-m4v x-matroska",
 }
-#: The types that a browser shows without executing anything. SVG is not one of them: it is XML, and holds scripts.
+#: The types that a browser displays without executing anything. SVG is not included, since it can contain scripts.
 INLINE_TYPES: Final = frozenset(f"{kind}/{name}" for kind, names in _PASSIVE.items() for name in names.split())
 
 
 @lru_cache(maxsize=256)
 def content_disposition(disposition: str, filename: str) -> str:
-    r"""Return the value of a ``Content-Disposition`` header (RFC 6266), safe for any name that a user thought of.
+    r"""Return the value of a ``Content-Disposition`` header (RFC 6266), safe for any file name.
 
-    ``filename`` is plain ASCII, for old clients; where the name is more than that, ``filename*`` tells it (RFC 8187).
+    ``filename`` is plain ASCII, for old clients; any other name is also given as ``filename*`` (RFC 8187).
 
     >>> content_disposition("inline", "plan.pdf")
     'inline; filename="plan.pdf"'
@@ -36,12 +36,12 @@ def content_disposition(disposition: str, filename: str) -> str:
         return disposition
     plain = "".join(_plain(character) for character in name)
     value = f'{disposition}; filename="{plain}"'
-    # Safe are RFC 8187's attr-char that quote() does not know; the others it leaves alone anyway.
+    # `safe` lists those of RFC 8187's attr-char that quote() would escape.
     return value if plain == name else f"{value}; filename*=UTF-8''{quote(name, safe='!#$&+^`|')}"
 
 
 def _plain(character: str) -> str:
-    """Return a character as it may stand in a quoted string, without its accents; ``_`` for what may not."""
+    """Return a character without accents as allowed in a quoted string; ``_`` if it is not allowed."""
     base = unicodedata.normalize("NFKD", character)[0]
-    # A quote or a backslash ends or escapes something; some browsers take a percent sign for an escape (RFC 6266, D).
+    # A quote or a backslash ends or escapes something; some browsers treat a percent sign as an escape (RFC 6266, D).
     return base if " " <= base <= "~" and base not in '"\\%' else "_"

@@ -1,11 +1,11 @@
-"""File ids: how a new one is made, and the one check that each passes before it becomes a path or a key.
+"""File ids: creation, and the check before an id becomes a path or a key.
 
 A file id is the canonical text of a UUID: 36 characters, lower case, with dashes. New ones are random (version 4, RFC
-9562 section 5.4); those that filedepot made (version 1) have the same form. What a browser sends by itself has ids of
-its own kind (version 8, section 5.8): rows name copies of it, so it is known for what it is.
+9562 section 5.4); filedepot's (version 1) have the same form. Direct uploads of browsers have ids of version 8 (section
+5.8), which no row names: rows name copies of these files.
 
-Only in GridFS filedepot's ids are others: the 24 digits of MongoDB's ObjectIds. Rows and URLs that have them go on
-working, since the check turns them into UUIDs of a version that nobody makes; storages see nothing else.
+In GridFS, filedepot's ids are the 24 digits of MongoDB's ObjectIds. They still work in rows and URLs, because the check
+turns them into UUIDs of version 0, which nothing else creates; storages see only UUIDs.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from depot_lite.errors import InvalidFileId
 
 _UUID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _OBJECT_ID: Final = r"[0-9a-f]{24}"
-#: What a file id looks like, for who searches text for them. 24 digits of more, such as a checksum's, are none: they
-#: could hide the beginning of a UUID behind them.
+#: A regular expression for searching text for file ids. 24 digits within a longer number, such as a checksum, do not
+#: match: they could hide the beginning of a UUID that follows.
 FILE_ID: Final = rf"(?:{_UUID}|(?<![0-9a-f]){_OBJECT_ID}(?![0-9a-f-]))"
-#: How many characters it has.
+#: The number of characters of a file id.
 ID_LENGTH: Final = 36
 
 _CANONICAL: Final = re.compile(_UUID)
 _OLD: Final = re.compile(_OBJECT_ID)
-#: What stands between the parts of an ObjectId that is written as a UUID: version 0, in no variant of RFC 9562's.
+#: The middle of an ObjectId that is written as a UUID: version 0, and no variant of RFC 9562.
 _BETWEEN: Final = "-0000-0000-"
 
 
 def new_file_id() -> str:
-    """Return a file id that was never used before.
+    """Return a new, random file id.
 
     >>> len(new_file_id())
     36
@@ -40,44 +40,58 @@ def new_file_id() -> str:
 
 
 def new_upload_id() -> str:
-    """Return the id of a file that no row will name, only copy: random as all are, and known by its version.
+    """Return a new, random id for a direct upload, which rows copy and never name.
 
     >>> is_upload_id(new_upload_id()), is_upload_id(new_file_id())
     (True, False)
     """
-    made = new_file_id()
-    return f"{made[:_VERSION]}8{made[_VERSION + 1 :]}"
+    file_id = new_file_id()
+    return f"{file_id[:_VERSION]}8{file_id[_VERSION + 1 :]}"
 
 
 def is_upload_id(file_id: str) -> bool:
-    """Return whether this is the id of a file that no row names."""
+    """Return whether this is the id of a direct upload."""
     return file_id[_VERSION] == "8"
 
 
-#: Where an id tells its version.
+#: The position of the version in an id.
 _VERSION: Final = 14
 
 
-def check_file_id(file_id: object) -> str:
-    """Return ``file_id`` as it is, if it is one; the UUID that stands for it, if it is an ObjectId of filedepot's.
+def is_file_id(text: object) -> bool:
+    """Return whether this is a file id in its canonical form, the form used by storages.
 
-    Only this function stands between a string from a URL or a row and a path on disk: ``../../etc/passwd``, an empty
-    string, a NUL byte and the other spellings that ``uuid.UUID`` accepts (braces, ``urn:``, upper case, which would be
-    a second name of the same file on some file systems) all end here.
+    >>> is_file_id("b3a1c6de-0f5b-4b6e-9a3e-2b1c4d5e6f70"), is_file_id("B3A1C6DE-0F5B-4B6E-9A3E-2B1C4D5E6F70")
+    (True, False)
+    """
+    return isinstance(text, str) and _CANONICAL.fullmatch(text) is not None
+
+
+def checked_or_new(file_id: str | None) -> str:
+    """Return the checked id, or a new one if it is None."""
+    return new_file_id() if file_id is None else check_file_id(file_id)
+
+
+def check_file_id(file_id: object) -> str:
+    """Return a valid file id unchanged, or the UUID that stands for an ObjectId of filedepot's.
+
+    Only this function protects paths on disk from strings of URLs and rows: it refuses ``../../etc/passwd``, an empty
+    string, a NUL byte, and the other spellings that ``uuid.UUID`` accepts (braces, ``urn:``, and upper case, which some
+    file systems would treat as a second name of the same file).
 
     Raises:
-        InvalidFileId: it is something else.
+        InvalidFileId: it is neither of the two.
 
     >>> check_file_id("../secret")
     Traceback (most recent call last):
-    depot_lite.errors.InvalidFileId: '../secret' is not a file id: 36 characters such as 'b3a1c6de-...' are wanted
+    depot_lite.errors.InvalidFileId: expected a file id such as 'b3a1c6de-...' of 36 characters, got '../secret'
     """
     if isinstance(file_id, str) and _CANONICAL.fullmatch(file_id):
         return file_id
     if isinstance(file_id, str) and _OLD.fullmatch(file_id):
         return id_of_object_id(file_id)
-    shown = repr(file_id) if len(repr(file_id)) <= 60 else repr(file_id)[:57] + "..."
-    raise InvalidFileId(f"{shown} is not a file id: 36 characters such as 'b3a1c6de-...' are wanted")
+    given = repr(file_id) if len(repr(file_id)) <= 60 else repr(file_id)[:57] + "..."
+    raise InvalidFileId(f"expected a file id such as 'b3a1c6de-...' of 36 characters, got {given}")
 
 
 def id_of_object_id(text: str) -> str:
@@ -90,7 +104,7 @@ def id_of_object_id(text: str) -> str:
 
 
 def object_id_in(file_id: str) -> str | None:
-    """Return the digits of the ObjectId that a file id stands for, None if it stands for none.
+    """Return the digits of the ObjectId that a file id stands for, or None if it is an ordinary id.
 
     >>> object_id_in("507f1f77-bcf8-0000-0000-6cd799439011"), object_id_in("b3a1c6de-0f5b-4b6e-9a3e-2b1c4d5e6f70")
     ('507f1f77bcf86cd799439011', None)

@@ -1,4 +1,4 @@
-"""MemoryFileStorage: files that last as long as the process, for tests and examples."""
+"""MemoryFileStorage: files in memory, for tests and examples."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from depot_lite.io.content import Content
-from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
+from depot_lite.io.interfaces import FileStorage
+from depot_lite.io.stored import UNNAMED, FileEntry, FileInfo, StoredFile
 
 
 class MemoryFileStorage(FileStorage):
     """Files in the memory of this process.
 
-    It accepts every option and ignores it, so that a test's settings may stay those of the storage it stands for.
+    Every option is accepted and ignored, so that tests can keep the settings of the storage that this one replaces.
     """
 
     def __init__(self, *_: object, **options: object) -> None:

@@ -1,4 +1,4 @@
-"""Sizes in bytes as people write and read them: ``10 MiB``."""
+"""Sizes in bytes, parsed from and formatted as text such as ``10 MiB``."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([kmg]?i?b)?", re.ASCII | re.IGNORE
 
 
 def size_of(option: str, value: object) -> int:
-    """Return a number of bytes; a string may name a unit: B, kB, KB, KiB, MB, MiB, GB or GiB.
+    """Return a number of bytes; a string may contain a unit: B, kB, KB, KiB, MB, MiB, GB or GiB.
 
     Raises:
-        ConfigurationError: it is no size, or no whole number of bytes.
+        ConfigurationError: the value is not a size, or not a whole number of bytes.
 
     >>> size_of("max", "10 MiB"), size_of("max", "1.5 kB"), size_of("max", 7)
     (10485760, 1500, 7)
@@ -40,11 +40,11 @@ def size_of(option: str, value: object) -> int:
         size, rest = divmod(int(whole + fraction) * unit, int("1" + "0" * len(fraction)))
         if not rest:
             return size
-    raise ConfigurationError(f"{option}={value!r}: a number of bytes is wanted, or a size such as '10 MiB' or '500 kB'")
+    raise ConfigurationError(f"{option}={value!r}: expected a number of bytes, or a size such as '10 MiB' or '500 kB'")
 
 
 def shown_size(size: int, *, decimal: bool = False) -> str:
-    """Return a size as people read it, with one decimal place; in kB, MB and GB if ``decimal``.
+    """Return a size as text with at most one decimal place; in kB, MB and GB if ``decimal``.
 
     >>> shown_size(10 * 1024**2), shown_size(1234567, decimal=True), shown_size(1)
     ('10 MiB', '1.2 MB', '1 byte')
@@ -56,7 +56,7 @@ def shown_size(size: int, *, decimal: bool = False) -> str:
 
 
 def exact_size(size: int) -> str:
-    """Return a size to the byte.
+    """Return a size as text, exact to the byte.
 
     >>> exact_size(1), exact_size(1025)
     ('1 byte', '1025 bytes')
@@ -65,7 +65,7 @@ def exact_size(size: int) -> str:
 
 
 def is_decimal(value: object) -> bool:
-    """Return whether a size was written in kB, MB or GB, so that it can be answered likewise.
+    """Return whether a size is written in kB, MB or GB, so that messages can use the same units.
 
     >>> is_decimal("10 MB"), is_decimal("10 MiB"), is_decimal(10)
     (True, False, False)

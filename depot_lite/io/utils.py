@@ -1,4 +1,4 @@
-"""What filedepot's manual imports from ``depot.io.utils``, under the same names; our own home of it is ``content``."""
+"""The names of filedepot's ``depot.io.utils``; they are defined in `depot_lite.io.content`."""
 
 from __future__ import annotations
 

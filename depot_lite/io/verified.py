@@ -1,7 +1,7 @@
-"""A stored file on its way to another storage: its bytes are held against what its storage knows of them.
+"""Verification of a file while it is copied to another storage.
 
-Who stores it gets an error instead of the last bytes where these are not those that were stored once, and so stores
-nothing. Found out afterwards, it would be too late: what was there before would be gone.
+Reading raises an error instead of returning the last bytes if the content does not match its length and checksum, so
+that the target stores nothing. A check afterwards would be too late, since a file may have been replaced by then.
 """
 
 from __future__ import annotations
@@ -12,26 +12,27 @@ from typing import BinaryIO, Final
 from depot_lite.errors import StorageFailed
 from depot_lite.io.checksums import CHECKSUMS
 from depot_lite.io.content import Content
+from depot_lite.io.media_types import OCTET_STREAM
 
-#: What reading up to the end takes at a time.
+#: The number of bytes per step when all are read.
 _STEP: Final = 1024 * 1024
 
 
 class KnownContent(Content):
-    """The content of a stored file, which keeps the type that it was stored with."""
+    """The content of a stored file, which keeps its type."""
 
     @property
     def content_type(self) -> str:
-        """The type that was declared; the bytes are not asked again."""
-        return self.declared_type or "application/octet-stream"
+        """The type of the stored file; the bytes are not examined again."""
+        return self.declared_type or OCTET_STREAM
 
 
 class VerifiedStream(io.RawIOBase):
-    """The bytes of a file, of which the last are given only if there are as many as there should be, and the same.
+    """The bytes of a file, of which the last are returned only if length and checksum are right.
 
     Args:
-        checksum: ``algorithm:digest``. Of an algorithm that is unknown here, and of None, only the length counts; so it
-            does where the reader leaves something out.
+        checksum: ``algorithm:digest``. Only the length is verified if it is None, the algorithm is not supported, or
+            the reader skips bytes.
     """
 
     def __init__(self, file: BinaryIO, file_id: str, length: int, checksum: str | None) -> None:
@@ -60,15 +61,15 @@ class VerifiedStream(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move to a position and return it. Who goes back to the start is given all bytes, and all are summed, anew."""
+        """Move to a position and return it. From the start, the checksum is computed anew."""
         self._position = self._file.seek(offset, whence)
         return self._position
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return up to ``size`` bytes, all that are left if it is negative or None.
+        """Return up to ``size`` bytes, all remaining ones if it is negative or None.
 
         Raises:
-            StorageFailed: these would be the last, and what was read is not what was stored once.
+            StorageFailed: the end is reached, and the content is damaged.
         """
         if size is None or size < 0:
             return b"".join(iter(lambda: self.read(_STEP), b""))
@@ -89,9 +90,7 @@ class VerifiedStream(io.RawIOBase):
 
     def _check(self) -> None:
         if self._position != self._length:
-            raise StorageFailed(
-                f"file {self._file_id} is damaged: {self._position} bytes came where {self._length} are known"
-            )
+            raise StorageFailed(f"file {self._file_id} is damaged: expected {self._length} bytes, got {self._position}")
         whole = self._sum is not None and self._summed == self._length
         if whole and self._sum is not None and self._sum.hexdigest() != self._digest:
-            raise StorageFailed(f"file {self._file_id} is damaged: its bytes are not those of its checksum")
+            raise StorageFailed(f"file {self._file_id} is damaged: its content does not match its checksum")

@@ -35,6 +35,7 @@ from depot_lite.errors import InvalidFileId, StorageFailed, StoredFileNotFound, 
 from depot_lite.io.content import CHUNK_SIZE
 from depot_lite.io.disposition import INLINE_TYPES, content_disposition
 from depot_lite.io.interfaces import FileStorage, StoredFile
+from depot_lite.io.media_types import OCTET_STREAM
 from depot_lite.io.media_types.detection import valid_media_type
 from depot_lite.serving.conditions import precondition, wanted
 
@@ -43,7 +44,6 @@ _log = logging.getLogger("depot_lite")
 #: How long a browser may keep a file, in seconds: a week, as filedepot has it.
 DEFAULT_CACHE_MAX_AGE: Final = 3600 * 24 * 7
 
-_NO_TYPE: Final = "application/octet-stream"
 
 # A document in a sandbox has no origin, so that whatever were executed in it, by a bug of ours or of a browser, had no
 # cookies and no access to the site. 'self' and the styles are for the page that a browser makes around an image or a
@@ -346,7 +346,7 @@ def _description(content_type: str) -> tuple[tuple[str, str], ...]:
     """Return the headers that say what a file of this type is, first, and what a browser may do with it."""
     inline = _inline(content_type)
     # Text is UTF-8 today, or has a byte order mark, which counts more than this. Without it browsers guess by country.
-    sent = "text/plain; charset=utf-8" if inline == "text/plain" else inline or _NO_TYPE
+    sent = "text/plain; charset=utf-8" if inline == "text/plain" else inline or OCTET_STREAM
     return (
         ("Content-Type", sent),
         ("Accept-Ranges", "bytes"),

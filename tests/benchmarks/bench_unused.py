@@ -35,7 +35,7 @@ from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.interfaces import FileInfo
 from depot_lite.io.local import LocalFileStorage
-from depot_lite.io.local.sidecar import described
+from depot_lite.io.local.sidecar import encode_sidecar
 from depot_lite.maintenance import find_unused
 from depot_lite.manager import DepotManager
 
@@ -78,7 +78,7 @@ def prepare(folder: Path, url: str, files: int) -> None:
 def _store(folder: Path, file_id: str) -> None:
     data = f"{file_id}.00000000"
     info = FileInfo(file_id, "poster of a film.jpg", "image/jpeg", 4, YESTERDAY, "crc32:00000000")
-    for name, content in ((data, b"data"), (f"{file_id}.json", described(info, data))):
+    for name, content in ((data, b"data"), (f"{file_id}.json", encode_sidecar(info, data))):
         descriptor = os.open(folder / file_id[:2] / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         os.write(descriptor, content)
         os.close(descriptor)

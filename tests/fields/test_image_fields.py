@@ -614,9 +614,9 @@ def test_classes_refuse_settings_that_cannot_be() -> None:
     class Unwritable(UploadedImageWithThumb):
         thumbnail_format = "PDF"
 
-    with pytest.raises(ConfigurationError, match="width is 0"):
+    with pytest.raises(ConfigurationError, match="width=0: expected"):
         UploadedFileField(upload_type=Nothing)
-    with pytest.raises(ConfigurationError, match="format is 'PDF'"):
+    with pytest.raises(ConfigurationError, match="format='PDF': expected"):
         UploadedFileField(upload_type=Unwritable)
 
 

@@ -221,7 +221,7 @@ def test_a_size_is_a_number_or_a_text_with_a_unit(text: int | str, size: int) ->
 
 @pytest.mark.parametrize("value", ["", "ten", "-1", -1, 1.5, True, None, "1.3 B", "1 TB", "1 Mib/s", "1,5 MB", "٣"])
 def test_what_is_no_size_is_a_mistake_in_the_configuration(value: Any) -> None:
-    wanted = f"max={value!r}: a number of bytes is wanted, or a size such as '10 MiB' or '500 kB'"
+    wanted = f"max={value!r}: expected a number of bytes, or a size such as '10 MiB' or '500 kB'"
     with pytest.raises(ConfigurationError, match=re.escape(wanted)):
         size_of("max", value)
 

@@ -16,23 +16,23 @@ from depot_lite.images.recipes import Crop, Pad, Recipe, Thumbnail
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"width": 0}, "Thumbnail: width is 0; wanted is a whole number from 1 to 16383"),
-        ({"height": -1}, "Thumbnail: height is -1; wanted is a whole number from 1 to 16383"),
-        ({"width": 16_384}, "Thumbnail: width is 16384; wanted is a whole number from 1 to 16383"),
-        ({"width": 1.5}, "Thumbnail: width is 1.5; wanted is a whole number from 1 to 16383"),
-        ({"width": True}, "Thumbnail: width is True; wanted is a whole number from 1 to 16383"),
-        ({"quality": 0}, "Thumbnail: quality is 0; wanted is a whole number from 1 to 100"),
-        ({"quality": 101}, "Thumbnail: quality is 101; wanted is a whole number from 1 to 100"),
+        ({"width": 0}, "Thumbnail: width=0: expected a whole number from 1 to 16383"),
+        ({"height": -1}, "Thumbnail: height=-1: expected a whole number from 1 to 16383"),
+        ({"width": 16_384}, "Thumbnail: width=16384: expected a whole number from 1 to 16383"),
+        ({"width": 1.5}, "Thumbnail: width=1.5: expected a whole number from 1 to 16383"),
+        ({"width": True}, "Thumbnail: width=True: expected a whole number from 1 to 16383"),
+        ({"quality": 0}, "Thumbnail: quality=0: expected a whole number from 1 to 100"),
+        ({"quality": 101}, "Thumbnail: quality=101: expected a whole number from 1 to 100"),
         (
             {"format": "tiff"},
-            "Thumbnail: format is 'tiff'; wanted is one of JPEG, PNG, WEBP, AVIF, GIF, or None for that of the source",
+            "Thumbnail: format='tiff': expected one of JPEG, PNG, WEBP, AVIF, GIF, or None to keep the source's format",
         ),
         (
             {"background": "white"},
-            "Thumbnail: background is 'white'; "
-            "wanted is a colour such as '#fff', '#ffffff' or '#ffffff80', or 'transparent'",
+            "Thumbnail: background='white': "
+            "expected a colour such as '#fff', '#ffffff' or '#ffffff80', or 'transparent'",
         ),
-        ({"icc": "drop"}, "Thumbnail: icc is 'drop'; wanted is 'srgb' or 'keep'"),
+        ({"icc": "drop"}, "Thumbnail: icc='drop': expected 'srgb' or 'keep'"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_wanted(options: dict[str, Any], message: str) -> None:
@@ -43,7 +43,7 @@ def test_a_wrong_value_is_named_with_what_is_wanted(options: dict[str, Any], mes
 
 @pytest.mark.parametrize("focus", [(2, 0), (0.5,), "middle", None])
 def test_a_focus_outside_of_the_image_is_refused(focus: Any) -> None:
-    with pytest.raises(ConfigurationError, match="wanted is two fractions from 0 to 1"):
+    with pytest.raises(ConfigurationError, match="expected two fractions from 0 to 1"):
         Crop(10, 10, focus=focus)
 
 

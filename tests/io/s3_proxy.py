@@ -34,6 +34,7 @@ _BUSY = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Reduce your 
 
 
 _DENIED = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Not for you.</Message></Error>"
+_FULL = b"<?xml version='1.0'?><Error><Code>XMinioStorageFull</Code><Message>No space left.</Message></Error>"
 
 
 class Fault(Enum):
@@ -43,6 +44,8 @@ class Fault(Enum):
     BUSY = auto()
     #: It is answered with 403 and does not reach the server.
     DENIED = auto()
+    #: It is answered with 507 and does not reach the server.
+    FULL = auto()
     #: The connection is reset when a part of its body has come; nothing reaches the server.
     CUT_REQUEST = auto()
     #: The server has obeyed; the connection is reset instead of an answer.
@@ -51,6 +54,9 @@ class Fault(Enum):
     CUT_ANSWER = auto()
     #: The server has obeyed; nothing is sent until the client gives up.
     SILENCE = auto()
+
+
+_ANSWERS = {Fault.BUSY: (503, _BUSY), Fault.DENIED: (403, _DENIED), Fault.FULL: (507, _FULL)}
 
 
 class S3Proxy:
@@ -119,8 +125,8 @@ class S3Proxy:
             request.reset()
             return
         body = request.rfile.read(length)
-        if fault in {Fault.BUSY, Fault.DENIED}:
-            status, told = (503, _BUSY) if fault is Fault.BUSY else (403, _DENIED)
+        if fault in _ANSWERS:
+            status, told = _ANSWERS[fault]
             request.answer(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(told)))], told)
             return
         connection = http.client.HTTPConnection(self._upstream.hostname or "", self._upstream.port)

@@ -154,7 +154,7 @@ def test_a_path_that_is_moved_is_removed_at_release(path: Path) -> None:
 )
 def test_only_a_path_can_be_moved(content: object) -> None:
     """There is nothing else to rename."""
-    with pytest.raises(InvalidContent, match=r"move=True\) needs a pathlib.Path"):
+    with pytest.raises(InvalidContent, match=r"move=True\): expected a pathlib.Path, got"):
         FileIntent(content, move=True)
 
 
@@ -183,7 +183,7 @@ def test_text_is_refused_with_a_hint() -> None:
 )
 def test_what_cannot_be_read_is_refused_by_its_type(content: object) -> None:
     """The message names the type and what is wanted."""
-    with pytest.raises(InvalidContent, match=r"\w+ cannot be stored: bytes, a binary file, a pathlib.Path"):
+    with pytest.raises(InvalidContent, match=r"\w+ cannot be stored: expected bytes, a binary file, a pathlib.Path"):
         Content.of(content)
 
 

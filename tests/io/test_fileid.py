@@ -95,7 +95,7 @@ def test_ids_are_found_in_text(text: str, found: list[str]) -> None:
 )
 def test_every_other_spelling_is_refused(bad: object) -> None:
     """Traversal, NUL, line breaks, other alphabets, and the other forms that uuid.UUID takes."""
-    with pytest.raises(InvalidFileId, match="is not a file id"):
+    with pytest.raises(InvalidFileId, match="expected a file id"):
         check_file_id(bad)
 
 

@@ -677,7 +677,7 @@ def test_a_source_that_shrinks_is_a_failure(storage: LocalFileStorage, root: Pat
 
     content = Content.of(path)
     content.__class__ = Shrinking
-    with pytest.raises(StorageFailed, match="1000 of 2000"):
+    with pytest.raises(StorageFailed, match="expected 2000 bytes, got 1000"):
         storage.save(content)
     assert files_below(root) == []
 

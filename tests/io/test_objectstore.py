@@ -22,7 +22,7 @@ import pytest
 from werkzeug.wsgi import get_input_stream
 from wsgidav.wsgidav_app import WsgiDAVApp
 
-from depot_lite.errors import ConfigurationError, StorageFailed, StoredFileNotFound
+from depot_lite.errors import ConfigurationError, StorageFailed, StorageFull, StoredFileNotFound
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.objectstore import ObjectStoreStorage
 from depot_lite.manager import DepotManager
@@ -500,6 +500,17 @@ def test_parts_that_are_refused_leave_no_part(server: Server, bucket: str) -> No
                 storage.create(some_bytes(11 * MB))
             assert proxy.pending() == 0
             assert server.uploads(bucket) == []
+        assert list(storage.list()) == []
+
+
+def test_a_server_that_is_full_says_so(server: Server, bucket: str) -> None:
+    with S3Proxy(server.url) as proxy:
+        retries = {"max_retries": 0}
+        storage = on_s3(server, bucket, **{**s3_options(server, endpoint=proxy.url), "retry_config": retries})
+        proxy.fail(Fault.FULL, "PUT")
+        with pytest.raises(StorageFull):
+            storage.create(b"x")
+        assert proxy.pending() == 0
         assert list(storage.list()) == []
 
 

@@ -21,7 +21,7 @@ import pytest
 from botocore.config import Config
 from depot.io.boto3 import S3Storage as FiledepotS3Storage
 
-from depot_lite.errors import ConfigurationError, InvalidContent, StorageFailed, StoredFileNotFound
+from depot_lite.errors import ConfigurationError, InvalidContent, StorageFailed, StorageFull, StoredFileNotFound
 from depot_lite.io.boto3 import S3Storage
 from depot_lite.io.content import Content
 from depot_lite.io.disposition import content_disposition
@@ -626,6 +626,18 @@ def test_an_upload_that_fails_for_good_leaves_nothing_and_replaces_nothing(
     assert server.uploads(bucket) == []
     assert list(through.list()) == [kept]
     assert content_of(through, kept) == b"kept"
+
+
+@pytest.mark.parametrize("size", [1000, 11 * MB])
+def test_a_server_that_is_full_says_so(
+    through: S3Storage, server: Server, bucket: str, proxy: S3Proxy, size: int
+) -> None:
+    proxy.fail(Fault.FULL, "PUT", times=9)
+    with pytest.raises(StorageFull, match="no space left"):
+        through.create(some_bytes(size))
+    proxy._faults.clear()
+    assert server.uploads(bucket) == []
+    assert list(through.list()) == []
 
 
 def test_an_answer_that_is_lost_for_good_is_not_the_end(through: S3Storage, proxy: S3Proxy) -> None:

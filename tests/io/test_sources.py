@@ -389,7 +389,7 @@ def test_a_read_that_gives_nonsense_is_refused() -> None:
         def read(self, size: int = -1) -> Any:
             return self._gives
 
-    with pytest.raises(InvalidContent, match="gives NoneType where bytes are wanted"):
+    with pytest.raises(InvalidContent, match="gives NoneType, expected bytes"):
         _bytes_of(Nonsense(None))
     with pytest.raises(InvalidContent, match="at most"):
         _bytes_of(Nonsense(b"x" * (CHUNK_SIZE + 1)))
@@ -480,7 +480,7 @@ def test_a_missing_path_and_a_folder_are_refused_by_name(tmp_path: Path) -> None
     with pytest.raises(InvalidContent, match=r"nowhere.*No such file") as caught:
         Content.of(tmp_path / "nowhere")
     assert isinstance(caught.value.__cause__, FileNotFoundError)
-    with pytest.raises(InvalidContent, match="is a directory: the path of a regular file is wanted"):
+    with pytest.raises(InvalidContent, match="expected the path of a regular file, got a directory"):
         Content.of(tmp_path)
     path = tmp_path / "soon gone"
     path.write_bytes(b"x")
@@ -495,14 +495,14 @@ def test_a_missing_path_and_a_folder_are_refused_by_name(tmp_path: Path) -> None
 def test_a_path_to_a_pipe_or_a_device_is_refused_without_waiting(tmp_path: Path) -> None:
     """Opening a pipe waits for its writer, and /dev/zero never ends."""
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InvalidContent, match="is no regular file"):
+    with pytest.raises(InvalidContent, match="got a device, pipe or socket"):
         Content.of(tmp_path / "pipe")
-    with pytest.raises(InvalidContent, match="is no regular file"):
+    with pytest.raises(InvalidContent, match="got a device, pipe or socket"):
         Content.of(Path("/dev/zero"))
     path = tmp_path / "changed"
     path.write_bytes(b"x")
     content = Content.of(path)
     path.unlink()
     os.mkfifo(path)
-    with pytest.raises(InvalidContent, match="is no regular file"), content.open():
+    with pytest.raises(InvalidContent, match="got a device, pipe or socket"), content.open():
         pass

@@ -232,7 +232,7 @@ def test_the_field_of_a_form_that_holds_no_file_is_refused() -> None:
         type = None
 
     assert not is_empty_upload(MiniFieldStorage())
-    with pytest.raises(InvalidContent, match="holds no file"):
+    with pytest.raises(InvalidContent, match="contains no file"):
         Content.of(MiniFieldStorage())
 
 

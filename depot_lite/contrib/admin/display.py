@@ -19,6 +19,7 @@ from depot_lite.fields.specialized.image import UploadedImageWithThumb
 from depot_lite.fields.upload import UploadedFile, url_of
 from depot_lite.fields.validators import ContentTypes, Extensions, MaxCount, Size
 from depot_lite.io.disposition import INLINE_TYPES
+from depot_lite.io.media_types import OCTET_STREAM
 from depot_lite.io.sizes import shown_size
 from depot_lite.uploads import Upload, adoptable
 
@@ -80,7 +81,7 @@ def unloaded_data(file_id: str) -> dict[str, Any]:
 def staged_data(upload: Upload, token: str) -> dict[str, Any]:
     """Return the data of an upload waiting for its form; its type is guessed from its name."""
     name = upload.filename or "unnamed"
-    content_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    content_type = mimetypes.guess_type(name)[0] or OCTET_STREAM
     url = _url_or_none(lambda: url_of(upload.depot_name, upload.file_id))
     return {
         "token": token,

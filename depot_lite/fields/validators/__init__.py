@@ -34,7 +34,6 @@ from depot_lite.fields.validators.extensions import (
     DOCUMENT_EXTENSIONS,
     IMAGE_EXTENSIONS,
     TEXT_EXTENSIONS,
-    UNKNOWN,
     VIDEO_EXTENSIONS,
     contradicting,
     extension_of,
@@ -43,6 +42,7 @@ from depot_lite.fields.validators.extensions import (
     type_of_name,
 )
 from depot_lite.fields.validators.images import Image
+from depot_lite.io.media_types import OCTET_STREAM
 from depot_lite.io.sizes import exact_size, is_decimal, shown_size, size_of
 
 __all__ = [
@@ -154,7 +154,7 @@ class ContentTypes(Validator):
         """Compare the type."""
         found = file.content_type
         if found not in self.types and found.partition("/")[0] + "/*" not in self.types:
-            shown = "of an unknown type" if found == UNKNOWN else found
+            shown = "of an unknown type" if found == OCTET_STREAM else found
             message = f"is {shown}, allowed: {', '.join(self.types)}"
             raise TypeRefused(message, rule="content_type", limit=self.types, value=found)
 
@@ -305,7 +305,7 @@ _WAYS: Final = ("refuse", "correct", "ignore")
 
 
 def _shown_type(found: str) -> str:
-    return "of another type" if found == UNKNOWN else found
+    return "of another type" if found == OCTET_STREAM else found
 
 
 # --- lists ----------------------------------------------------------------------------------------------------------

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, TypeVar
 
 from depot_lite.errors import NameRefused, ValidationError
-from depot_lite.fields.validators.extensions import UNKNOWN, proven_type
+from depot_lite.fields.validators.extensions import proven_type
 from depot_lite.io.content import Content, clean_filename
 from depot_lite.io.interfaces import UNNAMED, StoredFile
+from depot_lite.io.media_types import OCTET_STREAM
 
 __all__ = ["Candidate", "StoredCandidate"]
 
@@ -161,7 +162,7 @@ class StoredCandidate(Candidate):
     @property
     def content_type(self) -> str:
         """The type that was found when the original was stored."""
-        return str(self._keys.get("content_type") or UNKNOWN)
+        return str(self._keys.get("content_type") or OCTET_STREAM)
 
     @property
     def declared_type(self) -> None:

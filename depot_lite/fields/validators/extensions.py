@@ -11,6 +11,7 @@ import os
 import re
 from typing import Final
 
+from depot_lite.io.media_types import OCTET_STREAM
 from depot_lite.io.media_types.detection import content_type_of, valid_media_type
 
 #: Sound.
@@ -43,7 +44,6 @@ _RUN: Final = re.compile(
     r"|py|pyc|pyw|rb|lua|shtml|stm|shtm|htaccess|exe|bat|cmd|scr|pif|msi|cpl|dll|hta|vb[es]?|js[eb]|ws[fh]?|ps1|sh"
 )
 
-UNKNOWN: Final = "application/octet-stream"
 TEXT: Final = "text/plain"
 
 
@@ -70,11 +70,11 @@ def run_inside(stem: str) -> str | None:
 def renamed(filename: str, media_type: str) -> str | None:
     """Return the name with the extension of a type; None if no extension of the type is known.
 
-    >>> renamed("photo.png", "image/jpeg"), renamed("all.tar.gz", "application/zip"), renamed("x.png", UNKNOWN)
+    >>> renamed("photo.png", "image/jpeg"), renamed("all.tar.gz", "application/zip"), renamed("x.png", OCTET_STREAM)
     ('photo.jpg', 'all.zip', None)
     """
     extension = _USUAL.get(media_type) or mimetypes.guess_extension(media_type)
-    if media_type == UNKNOWN or extension is None:
+    if media_type == OCTET_STREAM or extension is None:
         return None
     stem, last = os.path.splitext(filename)
     if last.lower() in _COMPRESSED:
@@ -257,7 +257,7 @@ def _unproven(head: bytes, claim: str) -> bool:
     bare = _bare(head)
     if bare == TEXT and claim in _NO_TEXT:
         return True
-    return bare in (UNKNOWN, TEXT) and (claim in _TELLING or _ZIPPED.fullmatch(claim) is not None)
+    return bare in (OCTET_STREAM, TEXT) and (claim in _TELLING or _ZIPPED.fullmatch(claim) is not None)
 
 
 def _together(found: str, claim: str) -> bool:
@@ -277,4 +277,4 @@ def type_of_name(filename: str) -> str | None:
     ('application/pdf', None, 'application/gzip')
     """
     found = content_type_of(b"", None, filename)
-    return None if found == UNKNOWN else found
+    return None if found == OCTET_STREAM else found

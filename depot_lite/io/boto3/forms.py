@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from depot_lite.io.disposition import content_disposition
 from depot_lite.io.interfaces import UNNAMED, FileInfo
-from depot_lite.io.objects.metadata import NO_TYPE, metadata_of, now
+from depot_lite.io.media_types import OCTET_STREAM
+from depot_lite.io.objects.metadata import metadata_of, now
 
 #: Fields of a form for arguments of an upload that a bucket may require.
 _REQUIRED: Final = {
@@ -45,12 +46,12 @@ def form_of(
     Args:
         upload: the arguments of every upload.
     """
-    fields = _fields(upload, FileInfo("", filename or UNNAMED, content_type or NO_TYPE, 0, now()))
+    fields = _fields(upload, FileInfo("", filename or UNNAMED, content_type or OCTET_STREAM, 0, now()))
     conditions: list[Any] = [["content-length-range", 0, max_size]]
     if content_type is not None and content_type.endswith("/*"):
         conditions.append(["starts-with", "$Content-Type", content_type.removesuffix("*")])
     else:
-        fields["Content-Type"] = content_type or NO_TYPE
+        fields["Content-Type"] = content_type or OCTET_STREAM
     conditions += [{name: value} for name, value in fields.items()]
     form = client.generate_presigned_post(bucket, key, Fields=fields, Conditions=conditions, ExpiresIn=expires_in)
     return form["url"], form["fields"]

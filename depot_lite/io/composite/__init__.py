@@ -1,4 +1,4 @@
-"""What storages have in common that are made of other storages."""
+"""The base class of storages that are composed of other storages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from concurrent.futures import Executor
 from typing import Final, TypeVar
 
 from depot_lite.errors import ConfigurationError
-from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage, StoredFile
+from depot_lite.io.interfaces import FileStorage
+from depot_lite.io.stored import FileEntry, FileInfo, StoredFile
 
 T = TypeVar("T")
 
@@ -16,25 +17,25 @@ _WIDTH: Final = 16
 
 
 class CompositeStorage(FileStorage):
-    """A storage made of others, the first of which counts most. It keeps no file itself.
+    """A storage composed of others, the first of which has precedence. It holds no files itself.
 
     Args:
-        storages: two or more, none of which holds files of another.
+        storages: two or more, no two of which may hold the same files.
 
     Raises:
-        ConfigurationError: there are fewer than two, one is no storage, or two of them may hold the same files.
+        ConfigurationError: there are fewer than two, one is not a storage, or two may hold the same files.
     """
 
     def __init__(self, *storages: FileStorage) -> None:
         if len(storages) < 2:
-            raise ConfigurationError(f"{type(self).__name__}: two storages are wanted, or more")
+            raise ConfigurationError(f"{type(self).__name__}: expected at least two storages, got {len(storages)}")
         for each in storages:
             if not isinstance(each, FileStorage):
-                wanted = "a FileStorage is wanted, such as DepotManager.from_config(...) makes"
-                raise ConfigurationError(f"{type(self).__name__}: {type(each).__name__} is no storage; {wanted}")
+                expected = "expected a FileStorage, as returned by DepotManager.from_config(...)"
+                raise ConfigurationError(f"{type(self).__name__}: {expected}, got {type(each).__name__}")
         for index, each in enumerate(storages):
             if any(each.shares_files_with(other) for other in storages[:index]):
-                raise ConfigurationError(f"{type(self).__name__}: {each!r} is there twice, under one name or two")
+                raise ConfigurationError(f"{type(self).__name__}: {each!r} is given twice, under one name or two")
         self._storages = storages
 
     @property
@@ -43,26 +44,26 @@ class CompositeStorage(FileStorage):
         return tuple(part for each in self._storages for part in each.parts)
 
     @property
-    def list_is_complete(self) -> bool:  # type: ignore[override]  # a storage made of others has no say of its own
-        """Whether no listing leaves anything out."""
+    def list_is_complete(self) -> bool:  # type: ignore[override]  # derived from the storages
+        """Whether the listing of every storage is complete."""
         return all(each.list_is_complete for each in self._storages)
 
     @property
     def concurrency(self) -> int:
-        """How many transfers at once the first one gains from."""
+        """The number of transfers that are useful at once for the first storage."""
         return self._storages[0].concurrency
 
     @property
     def executor(self) -> Executor | None:
-        """Where transfers of the first one run."""
+        """The executor of the first storage."""
         return self._storages[0].executor
 
     @abstractmethod
     def _first(self, file_id: str, ask: Callable[[FileStorage], T]) -> T:
-        """Return what the first storage answers that has the file.
+        """Return the answer of the first storage that has the file.
 
         Raises:
-            StoredFileNotFound: none has.
+            StoredFileNotFound: no storage has it.
         """
 
     def _open(self, file_id: str) -> StoredFile:
@@ -78,8 +79,8 @@ class CompositeStorage(FileStorage):
         return any(each._exists(file_id) for each in self._storages)
 
     def _list(self) -> Iterator[FileEntry]:
-        """Yield the files of each storage that those before it have not: 16 bytes of memory for each but the last's."""
-        seen = _Seen()
+        """Yield each file once, from the first storage that has it; 16 bytes of memory per file, except in the last."""
+        seen = _PackedIds()
         for each in self._storages[:-1]:
             ids: list[FileEntry] = []
             for entry in each._list():
@@ -87,9 +88,9 @@ class CompositeStorage(FileStorage):
                     yield entry
                     ids.append(entry)
                 if len(ids) == 1000:
-                    seen.note(ids)
+                    seen.add(ids)
                     ids.clear()
-            seen.note(ids)
+            seen.add(ids)
             seen.sort()
         yield from (entry for entry in self._storages[-1]._list() if entry not in seen)
 
@@ -98,14 +99,14 @@ class CompositeStorage(FileStorage):
         return f"{type(self).__name__}({', '.join(map(repr, self._storages))})"
 
 
-class _Seen:
-    """File ids that were seen, packed and sorted: 16 bytes each, in 256 parts by their first byte."""
+class _PackedIds:
+    """A set of file ids, packed and sorted: 16 bytes each, in 256 parts by the first byte."""
 
     def __init__(self) -> None:
         self._parts = [bytearray() for _ in range(256)]
 
-    def note(self, file_ids: list[FileEntry]) -> None:
-        """Add ids; they are found once `sort` was called."""
+    def add(self, file_ids: list[FileEntry]) -> None:
+        """Add ids, which are found after the next `sort`."""
         for each in file_ids:
             key = _packed(each)
             self._parts[key[0]] += key

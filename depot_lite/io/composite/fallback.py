@@ -3,9 +3,9 @@
     new, old = DepotManager.from_config(...), DepotManager.from_config(...)
     DepotManager.configure("media", FallbackStorage(new, old))      # in every process, before anything is moved
 
-New files go to the first storage. A file is read from the first one that has it, so nothing has to be moved at once,
-and rows stay as they are. `depot_lite.maintenance.copy_files` brings the old files over; when it finds nothing left to
-copy, configure ``media`` with the new storage alone.
+New files go to the first storage. A file is read from the first storage that has it, so files can be moved gradually,
+and rows do not change. `depot_lite.maintenance.copy_files` copies the old files; when it finds nothing left to copy,
+configure ``media`` with the new storage alone.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from typing import TypeVar
 from depot_lite.errors import StoredFileNotFound
 from depot_lite.io.composite import CompositeStorage
 from depot_lite.io.content import Content
-from depot_lite.io.interfaces import FileInfo, FileStorage
+from depot_lite.io.interfaces import FileStorage
+from depot_lite.io.stored import FileInfo
 
 T = TypeVar("T")
 
 
 class FallbackStorage(CompositeStorage):
-    """Reads from the first storage that has the file, writes to the first, and deletes from all.
+    """A storage that reads from the first of several that has the file, writes to the first, and deletes from all.
 
-    A storage that fails is no storage that has not the file: its error is raised, and no older bytes are given instead.
+    If a storage fails, its error is raised: it may have the file, so no older bytes from another storage are returned.
 
-    It has no URLs of its own, since where a file is would take a request to know: the application serves the files, as
-    long as there are two storages.
+    It has no URLs of its own, since finding out which storage has a file takes a request. So the application serves the
+    files as long as there are two storages.
 
     Args:
         storages: the new one first.
@@ -37,7 +38,7 @@ class FallbackStorage(CompositeStorage):
         return self._storages[0]._save(file_id, content)
 
     def _delete(self, file_id: str) -> None:
-        # The new one last: if an old one fails, the file is there still, and not an older one in its place.
+        # The new one last: if an old one fails, the file still exists, and no older one appears in its place.
         for each in reversed(self._storages):
             each._delete(file_id)
 

@@ -1,18 +1,18 @@
-"""MirrorStorage: each file is in two storages, or more, before its row is committed.
+"""MirrorStorage: each file is in two or more storages before its row is committed.
 
     DepotManager.configure("media", MirrorStorage(near, far))
 
-What happens when one of them fails:
+If one of them fails:
 
 - *storing*: the flush fails with StorageFailed, the transaction is rolled back, and the file is in neither. No row is
-  committed whose file is in one storage only.
-- *opening*: the next one answers, and the failure is logged. An error is raised only if none can. What breaks off while
-  it is read is not continued from another.
-- *deleting*, after COMMIT: the file goes from those that answer. What stays in another is logged, and is an unused
-  file, which maintenance sweeps.
-- *a crash* in the middle of storing leaves a file in one storage that no row names: an unused file, too.
+  committed whose file is in only one storage.
+- *opening*: the next one is used, and the failure is logged. An error is raised only if all fail. A read that breaks
+  off is not continued from another storage.
+- *deleting*, after COMMIT: the file is deleted from the others. The failure is logged; the remaining file is unused,
+  and maintenance sweeps it.
+- *a crash* while storing may leave a file in one storage that no row names: an unused file, too.
 
-A storage that lost files, or joined later, is filled by ``copy_files(near, far)`` of `depot_lite.maintenance`.
+A storage that lost files, or was added later, is filled by ``copy_files(near, far)`` of `depot_lite.maintenance`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from typing import TypeVar
 from depot_lite.errors import StorageFailed, StoredFileNotFound
 from depot_lite.io.composite import CompositeStorage
 from depot_lite.io.content import Content
-from depot_lite.io.interfaces import FileInfo, FileStorage, StoredFile
+from depot_lite.io.interfaces import FileStorage
+from depot_lite.io.stored import FileInfo, StoredFile
 
 T = TypeVar("T")
 
@@ -33,24 +34,24 @@ _log = logging.getLogger("depot_lite")
 
 
 class MirrorStorage(CompositeStorage):
-    """Writes to all storages before it returns, reads from the first that can, and deletes from all.
+    """A storage that writes to all of several storages before it returns, reads from one, and deletes from all.
 
-    URLs are those of the first storage that has any. A file that a browser sends goes through the application, which
-    stores it in all.
+    URLs are those of the first storage with URLs. Direct uploads of browsers go through the application, which stores
+    them in all.
 
     Args:
-        storages: the one to read from first.
+        storages: the storages, in the order in which they are read from.
     """
 
     @property
     def concurrency(self) -> int:
-        """How many transfers at once any of them gains from."""
+        """The largest number of transfers that are useful at once for any of the storages."""
         return max(each.concurrency for each in self._storages)
 
     # --- storing ---------------------------------------------------------------------------------------------------
 
     def _save(self, file_id: str, content: Content) -> FileInfo:
-        _ = content.content_type  # before the bytes: those of a stream come once
+        _ = content.content_type  # before the bytes, because a stream can be read only once
         if not content.rereadable:
             content.spool()
         return self._in_all(file_id, lambda each: each._save(file_id, content))
@@ -61,7 +62,7 @@ class MirrorStorage(CompositeStorage):
     def _copied(self, storage: FileStorage, source_id: str, file_id: str) -> FileInfo:
         try:
             return storage._copy(source_id, file_id)
-        except StoredFileNotFound:  # this one has lost it, or joined later
+        except StoredFileNotFound:  # it has lost the file, or was added later
             others = (each for each in self._storages if each is not storage and each._exists(source_id))
             holder = next(others, None)
             if holder is None:
@@ -72,7 +73,7 @@ class MirrorStorage(CompositeStorage):
         return self._in_all(file_id, lambda each: each._save_from(source, source_id, file_id))
 
     def _in_all(self, file_id: str, store: Callable[[FileStorage], FileInfo]) -> FileInfo:
-        """Store a file in all storages, or in none, and return what the first one says of it."""
+        """Store a file in all storages or in none, and return the description by the first one."""
         infos: list[FileInfo] = []
         for each in self._storages:
             try:
@@ -80,16 +81,16 @@ class MirrorStorage(CompositeStorage):
             except BaseException as error:
                 self._undo(file_id, self._storages[: len(infos)], each)
                 if isinstance(error, StorageFailed):
-                    error.add_note(f"{file_id} could not be stored in {each!r}, and so in none")
+                    error.add_note(f"{file_id} could not be stored in {each!r}, so it was stored in none")
                 raise
         return infos[0]
 
     @staticmethod
     def _undo(file_id: str, done: Iterable[FileStorage], failed: FileStorage) -> None:
-        """Let storages hold what they held before; the one that failed does, as it left everything as it was.
+        """Restore the previous state of the storages, from the one that failed, whose own state has not changed.
 
-        Where it does not answer, nothing is deleted: there may be rows that name an older file with this id. That of a
-        flush, which was never used before, goes with its rollback.
+        If that one does not answer, nothing is deleted, since rows may name an older file with this id. The new file of
+        a flush, whose id was never used before, is deleted by the rollback.
         """
         for each in done:
             try:
@@ -98,7 +99,7 @@ class MirrorStorage(CompositeStorage):
                 else:
                     each._delete(file_id)
             except Exception as error:
-                _log.error("%s is in %r and not in %r, and is left to maintenance: %s", file_id, each, failed, error)
+                _log.error("%s is in %r but not in %r, and is left to maintenance: %s", file_id, each, failed, error)
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -110,9 +111,9 @@ class MirrorStorage(CompositeStorage):
             except StoredFileNotFound:
                 _log.warning("%s is not in %r", file_id, each)
             except StorageFailed as error:
-                _log.warning("%s cannot be had from %r: %s", file_id, each, error)
+                _log.warning("%s cannot be read from %r: %s", file_id, each, error)
                 failure = failure or error
-        if failure is not None:  # it may have the file
+        if failure is not None:  # the storage that failed may have the file
             raise failure
         raise self._missing(file_id)
 
@@ -139,11 +140,11 @@ class MirrorStorage(CompositeStorage):
 
     @property
     def has_urls(self) -> bool:
-        """Whether any of them may have URLs of its own."""
+        """Whether any of the storages may have URLs of its own."""
         return any(each.has_urls for each in self._storages)
 
     def public_url(self, file_or_id: StoredFile | str) -> str | None:
-        """Return the URL of the first storage that has any."""
+        """Return the URL by the first storage that has one."""
         return next((url for each in self._storages if (url := each.public_url(file_or_id)) is not None), None)
 
     def url(
@@ -155,7 +156,7 @@ class MirrorStorage(CompositeStorage):
         disposition: str | None = None,
         content_type: str | None = None,
     ) -> str | None:
-        """Return the URL of the first storage that has any."""
+        """Return the URL by the first storage that has one."""
         self._id(file_or_id)
         for each in self._storages:
             url = each.url(

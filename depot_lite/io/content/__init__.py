@@ -1,9 +1,8 @@
-r"""Content: whatever a user hands in, made into bytes with a name, a type and a size.
+r"""Content: the bytes of a file to be stored, with a name, a type and a size.
 
-`Content.of` takes bytes, binary files, paths, streams that can be read once, stored files, the uploads of web
-frameworks (recognised by their attributes, none is imported) and a `FileIntent` around any of them. It reads nothing
-until it is asked, and leaves the user's file as it found it: open, at the same position. So the file has to stay
-readable until it was stored.
+`Content.of` accepts bytes, binary files, paths, streams that can be read once, stored files, the uploads of web
+frameworks (recognised by their attributes, none is imported) and a `FileIntent` around any of them. It reads lazily,
+and leaves the user's file as it was: open, at the same position. So the file must stay readable until it is stored.
 
 >>> content = Content.of(b"%PDF-1.7 ...", "C:\\papers\\plan.pdf")
 >>> content.filename, content.content_type, content.size
@@ -12,7 +11,7 @@ readable until it was stored.
 ...     file.read(4)
 b'%PDF'
 
-Text is refused, since only its author knows the encoding that was meant. A Content is used by one thread at a time.
+Text is refused, since its encoding is unknown. A Content must not be used by several threads at the same time.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
-from depot_lite.errors import InvalidContent, ValidationError
-from depot_lite.io.content.sources import CHUNK_SIZE, INMEMORY_FILESIZE, Source, blaming, source_of, type_of
+from depot_lite.errors import DepotError, InvalidContent, ValidationError
+from depot_lite.io.content.sources import CHUNK_SIZE, INMEMORY_FILESIZE, Source, blaming, source_of, type_of, unreadable
 from depot_lite.io.media_types.detection import content_type_of
 
 __all__ = [
@@ -40,24 +39,24 @@ __all__ = [
     "is_empty_upload",
 ]
 
-# Bytes of a file name in UTF-8: what the usual file systems take, and what fits in the metadata of every storage.
+# Bytes of a file name in UTF-8, as supported by common file systems and by the metadata of every storage.
 _NAME_LIMIT: Final = 255
 _EXTENSION_LIMIT: Final = 32
 
-# Control characters would end a header or a C string early; the bidirectional ones make "gpj.exe" look like "exe.jpg".
+# Control characters could end a header or a C string; bidirectional ones make "gpj.exe" look like "exe.jpg".
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-# Undecodable bytes of a path: UTF-8 has no place for them, so neither a database nor a header takes them.
+# Undecodable bytes of a path: they cannot be encoded as UTF-8, so neither databases nor headers accept them.
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
 class FileIntent:
-    """Content together with the name and type that it shall be stored under.
+    """Content, with the name and type under which to store it.
 
-    What is given here wins over what the content says of itself. ``move=True`` hands a `pathlib.Path` over: the file
-    belongs to the storage then, which may rename instead of copy it, and is gone from its old place once it is stored.
+    They take precedence over those of the content itself. ``move=True`` hands over a file, given as `pathlib.Path`: the
+    storage may rename it instead of copying it, and it is removed from its old place once it is stored.
 
     Raises:
-        InvalidContent: ``move=True`` with something else than a path.
+        InvalidContent: ``move=True`` with anything but a path.
 
     >>> FileIntent(b"a,b", "table.csv", "text/csv").fileinfo
     (b'a,b', 'table.csv', 'text/csv')
@@ -67,30 +66,30 @@ class FileIntent:
         self, content: Any, filename: str | None = None, content_type: str | None = None, *, move: bool = False
     ) -> None:
         if move and not isinstance(content, Path):
-            raise InvalidContent(f"FileIntent(..., move=True) needs a pathlib.Path, not {type_of(content)}")
+            raise InvalidContent(f"FileIntent(..., move=True): expected a pathlib.Path, got {type_of(content)}")
         self._fileinfo = (content, filename, content_type)
         self.move = move
 
     @property
     def fileinfo(self) -> tuple[Any, str | None, str | None]:
-        """The content, the name and the type as they were given."""
+        """The content, the name and the type, as given."""
         return self._fileinfo
 
     def __repr__(self) -> str:
-        """Show what was given."""
+        """Show the arguments."""
         content, filename, content_type = self._fileinfo
         move = ", move=True" if self.move else ""
         return f"FileIntent({type_of(content)}, {filename!r}, {content_type!r}{move})"
 
 
 class Content:
-    """What a user handed in, ready to be stored."""
+    """Bytes to be stored, with a name, a type and a size."""
 
-    #: The bytes, file object or path below all wrappers (what filedepot's helpers see).
+    #: The bytes, file object or path inside all wrappers (the object of filedepot's helpers).
     source: Any
-    #: Last component of the name that was given or found, None where there is none.
+    #: The last component of the given or found name, or None.
     filename: str | None
-    #: The type that was given or found. `content_type` trusts the bytes more.
+    #: The given or found type; `content_type` gives precedence to the bytes.
     declared_type: str | None
     #: ``FileIntent(..., move=True)``: the source belongs to the storage.
     move: bool
@@ -109,14 +108,14 @@ class Content:
 
     @classmethod
     def of(cls, content: object, filename: str | None = None, content_type: str | None = None) -> Content:
-        """Return the content of whatever can be stored.
+        """Return the content of anything that can be stored.
 
-        ``filename`` and ``content_type`` win over those of a `FileIntent`, which win over what is found. Of a name only
-        the last component is kept (some browsers send whole paths), without control characters; beyond 255 bytes of
-        UTF-8 the part before the extension is cut.
+        ``filename`` and ``content_type`` take precedence over those of a `FileIntent`, which take precedence over those
+        of the content itself. Only the last component of a name is kept (some browsers send paths), without control
+        characters; a name of more than 255 bytes in UTF-8 is shortened before its extension.
 
         Raises:
-            InvalidContent: this cannot be stored; the message says what can.
+            InvalidContent: the object cannot be stored; the message lists the accepted types.
         """
         if isinstance(content, Content):
             return content._relabelled(filename, content_type)
@@ -125,7 +124,7 @@ class Content:
             found = cls.of(inner, intended_name, intended_type)._relabelled(filename, content_type)
             found.move = found.move or content.move
             if found.move and found.source.is_symlink():
-                raise InvalidContent(f"'{found.source}' is a symbolic link: hand over the file that it points to")
+                raise InvalidContent(f"'{found.source}' is a symbolic link: hand over its target")
             return found
         inner, found_name, found_type = _unwrapped(content)
         name = clean_filename(filename) or clean_filename(found_name)
@@ -144,18 +143,18 @@ class Content:
 
     @property
     def content_type(self) -> str:
-        """The media type: from the bytes where they tell, else as declared, else from the name. Found once."""
+        """The media type: from the bytes if they reveal it, else as declared, else from the name; cached."""
         if self._content_type is None:
             self._content_type = content_type_of(self._source.head(), self.declared_type, self.filename)
         return self._content_type
 
     @property
     def labelled(self) -> Any:
-        """What was handed in, from which `of` makes the same content: itself, or a `FileIntent` where it says less.
+        """An object from which `of` makes the same content: the original one, or a `FileIntent` if that has no label.
 
-        It does not hand over what ``move=True`` did, so that who stores it a second time takes nothing away.
+        ``move=True`` is not kept, so that storing the file a second time does not remove it.
         """
-        if self._source.once:  # its bytes may have been read, and are here
+        if self._source.once:  # only this content has the bytes that were read already
             return FileIntent(self, self.filename, self.declared_type)
         found = Content.of(self._handed_in)
         if (found.filename, found.declared_type) == (self.filename, self.declared_type):
@@ -163,84 +162,84 @@ class Content:
         return FileIntent(self._handed_in, self.filename, self.declared_type)
 
     def head(self) -> bytes:
-        """Return the first bytes, as many as tell the type (`depot_lite.io.media_types.detection.HEAD_SIZE`)."""
+        """Return the first bytes (`depot_lite.io.media_types.detection.HEAD_SIZE`), for the recognition of the type."""
         return self._source.head()
 
     @property
     def size(self) -> int | None:
-        """The number of bytes, None for a stream of unknown length."""
+        """The number of bytes, or None for a stream of unknown length."""
         return self._source.size()
 
     def limit(self, size: int | None, error: ValidationError | None) -> None:
-        """Let reading a stream stop with this error once it has given more than ``size`` bytes, now or at any time.
+        """Raise this error as soon as a stream has yielded more than ``size`` bytes, also if it has done so already.
 
-        Not one byte more than the first one too many is taken from it. Content whose size is known is not limited. A
-        later call takes the place of an earlier one, and None takes the limit away.
+        At most one byte beyond the limit is read. Content of known size is not limited. A later call replaces the
+        limit, and None removes it.
         """
         self._source.limit(size, error)
 
     def spool(self) -> None:
-        """Make the content readable more than once: read a stream into a temporary file, if it is not there yet.
+        """Make the content readable more than once: read a stream into a temporary file, unless that has been done.
 
-        The file lives as long as the content, so what was spooled can still be stored.
+        The file exists as long as the content, which can still be stored.
 
         Raises:
-            InvalidContent: the stream cannot be read, or no longer.
-            ValidationError: it has more bytes than its limit allows.
+            InvalidContent: the stream cannot be read, or can no longer be read.
+            ValidationError: the stream has more bytes than its limit allows.
         """
         self._source.spool()
 
     @property
     def path(self) -> Path | None:
-        """A regular file on this machine that holds exactly these bytes, or None. It may be a symbolic link."""
+        """The path of a regular file, or of a symbolic link to one, that holds exactly these bytes; or None."""
         return self._source.path()
 
     @property
     def rereadable(self) -> bool:
-        """Whether `open` may be called more than once; for a stream, whose bytes come once, not before `spool`."""
+        """Whether `open` may be called more than once; for a stream only after `spool`."""
         return self._source.rereadable
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """Give the bytes as a binary file at its start.
+        """Open the bytes as a binary file.
 
-        The file that was handed in stays open and is back at its position afterwards, whatever happened.
+        The user's own file remains open and is back at its position afterwards, also after an error.
 
         Raises:
-            InvalidContent: it cannot be read, or no longer; ``read()`` in the block raises it too.
+            InvalidContent: it cannot be read, or can no longer be read; ``read()`` in the block raises it too.
         """
         with self._source.opened() as file:
             yield file
 
     def descriptor(self) -> AbstractContextManager[int | None]:
-        """Give a file descriptor to copy from in the kernel, or None where no regular file holds exactly these bytes.
+        """Yield a file descriptor for copying by the kernel, or None if no regular file holds exactly these bytes.
 
-        Use it with explicit offsets (``os.pread``, ``os.copy_file_range``, ``os.sendfile``) from 0: its own position
-        belongs to the user and must not move. The block's end closes it if it is ours.
+        Use it with explicit offsets (``os.pread``, ``os.copy_file_range``, ``os.sendfile``) from 0: its position
+        belongs to the user and must not change. It is valid within the block.
         """
         return self._source.descriptor()
 
     def release(self) -> None:
-        """Remove the source that was handed over with ``move=True``, once it is stored. Otherwise do nothing."""
+        """Remove a source that was handed over with ``move=True``, after it has been stored; otherwise do nothing."""
         if self.move:
             self.source.unlink(missing_ok=True)
 
     def __repr__(self) -> str:
-        """Show where the bytes come from, and their name."""
+        """Show the file name and the type of the source."""
         return f"<Content {self.filename!r} of {type_of(self.source)}>"
 
 
 def is_empty_upload(content: object) -> bool:
-    """Return whether this is the part of a form that was sent with no file chosen.
+    """Return whether this is a form field for which no file was chosen.
 
     That is an upload without a file name and without bytes, or the empty string that some forms give instead. ``b""``
-    is an empty file (WebOb gives it for such a part too, which nothing here could tell apart), and None is no upload.
+    is an empty file (WebOb also gives it for such a field, which cannot be distinguished), and None is not an upload.
     """
     if isinstance(content, FileIntent):
         return is_empty_upload(content.fileinfo[0])
     if isinstance(content, str):
         return content == ""
-    # An upload has a type; a file of Django's that is none, such as ContentFile(b""), has not.
+    # An upload has a type; Django's ContentFile(b""), for example, has none.
     upload = _upload_in(content) if any(_has(content, attribute) for attribute in _DECLARED) else None
     if upload is None:
         return False
@@ -249,7 +248,7 @@ def is_empty_upload(content: object) -> bool:
 
 
 def file_from_content(content: object) -> tuple[bool, BinaryIO]:
-    """Return whether the caller has to close it, and the content as a file object at its start (filedepot's helper)."""
+    """Return whether the caller has to close the file, and the file itself, at its start (filedepot's helper)."""
     found = Content.of(content)
     source = found.source
     if isinstance(source, bytes):
@@ -266,7 +265,7 @@ def file_from_content(content: object) -> tuple[bool, BinaryIO]:
             while chunk := opened.read(CHUNK_SIZE):
                 file.write(chunk)
         file.seek(0)
-        closing.pop_all()  # the caller's from here on
+        closing.pop_all()  # from here on the caller closes it
         return True, cast(BinaryIO, file)
 
 
@@ -274,7 +273,7 @@ def file_from_content(content: object) -> tuple[bool, BinaryIO]:
 
 
 def clean_filename(name: object) -> str | None:
-    r"""Return the part of a name that is safe to remember and to show, None if nothing is left.
+    r"""Return the part of a name that is safe to store and to display, or None if nothing is left.
 
     >>> clean_filename("C:\\Users\\me\\holi\x00day.jpg")
     'holiday.jpg'
@@ -283,7 +282,7 @@ def clean_filename(name: object) -> str | None:
     """
     if isinstance(name, bytes | os.PathLike):
         name = os.fsdecode(name)
-    # The name of a file made from a descriptor is its number; that of a file without a place is in brackets.
+    # A file opened by descriptor has its number as name; a file without a path, a name in angle brackets.
     if not isinstance(name, str) or (name.startswith("<") and name.endswith(">")):
         return None
     last = name.replace("\\", "/").rpartition("/")[2]
@@ -301,15 +300,15 @@ def _shortened(name: str) -> str:
     return (encoded[: _NAME_LIMIT - len(extension)].decode(errors="ignore").rstrip() + extension.decode()).strip()
 
 
-# --- what is inside a wrapper -----------------------------------------------------------------------------------------
+# --- uploads of web frameworks ----------------------------------------------------------------------------------------
 
 
-#: Where the declared type may be found; the last is cgi.FieldStorage's.
+#: The attributes that may contain the declared type; the last is cgi.FieldStorage's.
 _DECLARED: Final = ("content_type", "mimetype", "type")
 
 
 def _unwrapped(content: Any) -> tuple[Any, object, str | None]:
-    """Return what holds the bytes, and the name and type found with it."""
+    """Return the object that holds the bytes, its name and its declared type."""
     if isinstance(content, bytes):
         return content, None, None
     if isinstance(content, Path):
@@ -317,19 +316,19 @@ def _unwrapped(content: Any) -> tuple[Any, object, str | None]:
     upload = _upload_in(content)
     if upload is not None:
         if upload[0] is None:
-            raise InvalidContent(f"{type_of(content)} holds no file")
+            raise InvalidContent(f"{type_of(content)} contains no file")
         return upload
-    # A stored file has a name of its own; asked only then, since GzipFile warns at `filename`.
+    # A stored file has a file name. Other objects are not asked for it, since GzipFile warns at `filename`.
     named = "filename" if _get(content, "content_type") is not None else "name"
     return content, _get(content, named), _declared(content)
 
 
 def _upload_in(content: Any) -> tuple[Any, object, str | None] | None:
-    """Return file, name and type of a web framework's upload; None if it is something else.
+    """Return file, name and type of a web framework's upload, or None for any other object.
 
-    Werkzeug's and Falcon's hold a ``stream``, the others (Starlette, cgi, multipart, aiohttp, Bottle) a ``file``, and
-    tell the ``filename``. Django's tells it as ``name`` (which is the field of the form in the others), and has
-    ``chunks``. None of them is asked for its truth: cgi.FieldStorage raises, and Werkzeug's says whether it has a name.
+    Uploads of Werkzeug and Falcon have a ``stream``, others (Starlette, cgi, multipart, aiohttp, Bottle) a ``file``;
+    their name is ``filename``. Django's have ``chunks``, and their name is ``name``, which is the name of the form
+    field in the others. Their truth value is not used: cgi.FieldStorage raises, and Werkzeug's is that of the name.
     """
     if _has(content, "file_id") and _has(content, "read"):
         return None
@@ -352,10 +351,15 @@ def _declared(content: Any) -> str | None:
 def _has(content: Any, attribute: str) -> bool:
     try:
         return hasattr(content, attribute)
-    except Exception:  # a property that is there and fails: Django's FieldFile.file without a file
+    except Exception:  # a property that exists and fails: Django's FieldFile.file without a file
         return True
 
 
 def _get(content: Any, attribute: str) -> Any:
-    with blaming(content):
+    # Without `blaming`, since this is called ten times per upload.
+    try:
         return getattr(content, attribute, None)
+    except DepotError:
+        raise
+    except Exception as error:
+        raise unreadable(content, error) from error

@@ -1,13 +1,13 @@
-"""Sources: the places where bytes come from, each read in its own way.
+"""Sources of bytes, each read in its own way.
 
     Source
     +- BytesSource     in memory
-    +- PathSource      a path, opened by us and closed again
+    +- PathSource      a path, opened here and closed again
     +- FileSource      the user's file: read from its start, put back to its position, never closed
     +- StreamSource    the user's stream: read once, up to a limit, or into a temporary file that can be read again
 
-They keep the user's objects apart from the storages. A storage gets a reader of ours whose ``close()`` closes nothing
-of the user's, and an error of the user's object comes out as `InvalidContent`, while that of the storage is its own.
+They separate the user's objects from the storages. A storage gets a reader whose ``close()`` does not close the user's
+file. An error of the user's object becomes an `InvalidContent`; errors of the storage are not affected.
 """
 
 from __future__ import annotations
@@ -30,57 +30,62 @@ from depot_lite.io.media_types.detection import HEAD_SIZE
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-#: How much is read, written or sent at once.
+#: The number of bytes that are read, written or sent at once.
 CHUNK_SIZE: Final = 256 * 1024
 
-#: Bytes of a stream that are kept in memory; more go to a temporary file (filedepot's number).
+#: The size up to which a spooled stream is kept in memory; a longer one goes to disk (filedepot's value).
 INMEMORY_FILESIZE: Final = 1024 * 1024
 
-_WANTED: Final = "bytes, a binary file, a pathlib.Path, a FileIntent or an upload of a web framework is wanted"
+_EXPECTED: Final = "expected bytes, a binary file, a pathlib.Path, a FileIntent or an upload of a web framework"
 
-# Files whose read() gives what their descriptor gives. A subclass may change that, so these are the very types.
+# Files whose read() returns the bytes of their descriptor. Subclasses may change that, so exact types are compared.
 _BUFFERED: Final = (io.BufferedReader, io.BufferedRandom)
 _PLAIN: Final = (io.FileIO, io.BytesIO, *_BUFFERED)
 
 
 @contextmanager
 def blaming(given: Any) -> Iterator[None]:
-    """Turn what goes wrong in the user's object into an `InvalidContent` that says so; our own errors pass."""
+    """Turn errors of the user's object into `InvalidContent`; a `DepotError` is passed on."""
     try:
         yield
     except DepotError:
         raise
     except Exception as error:
-        if _known(given, "closed") is True:
-            raise InvalidContent(
-                f"{shown(given)} was closed before its bytes were stored ({error}): assign a path or bytes, or keep it"
-                " open until the flush"
-            ) from error
-        raise InvalidContent(f"{shown(given)} cannot be read: {error}") from error
+        raise unreadable(given, error) from error
 
 
-def _known(given: Any, attribute: str) -> Any:
-    """Return an attribute of the user's object for a message about it, which must not fail in its turn."""
+def unreadable(given: Any, error: Exception) -> InvalidContent:
+    """Return the `InvalidContent` for an error that the user's object raised."""
+    if _attribute(given, "closed") is True:
+        return InvalidContent(
+            f"{_label(given)} was closed before its bytes were stored ({error}): assign a path or bytes, or keep it"
+            " open until the flush"
+        )
+    return InvalidContent(f"{_label(given)} cannot be read: {error}")
+
+
+def _attribute(given: Any, attribute: str) -> Any:
+    """Return an attribute of the user's object for an error message, or None if that fails."""
     try:
         return getattr(given, attribute, None)
     except Exception:
         return None
 
 
-def shown(given: Any) -> str:
-    """Return what an error message calls the user's object: its name, else its type."""
-    name = given if isinstance(given, Path) else _known(given, "name")
+def _label(given: Any) -> str:
+    """Return the name of the user's object for error messages, or its type if it has none."""
+    name = given if isinstance(given, Path) else _attribute(given, "name")
     return f"'{name}'" if isinstance(name, str | Path) and str(name) else f"the {type_of(given)}"
 
 
 def type_of(given: object) -> str:
-    """Return the type of something as an error message names it."""
+    """Return the name of an object's type for error messages."""
     cls = type(given)
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
 class _Reader(io.RawIOBase):
-    """The user's file as a storage sees it."""
+    """The user's file, to be read by a storage."""
 
     def __init__(self, file: Any, *, before: bytes = b"", seekable: bool = True) -> None:
         self._file = file
@@ -93,7 +98,7 @@ class _Reader(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        """Return whether it can be read again."""
+        """Return whether the file can be read again."""
         return self._seekable
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
@@ -113,11 +118,11 @@ class _Reader(io.RawIOBase):
     def _read(self, size: int) -> bytes:
         data = self._file.read(size)
         if isinstance(data, str):
-            raise InvalidContent(f"{shown(self._file)} gives text: open it in binary mode ('rb')")
+            raise InvalidContent(f"{_label(self._file)} gives text: open it in binary mode ('rb')")
         if not isinstance(data, bytes | bytearray | memoryview):
-            raise InvalidContent(f"{shown(self._file)} gives {type_of(data)} where bytes are wanted")
+            raise InvalidContent(f"{_label(self._file)} gives {type_of(data)}, expected bytes")
         if len(data) > size:
-            raise InvalidContent(f"{shown(self._file)} gives {len(data)} bytes where at most {size} are wanted")
+            raise InvalidContent(f"{_label(self._file)} gives {len(data)} bytes, expected at most {size}")
         return bytes(data)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
@@ -130,9 +135,9 @@ class _Reader(io.RawIOBase):
 
 
 class Source(ABC):
-    """One kind of place where bytes come from. ``given`` is what the user handed in, below all wrappers."""
+    """The base class of sources. ``given`` is the user's object inside all wrappers."""
 
-    #: Whether what was given comes once, so that only this source has its bytes.
+    #: Whether the object can be read only once, so that its bytes may exist only in this source.
     once = False
 
     def __init__(self, given: Any) -> None:
@@ -140,38 +145,38 @@ class Source(ABC):
 
     @property
     def rereadable(self) -> bool:
-        """Whether it can be opened more than once."""
+        """Whether the source can be opened more than once."""
         return True
 
     def spool(self) -> None:
-        """Make it readable more than once, if it is not yet."""
+        """Make the source readable more than once."""
 
     def limit(self, size: int | None, error: ValidationError | None) -> None:
-        """Let reading a stream stop with this error once it has given more than ``size`` bytes.
+        """Raise this error as soon as a stream has yielded more than ``size`` bytes.
 
-        Of everything else the size is known before it is read.
+        The size of all other sources is known before they are read.
         """
 
     @abstractmethod
     def size(self) -> int | None:
-        """Return the number of bytes, None if only reading tells."""
+        """Return the number of bytes, or None if it is not known before reading."""
 
     @abstractmethod
     def opened(self, buffer_size: int = CHUNK_SIZE) -> AbstractContextManager[BinaryIO]:
-        """Give the bytes as a binary file at its start."""
+        """Open the bytes as a binary file."""
 
     def head(self) -> bytes:
-        """Return the first bytes, which tell the type."""
+        """Return the first bytes, for the recognition of the type."""
         with self.opened(HEAD_SIZE) as file:
             return file.read(HEAD_SIZE)
 
     def path(self) -> Path | None:
-        """Return a regular file that holds exactly these bytes."""
+        """Return the path of a regular file that holds exactly these bytes, or None."""
         return None
 
     @contextmanager
     def descriptor(self) -> Iterator[int | None]:
-        """Give the descriptor of a regular file that holds exactly these bytes."""
+        """Yield the descriptor of a regular file that holds exactly these bytes, or None."""
         yield None
 
 
@@ -181,22 +186,22 @@ class BytesSource(Source):
     given: bytes
 
     def size(self) -> int:
-        """Return their number."""
+        """Return the number of bytes."""
         return len(self.given)
 
     def head(self) -> bytes:
-        """Return the first of them."""
+        """Return the first bytes."""
         return self.given[:HEAD_SIZE]
 
     @contextmanager
     def opened(self, buffer_size: int = CHUNK_SIZE) -> Iterator[BinaryIO]:
-        """Give them without a copy."""
+        """Open the bytes without copying them."""
         with io.BytesIO(self.given) as file:
             yield file
 
 
 class PathSource(Source):
-    """A path. What it leads to may change after it was assigned, so every use looks again."""
+    """A path. Its file may change after the assignment, so it is checked again at every use."""
 
     given: Path
 
@@ -207,22 +212,22 @@ class PathSource(Source):
     def _checked(self, found: os.stat_result) -> int:
         # A pipe would block, and a device never end.
         if not stat.S_ISREG(found.st_mode):
-            kind = "a directory" if stat.S_ISDIR(found.st_mode) else "no regular file"
-            raise InvalidContent(f"'{self.given}' is {kind}: the path of a regular file is wanted")
+            kind = "a directory" if stat.S_ISDIR(found.st_mode) else "a device, pipe or socket"
+            raise InvalidContent(f"'{self.given}': expected the path of a regular file, got {kind}")
         return found.st_size
 
     def size(self) -> int:
-        """Return what the file system says."""
+        """Return the size of the file at this moment."""
         with blaming(self.given):
             return self._checked(self.given.stat())
 
     def path(self) -> Path:
-        """Return it."""
+        """Return the path."""
         return self.given
 
     @contextmanager
     def _file(self) -> Iterator[io.FileIO]:
-        # Looked at before it is opened, since opening a pipe waits for its writer, and after, since it may be another.
+        # Checked before it is opened, since opening a pipe blocks, and afterwards, since it may have been replaced.
         self.size()
         with blaming(self.given):
             file = io.FileIO(self.given)
@@ -232,24 +237,24 @@ class PathSource(Source):
 
     @contextmanager
     def opened(self, buffer_size: int = CHUNK_SIZE) -> Iterator[BinaryIO]:
-        """Give the file, which is closed again."""
+        """Open the file, and close it afterwards."""
         with self._file() as file, io.BufferedReader(_Reader(file), buffer_size) as reader:
             yield reader
 
     @contextmanager
     def descriptor(self) -> Iterator[int]:
-        """Give the descriptor of the file, which is closed again."""
+        """Yield the descriptor of the opened file, and close it afterwards."""
         with self._file() as file:
             yield file.fileno()
 
 
 class FileSource(Source):
-    """A file of the user's that can be read from its start as often as wanted."""
+    """A seekable file of the user, which can be read any number of times."""
 
     def size(self) -> int:
-        """Return where its end is."""
+        """Return the position of the end."""
         if hasattr(self.given, "file_id") and isinstance(self.given.content_length, int):
-            return self.given.content_length  # a stored file knows it without being opened
+            return self.given.content_length  # a stored file knows its length without being opened
         with self._position_kept(), blaming(self.given):
             self.given.seek(0, io.SEEK_END)
             return int(self.given.tell())
@@ -261,7 +266,7 @@ class FileSource(Source):
         try:
             yield
         except BaseException:
-            with suppress(Exception):  # the error that comes first is the one that tells
+            with suppress(Exception):  # the first error is the relevant one
                 self.given.seek(position)
             raise
         with blaming(self.given):
@@ -269,7 +274,7 @@ class FileSource(Source):
 
     @contextmanager
     def opened(self, buffer_size: int = CHUNK_SIZE) -> Iterator[BinaryIO]:
-        """Give the file from its start, and put it back to its position."""
+        """Open the file from its start, and restore its position afterwards."""
         with self._position_kept():
             with blaming(self.given):
                 self.given.seek(0)
@@ -277,15 +282,15 @@ class FileSource(Source):
                 yield reader
 
     def _fileno(self) -> int | None:
-        """Return the descriptor of a regular file whose bytes are what ``read`` gives."""
+        """Return the descriptor of a regular file with the same bytes as ``read``, or None."""
         with blaming(self.given), suppress(io.UnsupportedOperation):
             file: Any = self.given
             if type(file) is tempfile.SpooledTemporaryFile:
-                # Asked for its fileno() it would move from memory to disk; only one that has moved can serve us.
+                # fileno() would move the file from memory to disk, so it is called only if the file is on disk already.
                 file = getattr(file, "_file", None) if getattr(file, "_rolled", False) else None
             elif type(file) is tempfile._TemporaryFileWrapper:
                 file = file.file
-            # Not any file with a fileno(): that of a GzipFile leads to the compressed bytes.
+            # Not every fileno() can be used: that of a GzipFile gives the compressed bytes.
             raw = file.raw if type(file) in _BUFFERED else file
             if type(raw) is io.FileIO or isinstance(getattr(file, "local_path", None), Path):
                 file.flush()
@@ -294,7 +299,7 @@ class FileSource(Source):
         return None
 
     def path(self) -> Path | None:
-        """Return the path of an open file, if it leads there still."""
+        """Return the path of the open file, or None if the path no longer leads to it."""
         number = self._fileno()
         found = getattr(self.given, "local_path", None) or getattr(self.given, "name", None)
         if number is None or not isinstance(found, str | bytes | Path):
@@ -307,12 +312,12 @@ class FileSource(Source):
 
     @contextmanager
     def descriptor(self) -> Iterator[int | None]:
-        """Give the descriptor of the user's file, with everything written to it so far."""
+        """Yield the descriptor of the user's file, flushed, or None."""
         yield self._fileno()
 
 
 class _StreamReader(_Reader):
-    """The user's stream as a storage sees it, up to the limit."""
+    """The user's stream, to be read by a storage up to the limit."""
 
     def __init__(self, source: StreamSource, before: bytes) -> None:
         super().__init__(source.given, before=before, seekable=False)
@@ -320,7 +325,7 @@ class _StreamReader(_Reader):
         self._count = 0
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill ``buffer``; at most one byte more than is allowed is taken from the stream."""
+        """Fill ``buffer``; at most one byte beyond the limit is read from the stream."""
         view = memoryview(buffer).cast("B")
         most = self._source.most
         count = super().readinto(view if most is None else view[: max(most - self._count, 0) + 1])
@@ -330,13 +335,13 @@ class _StreamReader(_Reader):
 
 
 class StreamSource(Source):
-    """A stream of the user's. Its head is kept for whoever asks for the type before the bytes."""
+    """A stream of the user. Its first bytes are kept, so that the type can be recognised before it is read."""
 
     once = True
 
     def __init__(self, given: Any) -> None:
         super().__init__(given)
-        #: How many bytes it may have, None if as many as it has.
+        #: The limit of its bytes, None for no limit.
         self.most: int | None = None
         self._error: ValidationError | None = None
         self._seen = 0
@@ -346,52 +351,52 @@ class StreamSource(Source):
 
     @property
     def rereadable(self) -> bool:
-        """Whether its bytes are in a temporary file."""
+        """Whether the bytes are in a temporary file."""
         return self._spooled is not None
 
     def size(self) -> int | None:
-        """Return None, or the number of bytes that were spooled."""
+        """Return the number of spooled bytes, or None before that."""
         return None if self._spooled is None else self._spooled.size()
 
     def limit(self, size: int | None, error: ValidationError | None) -> None:
-        """Let reading stop with this error once more than ``size`` bytes came; None takes the limit away."""
+        """Raise this error as soon as there were more than ``size`` bytes; None removes the limit."""
         self.most, self._error = size, error
 
     def passed(self, count: int) -> None:
-        """Note that reading has come so far, and raise the error of the limit behind it."""
+        """Note the number of bytes read, and raise the error if it exceeds the limit."""
         self._seen = max(self._seen, count)
         if self.most is not None and self._error is not None and self._seen > self.most:
             raise self._error
 
     def _check(self) -> None:
         if self._consumed:
-            self.passed(0)  # one that broke the limit does so again, rather than having gone
-            raise InvalidContent(f"{shown(self.given)} is a stream and can be stored only once: assign the file again")
+            self.passed(0)  # a stream beyond its limit raises that error again
+            raise InvalidContent(f"{_label(self.given)} is a stream and can be stored only once: assign the file again")
 
     def head(self) -> bytes:
-        """Return the first bytes, also after the stream was read if they were asked for before."""
+        """Return the first bytes; after the stream was read, only if this was called before."""
         if self._head is None and self._spooled is not None:
             self._head = self._spooled.head()
         if self._head is None:
             self._check()
-            self._consumed = True  # and stays so if this fails in the middle: what was read could not be given again
+            self._consumed = True  # remains so after a failure, since the bytes read until then are lost
             self._head = self._read_head()
             self._consumed = False
         return self._head
 
     def _read_head(self) -> bytes:
-        # Not through a BufferedReader, which reads ahead what it would take with it.
+        # Without a BufferedReader, which would read ahead and lose the bytes.
         reader, head = _StreamReader(self, b""), b""
         while len(head) < HEAD_SIZE and (piece := reader.read(HEAD_SIZE - len(head))):
             head += piece
         return head
 
     def spool(self) -> None:
-        """Read the stream into a temporary file, in memory if it is small, which goes with this object.
+        """Read the stream into a temporary file, in memory if it is small, which is removed with this object.
 
         Raises:
-            InvalidContent: the stream cannot be read, or no longer.
-            ValidationError: it has more bytes than the limit allows.
+            InvalidContent: the stream cannot be read, or can no longer be read.
+            ValidationError: the stream has more bytes than the limit allows.
         """
         if self._spooled is not None:
             return
@@ -406,7 +411,7 @@ class StreamSource(Source):
 
     @contextmanager
     def opened(self, buffer_size: int = CHUNK_SIZE) -> Iterator[BinaryIO]:
-        """Give the stream, the first time; the temporary file as often as wanted."""
+        """Open the stream once, or the temporary file any number of times."""
         if self._spooled is not None:
             self.passed(self._seen)
             with self._spooled.opened(buffer_size) as file:
@@ -419,7 +424,7 @@ class StreamSource(Source):
 
     @contextmanager
     def descriptor(self) -> Iterator[int | None]:
-        """Give the descriptor of the temporary file, if there is one on disk."""
+        """Yield the descriptor of the temporary file if it is on disk, or None."""
         if self._spooled is None:
             yield None
             return
@@ -429,13 +434,13 @@ class StreamSource(Source):
 
 
 def source_of(given: Any) -> Source:
-    """Choose how something is read, or refuse it.
+    """Return the source that reads an object.
 
     Raises:
-        InvalidContent: nothing here can read it.
+        InvalidContent: the object cannot be read.
     """
     if isinstance(given, bytes | bytearray | memoryview):
-        # A buffer could be changed between the assignment and the flush, so it is copied. Bytes are not.
+        # A buffer could change between the assignment and the flush, so it is copied; bytes are not.
         with blaming(given):
             return BytesSource(bytes(given))
     if isinstance(given, Path):
@@ -445,19 +450,19 @@ def source_of(given: Any) -> Source:
             "str cannot be stored: encode it (text.encode()), or wrap it in pathlib.Path(...) if it was meant as a path"
         )
     if not callable(getattr(given, "read", None)):
-        raise InvalidContent(f"{type_of(given)} cannot be stored: {_WANTED}")
+        raise InvalidContent(f"{type_of(given)} cannot be stored: {_EXPECTED}")
     with blaming(given):
         return _of_file(given)
 
 
 def _of_file(file: Any) -> Source:
     if isinstance(file, io.TextIOBase) or isinstance(getattr(file, "file", None), io.TextIOBase):
-        raise InvalidContent(f"{shown(file)} gives text: open it in binary mode ('rb')")
+        raise InvalidContent(f"{_label(file)} gives text: open it in binary mode ('rb')")
     if inspect.iscoroutinefunction(file.read):
-        raise InvalidContent(f"{shown(file)} has to be awaited: {_WANTED}")
+        raise InvalidContent(f"{_label(file)} has to be awaited: {_EXPECTED}")
     readable, seekable = getattr(file, "readable", None), getattr(file, "seekable", None)
     if callable(readable) and not readable():
-        raise InvalidContent(f"{shown(file)} is not open for reading: open it with 'rb' or 'w+b'")
+        raise InvalidContent(f"{_label(file)} is not open for reading: open it with 'rb' or 'w+b'")
     if callable(seekable):
         return FileSource(file) if seekable() else StreamSource(file)
     return FileSource(file) if hasattr(file, "seek") and hasattr(file, "tell") else StreamSource(file)

@@ -12,7 +12,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from depot_lite.io.interfaces import FileInfo
-from depot_lite.io.objects.metadata import NO_TYPE, attempt_at, disposition_of, info_in, is_passive, metadata_of
+from depot_lite.io.media_types import OCTET_STREAM
+from depot_lite.io.objects.metadata import attempt_at, disposition_of, info_in, is_passive, metadata_of
 
 #: filedepot's key for the type; only filedepot reads it.
 _TYPE: Final = "x-depot-content-type"
@@ -48,7 +49,7 @@ class Found:
         kept = {name: getattr(blob, attribute) for name, _, attribute in _KEPT}
         return cls(
             blob.metadata or {},
-            blob.content_type or NO_TYPE,
+            blob.content_type or OCTET_STREAM,
             blob.size,
             blob.time_created.astimezone(UTC),
             blob.generation,
@@ -69,7 +70,7 @@ class Found:
                 for name, value in headers.items()
                 if name.lower().startswith(_OF_METADATA)
             },
-            headers.get("Content-Type") or NO_TYPE,
+            headers.get("Content-Type") or OCTET_STREAM,
             int(headers.get("x-goog-stored-content-length") or headers["Content-Length"]),
             # Some emulators do not send it.
             parsedate_to_datetime(when).astimezone(UTC) if when else datetime.now(UTC),

@@ -22,7 +22,8 @@ from google.auth.credentials import Signing
 
 from depot_lite.io.disposition import content_disposition
 from depot_lite.io.interfaces import UNNAMED, FileInfo
-from depot_lite.io.objects.metadata import NO_TYPE, now
+from depot_lite.io.media_types import OCTET_STREAM
+from depot_lite.io.objects.metadata import now
 from depot_lite.io.objects.options import LONGEST
 from depot_lite.signing import rounded
 
@@ -113,7 +114,7 @@ def form_of(
     Args:
         described: returns the resource of a file.
     """
-    label = described(FileInfo("", filename or UNNAMED, content_type or NO_TYPE, 0, now()))
+    label = described(FileInfo("", filename or UNNAMED, content_type or OCTET_STREAM, 0, now()))
     fields = {f"x-goog-meta-{name}": value for name, value in label["metadata"].items()}
     fields["Content-Disposition"] = content_disposition("attachment", filename or UNNAMED)
     if acl in _CLOSED:
@@ -122,7 +123,7 @@ def form_of(
     if content_type is not None and content_type.endswith("/*"):
         conditions.append(["starts-with", "$Content-Type", content_type.removesuffix("*")])
     else:
-        fields["Content-Type"] = content_type or NO_TYPE
+        fields["Content-Type"] = content_type or OCTET_STREAM
     form = client.generate_signed_post_policy_v4(
         bucket, key, timedelta(seconds=expires_in), conditions=conditions, fields=fields
     )

@@ -38,7 +38,7 @@ from depot_lite.io.gridfs.client import GridFSConnection, database_of
 from depot_lite.io.gridfs.errors import MONGO_ERRORS, translating
 from depot_lite.io.gridfs.stream import CHUNK, ChunkReader, ChunkWriter
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
-from depot_lite.io.objects.metadata import NO_TYPE
+from depot_lite.io.media_types import OCTET_STREAM
 from depot_lite.io.objects.storage import batches
 from depot_lite.io.options import executor_of, integer
 
@@ -329,7 +329,7 @@ def _revision(document: _Document) -> int:
 
 def _info_of(file_id: str, document: _Document) -> FileInfo:
     metadata = _metadata(document)
-    content_type = document.get("contentType") or metadata.get("contentType") or NO_TYPE
+    content_type = document.get("contentType") or metadata.get("contentType") or OCTET_STREAM
     name = clean_filename(document.get("filename")) or UNNAMED
     checksum = metadata.get("checksum")
     return FileInfo(

@@ -1,17 +1,17 @@
 """LocalFileStorage: files in a folder of this machine.
 
-    <storage_path>/b3/b3a1c6de-....<8 hexadecimal digits>     the data: the bytes, as they came
-    <storage_path>/b3/b3a1c6de-....json                       the sidecar: name, type, length, checksum, which data
+    <storage_path>/b3/b3a1c6de-....<8 hexadecimal digits>     the data: the bytes, unchanged
+    <storage_path>/b3/b3a1c6de-....json                       the sidecar: name, type, length, checksum, data file
 
-The sidecar is what makes a file be there. The data is written first, under a name that nothing points to, then the
-sidecar is renamed into place; both, and the folder's entry, are on the disk before ``create`` returns (unless
-``durable=False``). So nobody ever reads half a file, replacing is one rename, and a crash leaves at most data without a
-sidecar, which ``list`` shows and ``delete`` removes. 256 folders keep each of them small with millions of files.
+A file exists if it has a sidecar. The data is written first, under a new name; then the sidecar is renamed into place.
+Both, and the folder's entry, are on the disk before ``create`` returns (unless ``durable=False``). So no reader ever
+sees half a file, a replacement is a single rename, and a crash leaves at most data without a sidecar, which ``list``
+yields and ``delete`` removes. With 256 folders, each remains small even with millions of files.
 
-Folders that filedepot wrote (``<storage_path>/<file id>/file`` and ``metadata.json``) are read, listed and deleted as
-they are; replacing such a file gives it the new form.
+Folders written by filedepot (``<storage_path>/<file id>/file`` and ``metadata.json``) are read, listed and deleted;
+replacing such a file converts it to the new form.
 
-It needs POSIX: hard links, ``flock`` and directories that can be synced.
+The storage needs POSIX: hard links, ``flock`` and directories that can be synced.
 """
 
 from __future__ import annotations
@@ -29,21 +29,22 @@ from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO, Final
 
-from depot_lite.errors import ConfigurationError, DepotError, InvalidFileId, StorageFailed, StoredFileNotFound
+from depot_lite.errors import ConfigurationError, DepotError, StorageFailed, StoredFileNotFound
 from depot_lite.io.checksums import CHECKSUMS, checksum_algorithm
 from depot_lite.io.content import Content
-from depot_lite.io.fileid import ID_LENGTH, check_file_id
-from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
+from depot_lite.io.fileid import ID_LENGTH, is_file_id
+from depot_lite.io.interfaces import FileStorage
 from depot_lite.io.local.datafile import DataFile
 from depot_lite.io.local.disk import is_there, locked, names, read_small, sync_folder, unlink
-from depot_lite.io.local.sidecar import belongs_to, described, named_data, understood, understood_filedepot
+from depot_lite.io.local.sidecar import data_name, decode_filedepot, decode_sidecar, encode_sidecar, id_of_name
 from depot_lite.io.options import boolean, directory_mode, executor_of, integer, permissions
+from depot_lite.io.stored import UNNAMED, FileEntry, FileInfo, StoredFile
 
 _SHARD: Final = re.compile(r"[0-9a-f]{2}")
 
 
 class LocalStoredFile(StoredFile):
-    """A file of a `LocalFileStorage`; a web server may send it by its ``local_path`` or its ``fileno()``."""
+    """A file of a `LocalFileStorage`, which a web server may send by its ``local_path`` or its ``fileno()``."""
 
     def __init__(self, info: FileInfo, path: str, find: Callable[[str], tuple[FileInfo, str]]) -> None:
         super().__init__(info, self._open_data)
@@ -52,19 +53,19 @@ class LocalStoredFile(StoredFile):
 
     @property
     def local_path(self) -> Path:
-        """The path of the bytes. They never change; replacing or deleting the file removes the path."""
+        """The path of the bytes, which never change; replacing or deleting the file removes the path."""
         return Path(self._path)
 
     def fileno(self) -> int:
-        """Return the descriptor of the data, whose position is this file's."""
+        """Return the descriptor of the data, whose position is the position of this file."""
         return self._raw().fileno()
 
     def _open_data(self) -> BinaryIO:
-        # Between get() and the first read the file may have been replaced, even more than once: then the new one is
-        # read. Only where the sidecar still names what cannot be found is the file really gone.
+        # The file may have been replaced, even repeatedly, between get() and the first read; then the new one is read.
+        # It is missing only if the sidecar still names the data that cannot be found.
         while True:
             try:
-                # Unbuffered, so that the position of fileno() is ours: who sends by descriptor starts there.
+                # Unbuffered, so that the descriptor has the position of this file, from which servers send.
                 return open(self._path, "rb", buffering=0)
             except FileNotFoundError as error:
                 info, path = self._find(self.file_id)
@@ -76,39 +77,39 @@ class LocalStoredFile(StoredFile):
 
 
 class LocalFileStorage(FileStorage):
-    """Files below ``storage_path``, which is made when the first file is stored.
+    """A storage of files in the folder ``storage_path``, which is created with the first file.
 
-    Options may be strings, as they come from .ini files and the environment.
+    Options may be strings, as in .ini files and the environment.
     """
 
     def __init__(
         self,
         storage_path: str | os.PathLike[str],
         *,
-        # Nobody but the application may read, unless said otherwise. None leaves it to the umask. A folder gets the
-        # matching right to enter it: 0o640 makes 0o750.
+        # By default only the user of the application may read. None applies the umask. Folders get the matching
+        # permission to enter them: 0o640 becomes 0o750.
         file_permissions: int | str | None = 0o600,
-        # Whether create() waits until the file would survive a power cut. Without it, a row that its database made
-        # durable may come back without its file.
+        # Whether create() waits until the file would survive a power cut. Otherwise a committed row may have lost its
+        # file after one.
         durable: bool | str = True,
-        # Computed while the file is written. True is "crc32", which costs next to nothing and notices accidents;
-        # "sha256" also notices forgery, at about half the speed; False computes none.
+        # Computed while the file is written. True means "crc32", which costs little and detects accidents; "sha256"
+        # also detects forgery, at about half the speed; False computes none.
         checksum: bool | str = True,
-        # How many files a flush stores at once. Disks gain little; a network file system that waits may gain much.
+        # The number of files that a flush stores at once. Disks gain little, network file systems may gain much.
         concurrency: int | str = 1,
-        # The threads that do it; those that all storages share where there is none.
+        # The threads for this; None for those that all storages share.
         executor: Executor | None = None,
     ) -> None:
         if not os.fspath(storage_path):
-            raise ConfigurationError("storage_path is empty: the path of a folder is wanted")
+            raise ConfigurationError("storage_path is empty: expected the path of a folder")
         self._root = os.path.abspath(storage_path)
         self._file_mode = permissions("file_permissions", file_permissions)
         self._durable = boolean("durable", durable)
         self._concurrency = integer("concurrency", concurrency, 1, 1000)
         self._executor = executor_of("executor", executor)
         self._algorithm = checksum_algorithm("checksum", checksum)
-        # Shard folders whose entry in the root was synced by this process. Another process's mkdir does not count: it
-        # may not have come to its sync yet when our first file there is committed.
+        # Shard folders whose entry in the root was synced by this process. A folder made by another process does not
+        # count, since that process may not have synced it when the first file of this one is committed.
         self._shards: set[str] = set()
 
     @property
@@ -118,7 +119,7 @@ class LocalFileStorage(FileStorage):
 
     @property
     def location(self) -> Hashable:
-        """The folder, whatever links lead to it."""
+        """Device and inode of the folder, so that links to it have the same location."""
         try:
             found = os.stat(self._root)
         except OSError:
@@ -126,7 +127,7 @@ class LocalFileStorage(FileStorage):
         return found.st_dev, found.st_ino
 
     def __repr__(self) -> str:
-        """Show where the files are."""
+        """Show the folder."""
         return f"LocalFileStorage({self._root!r})"
 
     # --- storing --------------------------------------------------------------------------------------------------
@@ -154,8 +155,8 @@ class LocalFileStorage(FileStorage):
             return self._store_copy(file, file_id, verify=True)
 
     def _store_copy(self, source: LocalStoredFile, file_id: str, *, verify: bool) -> FileInfo:
-        """Store a file of a local storage, with its checksum, of the algorithm that it has there."""
-        source.fileno()  # from here on source.info describes the bytes that are open, whoever replaces the file
+        """Store a file of a local storage, and keep its checksum and algorithm."""
+        source.fileno()  # opens the data, so that source.info describes it even if the file is replaced
         algorithm = (source.checksum or "").partition(":")[0]
         checksum = source.checksum if algorithm in CHECKSUMS else None
 
@@ -166,7 +167,7 @@ class LocalFileStorage(FileStorage):
         return self._store(file_id, source.filename, source.content_type, fill, checksum)
 
     def _filled(self, path: str, algorithm: str | None, write: Callable[[DataFile], None]) -> DataFile:
-        """Return a new data file with its bytes written; closed, should that fail."""
+        """Write a new data file and return it; on failure it is closed."""
         data = DataFile.create(path, algorithm, self._file_mode)
         try:
             write(data)
@@ -183,7 +184,7 @@ class LocalFileStorage(FileStorage):
         fill: Callable[[str], DataFile],
         checksum: str | None = None,
     ) -> FileInfo:
-        """Let ``fill`` write the data, then make it the file of this id. A failure at any line removes it again."""
+        """Have ``fill`` write the data, and make it the file of this id. After any failure it is removed again."""
         with _failing("store", file_id):
             self._make_shard(self._shard(file_id))
             path = f"{self._shard(file_id)}/{file_id}.{token_hex(4)}"
@@ -193,13 +194,13 @@ class LocalFileStorage(FileStorage):
                     length = data.length
                 if None not in (checksum, computed) and checksum != computed:
                     raise StorageFailed(
-                        f"the content of file {file_id} is damaged: its bytes are not those of {checksum}"
+                        f"the content of file {file_id} is damaged: expected {checksum}, got {computed}"
                     )
                 info = FileInfo(file_id, filename, content_type, length, datetime.now(UTC), checksum or computed)
-                self._write_text(path + ".tmp", described(info, os.path.basename(path)))
+                self._write_text(path + ".tmp", encode_sidecar(info, os.path.basename(path)))
                 replaced = self._commit(file_id, path)
             except BaseException:
-                self._take_back(file_id, path)
+                self._discard(file_id, path)
                 raise
             if replaced is not None:
                 unlink(replaced)
@@ -212,11 +213,11 @@ class LocalFileStorage(FileStorage):
             file.finish(durable=self._durable)
 
     def _commit(self, file_id: str, path: str) -> str | None:
-        """Rename the new sidecar into place, and return the path of the data that it takes the place of."""
+        """Rename the new sidecar into place, and return the path of the replaced data, if any."""
         sidecar = self._sidecar(file_id)
         with locked(self._shard(file_id)) as folder:
             before = read_small(sidecar)
-            # Who deleted this id meanwhile took its unfinished data too; a sidecar would name nothing.
+            # A deletion of this id in the meantime has removed the unfinished data too.
             if not os.path.exists(path):
                 raise StorageFailed(f"file {file_id} was deleted while it was stored")
             try:
@@ -224,13 +225,13 @@ class LocalFileStorage(FileStorage):
                 if self._durable:
                     os.fsync(folder)
             except BaseException:
-                self._put_back(file_id, before)
+                self._restore(file_id, before)
                 raise
-        data = None if before is None else named_data(file_id, before)
+        data = None if before is None else data_name(file_id, before)
         return None if data is None else f"{self._shard(file_id)}/{data}"
 
-    def _put_back(self, file_id: str, before: bytes | None) -> None:
-        """Make the sidecar what it was."""
+    def _restore(self, file_id: str, before: bytes | None) -> None:
+        """Restore the previous sidecar."""
         if before is None:
             unlink(self._sidecar(file_id))
         else:
@@ -238,11 +239,11 @@ class LocalFileStorage(FileStorage):
             self._write_text(path, before)
             os.rename(path, self._sidecar(file_id))
 
-    def _take_back(self, file_id: str, path: str) -> None:
-        """Remove what a failed attempt wrote, unless the sidecar names it (it could not be put back)."""
+    def _discard(self, file_id: str, path: str) -> None:
+        """Remove the data of a failed attempt, unless the sidecar names it because it could not be restored."""
         unlink(path + ".tmp")
         named = read_small(self._sidecar(file_id))
-        if named is None or named_data(file_id, named) != os.path.basename(path):
+        if named is None or data_name(file_id, named) != os.path.basename(path):
             unlink(path)
 
     def _make_shard(self, shard: str) -> None:
@@ -256,7 +257,7 @@ class LocalFileStorage(FileStorage):
         self._shards.add(shard)
 
     def _make_folders(self, path: str) -> None:
-        """Make the root and the parents that it lacks; these get what the umask says, for they are not ours alone."""
+        """Make the root and its missing parents; the umask applies to the parents, which others may share."""
         if os.path.isdir(path):
             return
         parent = os.path.dirname(path)
@@ -275,7 +276,7 @@ class LocalFileStorage(FileStorage):
             return
         mode = directory_mode(self._file_mode)
         os.mkdir(path, mode)
-        os.chmod(path, mode)  # mkdir takes the umask's bits away
+        os.chmod(path, mode)  # mkdir has applied the umask
 
     # --- finding --------------------------------------------------------------------------------------------------
 
@@ -291,10 +292,10 @@ class LocalFileStorage(FileStorage):
             )
 
     def _find(self, file_id: str) -> tuple[FileInfo, str]:
-        """Return what is known of the file, and the path of its data."""
+        """Return the description of the file and the path of its data."""
         with _failing("read", file_id):
-            # The sidecar is looked at again because replacing a folder of filedepot makes the one, then removes the
-            # other: between our two looks, both can happen.
+            # The sidecar is read again, because between the first two attempts a folder of filedepot may be replaced:
+            # the sidecar is created, then the folder removed.
             found = self._described(file_id) or self._found_folder(file_id) or self._described(file_id)
         if found is None:
             raise self._missing(file_id)
@@ -304,19 +305,19 @@ class LocalFileStorage(FileStorage):
         text = read_small(self._sidecar(file_id))
         if text is None:
             return None
-        info, data = understood(file_id, text)
+        info, data = decode_sidecar(file_id, text)
         if data is None:
-            raise StorageFailed(f"the sidecar of file {file_id} is damaged: it names no data")
+            raise StorageFailed(f"the sidecar of file {file_id} is damaged: it does not name its data")
         return info, f"{self._shard(file_id)}/{data}"
 
     def _found_folder(self, file_id: str) -> tuple[FileInfo, str] | None:
-        """Return what filedepot knew of the file and its path, or None where it did not write one whole."""
+        """Return description and path of a file in filedepot's form, or None if it has none that is complete."""
         path = f"{self._root}/{file_id}/file"
         text = read_small(f"{self._root}/{file_id}/metadata.json")
         if text is None:
             return None
         try:
-            return understood_filedepot(file_id, text, os.stat(path)), path
+            return decode_filedepot(file_id, text, os.stat(path)), path
         except FileNotFoundError:
             return None
 
@@ -327,19 +328,19 @@ class LocalFileStorage(FileStorage):
         for name in names(self._root):
             if _SHARD.fullmatch(name):
                 shards.append(name)
-            elif _is_id(name) and os.path.isdir(f"{self._root}/{name}"):
+            elif is_file_id(name) and os.path.isdir(f"{self._root}/{name}"):
                 folders = True
                 yield FileEntry(name, partial(self._look, name, f"{self._root}/{name}/file"))
         for shard in shards:
-            # One shard's ids are remembered, since a sidecar and data, or several data, may be there for one id.
+            # The ids of a shard are remembered, since an id may have a sidecar and one or more data files.
             seen: set[str] = set()
             look, folder = self._look, f"{self._root}/{shard}"
             for name in names(folder):
-                # What was seen is asked first, as it is most names' second time here.
+                # Checked first, since it is true of half of the names.
                 if name[:ID_LENGTH] in seen:
                     continue
-                file_id = belongs_to(name)
-                if file_id is None or file_id[:2] != shard or not _is_id(file_id):
+                file_id = id_of_name(name)
+                if file_id is None or file_id[:2] != shard or not is_file_id(file_id):
                     continue
                 seen.add(file_id)
                 if not (folders and os.path.isdir(f"{self._root}/{file_id}")):
@@ -349,13 +350,13 @@ class LocalFileStorage(FileStorage):
         return FileEntry(file_id, partial(self._look, file_id))
 
     def _look(self, file_id: str, seen: str | None = None) -> tuple[int, datetime]:
-        """Return size and time of a listed file, or of what was seen of it where it is not whole."""
+        """Return size and time of a listed file, or of the unfinished data ``seen`` if it is not complete."""
         with suppress(StoredFileNotFound):
             info, _ = self._find(file_id)
             return info.content_length, info.last_modified
         with _failing("look at", file_id):
-            # Not the modification time: data that was adopted has that of its source, and a sweep that spares what is
-            # young must see that it has just come.
+            # Not the modification time: adopted data has that of its source, and a sweep that spares recent files must
+            # see that this one is recent.
             for path in (seen or self._unfinished(file_id), f"{self._root}/{file_id}"):
                 try:
                     found = os.stat(path)
@@ -366,17 +367,17 @@ class LocalFileStorage(FileStorage):
         raise self._missing(file_id)
 
     def _unfinished(self, file_id: str) -> str:
-        """Return the path of data without a sidecar, or one where there is nothing."""
+        """Return the path of data without a sidecar, or a path that does not exist."""
         shard = self._shard(file_id)
-        return next((f"{shard}/{name}" for name in names(shard) if belongs_to(name) == file_id), self._sidecar(file_id))
+        return next((f"{shard}/{name}" for name in names(shard) if id_of_name(name) == file_id), self._sidecar(file_id))
 
     # --- deleting -------------------------------------------------------------------------------------------------
 
     def _delete(self, file_id: str) -> None:
-        # Nothing is synced here: a deletion that a power cut undoes leaves a file that nobody names, and no loss.
+        # Nothing is synced: a deletion undone by a power cut leaves an unused file, which is no loss.
         with _failing("delete", file_id):
-            # First what filedepot wrote: where both are there, the sidecar hides it, and removing that first would for
-            # a moment give the older content back.
+            # The folder of filedepot first: if both exist, the sidecar hides the folder, and removing the sidecar first
+            # would for a moment bring the older content back.
             self._delete_folder(file_id)
             shard = self._shard(file_id)
             try:
@@ -385,18 +386,18 @@ class LocalFileStorage(FileStorage):
                     unlink(self._sidecar(file_id))
             except FileNotFoundError:
                 return
-            data = None if sidecar is None else named_data(file_id, sidecar)
+            data = None if sidecar is None else data_name(file_id, sidecar)
             if data is not None:
                 unlink(f"{shard}/{data}")
                 return
-            # Only an id without a sidecar makes us read the whole shard: for what a broken-off upload left. What such
-            # an upload left beside a whole file stays listed after this, and goes with the next delete.
+            # Only for an id without a sidecar the whole shard is read, to find the data of an interrupted upload. Such
+            # data beside a complete file remains listed, and is removed by the next delete.
             for name in list(names(shard)):
-                if belongs_to(name) == file_id:
+                if id_of_name(name) == file_id:
                     unlink(f"{shard}/{name}")
 
     def _delete_folder(self, file_id: str) -> None:
-        """Remove what filedepot wrote under this id."""
+        """Remove the folder that filedepot wrote for this id."""
         folder = f"{self._root}/{file_id}"
         if os.path.lexists(folder):
             unlink(f"{folder}/metadata.json")
@@ -421,24 +422,16 @@ def _write_content(content: Content, data: DataFile) -> None:
     with content.open() as source:
         data.stream(source)
     if size is not None and data.length < size:
-        raise StorageFailed(f"the content shrank while it was stored: {data.length} of {size} bytes were there")
+        raise StorageFailed(f"the content shrank while it was stored: expected {size} bytes, got {data.length}")
 
 
 def _write_stored(source: LocalStoredFile, data: DataFile) -> None:
     data.copy(source.fileno(), source.content_length)
 
 
-def _is_id(name: str) -> bool:
-    try:
-        check_file_id(name)
-    except InvalidFileId:
-        return False
-    return True
-
-
 @contextmanager
 def _failing(operation: str, file_id: str) -> Iterator[None]:
-    """Turn the system's errors into `StorageFailed`; our own pass."""
+    """Turn errors of the system into `StorageFailed`; a `DepotError` is passed on."""
     try:
         yield
     except DepotError:

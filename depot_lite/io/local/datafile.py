@@ -1,9 +1,9 @@
 """DataFile: the bytes of a local file while they are written, with their checksum.
 
-Large content is copied in the kernel (``copy_file_range``, which shares the blocks where the file system can, else
-``sendfile``). The checksum is made of what was written, read back from the page cache by a second thread that follows
-the writer: so it describes what is stored. When all is written and the second thread is still behind, a CRC, whose
-parts can be joined, is finished by both: the writer sums from the end until they meet.
+Large content is copied by the kernel (``copy_file_range``, which shares blocks if the file system can, else
+``sendfile``). The checksum describes the stored bytes: a second thread follows the writer and reads them back from the
+page cache. If it is still behind when all bytes are written, both threads complete a CRC, whose parts can be joined:
+the writer sums from the end until they meet.
 """
 
 from __future__ import annotations
@@ -18,48 +18,48 @@ from typing import BinaryIO, Final, Self
 from depot_lite.errors import StorageFailed
 from depot_lite.io.checksums import CHECKSUMS, Crc32
 
-#: How far one call copies: little at first, so that the thread behind can begin, then as much as was copied already.
-#: After each call the two threads may wait for one another, and on a busy machine the other has no processor just then.
+#: The bytes per call: few at first, so that the second thread can start, then as many as were copied so far. After each
+#: call the threads may wait for each other, which on a busy machine takes long.
 _FIRST_STEP: Final = 4 * 1024 * 1024
 _STEP: Final = 32 * 1024 * 1024
 _STREAM_STEP: Final = 1024 * 1024
 _READ_BACK: Final = 1024 * 1024
-#: What is behind by less than this is read back at the end, without a second thread.
+#: If fewer bytes than this are to be read back, it is done at the end, without a second thread.
 _WORTH_A_THREAD: Final = 8 * 1024 * 1024
 
-#: The file systems or the kernel cannot do it this way for these two files; some sandboxes answer EPERM.
-_TRY_ANOTHER: Final = frozenset(
+#: The file systems or the kernel do not support a call for these two files; some sandboxes raise EPERM.
+_UNSUPPORTED: Final = frozenset(
     {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOTSOCK, errno.EPERM}
 )
 
 
 class DataFile:
-    """A new file that is being written. Every method may fail with an OSError; the file is the caller's to remove."""
+    """A new file that is being written. Every method may raise an OSError; then the caller removes the file."""
 
     def __init__(self, descriptor: int, algorithm: str | None, mode: int | None) -> None:
         #: Bytes written so far.
         self.length = 0
         self._descriptor = descriptor
         self._mode = mode
-        self._behind = None if algorithm is None else _ReadingBehind(descriptor, algorithm)
+        self._behind = None if algorithm is None else _FollowingChecksum(descriptor, algorithm)
 
     @classmethod
     def create(cls, path: str, algorithm: str | None, mode: int | None) -> Self:
-        """Make an empty file that was not there before. It gets its permissions when it is finished.
+        """Create an empty file, which must not exist. It gets its permissions when it is finished.
 
         Args:
             algorithm: a key of `CHECKSUMS`, or None for no checksum.
-            mode: the permissions; None leaves them to the umask.
+            mode: the permissions; None to apply the umask.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         return cls(os.open(path, flags, 0o666 if mode is None else 0o600), algorithm, mode)
 
     @classmethod
     def adopt(cls, path: str, source: Path, algorithm: str | None, mode: int | None) -> Self | None:
-        """Give the file ``source`` the name ``path`` too, so that no byte moves; None where that cannot be.
+        """Link the file ``source`` to ``path``, so that no byte is copied; return None if that is not possible.
 
-        It cannot across file systems, where hard links are unknown or forbidden, and must not where the file has more
-        names (who writes to one of them would change ours) or is someone else's.
+        It is not possible across file systems, or if hard links are unsupported or forbidden. It is not done if the
+        file has other names, by which it could be changed later, or another owner.
         """
         try:
             found = os.stat(source, follow_symlinks=False)
@@ -73,7 +73,7 @@ class DataFile:
         return file
 
     def write(self, data: bytes) -> None:
-        """Add bytes at the end."""
+        """Append bytes."""
         view = memoryview(data)
         while view:
             written = os.write(self._descriptor, view)
@@ -81,29 +81,29 @@ class DataFile:
             self._advance(written)
 
     def stream(self, source: BinaryIO) -> None:
-        """Add all that ``source`` gives."""
+        """Append all bytes of ``source``."""
         while chunk := source.read(_STREAM_STEP):
             self.write(chunk)
 
     def copy(self, source: int, size: int) -> None:
-        """Fill the file with the first ``size`` bytes of another descriptor, whose position stays as it is."""
-        ways = list(_WAYS)
+        """Fill the file with the first ``size`` bytes of another descriptor, whose position does not change."""
+        calls = list(_COPY_CALLS)
         while self.length < size:
             step = min(max(self.length, _FIRST_STEP), _STEP, size - self.length)
             try:
-                copied = ways[0](source, self._descriptor, step, self.length)
+                copied = calls[0](source, self._descriptor, step, self.length)
             except OSError as error:
-                if len(ways) == 1 or error.errno not in _TRY_ANOTHER:
+                if len(calls) == 1 or error.errno not in _UNSUPPORTED:
                     raise
                 copied = 0
-            # Nothing copied is the end of the source for certain only when it was read: over some file systems the
-            # kernel's calls say 0 instead of an error.
-            if not copied and len(ways) == 1:
-                raise StorageFailed(f"the content shrank while it was stored: {self.length} of {size} bytes were there")
+            # On some file systems the kernel's calls return 0 instead of an error. So 0 means the end of the source
+            # only if it was read.
+            if not copied and len(calls) == 1:
+                raise StorageFailed(f"the content shrank while it was stored: expected {size} bytes, got {self.length}")
             if copied:
                 self._advance(copied)
             else:
-                del ways[0]
+                del calls[0]
 
     def _advance(self, count: int) -> None:
         self.length += count
@@ -111,7 +111,7 @@ class DataFile:
             self._behind.follow(self.length)
 
     def finish(self, *, durable: bool) -> str | None:
-        """Set the permissions, bring the bytes to the disk if they shall be durable, return ``algorithm:digest``."""
+        """Set the permissions, sync the file if ``durable``, and return ``algorithm:digest``, or None."""
         if self._mode is not None:
             os.fchmod(self._descriptor, self._mode)
         if durable:
@@ -119,7 +119,7 @@ class DataFile:
         return None if self._behind is None else self._behind.result(self.length)
 
     def close(self) -> None:
-        """Close the file, finished or not; a second time does nothing."""
+        """Close the file, finished or not; closing it again does nothing."""
         if self._behind is not None:
             self._behind.stop()
         descriptor, self._descriptor = self._descriptor, -1
@@ -127,14 +127,15 @@ class DataFile:
             os.close(descriptor)
 
 
-class _ReadingBehind:
-    """The checksum of a file that grows: what is written is read back, by a thread once it is worth one."""
+class _FollowingChecksum:
+    """The checksum of a growing file: its bytes are read back, by a thread if there are enough."""
 
     def __init__(self, descriptor: int, algorithm: str) -> None:
         self._descriptor = descriptor
         self._algorithm = algorithm
         self._sum = CHECKSUMS[algorithm]()
-        # What is between them is for who comes first to take; above is not written yet, or taken from the end.
+        # The bytes from low to high are to be summed, by either thread; those above are not written yet, or summed
+        # already from the end.
         self._low = 0
         self._high = 0
         self._ended = False
@@ -143,13 +144,13 @@ class _ReadingBehind:
         self._thread: threading.Thread | None = None
 
     def follow(self, written: int) -> None:
-        """Learn how much there is."""
+        """Note the number of bytes written so far."""
         with self._changed:
             self._high = written
             self._changed.notify()
         if self._thread is None and written - self._low >= _WORTH_A_THREAD:
             thread = threading.Thread(target=self._run, name="depot_lite checksum")
-            # There may be none to be had (a limit, the end of the process). Then all is read back at the end.
+            # No thread may be available (a limit, the end of the process). Then all bytes are read back at the end.
             with suppress(RuntimeError):
                 thread.start()
                 self._thread = thread
@@ -157,7 +158,7 @@ class _ReadingBehind:
     def _run(self) -> None:
         try:
             self._sum_up()
-        # Any: what it took and did not sum is missing from the checksum.
+        # Any error: the bytes taken and not summed are missing from the checksum.
         except Exception as error:
             self._error = error
 
@@ -187,11 +188,11 @@ class _ReadingBehind:
         while part:
             count = os.preadv(self._descriptor, [part], offset)
             if not count:
-                raise OSError(errno.EIO, "what was written cannot be read back")
+                raise OSError(errno.EIO, "written bytes cannot be read back")
             part, offset = part[count:], offset + count
 
     def result(self, length: int) -> str:
-        """Return ``algorithm:digest`` of the first ``length`` bytes, which are all written; raise what went wrong."""
+        """Return ``algorithm:digest`` of all ``length`` bytes, or raise the error of the thread."""
         self._end(length)
         if self._thread is None:
             self._sum_up()
@@ -216,7 +217,7 @@ class _ReadingBehind:
             front.join(part, count)
 
     def stop(self) -> None:
-        """Give up what was not read yet."""
+        """End the thread without reading the rest."""
         self._end(0)
         if self._thread is not None:
             self._thread.join()
@@ -240,12 +241,12 @@ def _by_read_and_write(source: int, target: int, count: int, offset: int) -> int
     return os.pwrite(target, os.pread(source, min(count, _STREAM_STEP), offset), offset)
 
 
-_WAYS: Final = [
-    way
-    for call, way in (
+_COPY_CALLS: Final = [
+    function
+    for name, function in (
         ("copy_file_range", _by_copy_file_range),
         ("sendfile", _by_sendfile),
         ("pread", _by_read_and_write),
     )
-    if hasattr(os, call)
+    if hasattr(os, name)
 ]

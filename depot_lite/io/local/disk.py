@@ -1,4 +1,4 @@
-"""The few things that a local storage asks of its file system."""
+"""System calls of a local storage."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from depot_lite.errors import StorageFailed
 
 @contextmanager
 def locked(folder: str) -> Iterator[int]:
-    """Give the folder's descriptor, held against whoever commits or deletes in it, in this process or another.
+    """Yield the folder's descriptor while it is locked against commits and deletions, also by other processes.
 
-    It keeps two replacements of one file from each removing what the other has just replaced.
+    Without the lock, two replacements of one file could each remove the data of the other.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor
     finally:
-        os.close(descriptor)  # this unlocks it too
+        os.close(descriptor)  # also unlocks it
 
 
 def sync_folder(path: str) -> None:
-    """Bring the entries of a folder to the disk."""
+    """Write the entries of a folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -36,9 +36,9 @@ def sync_folder(path: str) -> None:
 
 
 def read_small(path: str) -> bytes | None:
-    """Return the bytes of a small file, or None if there is none."""
+    """Return the bytes of a small file, or None if it does not exist."""
     try:
-        # Not open(), which asks for more than it needs: this is done for each file that is served.
+        # Not open(), which makes more system calls: this is done for each file that is served.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -46,20 +46,20 @@ def read_small(path: str) -> bytes | None:
         parts = []
         while part := os.read(descriptor, _SMALL):
             parts.append(part)
-            if len(part) < _SMALL:  # a file on a disk gives less than it was asked for at its end only
+            if len(part) < _SMALL:  # only the last read of a file on a disk is short
                 break
         return b"".join(parts)
     finally:
         os.close(descriptor)
 
 
-#: More than what is read in one go has, as a rule.
+#: Larger than most of these files, so that one read suffices.
 _SMALL: Final = 8192
 
 
 def is_there(path: str) -> bool:
-    """Return whether there is a regular file."""
-    # os.path.exists would say no where it is not allowed to look.
+    """Return whether a regular file exists."""
+    # os.path.exists would return False for a missing permission.
     try:
         return stat.S_ISREG(os.stat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -67,13 +67,13 @@ def is_there(path: str) -> bool:
 
 
 def unlink(path: str) -> None:
-    """Remove a file, if there is one."""
+    """Remove a file if it exists."""
     with suppress(FileNotFoundError, NotADirectoryError):
         os.unlink(path)
 
 
 def names(folder: str) -> Iterator[str]:
-    """Yield the names in a folder as the system gives them, none if there is no such folder."""
+    """Yield the names in a folder, in no particular order; none if the folder does not exist."""
     try:
         entries = os.scandir(folder)
     except (FileNotFoundError, NotADirectoryError):

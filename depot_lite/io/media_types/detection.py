@@ -1,18 +1,18 @@
-"""Content types: from the bytes where they tell, else as declared, else from the name.
+"""Detection of content types: from the bytes if they reveal it, else as declared, else from the name.
 
-What a client declares is a claim, and so is a name: a page of HTML called ``photo.png`` must not be served as a photo,
-nor pass a column that takes photos only. So the first bytes come first:
+Declared types and names are only claims: an HTML page called ``photo.png`` must not be served as a photo, nor be
+accepted by a column for photos. So the first bytes have precedence:
 
-- **Signatures.** A short table holds what users upload every day, under the registered names. The long tail comes from
-  puremagic, a maintained library in pure Python, as far as a match convinces: at least four bytes of which three are
-  telling, in a file that is no text. Two bytes (``BM``, ``MZ``, ``P6``) count only with a header behind them that fits.
-- **Containers.** A ZIP archive, an MP4, an Ogg or a RIFF file is looked into. Where only the family can be seen (a ZIP
-  archive that may be a ``.docx``), a declared type or a name of that family refines it.
-- **Markup.** What a browser would execute, HTML, SVG and XML, is recognised by `depot_lite.io.media_types.markup`.
+- **Signatures.** A short table contains the common formats, with their registered names. Rarer ones come from
+  puremagic, a maintained library in pure Python, if the match is convincing: at least four bytes, three of them
+  distinctive, in a binary file. Two bytes (``BM``, ``MZ``, ``P6``) suffice only if a matching header follows.
+- **Containers.** ZIP archives, MP4, Ogg and RIFF files are examined further. If only the family can be determined (a
+  ZIP archive that may be a ``.docx``), a declared type or a name of that family refines it.
+- **Markup.** HTML, SVG and XML, which browsers execute, are recognised by `depot_lite.io.media_types.markup`.
 
-Other text tells nothing but that it is text: CSV, JSON and Markdown are what they are declared or called, else
-``text/plain``. No charset is added. The limits: the end of a file is never read, so what is appended to an image goes
-unseen, and a type that was declared for bytes without a known signature is believed.
+The type of other text cannot be determined: CSV, JSON and Markdown have the declared type or that of the name, else
+``text/plain``. No charset is added. Limits: the end of a file is never read, so bytes appended to an image are not
+noticed, and a type declared for bytes without a known signature is accepted.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from typing import Final
 
 import puremagic
 
+from depot_lite.io.media_types import OCTET_STREAM
 from depot_lite.io.media_types.markup import markup_type
 
-#: How many bytes from the start of a file `content_type_of` wants; it looks at no more.
+#: The number of bytes from the start of a file that `content_type_of` uses.
 HEAD_SIZE: Final = 8192
 
-_UNKNOWN: Final = "application/octet-stream"
 
-# RFC 9110 section 8.3.1: type "/" subtype, both of them tokens. A quote or a line break is in no token, so what could
-# split a header or an attribute of HTML never gets in. The length is that of RFC 6838 section 4.2.
+# RFC 9110 section 8.3.1: type "/" subtype, both of them tokens. Tokens contain no quotes and no line breaks, which
+# could end a header or an HTML attribute. The length limit is in RFC 6838 section 4.2.
 _MEDIA_TYPE: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,127}/[!#$%&'*+.^_`|~0-9a-z-]{1,127}")
 
 
 def content_type_of(head: bytes, declared: str | None, filename: str | None) -> str:
     """Return the media type of a file from its first bytes, its declared type and its name.
 
-    ``application/octet-stream`` as the declared type says as much as none: clients send it for what they do not know.
+    A declared ``application/octet-stream`` is ignored, since clients send it for unknown types.
 
     >>> content_type_of(b"<!DOCTYPE html><script>...", "image/png", "photo.png")
     'text/html'
@@ -48,18 +48,20 @@ def content_type_of(head: bytes, declared: str | None, filename: str | None) -> 
     ('text/csv', 'text/markdown')
     """
     head = head[:HEAD_SIZE]
-    claims = [claim for claim in (valid_media_type(declared), _type_of_name(filename)) if claim and claim != _UNKNOWN]
+    claims = [
+        claim for claim in (valid_media_type(declared), _type_of_name(filename)) if claim and claim != OCTET_STREAM
+    ]
     found = _from_bytes(head, claims)
     if found is not None:
         return found
     if claims:
         return claims[0]
-    return "text/plain" if head and _is_text(head) else _UNKNOWN
+    return "text/plain" if head and _is_text(head) else OCTET_STREAM
 
 
 @lru_cache(maxsize=256)
 def valid_media_type(declared: str | None) -> str | None:
-    r"""Return ``type/subtype`` in lower case without parameters, None if it is not well formed.
+    r"""Return ``type/subtype`` in lower case without parameters, or None if it is malformed.
 
     >>> valid_media_type("Text/HTML; charset=utf-8"), valid_media_type('image/png\r\nSet-Cookie: a="b"')
     ('text/html', None)
@@ -71,8 +73,8 @@ def valid_media_type(declared: str | None) -> str | None:
 
 
 def _from_bytes(head: bytes, claims: list[str]) -> str | None:
-    for look in _LOOKS:
-        found = look(head, claims)
+    for detect in _DETECTORS:
+        found = detect(head, claims)
         if found is not None:
             return found
     return None
@@ -82,12 +84,12 @@ def _is_text(head: bytes) -> bool:
     return head.startswith((b"\xff\xfe", b"\xfe\xff")) or not _BINARY.search(head)
 
 
-# The bytes that text does not hold (WHATWG MIME Sniffing, section 3, "binary data byte").
+# The bytes that do not occur in text (WHATWG MIME Sniffing, section 3, "binary data byte").
 _BINARY: Final = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 
 # --- names ------------------------------------------------------------------------------------------------------------
 
-# What `mimetypes` of Python 3.11 does not know where the system has no table of its own.
+# Types that `mimetypes` of Python 3.11 lacks on systems without a table of their own.
 _EXTENSIONS: Final = {
     ".7z": "application/x-7z-compressed",
     ".avif": "image/avif",
@@ -134,14 +136,14 @@ def _type_of_name(filename: str | None) -> str | None:
     # Without the folder in front, a file called "data:text/html,x" would be taken for a URL.
     guessed, encoding = mimetypes.guess_type(f"./{filename}", strict=False)
     if encoding is not None:
-        return _ENCODINGS.get(encoding, _UNKNOWN)
+        return _ENCODINGS.get(encoding, OCTET_STREAM)
     extension = filename[filename.rfind(".") :].lower() if "." in filename else ""
     return valid_media_type(_EXTENSIONS.get(extension) or guessed)
 
 
 # --- signatures -------------------------------------------------------------------------------------------------------
 
-# (offset, signature, type). The registered name where there is one. A text cannot begin like this by chance.
+# (offset, signature, type), with the registered name if there is one. No text begins like this by chance.
 _SIGNATURES: Final = (
     (0, b"\x89PNG\r\n\x1a\n", "image/png"),
     (0, b"\xff\xd8\xff", "image/jpeg"),
@@ -181,9 +183,9 @@ _SIGNATURES: Final = (
     (128, b"DICM", "application/dicom"),
 )
 
-# Formats whose signature alone is too short: the header behind it has to fit.
+# Formats with short signatures, of which the header has to match too.
 _HEADERS: Final = (
-    # Two reserved words of zero, and the size of one of the seven known headers.
+    # Two reserved words of zero, and the size of one of the seven existing headers.
     (re.compile(rb"BM.{4}\x00{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\x00{3}", re.DOTALL), "image/bmp"),
     # At least one image, and the zero byte of its entry.
     (re.compile(rb"\x00\x00\x01\x00[^\x00]\x00.{3}\x00", re.DOTALL), "image/vnd.microsoft.icon"),
@@ -193,7 +195,7 @@ _HEADERS: Final = (
     (re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"), "application/x-bzip2"),
     (re.compile(rb"[FCZ]WS[\x01-\x33].{3}[\x00-\x08]", re.DOTALL), "application/x-shockwave-flash"),
     (re.compile(rb"\x00\x01\x00\x00\x00.{7}(?:[A-Za-z/0-9 ]{4}.{12}){2}", re.DOTALL), "font/ttf"),
-    # Three packets; their fourth byte is no letter, as it would be in a sequence of DNA.
+    # Three packets. The fourth byte is not a letter; in a DNA sequence it would be.
     (re.compile(rb"(?:G..[\x10-\x3f].{184}){2}G", re.DOTALL), "video/mp2t"),
 )
 
@@ -208,11 +210,11 @@ def _signature(head: bytes, claims: list[str]) -> str | None:
 
 
 def _library(head: bytes, claims: list[str]) -> str | None:
-    """Ask puremagic. Where it names several types for its longest signature, a claim among them decides."""
+    """Return the type by puremagic. If its longest signature has several types, a claim among them decides."""
     if not head or _is_text(head):
         return None
     longest, candidates = 0, set[str]()
-    for signature, media_type in _known_to_library(head):
+    for signature, media_type in _library_matches(head):
         if len(signature) > longest:
             longest, candidates = len(signature), {media_type}
         elif len(signature) == longest:
@@ -222,11 +224,11 @@ def _library(head: bytes, claims: list[str]) -> str | None:
     return next((claim for claim in claims if claim in candidates), None)
 
 
-def _known_to_library(head: bytes) -> Iterator[tuple[bytes, str]]:
-    """Yield puremagic's convincing signatures in these bytes, with their types."""
+def _library_matches(head: bytes) -> Iterator[tuple[bytes, str]]:
+    """Yield the convincing signatures that puremagic finds, with their types."""
     try:
         rows = puremagic.magic_string(head)
-    except (puremagic.PureError, ValueError):  # it knows nothing of them
+    except (puremagic.PureError, ValueError):  # no match
         return
     for row in rows:
         name = row.mime_type.lower()
@@ -236,24 +238,24 @@ def _known_to_library(head: bytes) -> Iterator[tuple[bytes, str]]:
 
 
 def _convinces(offset: int, signature: bytes) -> bool:
-    # A backslash is a byte that lost its meaning on the way into the table. The rest is looked into by the containers.
-    telling = signature.translate(None, b"\x00\x01\x02\x03\x04\xff ")
+    # A backslash is an escape that puremagic's table has lost. The containers listed below have their own functions.
+    distinctive = signature.translate(None, b"\x00\x01\x02\x03\x04\xff ")
     return (
         (offset == 0 or len(signature) >= 8)
         and len(signature) >= 4
-        and len(telling) >= 3
+        and len(distinctive) >= 3
         and b"\\" not in signature
         and not signature.startswith((b"<", b"PK", b"RIFF", b"FORM", b"OggS"))
     )
 
 
 def _is_specific(media_type: str) -> bool:
-    # Mail and text are no binary files, which the library is asked for.
-    general = media_type == _UNKNOWN or media_type.startswith(("text/", "message/"))
+    # The library is used for binary files only, not for mail and text.
+    general = media_type == OCTET_STREAM or media_type.startswith(("text/", "message/"))
     return not general and valid_media_type(media_type) is not None
 
 
-# Names of puremagic's that have a registered or more usual one.
+# The registered or more common names of some of puremagic's types.
 _NAMES: Final = {
     "application/java": "application/java-vm",
     "application/vnd.ms-asf": "video/x-ms-asf",
@@ -264,7 +266,7 @@ _NAMES: Final = {
 
 
 def _claimed(family: re.Pattern[str], claims: list[str], otherwise: str) -> str:
-    """Return the first claim that belongs to the family that the bytes show."""
+    """Return the first claim that belongs to this family, or ``otherwise``."""
     return next((claim for claim in claims if family.fullmatch(claim)), otherwise)
 
 
@@ -285,7 +287,7 @@ _AUDIO_OR_VIDEO: Final = {
     "ogg": re.compile(r"(?:audio|video|application)/ogg"),
     "asf": re.compile(r"audio/x-ms-wma|video/x-ms-wmv|video/x-ms-asf"),
 }
-# The first entry of an OpenDocument or EPUB file is its type, stored as it is, so that it can be read from here.
+# The first entry of an OpenDocument or EPUB file is its type, stored uncompressed.
 _ZIP_MIMETYPE: Final = re.compile(rb"PK\x03\x04.{4}\x00\x00.{16}\x08\x00..mimetype", re.DOTALL)
 _OFFICE_FOLDERS: Final = re.compile(rb"PK\x03\x04.{26}(word|xl|ppt)/", re.DOTALL)
 _OFFICE: Final = {b"word": ".docx", b"xl": ".xlsx", b"ppt": ".pptx"}
@@ -331,14 +333,14 @@ _BRANDS: Final = {
 
 
 def _iso_media(head: bytes, claims: list[str]) -> str | None:
-    """Read the brands of MP4, QuickTime, HEIF and AVIF files (ISO 14496-12, section 4.3)."""
+    """Return the type by the brands of MP4, QuickTime, HEIF and AVIF files (ISO 14496-12, section 4.3)."""
     if head[4:8] in (b"moov", b"mdat", b"wide") and not _is_text(head):
         return "video/quicktime"
     if head[4:8] != b"ftyp":
         return None
     major = head[8:12]
     if major in (b"mif1", b"msf1"):
-        # The general brand of pictures; the compatible ones name the codec.
+        # The general brand of images; the compatible brands name the codec.
         end = min(int.from_bytes(head[:4], "big"), 256)
         compatible = [head[start : start + 4] for start in range(16, end, 4)]
         major = next((brand for brand in compatible if brand in (b"avif", b"avis", b"heic", b"heix", b"hevc")), major)
@@ -352,7 +354,7 @@ def _iso_media(head: bytes, claims: list[str]) -> str | None:
 
 
 def _matroska(head: bytes, claims: list[str]) -> str | None:
-    """Read the DocType (0x4282) of the EBML header (RFC 8794, section 11.2.6)."""
+    """Return the type by the DocType (0x4282) of the EBML header (RFC 8794, section 11.2.6)."""
     if not head.startswith(b"\x1aE\xdf\xa3"):
         return None
     doc_type = re.search(rb"\x42\x82[\x81-\x90](webm|matroska)", head[:256])
@@ -364,7 +366,7 @@ def _matroska(head: bytes, claims: list[str]) -> str | None:
 
 
 def _ogg(head: bytes, claims: list[str]) -> str | None:
-    """Look for the codecs, whose pages all come first (RFC 5334)."""
+    """Return the type by the codecs, whose pages come first (RFC 5334)."""
     if not head.startswith(b"OggS\x00"):
         return None
     if b"\x80theora" in head:
@@ -395,7 +397,7 @@ def _asf(head: bytes, claims: list[str]) -> str | None:
     return _claimed(_AUDIO_OR_VIDEO["asf"], claims, "video/x-ms-asf")
 
 
-_LOOKS: Final[tuple[Callable[[bytes, list[str]], str | None], ...]] = (
+_DETECTORS: Final[tuple[Callable[[bytes, list[str]], str | None], ...]] = (
     _signature,
     _zip,
     _ole,

@@ -1,8 +1,8 @@
-"""Markup: HTML, SVG and XML recognised by their bytes, because a browser would execute what is in them.
+"""Detection of HTML, SVG and XML, whose scripts a browser would execute.
 
-It is found behind white space, comments, instructions, document types and byte order marks, in UTF-8 and UTF-16. A
-browser that is told ``image/png`` executes it all the same unless ``nosniff`` is sent along, and who stores a file does
-not know how it will be served.
+They are recognised after white space, comments, instructions, document types and byte order marks, in UTF-8 and UTF-16.
+Without ``nosniff``, a browser executes them even if they are served as ``image/png``, and a storage cannot know how its
+files will be served.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _BYTE_ORDER_MARKS: Final = (
     (b"<\x00", "utf-16-le"),
     (b"\x00<", "utf-16-be"),
 )
-# What may stand before the first element. The groups are atomic (?>...) and the repetition is possessive, since what
-# comes in is hostile: a thousand comments would take for ever if each could end at any later "-->".
+# Everything that may precede the first element. The groups are atomic (?>...) and the repetition is possessive, because
+# the input may be hostile: a thousand comments would take for ever if each could end at any later "-->".
 _PROLOG: Final = r"(?>\s+|<!--.*?-->|<\?.*?\?>)*+"
 _DOCTYPE: Final = re.compile(_PROLOG + r"<!doctype\s+(html|svg)(?=[\s>\[])", re.DOTALL | re.IGNORECASE)
 _ROOT: Final = re.compile(
@@ -30,8 +30,8 @@ _ROOT: Final = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 
-# The elements that make a browser take a file without a type for HTML (WHATWG MIME Sniffing, section 7.1). Markdown and
-# templates begin with some of them too, so these give way to a claim of text.
+# The elements by which a browser recognises HTML in a file without a type (WHATWG MIME Sniffing, section 7.1). Markdown
+# and templates may begin with those in the second set, so a claim of text has precedence over them.
 _HTML: Final = frozenset({"html", "head", "body", "script", "iframe"})
 _MAYBE_HTML: Final = frozenset({"h1", "div", "font", "table", "a", "style", "title", "b", "br", "p"})
 _XML: Final = re.compile(r".+\+xml|(?:application|text)/xml(?:-dtd|-external-parsed-entity)?")
@@ -41,9 +41,9 @@ _TEXT: Final = re.compile(
 
 
 def markup_type(head: bytes, claims: list[str]) -> str | None:
-    r"""Return the media type of what a browser would execute, None if this is something else.
+    r"""Return the media type of markup, or None for anything else.
 
-    ``claims`` are the declared type and that of the name; one of XML or text may refine what is found, never hide it.
+    ``claims`` are the declared type and the type by the name; an XML or text type among them may refine the result.
 
     >>> markup_type(b"\xef\xbb\xbf <!-- logo --> <svg onload='...'>", ["image/png"])
     'image/svg+xml'
@@ -62,7 +62,7 @@ def markup_type(head: bytes, claims: list[str]) -> str | None:
         return _xml_type(name, claims, is_xml=is_xml)
     if name in _HTML or kind == "html":
         return "text/html"
-    # A comment that does not end here hides the rest.
+    # A comment without an end in these bytes hides the rest.
     if name in _MAYBE_HTML or (not name and text.startswith("<!--")):
         return next((claim for claim in claims[:1] if _TEXT.fullmatch(claim)), "text/html")
     return None
@@ -71,6 +71,6 @@ def markup_type(head: bytes, claims: list[str]) -> str | None:
 def _xml_type(root: str, claims: list[str], *, is_xml: bool) -> str:
     if root == "html":
         return "application/xhtml+xml" if is_xml else "text/html"
-    # With another element at its root it is no SVG image, whoever says so.
+    # With another root element it is not an SVG image, even if claimed to be.
     fitting = (claim for claim in claims if _XML.fullmatch(claim) and (not root or claim != "image/svg+xml"))
     return next(fitting, "application/xml")

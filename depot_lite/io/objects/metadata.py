@@ -13,6 +13,7 @@ from depot_lite.errors import ConfigurationError
 from depot_lite.io.content import CHUNK_SIZE, Content, clean_filename
 from depot_lite.io.disposition import INLINE_TYPES, content_disposition
 from depot_lite.io.interfaces import UNNAMED, FileInfo, StoredFile
+from depot_lite.io.media_types import OCTET_STREAM
 from depot_lite.io.media_types.detection import valid_media_type
 
 #: Keys of the metadata; the first two are filedepot's.
@@ -22,8 +23,6 @@ _CHECKSUM: Final = "x-depot-checksum"
 #: The attempt to upload that made the object: recognises an upload whose answer was lost.
 ATTEMPT: Final = "x-depot-attempt"
 _TIME_FORMAT: Final = "%Y-%m-%d %H:%M:%S"
-#: The content type of an object that has none.
-NO_TYPE: Final = "application/octet-stream"
 
 
 def now() -> datetime:
@@ -68,7 +67,7 @@ def info_in(
     except ValueError:
         when = last_modified.astimezone(UTC)
     checksum = checksum or metadata.get(_CHECKSUM)
-    return FileInfo(file_id, filename or UNNAMED, content_type or NO_TYPE, length, when, checksum)
+    return FileInfo(file_id, filename or UNNAMED, content_type or OCTET_STREAM, length, when, checksum)
 
 
 def is_passive(content_type: str) -> bool:

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from typing import ClassVar, Generic, TypeVar, cast
 from urllib.parse import quote
 
-from depot_lite.errors import InvalidFileId, StorageFailed
-from depot_lite.io.fileid import check_file_id
+from depot_lite.errors import StorageFailed
+from depot_lite.io.fileid import is_file_id
 from depot_lite.io.interfaces import FileEntry, FileStorage, StoredFile
 from depot_lite.io.objects.errors import ErrorTable
 from depot_lite.io.objects.metadata import ATTEMPT, response_headers
@@ -163,12 +163,5 @@ def entries_below(prefix: str, objects: Iterable[tuple[str, int, datetime]]) -> 
     """Yield the files among objects, which are key, size and time; those in further folders are not ours."""
     start = len(prefix)
     for key, size, when in objects:
-        if key.startswith(prefix) and _is_id(key[start:]):
+        if key.startswith(prefix) and is_file_id(key[start:]):
             yield FileEntry.told(key[start:], size, when)
-
-
-def _is_id(file_id: str) -> bool:
-    try:
-        return check_file_id(file_id) == file_id
-    except InvalidFileId:
-        return False

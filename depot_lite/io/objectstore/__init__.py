@@ -24,9 +24,9 @@ from typing import Any, Final, TypeVar
 
 from depot_lite.concurrency.greenlets import Greenlets, beside
 from depot_lite.errors import ConfigurationError, StorageFailed
-from depot_lite.io.aio import AsyncStorage, Fetched
+from depot_lite.io.aio import AsyncChunks, AsyncStorage
 from depot_lite.io.content import Content
-from depot_lite.io.fileid import check_file_id, new_file_id
+from depot_lite.io.fileid import checked_or_new
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
 from depot_lite.io.objects.metadata import crc32_of, format_crc32, now, parse_crc32
 from depot_lite.io.objects.readers import ObjectFile
@@ -153,7 +153,7 @@ class ObjectStoreStorage(ObjectStorage[str | None]):
             StorageFailed: as `FileStorage.create`, and for an id that has a file.
         """
         opened = Content.of(content, filename, content_type)
-        info = self._store(new_file_id() if file_id is None else check_file_id(file_id), opened, new=True)
+        info = self._store(checked_or_new(file_id), opened, new=True)
         opened.release()
         return info.file_id
 
@@ -406,7 +406,7 @@ class ObjectStoreStorage(ObjectStorage[str | None]):
 def _reading(content: Content) -> Callable[[Callable[[], T]], T]:
     """Return how to read content: in a thread if an event loop would wait for a disk or a stream."""
     source = content.source
-    in_memory = isinstance(source, bytes | bytearray | memoryview | io.BytesIO | Fetched) or (
+    in_memory = isinstance(source, bytes | bytearray | memoryview | io.BytesIO | AsyncChunks) or (
         isinstance(source, tempfile.SpooledTemporaryFile) and not source._rolled  # type: ignore[attr-defined]  # not public
     )
     return _here if in_memory else beside
