@@ -1,15 +1,15 @@
-"""DepotASGI: serves the files of the depots to an ASGI server; in front of an application, or mounted in one.
+"""`DepotASGI`: serves the files of the depots over ASGI, in front of an application or mounted in one.
 
     app.mount("/depot", DepotASGI())                    # Starlette, FastAPI
     asgi("/depot", is_mount=True, copy_scope=True)(DepotASGI())    # a route handler of Litestar
     app = DepotASGI(app, mountpoint="/depot")           # in front of any application
 
-and ``DepotManager.set_middleware(...)`` lets `DepotManager.url_for` give its URLs; `DepotManager.make_asgi_middleware`
-does both. Who may read a file is decided in `depot_lite.serving.fileserver`, what is answered in `depot_lite.serving`.
+``DepotManager.set_middleware(...)`` registers it for `DepotManager.url_for`; `DepotManager.make_asgi_middleware`
+makes and registers it. `depot_lite.serving.fileserver` decides about access, `depot_lite.serving` makes the responses.
 
-The event loop never waits for a storage: opening a file and reading its first part is one step in a thread, each
-further part is one more, begun while the part before it is sent. Where the server offers to send a file by its path
-(``http.response.pathsend``), it does.
+The event loop never waits for a storage. Opening a file and reading its first part is one step in a thread; each
+further part is another step, which runs while the previous part is sent. A server that can send a file by its path
+(``http.response.pathsend``) does so.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from depot_lite.concurrency.threads import in_thread
 from depot_lite.depots import Depots
 from depot_lite.errors import InvalidContent, UnknownDepot
 from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Body, Response, not_found
-from depot_lite.serving.fileserver import Asked, FileServer, Request, forbidden
+from depot_lite.serving.fileserver import FileServer, ReadRequest, Request, forbidden
 from depot_lite.uploads import Upload
 
 Scope = MutableMapping[str, Any]
@@ -35,19 +35,19 @@ Send = Callable[[Message], Awaitable[None]]
 # Frameworks have types of their own for the three.
 ASGIApplication = Callable[[Any, Any, Any], Awaitable[None]]
 
-#: Bytes of one part. Each costs a step in a thread and a copy in the server; two of them are in memory at a time.
+#: Bytes of one part. Each part costs a step in a thread and a copy in the server; two are in memory at a time.
 PART_SIZE: Final = 256 * 1024
 
 
 class DepotASGI:
-    """Serves ``<mountpoint>/<depot>/<file id>``, with or without ``/<a name for people>`` behind it.
+    """Serves ``<mountpoint>/<depot>/<file id>``, optionally followed by ``/<readable name>``.
 
-    What else is below the mountpoint is not found; every other request goes to the application, unchanged.
+    Other paths below the mountpoint are 404; all other requests go to the application, unchanged.
 
     Args:
-        app: the application; None where this is mounted in one.
-        mountpoint: the path of the files as browsers see it, also where an application mounts this there.
-        cache_max_age: how long a browser may keep a file without asking, in seconds; 0 makes it ask each time.
+        app: the application; None if this is mounted in one.
+        mountpoint: the path of the files as browsers see it, also if this is mounted there.
+        cache_max_age: seconds that a browser may cache a file without revalidation; 0 requires it each time.
         options: those of `depot_lite.serving.fileserver.FileServer`.
     """
 
@@ -66,7 +66,7 @@ class DepotASGI:
         return self.server.url_for(path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request for a file, hand any other to the application."""
+        """Answer requests for files; pass all others to the application."""
         path = self._below_mountpoint(scope) if scope["type"] == "http" else None
         if path is not None:
             await self._serve(self._request(scope, path), receive, send)
@@ -77,21 +77,21 @@ class DepotASGI:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close"})
         elif scope["type"] == "lifespan":
-            await _live(receive, send)
+            await _serve_lifespan(receive, send)
 
     def _below_mountpoint(self, scope: Scope) -> str | None:
-        """Return what follows the mountpoint in the path, None where the request is the application's."""
+        """Return the path below the mountpoint, None if the request is the application's."""
         path, root = scope["path"], scope.get("root_path", "").rstrip("/")
-        # A path holds the root path today; before ASGI said so, servers and frameworks took it away.
+        # The path includes the root path; older servers and frameworks, from before ASGI specified this, strip it.
         path = path.removeprefix(root) if path.startswith(f"{root}/") else path
         prefix = f"{self.server.mountpoint}/"
         if self.app is None and f"{root}/".endswith(prefix):
-            prefix = "/"  # an application mounted this there, itself being wherever a proxy has it
+            prefix = "/"  # mounted at the mountpoint, in an application that may itself be below a proxy's path
         elif root and prefix.startswith(f"{root}/") and prefix != f"{root}/":
-            # Not where the mountpoint is all of the root path: nothing would be left for the application.
+            # Unless the mountpoint is all of the root path: no path would be left to the application.
             prefix = prefix.removeprefix(root)
         if self.app is None and not path.startswith(prefix):
-            # Litestar takes away where it has mounted this, and says so nowhere but here.
+            # Litestar strips its mount path; only raw_path still contains it.
             path, prefix = _as_sent(scope), f"{self.server.mountpoint}/"
         return path.removeprefix(prefix) if path.startswith(prefix) else None
 
@@ -100,49 +100,49 @@ class DepotASGI:
         headers: dict[str, str] = {}
         for raw_name, raw_value in scope["headers"]:
             name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-            # One that was sent in several lines is one (RFC 9110 section 5.3); HTTP/2 sends cookies so.
-            joined = "; " if name == "cookie" else ", "
-            headers[name] = f"{headers[name]}{joined}{value}" if name in headers else value
+            # Several lines of one header are joined (RFC 9110 section 5.3); HTTP/2 splits cookies.
+            separator = "; " if name == "cookie" else ", "
+            headers[name] = f"{headers[name]}{separator}{value}" if name in headers else value
         return Request(scope["method"], path, headers, scope.get("query_string", b"").decode("latin-1"), scope)
 
     async def _serve(self, request: Request, receive: Receive, send: Send) -> None:
-        asked: Asked | Upload | Response = self.server.find(request)
-        if isinstance(asked, Upload):
-            asked = await self._received(request, asked, receive)
-        if isinstance(asked, Asked) and not asked.open and not await self._lets(request, asked):
-            asked = forbidden()
-        if isinstance(asked, Response):
-            await _send(asked, b"", receive, send)
+        found: ReadRequest | Upload | Response = self.server.find(request)
+        if isinstance(found, Upload):
+            found = await self._receive(request, found, receive)
+        if isinstance(found, ReadRequest) and not found.granted and not await self._authorizes(request, found):
+            found = forbidden()
+        if isinstance(found, Response):
+            await _send(found, b"", receive, send)
             return
         opened: list[Response] = []
         try:
-            part = await in_thread(partial(self._opened, request, asked, opened))
+            part = await in_thread(partial(self._open, request, found, opened))
             await _send(opened[0], part, receive, send)
         finally:
-            # Also where a cancellation came while it was opened, whose result nobody gets.
+            # A cancellation may arrive while the thread opens the file; the thread's result is then in `opened` only.
             for response in opened:
                 if response.body is not None and not response.body.closed:
                     await in_thread(response.close)
 
-    async def _received(self, request: Request, upload: Upload, receive: Receive) -> Response:
-        """Return the answer to a file that is sent to us. Each part is fetched when the storage wants it."""
+    async def _receive(self, request: Request, upload: Upload, receive: Receive) -> Response:
+        """Store a file that a client sends and return the response. Parts are received when the storage needs them."""
         try:
             storage = Depots.get(upload.depot_name)
         except UnknownDepot:
             return not_found()
         return await storage.aio.storing(_RequestBody(receive), partial(self.server.receive, request, upload))
 
-    async def _lets(self, request: Request, asked: Asked) -> bool:
+    async def _authorizes(self, request: Request, file: ReadRequest) -> bool:
         authorize = self.server.authorize
         if authorize is None:
             return False
-        call = partial(authorize, request, asked.depot_name, asked.file_id)
+        call = partial(authorize, request, file.depot_name, file.file_id)
         answer = call() if inspect.iscoroutinefunction(authorize) else await in_thread(call)
         return bool(await answer if inspect.isawaitable(answer) else answer)
 
-    def _opened(self, request: Request, asked: Asked, opened: list[Response]) -> bytes:
-        """Put the answer into ``opened`` and return the first part of its body; one that is all in it is closed."""
-        response = self.server.answer(request, asked)
+    def _open(self, request: Request, file: ReadRequest, opened: list[Response]) -> bytes:
+        """Append the response to ``opened`` and return the first part of its body; close it if that is the last."""
+        response = self.server.answer(request, file)
         opened.append(response)
         body = response.body
         if body is None or (_offers_paths(request.context) and body.is_whole and body.file.local_path is not None):
@@ -175,23 +175,25 @@ async def _send(response: Response, part: bytes, receive: Receive, send: Send) -
 
 
 async def _stream(body: Body, part: bytes, receive: Receive, send: Send) -> None:
-    """Send what is left, reading the next part while one is sent, until the client has gone."""
-    gone = asyncio.ensure_future(_disconnected(receive))
+    """Send the remaining parts, reading the next one while one is sent, until the client disconnects."""
+    disconnected = asyncio.ensure_future(_wait_for_disconnect(receive))
     following: asyncio.Future[bytes] | None = None
     try:
-        while part and not gone.done():
+        while part and not disconnected.done():
             following = asyncio.ensure_future(in_thread(partial(body.read, PART_SIZE))) if body.left else None
             await send({"type": "http.response.body", "body": part, "more_body": following is not None})
             part = b"" if following is None else await following
     finally:
-        gone.cancel()
-        # The part that is being read comes from the file that is closed next. What failed here failed for nobody. A
-        # cancellation in here ends this no sooner: gather waits for all, and a thread comes to its end.
-        await asyncio.gather(*([gone] if following is None else [gone, following]), return_exceptions=True)
+        disconnected.cancel()
+        # The caller closes the file next, so the part that is being read has to finish first. Its errors concern nobody
+        # any more. A cancellation does not shorten this: gather waits for all, and a thread cannot be stopped.
+        await asyncio.gather(
+            *([disconnected] if following is None else [disconnected, following]), return_exceptions=True
+        )
 
 
-async def _live(receive: Receive, send: Send) -> None:
-    """Begin and end with the server, with nothing to do for it."""
+async def _serve_lifespan(receive: Receive, send: Send) -> None:
+    """Acknowledge the server's startup and shutdown."""
     message: Message = {"type": ""}
     while message["type"] != "lifespan.shutdown":
         message = await receive()
@@ -212,7 +214,7 @@ class _RequestBody:
         """Return the next part.
 
         Raises:
-            InvalidContent: the client has gone before it had sent all.
+            InvalidContent: the client disconnected before the end.
         """
         if not self._more:
             raise StopAsyncIteration
@@ -223,6 +225,6 @@ class _RequestBody:
         return bytes(message.get("body", b""))
 
 
-async def _disconnected(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,9 +1,9 @@
-"""DepotMiddleware: serves the files of the depots in front of a WSGI application.
+"""`DepotMiddleware`: serves the files of the depots in front of a WSGI application.
 
-Usually made by ``DepotManager.make_middleware(app)``, which also registers it for ``DepotManager.url_for``. By hand
-there may be several, around one application or around each other, with different mountpoints and options.
+``DepotManager.make_middleware(app)`` makes one and registers it for ``DepotManager.url_for``. More may be made
+directly, around one application or around each other, with different mountpoints and options.
 
-Who may read a file is decided in `depot_lite.serving.fileserver`, what is answered in `depot_lite.serving`.
+`depot_lite.serving.fileserver` decides about access, `depot_lite.serving` makes the responses.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from depot_lite.errors import ConfigurationError, InvalidContent
 from depot_lite.io.content import CHUNK_SIZE
 from depot_lite.io.options import boolean
 from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Response, not_found, refusal
-from depot_lite.serving.fileserver import Asked, FileServer, Request, forbidden
+from depot_lite.serving.fileserver import FileServer, ReadRequest, Request, forbidden
 from depot_lite.uploads import Upload
 
 if TYPE_CHECKING:
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 
 class DepotMiddleware:
-    """Serves ``<mountpoint>/<depot>/<file id>``, with or without ``/<a name for people>`` behind it.
+    """Serves ``<mountpoint>/<depot>/<file id>``, optionally followed by ``/<readable name>``.
 
-    What else is below the mountpoint is not found; every other request goes to the application, unchanged.
+    Other paths below the mountpoint are 404; all other requests go to the application, unchanged.
 
     Args:
         app: the application.
-        mountpoint: the path of the files below the application's. Where the server mounts the application itself
-            (SCRIPT_NAME), it may begin with that too, so that url_for gives what a browser has to ask for.
-        cache_max_age: how long a browser may keep a file without asking, in seconds; 0 makes it ask each time.
-        replace_wsgi_filewrapper: do without the server's ``wsgi.file_wrapper``, for servers whose own does not work.
+        mountpoint: the path of the files below the application's. If the server mounts the application below a path
+            (SCRIPT_NAME), it may begin with that path, so that url_for returns the URL that browsers need.
+        cache_max_age: seconds that a browser may cache a file without revalidation; 0 requires it each time.
+        replace_wsgi_filewrapper: do not use the server's ``wsgi.file_wrapper``, for servers where it is broken.
         options: those of `depot_lite.serving.fileserver.FileServer`.
     """
 
@@ -51,16 +51,18 @@ class DepotMiddleware:
         self.app = app
         self.server = FileServer(mountpoint, cache_max_age, **options)
         if inspect.iscoroutinefunction(self.server.authorize):
-            raise ConfigurationError("authorize is a coroutine function, which only an ASGI server can wait for")
+            raise ConfigurationError(
+                "authorize is a coroutine function, which only ASGI can await; expected an ordinary function"
+            )
         self.replace_wsgi_filewrapper = boolean("replace_wsgi_filewrapper", replace_wsgi_filewrapper)
-        self._prefix = f"{self.server.mountpoint}/".encode().decode("latin-1")  # as WSGI has it in PATH_INFO
+        self._prefix = f"{self.server.mountpoint}/".encode().decode("latin-1")  # as in WSGI's PATH_INFO
 
     def url_for(self, path: str) -> str:
         """Return the URL, without a host, of the file with this path (``depot_name/file_id``)."""
         return self.server.url_for(path)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer a request for a file, hand any other to the application."""
+        """Answer requests for files; pass all others to the application."""
         path = self._below_mountpoint(environ)
         if path is None:
             return self.app(environ, start_response)
@@ -68,16 +70,16 @@ class DepotMiddleware:
         try:
             # A new list: servers add headers of their own to it.
             start_response(_status_line(response.status), list(response.headers))
-            # The server closes it from here on, as PEP 3333 has it, also when the client has gone.
+            # From here on the server closes it (PEP 3333), also if the client has disconnected.
             return self._sent(environ, response)
         except BaseException:
             response.close()
             raise
 
     def _below_mountpoint(self, environ: WSGIEnvironment) -> str | None:
-        """Return what follows the mountpoint in the path, None where the request is the application's."""
+        """Return the path below the mountpoint, None if the request is the application's."""
         prefix, script = self._prefix, environ.get("SCRIPT_NAME", "").rstrip("/")
-        # Not where the mountpoint is all of SCRIPT_NAME: nothing would be left for the application.
+        # Unless the mountpoint is all of SCRIPT_NAME: no path would be left to the application.
         if script and prefix.startswith(f"{script}/") and prefix != f"{script}/":
             prefix = prefix.removeprefix(script)
         path: str = environ.get("PATH_INFO", "")
@@ -90,32 +92,32 @@ class DepotMiddleware:
             return not_found()
         headers = {_header_name(name): value for name, value in environ.items() if name.startswith("HTTP_")}
         request = Request(environ["REQUEST_METHOD"], below, headers, environ.get("QUERY_STRING", ""), environ)
-        asked = self.server.find(request)
-        if isinstance(asked, Response):
-            return asked
-        if isinstance(asked, Upload):
-            return self._received(environ, request, asked)
-        if not asked.open and not self._lets(request, asked):
+        found = self.server.find(request)
+        if isinstance(found, Response):
+            return found
+        if isinstance(found, Upload):
+            return self._receive(environ, request, found)
+        if not found.granted and not self._authorizes(request, found):
             return forbidden()
-        return self.server.answer(request, asked)
+        return self.server.answer(request, found)
 
-    def _received(self, environ: WSGIEnvironment, request: Request, upload: Upload) -> Response:
+    def _receive(self, environ: WSGIEnvironment, request: Request, upload: Upload) -> Response:
         length = environ.get("CONTENT_LENGTH") or ""
         if not length and not environ.get("wsgi.input_terminated"):
-            return refusal(411)  # chunked, say: where such a body ends, only some servers tell
+            return refusal(411)  # a chunked body, for example, whose end only some servers show
         if length and not (length.isascii() and length.isdigit()):
             return refusal(400)
         body = _RequestBody(environ["wsgi.input"], int(length) if length else None)
         headers = {**request.headers, "content-length": length}
         return self.server.receive(replace(request, headers=headers), upload, body)
 
-    def _lets(self, request: Request, asked: Asked) -> bool:
+    def _authorizes(self, request: Request, file: ReadRequest) -> bool:
         authorize = self.server.authorize
-        answer = authorize is not None and authorize(request, asked.depot_name, asked.file_id)
+        answer = authorize is not None and authorize(request, file.depot_name, file.file_id)
         if inspect.iscoroutine(answer):
-            answer.close()  # or Python would complain that nobody awaited it
-        if inspect.isawaitable(answer):  # which is true, whatever it would say
-            raise ConfigurationError("authorize has to be awaited, which only an ASGI server can do")
+            answer.close()  # avoids the warning that it was never awaited
+        if inspect.isawaitable(answer):  # always true, whatever its result would be
+            raise ConfigurationError("authorize returned an awaitable, which only ASGI can await; expected a bool")
         return bool(answer)
 
     def _sent(self, environ: WSGIEnvironment, response: Response) -> Iterable[bytes]:
@@ -123,11 +125,11 @@ class DepotMiddleware:
         if body is None:
             return []
         if body.left <= _AT_ONCE:
-            # To set up a transfer by the server costs more than to read as little, and the file is closed at once.
+            # Reading a small file costs less than setting up a transfer by the server, and closes it immediately.
             with response:
                 return list(body)
         wrapper = None if self.replace_wsgi_filewrapper else environ.get("wsgi.file_wrapper")
-        # A server sends a wrapped file until its end, and some from its very start, whatever its position is.
+        # A server sends a wrapped file until its end, and some servers from its start, whatever its position.
         if wrapper is None or not body.is_whole:
             return body
         wrapped: Iterable[bytes] = wrapper(body.file, CHUNK_SIZE)
@@ -145,11 +147,11 @@ def _status_line(status: int) -> str:
 
 
 class _RequestBody:
-    """The body of a request as a stream that ends with it: to read further may take for ever.
+    """The body of a request as a stream that ends with it: reading beyond the end may block forever.
 
     Args:
-        stream: the server's.
-        length: how many bytes the client has announced; None where the server's stream ends by itself.
+        stream: the server's stream.
+        length: the announced number of bytes; None if the server's stream ends by itself.
     """
 
     def __init__(self, stream: Any, length: int | None) -> None:
@@ -160,16 +162,16 @@ class _RequestBody:
         """Return up to ``size`` bytes, ``b""`` at the end.
 
         Raises:
-            InvalidContent: the client has gone before it had sent all.
+            InvalidContent: the client disconnected before the end.
         """
-        wanted = size if self._left is None else min(size, self._left)
-        data: bytes = self._stream.read(wanted) if wanted else b""
+        count = size if self._left is None else min(size, self._left)
+        data: bytes = self._stream.read(count) if count else b""
         if self._left is not None:
             self._left -= len(data)
-            if wanted and not data:
+            if count and not data:
                 raise InvalidContent(f"the request broke off {self._left} bytes before its end")
         return data
 
 
-#: Bytes that are read before the answer is begun.
+#: Responses up to this size, in bytes, are read before they are sent.
 _AT_ONCE: Final = 64 * 1024

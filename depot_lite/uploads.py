@@ -1,4 +1,4 @@
-"""Direct uploads: a browser sends a file straight to its storage, and the form then carries a token instead of bytes.
+"""Direct uploads: a browser sends a file straight to its storage, and the form carries a token instead of bytes.
 
 ::
 
@@ -6,13 +6,13 @@
     ...                                                     # the browser sends the file: ticket.method, ticket.url
     movie.trailer = request.form["trailer"]                 # ticket.token; the flush adopts the file
 
-A *ticket* allows sending one file of some size and type, under an id that nobody chose, for some time. S3 takes the
-file itself (a POST with a signed policy); other storages get it through ``<mountpoint>/<depot>/<file id>``, where
-`depot_lite.serving.fileserver` streams it on with the same limits.
+A *ticket* allows sending one file, within limits of size, type and time, under a random id. S3 receives the file itself
+(a POST with a signed policy); other storages get it through ``<mountpoint>/<depot>/<file id>``, where
+`depot_lite.serving.fileserver` passes it on with the same limits.
 
-The *token* allows adopting that file. It is another signature than the one for sending: a URL is written to the logs
-of servers, and who reads those must not be able to put the file into a form of his own. What is never adopted is an
-unused file, which maintenance sweeps.
+The *token* allows adopting that file. Its signature differs from the one for sending: URLs are written to server logs,
+and reading a log must not allow putting the file into another form. A file that is never adopted is an unused file,
+which maintenance sweeps.
 """
 
 from __future__ import annotations
@@ -33,40 +33,40 @@ from depot_lite.io.media_types.detection import content_type_of, valid_media_typ
 from depot_lite.io.sizes import size_of
 from depot_lite.signing import DEFAULT_EXPIRY, positive_seconds
 
-#: How every token begins, so that a column knows one from other text.
+#: The beginning of every token, by which a column tells it from other text.
 PREFIX: Final = "depot-upload:"
 
 #: The parameter of the URL that allows sending.
 PARAMETER: Final = "ticket"
 
-#: What the signatures are for.
+#: The purposes of the signatures.
 _ADOPTING: Final = "upload"
 _SENDING: Final = "put"
 
-#: Seconds by which a token outlives its ticket: a large file takes its time, and so does the rest of a form.
-_LONGER: Final = DEFAULT_EXPIRY
+#: Seconds by which a token outlives its ticket: sending a large file and filling in a form take time.
+_GRACE: Final = DEFAULT_EXPIRY
 
 _FAMILY: Final = re.compile(r"[a-z]+/\*")
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What a browser needs to send one file, and what its form has to carry then."""
+    """The request by which a browser sends one file, and the token for its form."""
 
     #: ``POST`` a form with the file as its last field ``file``, or ``PUT`` the file.
     method: str
     url: str
-    #: The form to POST, in this order. Where the content type is open, ``Content-Type`` is left to the browser.
+    #: The fields to POST, in this order. If the ticket allows several types, the browser adds ``Content-Type``.
     fields: dict[str, str]
     #: Headers of the request.
     headers: dict[str, str]
-    #: What is assigned to a file column. It is secret as long as the file has not been adopted.
+    #: The text to assign to a file column. It is secret until the file has been adopted.
     token: str
-    #: Until when sending may begin, in UTC. The token works an hour longer.
+    #: The latest time to begin sending, in UTC. The token works an hour longer.
     expires_at: datetime
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the same as JSON can hold it, the time in ISO 8601."""
+        """Return the ticket as data for JSON, with the time in ISO 8601."""
         return {
             "method": self.method,
             "url": self.url,
@@ -79,7 +79,7 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """The file that a ticket was made for, as its signatures tell."""
+    """The file that a ticket was made for, as its signatures describe it."""
 
     depot_name: str
     file_id: str
@@ -96,7 +96,7 @@ class Upload:
 
     @property
     def exact_type(self) -> str | None:
-        """The content type if it is one and not a family of them."""
+        """The content type, None if the ticket allows several."""
         return None if self.content_type is None or _FAMILY.fullmatch(self.content_type) else self.content_type
 
     def takes(self, content_type: str) -> bool:
@@ -111,12 +111,12 @@ class Upload:
         return content_type == self.content_type or (family.endswith("/") and content_type.startswith(family))
 
     def type_of(self, head: bytes) -> str:
-        """Return the type of a file that begins like this. Where the bytes do not tell, what was announced counts.
+        """Return the content type of a file with this beginning; if the bytes do not show it, the announced type.
 
-        Not for images, which always tell: what does not is none.
+        Images are never recognised by their announcement: a file whose bytes show no image type is not an image.
         """
-        shows = self.content_type is not None and self.content_type.startswith("image/")
-        return content_type_of(head, None, None) if shows else content_type_of(head, self.exact_type, self.filename)
+        is_image = self.content_type is not None and self.content_type.startswith("image/")
+        return content_type_of(head, None, None) if is_image else content_type_of(head, self.exact_type, self.filename)
 
 
 def upload_ticket(
@@ -127,21 +127,21 @@ def upload_ticket(
     filename: str | None = None,
     expires_in: int | timedelta = 600,
 ) -> Ticket:
-    """Return a ticket for one file. Who gets it may send that file, so the application decides who does.
+    """Return a ticket for one file. Everybody who has the ticket may send that file, so check the user first.
 
-    It makes no request; the signing of an S3 storage may ask for credentials.
+    No request is made, except that an S3 storage may fetch credentials for signing.
 
     Args:
-        depot_name: where the file shall go, or an alias of it: the ``upload_storage`` of the column that will adopt it.
-            The default depot where not given.
-        max_size: the most bytes, also as ``"10 MiB"``.
+        depot_name: a depot or an alias, the same as ``upload_storage`` of the column that will adopt the file; the
+            default depot if not given.
+        max_size: the maximal number of bytes, also as ``"10 MiB"``.
         content_type: ``"image/png"``, ``"image/*"``, or None for any.
-        filename: the name to remember, as the browser tells it before it sends the file.
-        expires_in: how long sending may begin, in seconds or as a timedelta.
+        filename: the file's name, which the browser knows before it sends the file.
+        expires_in: the time in which sending may begin, in seconds or as a timedelta.
 
     Raises:
-        ConfigurationError: there are no keys to sign with, no middleware that could take the file, or one of the
-            arguments cannot be.
+        ConfigurationError: an argument is invalid, no signing keys have been set, or no middleware could receive the
+            file.
         UnknownDepot: there is no such depot.
     """
     seconds = positive_seconds(expires_in, 0)
@@ -150,7 +150,7 @@ def upload_ticket(
         name, new_upload_id(), size_of("max_size", max_size), _checked_type(content_type), clean_filename(filename)
     )
     expires_at = datetime.fromtimestamp(int(time.time()) + seconds, UTC)
-    token = token_of(upload, seconds + _LONGER)
+    token = token_of(upload, seconds + _GRACE)
     form = Depots.get(name).upload_form(
         upload.file_id,
         max_size=upload.max_size,
@@ -167,50 +167,52 @@ def upload_ticket(
 
 
 def sweep_uploads(depot_name: str | None = None, *, older_than: timedelta = timedelta(hours=24)) -> list[str]:
-    """Delete what browsers have sent and no row has adopted in time, and return the ids.
+    """Delete direct uploads that no row adopted in time, and return their ids.
 
-    Rows name copies, never what was sent, so nothing that a row names is ever deleted, and no database is asked. What
-    was sent is known by its id, a UUID of version 8: do not give such ids (``create(file_id=...)``) to files of yours.
+    Rows name copies, never the uploads themselves, so no file that a row names is deleted, and no database is needed.
+    Uploads are recognised by their ids, UUIDs of version 8: do not use such ids in ``create(file_id=...)``.
 
     Args:
-        depot_name: where, or an alias of it; the default depot where not given.
-        older_than: what is younger is left. It has to exceed the longest ``expires_in`` by more than an hour, and the
+        depot_name: a depot or an alias; the default depot if not given.
+        older_than: younger uploads stay. It has to exceed the longest ``expires_in`` by more than an hour, and the
             longest transaction.
 
     Raises:
-        StorageFailed: the depot cannot be listed, or a file could not be deleted. The others are.
+        StorageFailed: the depot cannot be listed, or a file could not be deleted; the other files were.
     """
     storage, limit = Depots.get(depot_name), datetime.now(UTC) - older_than
     found = [str(each) for each in storage.list() if is_upload_id(each) and _is_older(each, limit)]
     failed = storage.delete_many(found)
     for file_id, error in failed.items():
-        raise StorageFailed(f"upload {file_id} could not be deleted, nor {len(failed) - 1} others") from error
+        raise StorageFailed(
+            f"{len(failed)} of {len(found)} uploads could not be deleted, {file_id} among them"
+        ) from error
     return found
 
 
 def _is_older(entry: FileEntry, limit: datetime) -> bool:
     try:
         return entry.last_modified < limit
-    except StoredFileNotFound:  # adopted while we look
+    except StoredFileNotFound:  # adopted meanwhile
         return False
 
 
 def token_of(upload: Upload, expires_in: int) -> str:
-    """Return the token that allows adopting a file, for so many seconds.
+    """Return the token that allows adopting a file; it works for ``expires_in`` seconds.
 
     Raises:
-        ConfigurationError: there are no keys to sign with.
+        ConfigurationError: no signing keys have been set.
     """
     return PREFIX + Depots.signer().token(_ADOPTING, _facts(upload), expires_in)
 
 
 def adoptable(token: str) -> Upload | None:
-    """Return the upload that a token allows adopting, None where the token is not ours, or has expired."""
+    """Return the upload that a token allows adopting, None if the token is invalid or has expired."""
     return _signed(_ADOPTING, token.removeprefix(PREFIX)) if token.startswith(PREFIX) else None
 
 
 def receivable(signature: str) -> Upload | None:
-    """Return the upload that the ``ticket`` of a URL allows sending, None where it is not ours, or has expired."""
+    """Return the upload that the ``ticket`` of a URL allows sending, None if it is invalid or has expired."""
     return _signed(_SENDING, signature)
 
 
@@ -227,7 +229,7 @@ def _facts(upload: Upload) -> dict[str, Any]:
 def _signed(purpose: str, signed: str) -> Upload | None:
     try:
         signer = Depots.signer()
-    except ConfigurationError:  # nothing was ever signed, and who sends such a thing shall not cause an error
+    except ConfigurationError:  # without keys no signature is valid, and a forged one must not cause an error
         return None
     facts = signer.facts(purpose, signed)
     if facts is None:
@@ -241,6 +243,6 @@ def _checked_type(content_type: str | None) -> str | None:
     found = valid_media_type(content_type)
     if found is None or ("*" in found and not _FAMILY.fullmatch(found)):
         raise ConfigurationError(
-            f"content_type={content_type!r}: a type such as 'image/png' is wanted, or a family such as 'image/*'"
+            f"content_type={content_type!r}: expected a type such as 'image/png', or a family such as 'image/*'"
         )
     return found

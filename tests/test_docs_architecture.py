@@ -1,4 +1,4 @@
-"""The paths that the documentation for contributors names, and the floors that it draws, exist."""
+"""Paths, floors and modules that the documentation names are those of the code."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
+import depot_lite
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", ".github/CONTRIBUTING.md", "docs/architecture.md", "docs/decisions.md", "tests/README.md")
@@ -45,6 +47,12 @@ def test_paths_that_a_page_names_exist(name: str) -> None:
 def test_paths_are_recognised() -> None:
     text = "[a](docs/a.md#b) `io/content/` `pyproject.toml` `.ci/run` `depot_lite/io` `a / b` `session.add` [b](https://x.org/a.md)"
     assert paths_in(text) == {"docs/a.md", "io/content/", "pyproject.toml", ".ci/run", "depot_lite/io"}
+
+
+def test_the_api_page_has_the_module_of_every_public_name() -> None:
+    documented = re.findall(r"automodule:: (\S+)", (ROOT / "docs/api.md").read_text())
+    assert len(documented) == len(set(documented))
+    assert sorted({*depot_lite._HOMES.values(), "depot_lite.errors"} - {*documented}) == []
 
 
 def test_floors_are_those_of_the_contract() -> None:

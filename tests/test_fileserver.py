@@ -292,7 +292,7 @@ def test_wsgi_takes_no_hook_that_has_to_be_awaited(kind: str) -> None:
     checker = Checker()
     path = put()
     hooks: dict[str, Any] = {"a function": checker.__call__, "an object": checker, "a lambda": lambda *a: checker(*a)}
-    with pytest.raises(ConfigurationError, match=r"authorize .*which only an ASGI server can"):
+    with pytest.raises(ConfigurationError, match=r"authorize .*which only ASGI can await"):
         over_wsgi("GET", f"/depot/{path}", {}, {"authorize": hooks[kind]})
 
 

@@ -473,7 +473,7 @@ class TestOptions:
             DepotMiddleware(application, mountpoint)
 
     def test_other_options_that_cannot_work_are_refused(self) -> None:
-        with pytest.raises(ConfigurationError, match="cache_max_age='a week': a number of seconds is wanted"):
+        with pytest.raises(ConfigurationError, match="cache_max_age='a week': expected a number of seconds"):
             DepotMiddleware(application, cache_max_age="a week")
         with pytest.raises(ConfigurationError, match="replace_wsgi_filewrapper='maybe'"):
             DepotMiddleware(application, replace_wsgi_filewrapper="maybe")

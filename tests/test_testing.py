@@ -100,7 +100,7 @@ class ReadsOncePerFile(MemoryFileStorage):
         return super()._save(file_id, Content.of(data, content.filename, content_type))
 
 
-@breaks("test_the_source_of_a_move_is_gone_once_it_is_stored")
+@breaks("test_the_source_of_a_move_is_removed_after_storing")
 class RemovesTheSourceItself(MemoryFileStorage):
     def _save(self, file_id: str, content: Content) -> FileInfo:
         info = super()._save(file_id, content)
@@ -162,7 +162,7 @@ class SumsWithoutAName(Altered):
         return replace(info, checksum=(info.checksum or "").partition(":")[2]), data
 
 
-@breaks("test_save_tells_what_was_stored")
+@breaks("test_save_describes_the_stored_file")
 class TellsLessThanItStored(MemoryFileStorage):
     def _save(self, file_id: str, content: Content) -> FileInfo:
         return replace(super()._save(file_id, content), content_length=0)
@@ -246,20 +246,20 @@ class TellsNoUrl(MemoryFileStorage):
         return 7
 
 
-@breaks("test_what_is_missing_is_not_found")
+@breaks("test_missing_files_are_not_found")
 class GivesAnEmptyFileForNone(MemoryFileStorage):
     def _find(self, file_id: str) -> tuple[FileInfo, bytes]:
         nothing = FileInfo(file_id, "unnamed", "text/plain", 0, datetime.now(UTC)), b""
         return self._files.get(file_id, nothing)
 
 
-@breaks("test_what_is_missing_is_not_found")
+@breaks("test_missing_files_are_not_found")
 class RaisesItsOwnError(MemoryFileStorage):
     def _find(self, file_id: str) -> tuple[FileInfo, bytes]:
         return self._files[file_id]
 
 
-@breaks("test_what_is_missing_is_not_found")
+@breaks("test_missing_files_are_not_found")
 class ReplacesWhatIsNotThere(MemoryFileStorage):
     def replace(
         self,
@@ -271,7 +271,7 @@ class ReplacesWhatIsNotThere(MemoryFileStorage):
         return self.create(content, filename, content_type, file_id=self._id(file_or_id))
 
 
-@breaks("test_what_is_missing_is_not_found")
+@breaks("test_missing_files_are_not_found")
 class CopiesWhatIsNotThere(MemoryFileStorage):
     def _copy(self, source_id: str, file_id: str) -> FileInfo:
         try:
@@ -280,7 +280,7 @@ class CopiesWhatIsNotThere(MemoryFileStorage):
             return self._save(file_id, Content.of(b""))
 
 
-@breaks("test_what_is_missing_is_not_found")
+@breaks("test_missing_files_are_not_found")
 class SaysThatAllExist(MemoryFileStorage):
     def _exists(self, file_id: str) -> bool:
         return True
@@ -330,7 +330,7 @@ class CallsMissingAFailure(MemoryFileStorage):
         return super()._delete_many(file_ids) | missing
 
 
-IDS = "test_what_is_no_file_id_is_refused_everywhere"
+IDS = "test_invalid_file_ids_are_refused_everywhere"
 
 
 @breaks(IDS)
@@ -496,7 +496,7 @@ class TellsOfTheSource(MemoryFileStorage):
         return replace(super()._save_from(source, source_id, file_id), checksum="crc32:00000000")
 
 
-@breaks("test_a_type_that_the_bytes_deny_is_saved_too")
+@breaks("test_the_type_of_the_source_is_kept")
 class GuessesTheTypeAgain(MemoryFileStorage):
     def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
         with source.get(source_id) as file:
@@ -509,7 +509,7 @@ class HasNoFilesForItself(MemoryFileStorage):
         return self._save(file_id, Content.of(b"", "a.bin", "application/x-a"))
 
 
-AGAIN = "test_what_is_there_already_is_not_saved_again"
+AGAIN = "test_identical_files_are_not_saved_again"
 
 
 @breaks(AGAIN)
@@ -524,14 +524,14 @@ class BelievesTheLength(MemoryFileStorage):
         return self._info(file_id)
 
 
-@breaks("test_what_is_damaged_is_not_saved")
+@breaks("test_damaged_files_are_not_saved")
 class VerifiesNothing(MemoryFileStorage):
     @staticmethod
     def _verified(file: StoredFile) -> Content:
         return Content.of(file)
 
 
-@breaks("test_what_is_damaged_is_not_saved")
+@breaks("test_damaged_files_are_not_saved")
 class VerifiesTooLate(MemoryFileStorage):
     def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
         with source.get(source_id) as file:
@@ -542,7 +542,7 @@ class VerifiesTooLate(MemoryFileStorage):
         return info
 
 
-@breaks("test_what_is_missing_is_not_found")
+@breaks("test_missing_files_are_not_found")
 class SavesWhatIsMissing(MemoryFileStorage):
     def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
         if not source.exists(source_id):
@@ -587,20 +587,20 @@ class NeverKnows(MemoryFileStorage):
             yield self.Entry.told(each, each.size, each.last_modified)
 
 
-@breaks("test_listing_is_lazy_and_bears_deletions")
+@breaks("test_listing_is_lazy_and_survives_deletions")
 class ListsAtOnce(MemoryFileStorage):
     def _list(self) -> Any:
         return list(super()._list())
 
 
-@breaks("test_listing_is_lazy_and_bears_deletions")
+@breaks("test_listing_is_lazy_and_survives_deletions")
 class CannotDeleteWhileItLists(MemoryFileStorage):
     def _list(self) -> Iterator[FileEntry]:
         for file_id, (info, _) in self._files.items():
             yield FileEntry.told(file_id, info.content_length, info.last_modified)
 
 
-@breaks("test_listing_is_lazy_and_bears_deletions")
+@breaks("test_listing_is_lazy_and_survives_deletions")
 class GivesSizesOfWhatIsGone(MemoryFileStorage):
     def _list(self) -> Iterator[FileEntry]:
         for each in super()._list():
@@ -623,11 +623,11 @@ class StoresAsItReads(MemoryFileStorage):
                 data += chunk
 
 
-breaks("test_a_failed_create_leaves_nothing")(StoresAsItReads)
+breaks("test_a_failed_create_leaves_no_file")(StoresAsItReads)
 breaks("test_a_failed_replace_leaves_the_old_file")(StoresAsItReads)
 
 
-@breaks("test_a_failed_create_leaves_nothing")
+@breaks("test_a_failed_create_leaves_no_file")
 class StoresWhatCame(MemoryFileStorage):
     def _save(self, file_id: str, content: Content) -> FileInfo:
         try:

@@ -453,5 +453,5 @@ def test_an_upload_that_cannot_be_deleted_is_told(depot: Breaking, monkeypatch: 
     storage = depot
     sent = storage.create(b"sent", file_id=new_upload_id())
     monkeypatch.setattr(storage, "_delete_many", lambda file_ids: {sent: OSError("no")})
-    with pytest.raises(StorageFailed, match=f"upload {sent} could not be deleted, nor 0 others"):
+    with pytest.raises(StorageFailed, match=f"1 of 1 uploads could not be deleted, {sent} among them"):
         sweep_uploads(older_than=timedelta(seconds=-1))

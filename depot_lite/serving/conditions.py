@@ -1,4 +1,4 @@
-"""What a conditional request or one for a range means: RFC 9110, sections 13 and 14, for one file."""
+"""Conditional requests and range requests for one file: RFC 9110, sections 13 and 14."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _ETAG: Final = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 
 def precondition(headers: Mapping[str, str], etag: str | None, modified: datetime) -> int | None:
-    """Return 412 or 304 where a precondition says so.
+    """Return 412 or 304 if a precondition fails, else None.
 
-    The order is RFC 9110's, which is a MUST: who would change or continue a certain version learns first that it is
-    another, and a date counts only where no tag was sent.
+    The order is a MUST of RFC 9110: If-Match and If-Unmodified-Since come first, so that lost updates are detected, and
+    a date counts only if no tag was sent.
     """
     if (tags := headers.get("if-match")) is not None:
         if not _lists(tags, etag, weakly=False):
@@ -36,45 +36,45 @@ def _lists(tags: str, etag: str | None, *, weakly: bool) -> bool:
 
 
 def _date(text: str | None) -> datetime | None:
-    """Return the time, None where it is none: such a header is ignored (RFC 9110 section 13.1.3)."""
+    """Return the time in a header, None if it is malformed: such a header is ignored (RFC 9110 section 13.1.3)."""
     if text is None:
         return None
     try:
         found = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
-    # The oldest of the three forms names no zone, and means UTC as the others do.
+    # The oldest of the three formats names no zone; it means UTC, like the others.
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found
 
 
 # --- ranges -----------------------------------------------------------------------------------------------------------
 
-# As many digits as the length of a file may have. More are no mistake, only useless, and int() refuses thousands.
+# As many digits as a file's length may have. A header with more digits is ignored; int() refuses thousands of them.
 _RANGE: Final = re.compile(r"([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18})")
 
 
-def wanted(headers: Mapping[str, str], etag: str | None, modified: datetime, length: int) -> range | None:
-    """Return the bytes to send: None for the whole file, an empty range where there are none such."""
-    asked = headers.get("range")
-    if asked is None:
+def requested_range(headers: Mapping[str, str], etag: str | None, modified: datetime, length: int) -> range | None:
+    """Return the bytes to send: None for the whole file, an empty range if the file has none of them."""
+    header = headers.get("range")
+    if header is None:
         return None
     condition = headers.get("if-range")
     if condition is not None and not _continues(condition.strip(), etag, modified):
         return None
-    return parse_range(asked, length)
+    return parse_range(header, length)
 
 
 def _continues(condition: str, etag: str | None, modified: datetime) -> bool:
-    """Return whether what the client has a part of is still this file (RFC 9110 section 13.1.5)."""
-    # A weak tag begins with W, is no date either, and never matches.
+    """Return whether the client's partial copy is of the current file (RFC 9110 section 13.1.5)."""
+    # A weak tag begins with W, which is not a date either, so it never matches.
     return condition == etag if condition.startswith('"') else _date(condition) == modified
 
 
 def parse_range(header: str, length: int) -> range | None:
-    """Return the bytes that a ``Range`` header means: None for all of them, an empty range if the file has none such.
+    """Return the bytes that a ``Range`` header requests: None for all, an empty range if the file has none of them.
 
-    What is malformed or of another unit is ignored. So are several ranges, which RFC 9110 section 14.2 allows: a
-    hundred small ones that overlap cost a server more than they are worth to a client.
+    Malformed headers and other units are ignored. So are several ranges, which RFC 9110 section 14.2 allows: a hundred
+    small overlapping ranges cost a server more than they are worth to a client.
 
     >>> parse_range("bytes=0-3", 10), parse_range("bytes=7-", 10), parse_range("bytes=-3", 10)
     (range(0, 4), range(7, 10), range(7, 10))
@@ -96,8 +96,8 @@ def parse_range(header: str, length: int) -> range | None:
 
 
 def _end(count: int, length: int) -> range | None:
-    """Return the last ``count`` bytes, of which there are none where nothing is asked for."""
+    """Return the range of the last ``count`` bytes, which is empty if ``count`` is 0."""
     if count and not length:
-        # The end of an empty file can be had (RFC 9110 section 14.1.2), but no Content-Range can express it.
+        # The end of an empty file is satisfiable (RFC 9110 section 14.1.2), but no Content-Range can express it.
         return None
     return range(max(0, length - count), length) if count else range(0)
