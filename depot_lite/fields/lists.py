@@ -19,24 +19,24 @@ from depot_lite.fields.interfaces import DepotFileInfo
 T = TypeVar("T", bound=DepotFileInfo)
 
 
-class Place(Protocol):
+class ListBinding(Protocol):
     """The attribute of one object that holds a list."""
 
-    def same_as(self, place: Any) -> bool:
+    def same_as(self, binding: Any) -> bool:
         """Return whether this is the same attribute of the same object."""
 
     def accept(self, items: Sequence[Any], held: Sequence[DepotFileInfo]) -> list[Any]:
-        """Return the values that a list of these items shall have, ``held`` being those that it has."""
+        """Return the values of a list with these items; ``held`` are those that are in the list already."""
 
     def changing(self, files: FileList[Any], before: Sequence[DepotFileInfo]) -> None:
-        """Tell the session of a change; raise TypeError if the attribute holds another list by now."""
+        """Tell the session about a change; raise TypeError if the attribute holds another list by now."""
 
 
-class _Nowhere:
-    """The place of a list that belongs to no object, and may be changed as any list."""
+class _Unbound:
+    """The binding of a list that belongs to no object, and can be changed like any list."""
 
-    def same_as(self, place: Any) -> bool:
-        return place is self
+    def same_as(self, binding: Any) -> bool:
+        return binding is self
 
     def accept(self, items: Sequence[Any], held: Sequence[DepotFileInfo]) -> list[Any]:
         return list(items)
@@ -45,7 +45,7 @@ class _Nowhere:
         pass
 
 
-_NOWHERE: Final = _Nowhere()
+_UNBOUND: Final = _Unbound()
 
 
 class FileList(list[T]):
@@ -58,17 +58,17 @@ class FileList(list[T]):
     TypeError at a change, which nobody would see; ``list(files)`` makes an ordinary list of the same values.
     """
 
-    __slots__ = ("__weakref__", "_place")
+    __slots__ = ("__weakref__", "_binding")
 
-    _place: Place
+    _binding: ListBinding
 
     @classmethod
-    def of(cls, values: Iterable[T], place: Place | None = None) -> Self:
+    def of(cls, values: Iterable[T], binding: ListBinding | None = None) -> Self:
         """Return a list of values that are accepted already."""
         files = cls.__new__(cls)
         list.extend(files, values)
-        if place is not None:
-            files._place = place
+        if binding is not None:
+            files._binding = binding
         return files
 
     @classmethod
@@ -84,20 +84,20 @@ class FileList(list[T]):
 
         return load
 
-    def bound_to(self, place: Place) -> Self:
-        """Tie the list to an attribute; return another one with the same values if it is tied to one already."""
-        known: Place = getattr(self, "_place", place)
-        if known is _NOWHERE:
-            known = place
-        if not known.same_as(place):
-            return self.of(self, place)
-        self._place = place
+    def bound_to(self, binding: ListBinding) -> Self:
+        """Bind the list to an attribute and return it; if it is bound to another one, return a bound copy."""
+        known: ListBinding = getattr(self, "_binding", binding)
+        if known is _UNBOUND:
+            known = binding
+        if not known.same_as(binding):
+            return self.of(self, binding)
+        self._binding = binding
         return self
 
-    def is_at(self, place: Place) -> bool:
-        """Return whether the list is tied to this attribute."""
-        known: Place | None = getattr(self, "_place", None)
-        return known is not None and known.same_as(place)
+    def is_bound_to(self, binding: ListBinding) -> bool:
+        """Return whether the list is bound to this attribute."""
+        known: ListBinding | None = getattr(self, "_binding", None)
+        return known is not None and known.same_as(binding)
 
     def take(self, values: Iterable[T]) -> None:
         """Take other values in the place of all, without telling anybody: what is flushed is being prepared."""
@@ -115,13 +115,13 @@ class FileList(list[T]):
                 list.__setitem__(self, slice(None), only.values())
 
     def _become(self, items: list[Any]) -> None:
-        place: Place | None = getattr(self, "_place", None)
-        if place is None:
+        binding: ListBinding | None = getattr(self, "_binding", None)
+        if binding is None:
             raise TypeError("this list of files belongs to no object: assign it to an attribute, or change list(files)")
         before = list(self)
-        after = place.accept(items, before)
+        after = binding.accept(items, before)
         if len(after) != len(before) or any(new is not old for new, old in zip(after, before, strict=True)):
-            place.changing(self, before)
+            binding.changing(self, before)
             list.__setitem__(self, slice(None), after)
 
     def __radd__(self, other: Any) -> Any:
@@ -132,7 +132,7 @@ class FileList(list[T]):
         return list(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self.of((each.__deepcopy__(memo) for each in self), _NOWHERE)
+        return self.of((each.__deepcopy__(memo) for each in self), _UNBOUND)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return _unpickled, (type(self), list(self))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import JSON, Dialect, String, Text, event, types
@@ -23,8 +24,9 @@ from sqlalchemy.sql.functions import GenericFunction
 
 from depot_lite.errors import InvalidContent
 from depot_lite.fields import columns, internals
-from depot_lite.fields.columns import FileColumn, FileType, file_columns
+from depot_lite.fields.columns import FileColumn, FileType, file_columns, main_paths
 from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.fields.list_binding import begin_empty, track_lists
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.statements import execution as statements
 from depot_lite.fields.tracking import defaults
@@ -207,7 +209,10 @@ def _set(column: FileColumn) -> Callable[..., Any]:
         state = attributes.instance_state(target)
         in_row = tracking.held_now(column, state)
         accepted = column.accept(value, state, held)
-        return accepted if columns.unknown(in_row) else column.own(accepted, state, in_row)
+        if columns.unknown(in_row):
+            return accepted
+        own_paths = main_paths(in_row, state.dict.get(column.key))
+        return column.copy_foreign(accepted, state, lambda value: value.get("path") in own_paths)
 
     return on_set
 
@@ -216,51 +221,6 @@ def _listed(value: Any) -> Any:
     if not isinstance(value, list | tuple):
         raise InvalidContent(f"expected a list of files, got {type(value).__name__}")
     return value
-
-
-def _track_lists(class_: type) -> None:
-    """Tie the lists that come from rows to the objects that hold them, and those of pickled objects as well."""
-
-    def lists() -> list[FileColumn]:
-        return [column for column in columns.columns_of_class(class_).values() if column.type.multiple]
-
-    def bind(target: Any, *args: Any) -> None:
-        for column in lists() if target is not None else ():  # None: collected while a statement ran, held by nobody
-            column.bind(attributes.instance_state(target))
-
-    def pickled(target: Any, state_dict: dict[str, Any]) -> None:
-        held = attributes.instance_dict(target)
-        state_dict[_LISTS] = {column.key: held[column.key] for column in lists() if column.key in held}
-
-    def unpickled(target: Any, state_dict: dict[str, Any]) -> None:
-        # The object's own dictionary is not filled yet; its lists are the same ones as these.
-        for column in lists():
-            if isinstance(state_dict.get(_LISTS, {}).get(column.key), FileList):
-                column.tie(state_dict[_LISTS][column.key], attributes.instance_state(target))
-
-    # The last one has no public name: merge(load=False) hands on what the other object holds.
-    for name in ("load", "refresh", "refresh_flush", "_sa_event_merge_wo_load"):
-        event.listen(class_, name, bind)
-    event.listen(class_, "pickle", pickled)
-    event.listen(class_, "unpickle", unpickled)
-
-
-#: Where a pickled object keeps its lists a second time.
-_LISTS: Final = "depot_lite.lists"
-
-
-def _empty(column: FileColumn) -> Callable[..., Any]:
-    def init_scalar(target: Any, value: Any, dict_: dict[str, Any]) -> Any:
-        return column.empty(attributes.instance_state(target))
-
-    return init_scalar
-
-
-def _begin_empty(column: FileColumn, attribute: Any) -> None:
-    """Let objects begin with an empty list, and rows of an INSERT without it: it is NOT NULL as a rule."""
-    event.listen(attribute, "init_scalar", _empty(column), retval=True)
-    if column.column.default is None and column.column.server_default is None:
-        internals.set_default(column.column, FileList)
 
 
 def _attribute_instrumented(class_: type, key: str, attribute: Any) -> None:
@@ -277,14 +237,21 @@ def _follow(class_: type, column: FileColumn, attribute: Any) -> None:
     event.listen(attribute, "set", _set(column), retval=True)
     defaults.follow_defaults(column)
     if column.type.multiple:
-        _begin_empty(column, attribute)
+        begin_empty(column, attribute)
+        if column.column.default is None and column.column.server_default is None:
+            # A list column is usually NOT NULL, and an INSERT may leave it out.
+            internals.set_default(column.column, FileList)
         if class_ not in _with_lists:
             _with_lists.add(class_)
-            _track_lists(class_)
+            track_lists(class_, partial(_list_columns, class_))
     tracking.track_mapper(attribute.parent)
 
 
-# Classes whose lists are followed: once each, however many they have, and whenever they get them.
+def _list_columns(class_: type) -> list[FileColumn]:
+    return [column for column in columns.columns_of_class(class_).values() if column.type.multiple]
+
+
+# Classes whose lists are tracked. A class is tracked once, even if attributes are added to it later.
 _with_lists: Final[weakref.WeakSet[type]] = weakref.WeakSet()
 
 

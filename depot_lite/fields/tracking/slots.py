@@ -85,22 +85,20 @@ class Slot:
             held = self.old if self.state.key is not None and not columns.unknown(self.old) else None
             self.state.dict[self.column.key] = self.column.accept(value, self.state, held)
 
-    def own_files(self, held: Any = NOT_LOADED) -> None:
+    def copy_foreign(self, held: Any = NOT_LOADED) -> None:
         """Give the row copies of the stored files that are not its own: their owners may delete them any time.
 
         Args:
-            held: what the row holds, if that was read; by default what the session remembers of it.
+            held: the files that the row holds, if it was read; by default those that the session remembers.
         """
         if columns.unknown(held):
             held = None if self.state.key is None else self.old
-        own, value = {each.get("path") for each in files_in(held)}, self.value
-        for index, each in enumerate(files_in(value)):
-            if not each.pending and each.get("path") not in own and not _is_born_of(each, self.state):
-                copy = self.column.copy(each, self.state)
-                if isinstance(value, FileList):
-                    value.put(index, copy)
-                else:
-                    self.state.dict[self.column.key] = copy
+        own_paths, value = columns.main_paths(held), self.value
+        copied = self.column.copy_foreign(
+            value, self.state, lambda each: each.get("path") in own_paths or _is_born_of(each, self.state)
+        )
+        if copied is not value:
+            self.state.dict[self.column.key] = copied
 
     def reconcile(self, held: Any) -> None:
         """Bring together what the object wants and what its row has come to hold, so that no deleted file is named.
