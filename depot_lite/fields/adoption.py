@@ -134,6 +134,6 @@ class _SourceWithHead(FileSource):
 def adoptions(columns_and_values: Iterable[tuple[object, DepotFileInfo]]) -> Iterator[Adoption]:
     """Yield an `Adoption` for each pending value whose content is a direct upload."""
     for column, value in columns_and_values:
-        pending = value.adopting_now()
+        pending = value.pending_adoption()
         if pending is not None and pending.adopts is not None:
             yield Adoption(str(column), value, pending, pending.adopts)

@@ -59,7 +59,7 @@ def twin_of(held: Any) -> Any:
 NOT_LOADED: Final = LoaderCallableStatus.NO_VALUE
 
 
-def unknown(value: object) -> bool:
+def is_not_loaded(value: object) -> bool:
     """Return whether an old value is SQLAlchemy's mark for "not loaded"."""
     return isinstance(value, LoaderCallableStatus)
 
@@ -276,11 +276,11 @@ class FileColumn:
         return self._prepare(pending, state)
 
     def _held(self, state: InstanceState[Any] | None, held: Any) -> Any:
-        if state is not None and unknown(held) and state.key is not None:
+        if state is not None and is_not_loaded(held) and state.key is not None:
             return getattr(state.obj(), self.key)
         if self.type.multiple and not isinstance(held, FileList):
             return FileList.of(()) if state is None else list_binding.empty_list(self, state)
-        return None if unknown(held) else held
+        return None if is_not_loaded(held) else held
 
     def _accept_value(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:
         if not value.pending:
@@ -299,7 +299,7 @@ class FileColumn:
         if state is None or state.key is None:
             return False
         known = [each[self.key] for each in (state.dict, state.committed_state) if self.key in each]
-        return not known or any(unknown(each) for each in known) or value.get("path") in main_paths(*known)
+        return not known or any(is_not_loaded(each) for each in known) or value.get("path") in main_paths(*known)
 
     def copy_foreign(self, held: Any, state: InstanceState[Any] | None, is_own: Callable[[DepotFileInfo], bool]) -> Any:
         """Return the files of an attribute, with a pending copy of each stored file that is not the row's own.

@@ -207,7 +207,7 @@ def _set_listener(column: FileColumn) -> Callable[..., Any]:
         state = attributes.instance_state(target)
         in_row = tracking.held_now(column, state)
         accepted = column.accept(value, state, held)
-        if columns.unknown(in_row):
+        if columns.is_not_loaded(in_row):
             return accepted
         own_paths = main_paths(in_row, state.dict.get(column.key))
         return column.copy_foreign(accepted, state, lambda value: value.get("path") in own_paths)

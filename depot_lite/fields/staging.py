@@ -53,7 +53,7 @@ def stage(
     """
     Depots.signer()  # before anything is read
     value = column.type.upload_type(FileIntent(content, filename, content_type), column.type.upload_storage)
-    snapshot = value.waiting()
+    snapshot = value.snapshot()
     if snapshot is None or snapshot[0].content is None:
         raise TypeError(f"expected a pending value with content, got {value!r}")
     sent = snapshot[0].content

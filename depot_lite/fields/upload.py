@@ -138,7 +138,7 @@ class UploadedFile(DepotFileInfo):
 
     def _opened(self, content: Any, filename: str | None, content_type: str | None) -> Content:
         # The first bytes of the assigned content have been read already. A stream does not have them any more.
-        assigned = self._waiting().content
+        assigned = self._pending_state().content
         if assigned is not None and (content is self.original_content or content is assigned.source):
             content = assigned
         return Content.of(content, filename or self.filename, content_type or self.content_type)

@@ -465,7 +465,7 @@ def test_a_twin_has_an_id_of_its_own(depot: FileStorage, pending: UploadedFile) 
 
 def test_a_copy_of_a_value_that_was_rolled_back_is_stored_from_the_same_content(pending: UploadedFile) -> None:
     """Reading its content and its state changes nothing: until the copy is stored, its original may be stored first."""
-    state = pending.waiting()
+    state = pending.snapshot()
     assert state is not None
     pending.store()
     copied = UploadedFile.copy_of(pending)
@@ -473,7 +473,7 @@ def test_a_copy_of_a_value_that_was_rolled_back_is_stored_from_the_same_content(
     pending.revert(*state)
     before = dict(copied)
     assert UploadedFile(copied.original_content).size == 9
-    waiting = copied.waiting()
+    waiting = copied.snapshot()
     assert waiting is not None
     assert waiting[0].original is pending
     assert dict(copied) == before

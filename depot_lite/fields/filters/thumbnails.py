@@ -11,7 +11,7 @@ from depot_lite.io.content import Content
 
 
 class WithThumbnailFilter(FileFilter):
-    """Stores a thumbnail with each image, and sets the keys ``thumb_128x128_id``, ``..._path`` and ``..._url``.
+    """A thumbnail with each image, described by the keys ``thumb_128x128_id``, ``..._path`` and ``..._url``.
 
     A column may have several, of different sizes. Each decodes the image again; for the ``variants`` of an
     `UploadedImage` it is decoded once.

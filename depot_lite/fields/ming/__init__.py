@@ -195,7 +195,7 @@ class UploadedFileProperty(FieldProperty):  # type: ignore[misc]  # Ming's class
 
 
 class DepotExtension(SessionExtension):  # type: ignore[misc]  # Ming's classes are untyped
-    """Manages the files of a session's objects. Pass it to the session: ``extensions=[DepotExtension]``."""
+    """The extension of a session that manages the files of its objects: ``extensions=[DepotExtension]``."""
 
     def __init__(self, session: Any) -> None:
         super().__init__(session)

@@ -146,7 +146,7 @@ def changes_of(objects: Iterable[Any], properties_of: Callable[[type], Sequence[
                 if value is None:
                     continue
                 value.follow_original()
-                if (before := value.waiting()) is not None:
+                if (before := value.snapshot()) is not None:
                     change.new.append(_PendingValue(one, value, before))
         yield change
 

@@ -155,7 +155,7 @@ class UploadedImage(UploadedFile):
 
     def _recipes(self) -> dict[str, Recipe]:
         """Return the recipes of the column's variants, and those that a subclass adds under other names."""
-        return dict(self._waiting().variants)
+        return dict(self._pending_state().variants)
 
     @classmethod
     def _recipe_of_original(cls) -> Recipe | None:
@@ -213,7 +213,8 @@ class UploadedImage(UploadedFile):
     def _set_entries(self, made: Mapping[str, Rendition], stored: Mapping[str, FileInfo]) -> None:
         """Set the keys that describe the renditions."""
         self["variants"] = {
-            name: self._entry(made[name], stored[name], recipe) for name, recipe in self._waiting().variants.items()
+            name: self._entry(made[name], stored[name], recipe)
+            for name, recipe in self._pending_state().variants.items()
         }
 
     def _entry(self, rendition: Rendition, info: FileInfo, recipe: Recipe) -> dict[str, Any]:
@@ -233,7 +234,7 @@ class UploadedImage(UploadedFile):
     def _copy_files(self, original: DepotFileInfo) -> None:
         """Copy all files, but make the variants again if the column has other recipes by now."""
         renew = self.get("variants", _UNCHANGED) is None
-        if not renew and not _differences(original, self._waiting().variants):
+        if not renew and not _differences(original, self._pending_state().variants):
             super()._copy_files(original)
             return
         with Depots.get_file(original["path"]) as stored, at_hand(Content.of(stored)) as source:

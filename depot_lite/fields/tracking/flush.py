@@ -243,10 +243,10 @@ def _before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> 
             raise StaleDataError(f"{slot.column}: the row of the object is not there any more")
         if slot.changed:
             slot.accept()
-            slot.copy_foreign(files if held is not None and columns.unknown(slot.old) else NOT_LOADED)
+            slot.copy_foreign(files if held is not None and columns.is_not_loaded(slot.old) else NOT_LOADED)
             if held is not None:
                 slot.reconcile(files)
-                if columns.unknown(slot.old):
+                if columns.is_not_loaded(slot.old):
                     state.committed_state[slot.column.key] = files  # so that SQLAlchemy leaves out what is as it was
         watch = watch_of(session, connection)
         keys = {old_key_in(state, table), key_in(state, table)} - {None}

@@ -69,7 +69,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Size(Validator):
-    """Limits the number of bytes. Both limits are numbers, or sizes such as ``"10 MiB"`` and ``"500 kB"``.
+    """The allowed number of bytes. Both limits are numbers, or sizes such as ``"10 MiB"`` and ``"500 kB"``.
 
     Reading a stream of unknown length stops one byte beyond the maximum, even while it is being stored.
     """
@@ -130,7 +130,7 @@ def _shown_pair(size: int, limit: int, *, decimal: bool) -> tuple[str, str]:
 
 
 class ContentTypes(Validator):
-    """Requires one of these media types, as shown by the bytes: ``"application/pdf"``, or ``"image/*"`` for all images.
+    """The allowed media types, as shown by the bytes: ``"application/pdf"``, or ``"image/*"`` for all images.
 
     Raises:
         ConfigurationError: an argument is not a media type.
@@ -160,7 +160,7 @@ class ContentTypes(Validator):
 
 @dataclass(frozen=True)
 class MatchingType(Validator):
-    """Requires that the bytes match the type of the file name, and the type that the client declared.
+    """A file whose bytes match the type of its name, and the type that the client declared.
 
     Unspecific types contradict nothing: text matches every text format, a container (ZIP, MP4, Ogg) the formats that
     use it, and an unknown extension or ``application/octet-stream`` matches everything.
@@ -217,7 +217,7 @@ def _type_name(found: str) -> str:
 
 @dataclass(frozen=True)
 class MaxCount(Validator):
-    """Limits the number of files in a list, for columns with ``multiple=True``."""
+    """The maximum number of files in a list, for columns with ``multiple=True``."""
 
     count: int
 

@@ -19,7 +19,7 @@ _ALIASES: Final = {"JPG": "JPEG", "TIF": "TIFF", "HEIC": "HEIF"}
 
 @dataclass(frozen=True)
 class Image(Validator):
-    """Requires an image that can be decoded, with dimensions within limits. Needs the extra ``images``.
+    """An image that can be decoded, with dimensions within limits. Needs the extra ``images``.
 
     The dimensions are read from the header; an image that exceeds a limit is never decoded.
 

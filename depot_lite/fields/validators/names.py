@@ -52,7 +52,7 @@ _EXECUTABLE: Final = re.compile(
 
 
 class Extensions(Validator):
-    """Requires one of these extensions, in upper or lower case; ``"tar.gz"`` works too.
+    """The allowed extensions, in upper or lower case; ``"tar.gz"`` works too. A name without an extension is refused.
 
     Args:
         extensions: with or without a leading dot.
@@ -97,7 +97,7 @@ class Extensions(Validator):
 
 @dataclass(frozen=True)
 class FileName(Validator):
-    """Limits the characters and the length of a name, and refuses a leading dot and two dots in a row.
+    """The allowed characters and length of a name, without a leading dot or two dots in a row.
 
     Args:
         characters: the allowed characters; `ALLOWED_CHARACTERS` is strict and excludes accents. None allows all.

@@ -15,10 +15,10 @@ from depot_lite.fields.validators.candidate import Candidate, StoredCandidate
 
 def candidate_of(value: DepotFileInfo) -> Candidate:
     """Return the candidate of a pending value for its validators."""
-    waiting = value.waiting()
-    if waiting is None:
+    snapshot = value.snapshot()
+    if snapshot is None:
         raise TypeError(f"expected a pending value, got the stored {value!r}")
-    keys, pending = waiting[1], waiting[0].source()
+    keys, pending = snapshot[1], snapshot[0].source()
     if pending.original is not None:
         return StoredCandidate(keys, partial(Depots.get_file, pending.original["path"]))
     if pending.content is None:
