@@ -1,13 +1,12 @@
-"""Adoption: the token of a direct upload is assigned to an attribute, and the flush makes the row a file of it.
+"""Adoption: the token of a direct upload is assigned to an attribute, and the flush stores a copy of the uploaded file.
 
-Assigning verifies the signature only. At flush the uploaded file is looked up and opened, and is from there on the
-content of the value like any other: its type is that of its bytes, the column's validators see it, images are made of
-it. What is stored is a copy, under an id of its own; the storage makes it inside where it can. So nobody who has the
-ticket can change what was checked: what is copied is what was opened.
+Assigning verifies the signature only. The flush opens the uploaded file and treats it like any other content: its type
+is detected from its bytes, the column's validators check it, and variants are made. The row gets a copy with a new id,
+made by the storage itself if it can. The copy is made from the opened file, so a client that still has the ticket
+cannot replace a file after it was checked.
 
-The uploaded file itself is deleted when the transaction has committed (`depot_lite.fields.tracking.outcomes`). After a
-rollback it is still there, and the token can be used again, as it can within the transaction: each value has a copy of
-its own.
+The uploaded file is deleted after COMMIT (`depot_lite.fields.tracking.outcomes`). A rollback keeps it, and the token
+can be used again, also several times within a transaction: each value gets a copy of its own.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from depot_lite.depots import Depots
 from depot_lite.errors import InvalidContent, SizeRefused, StoredFileNotFound, TypeRefused
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.pending import Pending
-from depot_lite.fields.validators.extensions import proven_type
 from depot_lite.io.content import Content, FileIntent
 from depot_lite.io.content.sources import FileSource
 from depot_lite.io.interfaces import FileStorage, StoredFile
+from depot_lite.io.media_types.claims import proven_type
 from depot_lite.io.media_types.detection import HEAD_SIZE
 from depot_lite.io.sizes import exact_size
 from depot_lite.uploads import PREFIX, Upload, adoptable
@@ -32,7 +31,7 @@ T = TypeVar("T", bound=DepotFileInfo)
 
 
 def token_in(value: object) -> tuple[str, str | None] | None:
-    """Return the token that was assigned, and the name that was given with it (``FileIntent(token, "plan.pdf")``)."""
+    """Return an assigned token and its file name (``FileIntent(token, "plan.pdf")``); None for any other value."""
     content, filename = value.fileinfo[:2] if isinstance(value, FileIntent) else (value, None)
     return (content, filename) if isinstance(content, str) and content.startswith(PREFIX) else None
 
@@ -45,22 +44,20 @@ def adopting(kind: type[T], token: str, filename: str | None, upload_storage: st
         upload_storage: the depot of the column, or an alias; None for the default depot.
 
     Raises:
-        InvalidContent: the token is not ours, has expired, or is for another depot.
+        InvalidContent: the token was not made here, has expired, or is for another depot.
     """
     upload = adoptable(token)
     if upload is None:
         raise InvalidContent("the token of the upload has expired, or was not made here: upload the file again")
     depot_name = Depots.resolve_alias(Depots.get_default() if upload_storage is None else upload_storage)
     if upload.depot_name != depot_name:
-        raise InvalidContent(
-            f"the token is for an upload to depot {upload.depot_name!r}, and files go to {depot_name!r} here"
-        )
+        raise InvalidContent(f"expected a token for depot {depot_name!r}, got one for {upload.depot_name!r}")
     return kind.adopting(upload, filename)
 
 
 @dataclass(slots=True)
 class Adoption:
-    """One value that adopts a file in the flush that is under way."""
+    """A pending value that adopts an uploaded file in the current flush."""
 
     column: str
     value: DepotFileInfo
@@ -69,16 +66,16 @@ class Adoption:
 
     @property
     def storage(self) -> FileStorage:
-        """The storage that the file was sent to."""
+        """The storage that has the uploaded file."""
         return Depots.get(self.upload.depot_name)
 
     def open(self) -> None:
         """Find the uploaded file and make it the content of the value.
 
         Raises:
-            InvalidContent: it is not there.
-            ValidationError: it is larger than the ticket allowed, or of another type. Storages that receive files
-                themselves may not have looked.
+            InvalidContent: the file does not exist.
+            ValidationError: the file exceeds the size of the ticket, or has another type. Storages that receive uploads
+                directly may not enforce either.
         """
         try:
             stored = self.storage.get(self.upload.file_id)
@@ -96,47 +93,47 @@ class Adoption:
         upload, filename = self.upload, self.value["filename"]
         head = stored.read(HEAD_SIZE)
         stored.seek(0)
-        found = proven_type(head, upload.exact_type, filename)
+        media_type = proven_type(head, upload.exact_type, filename)
         if stored.content_length > upload.max_size:
-            wanted = f"has {exact_size(stored.content_length)}; at most {exact_size(upload.max_size)} were announced"
-            raise SizeRefused(wanted, rule="max_size", limit=upload.max_size, value=stored.content_length).at(
+            message = f"has {exact_size(stored.content_length)}; at most {exact_size(upload.max_size)} were announced"
+            raise SizeRefused(message, rule="max_size", limit=upload.max_size, value=stored.content_length).at(
                 self.column, filename
             )
-        if not upload.takes(found):
+        if not upload.takes(media_type):
             raise TypeRefused(
-                f"is of type {found}; {upload.content_type} was announced",
+                f"is of type {media_type}; {upload.content_type} was announced",
                 rule="content_type",
                 limit=upload.content_type,
-                value=found,
+                value=media_type,
             ).at(self.column, filename)
-        # What a browser said of it, to a storage that received it itself, is not what it is.
-        stored.info = replace(stored.info, filename=filename, content_type=found)
-        source = _Looked(stored, head)
-        self.pending.content = content = Content(source, filename, found, move=False, handed_in=stored)
+        # The storage has the name and type that the browser declared, which prove nothing.
+        stored.info = replace(stored.info, filename=filename, content_type=media_type)
+        source = _SourceWithHead(stored, head)
+        self.pending.content = content = Content(source, filename, media_type, move=False, handed_in=stored)
         self.value.update(content_type=content.content_type, size=stored.content_length)
 
     def close(self) -> None:
-        """Close the file. A value that is pending still will look for it again."""
+        """Close the file. If the value is still pending, the next flush opens it again."""
         content, self.pending.content, self.pending.handed_in = self.pending.content, None, None
         if content is not None:
             content.source.close()
 
 
-class _Looked(FileSource):
-    """A file whose first bytes are known, which would be a request each time."""
+class _SourceWithHead(FileSource):
+    """A file whose first bytes have been read: reading them again would be another request."""
 
     def __init__(self, given: StoredFile, head: bytes) -> None:
         super().__init__(given)
         self._head = head
 
     def head(self) -> bytes:
-        """Return them."""
+        """Return the first bytes."""
         return self._head
 
 
 def adoptions(columns_and_values: Iterable[tuple[object, DepotFileInfo]]) -> Iterator[Adoption]:
-    """Yield those pending values that adopt a file."""
+    """Yield an `Adoption` for each pending value whose content is a direct upload."""
     for column, value in columns_and_values:
-        pending = value.adopting_now()
+        pending = value.pending_adoption()
         if pending is not None and pending.adopts is not None:
             yield Adoption(str(column), value, pending, pending.adopts)

@@ -1,23 +1,23 @@
-"""Which attributes hold files, and what becomes of a value that is assigned to one.
+"""`FileType` and `FileColumn`: the column types and the mapped attributes that hold files.
 
-`FileType` is the part of a column type that says how its files are to be treated; `FileColumn` is one attribute of one
-mapped class. Both are known without a session, so that an attribute can be set before its object is added to one.
+A `FileType` has the options of a column; a `FileColumn` is one attribute of one mapped class, and turns assigned values
+into those of the column. Neither needs a session: attributes are also set on objects that are not in one.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import JSON, Column, ColumnDefault, Table, Text
-from sqlalchemy.orm import ColumnProperty, LoaderCallableStatus, Mapper, attributes, class_mapper
+from sqlalchemy.orm import ColumnProperty, LoaderCallableStatus, Mapper, class_mapper
 from sqlalchemy.types import TypeDecorator
 
 from depot_lite.depots import Depots
 from depot_lite.errors import EditRefused, InvalidContent
-from depot_lite.fields import adoption
+from depot_lite.fields import adoption, list_binding
 from depot_lite.fields.edits import FileEdit
 from depot_lite.fields.interfaces import DepotFileInfo, FileFilter
 from depot_lite.fields.lists import FileList
@@ -29,24 +29,29 @@ if TYPE_CHECKING:
 
 
 def files_in(held: object) -> Sequence[DepotFileInfo]:
-    """Return the values in what an attribute holds: one, all of a list, or none."""
+    """Return the files of an attribute: one, those of a list, or none."""
     if isinstance(held, DepotFileInfo):
         return (held,)
     return held if isinstance(held, FileList) else ()
 
 
 def paths_of(held: object) -> list[str]:
-    """Return the paths of all files of what an attribute holds."""
+    """Return the paths of all files of an attribute, with variants and thumbnails."""
     return [path for value in files_in(held) for path in value.paths]
 
 
+def main_paths(*held: object) -> set[str | None]:
+    """Return the paths of the files of attributes, without variants and thumbnails."""
+    return {value.get("path") for each in held for value in files_in(each)}
+
+
 def has_pending(held: object) -> bool:
-    """Return whether something of what an attribute holds is not stored yet."""
+    """Return whether an attribute holds a file that is not stored yet."""
     return any(value.pending for value in files_in(held))
 
 
 def twin_of(held: Any) -> Any:
-    """Return pending values with the same content for another row, of a value or of a list."""
+    """Return another pending value with the same content, or a list of them, for another row."""
     return FileList.of(value.twin() for value in held) if isinstance(held, FileList) else held.twin()
 
 
@@ -54,16 +59,16 @@ def twin_of(held: Any) -> Any:
 NOT_LOADED: Final = LoaderCallableStatus.NO_VALUE
 
 
-def unknown(value: object) -> bool:
-    """Return whether this is SQLAlchemy's mark for "not loaded": an old value that nobody has looked at."""
+def is_not_loaded(value: object) -> bool:
+    """Return whether an old value is SQLAlchemy's mark for "not loaded"."""
     return isinstance(value, LoaderCallableStatus)
 
 
 class FileType(TypeDecorator[Any]):
     """A column type whose values are files.
 
-    SQLAlchemy builds its cache key from attributes that are named as the arguments, so these are, but for filters,
-    validators and variants: they change neither the SQL nor what comes back, and some cannot be hashed.
+    SQLAlchemy builds its cache key from attributes that have the names of arguments. Filters, validators and variants
+    have other names: they change neither the SQL nor its results, and some cannot be hashed.
     """
 
     impl = JSON
@@ -82,7 +87,7 @@ class FileType(TypeDecorator[Any]):
     ) -> None:
         super().__init__(none_as_null=True)
         if text:
-            # As a variant, or inside of another TypeDecorator, a type is not asked for the implementation of a dialect.
+            # SQLAlchemy does not call load_dialect_impl() of a variant, or of a type inside another TypeDecorator.
             self.impl = Text()  # type: ignore[assignment]  # an instance, as TypeDecorator itself sets it
         self._filters = checked_filters(filters)
         self.upload_type = checked_type(upload_type)
@@ -95,10 +100,9 @@ class FileType(TypeDecorator[Any]):
         self.upload_type.check_variants(self._variants)
 
     def with_variant(self, type_: Any, *dialect_names: str) -> Any:
-        """Return a type that keeps references in another form on some databases: as text, or as JSON.
+        """Return a type that keeps references as text, or as JSON, on some databases.
 
-        A file type differs in nothing else from one database to the next. SQLAlchemy would take the variant as it is,
-        and not ask it how it is implemented there.
+        SQLAlchemy's own method would use the variant without calling its ``load_dialect_impl()``.
         """
         variant = type_() if isinstance(type_, type) else type_
         if not isinstance(variant, FileType):
@@ -108,27 +112,27 @@ class FileType(TypeDecorator[Any]):
         return changed
 
     def is_text_on(self, dialect_name: str) -> bool:
-        """Return whether a database keeps the reference as text."""
+        """Return whether references are kept as text on a database."""
         return self._text_on.get(dialect_name, self.text)
 
     @property
     def filters(self) -> tuple[FileFilter, ...]:
-        """What is done with each file once it is stored."""
+        """The filters, which process each file once it is stored."""
         return self._filters
 
     @property
     def validators(self) -> tuple[Any, ...]:
-        """What a file must comply with before anything of it is stored."""
+        """The validators, which check each file before it is stored."""
         return self._validators
 
     @property
     def variants(self) -> Mapping[str, Any]:
-        """What is made of each image, by name."""
+        """The recipes of the variants made from each image, by name."""
         return self._variants
 
 
 def file_type(kind: object) -> FileType | None:
-    """Return how a column type treats its files: the type itself, or the one inside of a user's TypeDecorator."""
+    """Return a column type if it is a `FileType`, the one inside a user's TypeDecorator, or None."""
     if isinstance(kind, FileType):
         return kind
     return file_type(kind.impl) if isinstance(kind, TypeDecorator) else None
@@ -136,18 +140,18 @@ def file_type(kind: object) -> FileType | None:
 
 @dataclass(frozen=True, slots=True)
 class _UpdateContext:
-    """What an ``onupdate`` with a context may ask, of an UPDATE that has not been compiled yet."""
+    """The context for ``onupdate`` functions, of an UPDATE that has not been compiled yet."""
 
     current_parameters: Mapping[str, Any]
 
     def get_current_parameters(self, isolate_multiinsert_groups: bool = True) -> Mapping[str, Any]:
-        """Return what the statement assigns."""
+        """Return the values that the statement assigns."""
         return self.current_parameters
 
 
 @dataclass(frozen=True, slots=True)
 class FileColumn:
-    """One attribute that holds a file: of which class, under which key, in which column."""
+    """One attribute that holds files: the name of its class, its key, its column and the options of that."""
 
     owner: str
     key: str
@@ -161,31 +165,32 @@ class FileColumn:
 
     @property
     def has_default(self) -> bool:
-        """Whether the column has a default, or an ``onupdate``, that gives files."""
+        """Whether the column has a default, or an ``onupdate``, that returns files."""
         return self.column in _DEFAULTS
 
     def computed_for_update(self, parameters: Mapping[str, Any]) -> Any:
-        """Return what the column's ``onupdate`` gives to a row that a statement updates with these parameters."""
+        """Return the value of the column's ``onupdate`` for a row that a statement updates with these parameters."""
         default = _DEFAULTS[self.column][True]
-        return own_of(default.arg(_UpdateContext(parameters)) if default.is_callable else default.arg)
+        return for_one_row(default.arg(_UpdateContext(parameters)) if default.is_callable else default.arg)
 
     def __str__(self) -> str:
         """Return ``Document.content``."""
         return f"{self.owner}.{self.key}"
 
     def accept(self, value: Any, state: InstanceState[Any] | None, held: Any) -> Any:
-        """Return what the attribute is to hold when ``value`` is assigned to it: a value of the column's kind, or None.
+        """Return the value that the attribute gets when ``value`` is assigned: one of the column's kind, or None.
 
-        A column of many files holds a `FileList`, an empty one for None.
+        A column of many files always gets a `FileList`, an empty one for None.
 
         Args:
             value: bytes, a file, an upload, the token of a direct upload ..., a pending or stored value, or None to
-                clear; a list of such; a `FileEdit` of what is held.
-            state: the object that the attribute belongs to; None for a row that a statement names.
-            held: what the attribute holds now, if anybody looked; an upload without a file leaves it.
+                clear; a list of these; a `FileEdit` of ``held``.
+            state: the object that the attribute belongs to; None for a row of a statement.
+            held: the present value of the attribute, or SQLAlchemy's mark for "not loaded". An upload without a file
+                leaves it.
 
         Raises:
-            InvalidContent: this is nothing that can be stored, or a token that has expired or is not ours.
+            InvalidContent: this cannot be stored, or is a token that has expired or is not ours.
             EditRefused: an edit would replace a file that its form did not show.
         """
         if isinstance(value, FileEdit):
@@ -201,7 +206,7 @@ class FileColumn:
 
     def _accept_list(self, value: Any, state: InstanceState[Any] | None, held: Any) -> Any:
         if value is held and isinstance(value, FileList):
-            return value  # what `+=` leads to
+            return value  # the second step of `+=`
         if is_no_file(value):
             return self._held(state, held)
         if isinstance(value, _ONE_FILE) or not isinstance(value, Iterable | None) or hasattr(value, "read"):
@@ -209,16 +214,17 @@ class FileColumn:
         items = list(value or ())
         if items and all(map(is_no_file, items)):
             return self._held(state, held)
-        return self._listed(self.accept_items(items, (), state), state)
+        return list_binding.bound(self, self.accept_items(items, (), state), state)
 
     def is_accepted(self, value: Any, state: InstanceState[Any]) -> bool:
-        """Return whether what an attribute holds has been accepted: it may have come past the attribute's listener."""
+        """Return whether a value was accepted; values can reach an attribute without its listener, by ``__dict__``."""
         if not self.type.multiple:
-            return self._is_mine(value, state)
-        place = AttributePlace(self, state.obj())
-        return isinstance(value, FileList) and value.is_at(place) and all(self._is_mine(each, state) for each in value)
+            return self._is_accepted_file(value, state)
+        if not isinstance(value, FileList) or not list_binding.is_bound(self, value, state):
+            return False
+        return all(self._is_accepted_file(each, state) for each in value)
 
-    def _is_mine(self, value: Any, state: InstanceState[Any]) -> bool:
+    def _is_accepted_file(self, value: Any, state: InstanceState[Any]) -> bool:
         if not isinstance(value, self.type.upload_type):
             return False
         return not value.pending or (value.owner is not None and _same_owner(value.owner, state, self.key))
@@ -235,58 +241,29 @@ class FileColumn:
     def accept_items(
         self, items: Sequence[Any], held: Sequence[DepotFileInfo], state: InstanceState[Any] | None
     ) -> list[DepotFileInfo]:
-        """Return the values of a list of these items, of which ``held`` are in the attribute's list already."""
+        """Return the values of a list with these items; ``held`` are those that are in the list already."""
         accepted: list[DepotFileInfo] = []
         items = [each for each in items if not is_no_file(each)]
-        known, paths, there = {id(each) for each in held}, set(), {id(each) for each in items}
+        held_ids, paths, item_ids = {id(each) for each in held}, set(), {id(each) for each in items}
         for item in items:
-            value = item if id(item) in known else self._accept_one(item, state)
-            if value.duplicate_of is not None and id(value.duplicate_of) not in there:
-                value = value.duplicate_of  # two elements have changed places, and the first of the two has gone
-                there.add(id(value))
-            if value["path"] in paths:  # a second time: each element owns its file
+            value = item if id(item) in held_ids else self._accept_one(item, state)
+            if value.duplicate_of is not None and id(value.duplicate_of) not in item_ids:
+                value = value.duplicate_of  # the elements were swapped, and the one at the first index was overwritten
+                item_ids.add(id(value))
+            if value["path"] in paths:  # a duplicate: each element has files of its own
                 original = value
-                value = self._own(value.twin(), state) if value.pending else self.copy(value, state)
+                value = self._prepare(value.twin(), state) if value.pending else self.copy(value, state)
                 value.mark_duplicate_of(original)
             paths.add(value["path"])
             accepted.append(value)
         return accepted
 
-    def _listed(self, values: Sequence[DepotFileInfo], state: InstanceState[Any] | None) -> FileList[Any]:
-        return FileList.of(values, None if state is None else AttributePlace(self, state.obj()))
-
-    def bind(self, state: InstanceState[Any]) -> None:
-        """Tie the list that an object has been given, from its row or by a default, to this attribute."""
-        held = state.dict.get(self.key)
-        early = state.info.get(_EMPTY, {}).pop(self.key, None)
-        if early is not None and isinstance(held, list) and not held:
-            state.dict[self.key] = early  # somebody may have it in hand
-        elif isinstance(held, FileList):
-            state.dict[self.key] = self.tie(held, state)
-        elif isinstance(held, list):
-            state.dict[self.key] = self._listed(held, state)
-
-    def tie(self, files: FileList[Any], state: InstanceState[Any]) -> FileList[Any]:
-        """Return the list, or another one with its values if it is another object's, tied to this attribute."""
-        return files.bound_to(AttributePlace(self, state.obj()))
-
-    def empty(self, state: InstanceState[Any]) -> FileList[Any]:
-        """Return the list of an object that has none yet. It becomes the attribute's when it is changed.
-
-        Not when it is read: a merge would take an attribute that has a value for one that was assigned.
-        """
-        waiting: dict[str, FileList[Any]] = state.info.setdefault(_EMPTY, {})
-        files = waiting.get(self.key)
-        # Once the object was pickled, its list is tied to nothing.
-        waiting[self.key] = files = self._listed((), state) if files is None else self.tie(files, state)
-        return files
-
     def _accept_one(self, value: Any, state: InstanceState[Any] | None) -> DepotFileInfo:
         if isinstance(value, DepotFileInfo):
             return self._accept_value(value, state)
         if isinstance(value, dict):
-            # A dictionary that came with a request could name any file of anybody.
-            raise InvalidContent(f"{self}: a dictionary is not a file; {_WANTED}")
+            # A dictionary from a request could name the file of any user.
+            raise InvalidContent(f"{self}: a dictionary is not a file; {_ACCEPTED}")
         token = adoption.token_in(value)
         try:
             pending: DepotFileInfo = (
@@ -296,61 +273,62 @@ class FileColumn:
             )
         except InvalidContent as error:
             raise InvalidContent(f"{self}: {error}") from error
-        return self._own(pending, state)
+        return self._prepare(pending, state)
 
     def _held(self, state: InstanceState[Any] | None, held: Any) -> Any:
-        if state is not None and unknown(held) and state.key is not None:
+        if state is not None and is_not_loaded(held) and state.key is not None:
             return getattr(state.obj(), self.key)
         if self.type.multiple and not isinstance(held, FileList):
-            return self._listed((), None) if state is None else self.empty(state)
-        return None if unknown(held) else held
+            return FileList.of(()) if state is None else list_binding.empty_list(self, state)
+        return None if is_not_loaded(held) else held
 
     def _accept_value(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:
         if not value.pending:
-            return value if self._may_be_own(value, state) else self.copy(value, state)
+            accepted: DepotFileInfo = self.copy_foreign(value, state, lambda each: self._row_may_name(each, state))
+            return accepted
         if value.owner is not None and not _same_owner(value.owner, state, self.key):
             owner = value.owner[0]()
-            # What only a detached object holds is handed on by session.merge(); a stream cannot be shared.
+            # session.merge() assigns the value of a detached object, whose stream cannot be shared: it is handed over.
             merging = owner is not None and owner.session is None and state is not None and state.session is not None
             if owner is not None and not (merging and not value.is_rereadable):
                 value = value.twin()
-        return self._own(value.become(self.type.upload_type), state)
+        return self._prepare(value.become(self.type.upload_type), state)
 
-    def _may_be_own(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> bool:
-        """Return whether the row may name this file already; where it is not loaded, the flush will know."""
+    def _row_may_name(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> bool:
+        """Return whether the row may name this stored file already. If it is not loaded, the flush decides."""
         if state is None or state.key is None:
             return False
         known = [each[self.key] for each in (state.dict, state.committed_state) if self.key in each]
-        if not known or any(unknown(each) for each in known):
-            return True
-        return any(own.get("path") == value.get("path") for each in known for own in files_in(each))
+        return not known or any(is_not_loaded(each) for each in known) or value.get("path") in main_paths(*known)
 
-    def own(self, held: Any, state: InstanceState[Any], in_row: Any) -> Any:
-        """Return what an attribute is to hold, with copies of stored files that its row does not hold.
+    def copy_foreign(self, held: Any, state: InstanceState[Any] | None, is_own: Callable[[DepotFileInfo], bool]) -> Any:
+        """Return the files of an attribute, with a pending copy of each stored file that is not the row's own.
+
+        The row that owns a file may delete it at any time, so no other row may name it.
 
         Args:
-            held: a value, a list, or None.
-            in_row: what the row holds.
+            held: a value, a list, which is changed, or None.
+            state: the object that the attribute belongs to; None for a row of a statement.
+            is_own: returns whether a stored file is the row's own.
         """
-        known = {each.get("path") for each in files_in(in_row)}
-        known.update(each.get("path") for each in files_in(state.dict.get(self.key)))
         for index, value in enumerate(files_in(held)):
-            if not value.pending and value.get("path") not in known:
-                if isinstance(held, FileList):
-                    held.put(index, self.copy(value, state))
-                else:
-                    return self.copy(value, state)
+            if not value.pending and not is_own(value):
+                copy = self.copy(value, state)
+                if not isinstance(held, FileList):
+                    return copy
+                held.put(index, copy)
         return held
 
     def copy(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:
-        """Return a pending copy of a stored value that belongs to another row, so that each row owns its file."""
+        """Return a pending copy of a stored value."""
         if not isinstance(value, self.type.upload_type):
-            # Another class of values makes other files of the same content, so it is stored anew.
+            # Another class makes other files from the same content, so the content is stored anew.
             stored = Depots.get_file(value["path"])
-            return self._own(self.type.upload_type(stored, self.type.upload_storage), state)
-        return self._own(self.type.upload_type.copy_of(value, self.type.upload_storage), state)
+            return self._prepare(self.type.upload_type(stored, self.type.upload_storage), state)
+        return self._prepare(self.type.upload_type.copy_of(value, self.type.upload_storage), state)
 
-    def _own(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:
+    def _prepare(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:
+        """Give a pending value the depot of the column, and the attribute as its owner."""
         if self.type.upload_storage is not None:
             value.move_to(self.type.upload_storage)
         if state is not None:
@@ -362,77 +340,34 @@ def _same_owner(owner: tuple[weakref.ref[Any], str], state: InstanceState[Any] |
     return owner[0]() is state and owner[1] == key
 
 
-def own_of(value: Any) -> Any:
-    """Return what is to be stored for one row of a value that is given to many: a pending one can be stored once."""
+def for_one_row(value: Any) -> Any:
+    """Return a value given to many rows for one of them: a twin of a pending value, which can be stored only once."""
     if isinstance(value, list | tuple):
-        return [own_of(each) for each in value]
+        return [for_one_row(each) for each in value]
     return value.twin() if isinstance(value, DepotFileInfo) and value.pending else value
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class AttributePlace:
-    """The attribute of one object that holds a `FileList`.
-
-    The object is kept alive by its list: ``session.get_one(Movie, 1).screenshots.append(...)`` is not lost.
-    """
-
-    column: FileColumn
-    target: Any
-
-    def same_as(self, place: Any) -> bool:
-        """Return whether this is the same attribute of the same object."""
-        return isinstance(place, AttributePlace) and self.target is place.target and self.column.key == place.column.key
-
-    def accept(self, items: Sequence[Any], held: Sequence[DepotFileInfo]) -> list[Any]:
-        """Return the values that a list of these items shall have."""
-        return self.column.accept_items(items, held, attributes.instance_state(self.target))
-
-    def changing(self, files: FileList[Any], before: Sequence[DepotFileInfo]) -> None:
-        """Let the session know that the list is about to change, and what the row holds until the flush.
-
-        Raises:
-            TypeError: the object holds another list by now: the change would be lost.
-        """
-        state, key = attributes.instance_state(self.target), self.column.key
-        if state.key is None and state.info.get(_EMPTY, {}).get(key) is files:
-            state.dict.setdefault(key, files)
-        if state.dict.get(key) is not files:
-            raise TypeError(f"{self.column}: the object holds another list by now; change that one")
-        old = state.committed_state.get(key, _NOT_SET)
-        attributes.flag_modified(self.target, key)
-        # In the place of SQLAlchemy's mark for "unknown"; and of the list itself, where it was assigned once more.
-        # A new object keeps the mark: if it takes over the row of another, its list is written whatever it holds.
-        if state.key is not None:
-            state.committed_state[key] = FileList.of(before) if old is _NOT_SET or old is files else old
-
-
-_NOT_SET: Final = object()
-
-# Where the state of a new object keeps the lists that were only read: in its ``info``.
-_EMPTY: Final = "depot_lite.empty"
-
-
 def is_no_file(value: object) -> bool:
-    """Return whether this is what a form sends where no file was chosen."""
+    """Return whether this is the value of a form field in which no file was chosen."""
     return not isinstance(value, DepotFileInfo) and is_empty_upload(value)
 
 
-#: What can be iterated, and is no list of files.
+# Iterable types that are not lists of files.
 _ONE_FILE: Final = (str, bytes, bytearray, memoryview, dict)
 
-_WANTED: Final = "assign bytes, a binary file, a pathlib.Path, an upload, a FileIntent or an UploadedFile"
+_ACCEPTED: Final = "assign bytes, a binary file, a pathlib.Path, an upload, a FileIntent or an UploadedFile"
 
-#: The key under which the ``info`` of a mapped class's manager has its file attributes, and that of a `Table` its file
-#: columns. Every flush and statement looks there, of whatever objects.
+#: The key in the ``info`` of class managers for their file attributes, and in that of tables for their file columns.
+#: Every flush and every statement looks there, even without files.
 INFO: Final = "depot_lite.columns"
 _MAPPERS: Final[weakref.WeakSet[Mapper[Any]]] = weakref.WeakSet()
-# By whether it is an `onupdate`: what the user has declared, before what it gives was stored.
+# The default of the user (False) and the `onupdate` (True), before they were wrapped to store their files.
 _DEFAULTS: weakref.WeakKeyDictionary[Column[Any], dict[bool, Any]] = weakref.WeakKeyDictionary()
 _NONE: Final[Mapping[str, FileColumn]] = {}
 
 
 def register(mapper: Mapper[Any], key: str, attribute: object) -> FileColumn | None:
-    """Remember an attribute of a mapped class that holds files, and return it; None if it holds none."""
+    """Register an attribute of a mapped class and return it if it holds files, else None."""
     column = attribute.columns[0] if isinstance(attribute, ColumnProperty) else None
     kind = file_type(column.type) if isinstance(column, Column) else None
     if not isinstance(column, Column) or kind is None:
@@ -444,7 +379,7 @@ def register(mapper: Mapper[Any], key: str, attribute: object) -> FileColumn | N
 
 
 def remember_default(column: Column[Any], default: ColumnDefault, *, for_update: bool) -> None:
-    """Enter that a column has a default, or an ``onupdate``, that gives files."""
+    """Remember the user's default or ``onupdate`` of a column, which returns files."""
     _DEFAULTS.setdefault(column, {})[for_update] = default
 
 
@@ -461,7 +396,7 @@ def columns_of_mapper(mapper: Mapper[Any]) -> Mapping[str, FileColumn]:
 
 
 def mappers_with_files() -> list[Mapper[Any]]:
-    """Return the mappers that have file attributes, in the order of their names."""
+    """Return the mappers that have file attributes, sorted by name."""
     return sorted(_MAPPERS, key=str)
 
 
@@ -475,9 +410,9 @@ def columns_of_table(table: Table) -> Mapping[str, FileColumn]:
 
 
 def file_columns(table: Table) -> list[Column[Any]]:
-    """Return the file columns of a table, which may come to have more of them."""
+    """Return the file columns of a table. Cached until a column is added."""
     count, found = table.info.get(INFO, (0, []))
-    # A copy of a table has a copy of its ``info``, with the columns of the other.
+    # Table.to_metadata() copies the ``info``, with the columns of the original.
     if count != len(table.c) or (found and found[0].table.fullname != table.fullname):
         found = [each for each in table.c if file_type(each.type) is not None]
         table.info[INFO] = len(table.c), found

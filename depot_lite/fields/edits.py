@@ -1,21 +1,21 @@
-"""`FileEdit`: what a form says became of the files of an attribute: which it keeps, in which order, and which are new.
+"""`FileEdit`: the changes that a form makes to the files of an attribute: kept files, their order, and new ones.
 
 ::
 
     document.content = FileEdit.of_form(form.getlist("content"))     # Starlette, Werkzeug, WTForms ...
 
-A form tells of the files that it showed (``seen:<file id>``), of those that are to stay (``keep:<file id>``), and
-sends new ones, as uploads or as the tokens of direct uploads; all of it under one name, in the order that the list
-shall have. What a browser leaves out was removed; a form without any of it changes nothing.
+A form sends the files that it showed (``seen:<file id>``), the files to keep (``keep:<file id>``), and new files as
+uploads or as tokens of direct uploads: all under one name, in the order of the list. A file that was shown but not kept
+is removed; a form without any of these values changes nothing.
 
-Nothing is decided before the edit is assigned. Then it is held against what the attribute holds by now, so that two
-people who edit the same row lose nothing of each other:
+The edit is applied when it is assigned, to the present files of the attribute, so that two people who edit the same row
+do not overwrite each other's changes:
 
-- of a list, what was added meanwhile stays, at its end; what was deleted meanwhile stays away; the order is the form's
-  where the form changed it.
-- a single file that the form did not show is not replaced (`EditRefused`), and not cleared.
+- In a list, files that were added meanwhile stay, at the end, and files that were deleted meanwhile stay deleted. The
+  form decides about the order if it changed it.
+- A single file that the form did not show is neither replaced (`EditRefused`) nor cleared.
 
-A file id is no secret and no key here: it selects among the files of the row, and never leads to a file elsewhere.
+File ids need not be secret: they select among the files of the row, and never give access to other files.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.io.content import is_empty_upload
 from depot_lite.uploads import PREFIX
 
-#: How a form says that it showed a file, and that a file stays.
+#: Prefixes of the form values for files that were shown, and for files to keep.
 SEEN: Final = "seen:"
 KEEP: Final = "keep:"
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A file that the attribute holds already, and that stays."""
+    """A present file of the attribute that stays."""
 
     file_id: str
 
@@ -45,8 +45,8 @@ class FileEdit:
     """An edit of the files of one attribute, to be assigned to it.
 
     Args:
-        items: what the attribute shall hold, in this order: `Kept` files, and whatever can be assigned to it.
-        seen: the ids of the files that whoever made the edit had before him.
+        items: the new files of the attribute in their order: `Kept` files, and values that can be assigned to it.
+        seen: the ids of the files that the form showed.
 
     >>> FileEdit.of_form(["seen:1", "seen:2", "keep:2", b"new"])
     FileEdit([Kept(file_id='2'), b'new'], seen=['1', '2'])
@@ -55,15 +55,15 @@ class FileEdit:
     __slots__ = ("items", "seen")
 
     def __init__(self, items: Iterable[Any] = (), *, seen: Iterable[str] = ()) -> None:
-        self.items: tuple[Any, ...] = tuple(_each_once(items))
+        self.items: tuple[Any, ...] = tuple(_without_repeated(items))
         self.seen = tuple(dict.fromkeys(seen))
 
     @classmethod
     def of_form(cls, values: Iterable[Any]) -> Self:
-        """Return the edit that the values of one form field describe, in the order in which they came.
+        """Return the edit described by the values of one form field, in their order.
 
         Raises:
-            InvalidContent: one of them is text that no form of ours sends.
+            InvalidContent: a text is neither a token nor one of ours.
         """
         items, seen = [], []
         for each in values:
@@ -77,36 +77,36 @@ class FileEdit:
                 seen.append(each.removeprefix(SEEN))
             else:
                 raise InvalidContent(
-                    f"{each[:40]!r}: an upload, its token, 'keep:<file id>' or 'seen:<file id>' is wanted"
+                    f"expected an upload, a token, 'keep:<file id>' or 'seen:<file id>', got {each[:40]!r}"
                 )
         return cls(items, seen=seen)
 
     @classmethod
     def of_held(cls, held: Iterable[DepotFileInfo]) -> Self:
-        """Return the edit that shows these files and changes none."""
+        """Return an edit that shows these files and keeps all of them."""
         ids = [str(each["file_id"]) for each in held]
         return cls(map(Kept, ids), seen=ids)
 
     @property
     def kept(self) -> list[str]:
-        """The ids of the files that stay, in the order of the form."""
+        """The ids of the kept files, in the order of the form."""
         return [each.file_id for each in self.items if isinstance(each, Kept)]
 
     @property
     def new(self) -> list[Any]:
-        """What is to be stored, in the order of the form."""
+        """The new files, in the order of the form."""
         return [each for each in self.items if not isinstance(each, Kept)]
 
     @property
     def is_change(self) -> bool:
-        """Whether the form wants something else than what it showed."""
+        """Whether the form changes any of the files that it showed."""
         return bool(self.new) or self.kept != list(self.seen)
 
     def one(self, held: DepotFileInfo | None) -> Any:
-        """Return what an attribute of one file shall hold: ``held`` itself, a new file, or None.
+        """Return the new value of an attribute of one file: ``held`` itself, a new file, or None.
 
         Raises:
-            EditRefused: another file has come to be there that the form did not show.
+            EditRefused: the attribute holds a file that the form did not show.
         """
         if held is not None and held["file_id"] not in self.seen and self.new:
             raise EditRefused(
@@ -118,25 +118,25 @@ class FileEdit:
         return None if removed else held
 
     def several(self, held: Sequence[DepotFileInfo]) -> Sequence[Any]:
-        """Return what an attribute of many files shall hold; ``held`` itself where nothing changes."""
-        there = {str(each["file_id"]): each for each in held}
+        """Return the new files of a list; ``held`` itself if nothing changes."""
+        present = {str(each["file_id"]): each for each in held}
         removed = set(self.seen).difference(self.kept)
         if self._is_in_order():
-            wanted = [*(each for key, each in there.items() if key not in removed), *self.new]
+            result = [*(each for key, each in present.items() if key not in removed), *self.new]
         else:
-            placed = set(self.kept)
-            wanted = [there.get(each.file_id) if isinstance(each, Kept) else each for each in self.items]
-            wanted += [each for key, each in there.items() if key not in placed and key not in removed]
-            wanted = [each for each in wanted if each is not None]
-        return held if len(wanted) == len(held) and all(map(_same, wanted, held)) else wanted
+            kept = set(self.kept)
+            result = [present.get(each.file_id) if isinstance(each, Kept) else each for each in self.items]
+            result += [each for key, each in present.items() if key not in kept and key not in removed]
+            result = [each for each in result if each is not None]
+        return held if len(result) == len(held) and all(map(_same, result, held)) else result
 
     def _is_in_order(self) -> bool:
-        """Return whether the form left the order alone: what stays as it was shown, what is new behind it."""
-        shown = [each for each in self.seen if each in set(self.kept)]
-        return self.kept == shown and not any(isinstance(each, Kept) for each in self.items[len(shown) :])
+        """Return whether the form kept the order: kept files as they were shown, new files after them."""
+        in_order = [each for each in self.seen if each in set(self.kept)]
+        return self.kept == in_order and not any(isinstance(each, Kept) for each in self.items[len(in_order) :])
 
     def __repr__(self) -> str:
-        """Show what stays, what is new, and what was seen."""
+        """Show the kept, new and seen files."""
         return f"{type(self).__name__}({list(self.items)!r}, seen={list(self.seen)!r})"
 
 
@@ -144,8 +144,8 @@ def _same(one: object, other: object) -> bool:
     return one is other
 
 
-def _each_once(items: Iterable[Any]) -> Iterable[Any]:
-    """Yield the items; a file that stays only where it comes first."""
+def _without_repeated(items: Iterable[Any]) -> Iterable[Any]:
+    """Yield the items without repeated `Kept` files."""
     kept = set()
     for each in items:
         if not isinstance(each, Kept):

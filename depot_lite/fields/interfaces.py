@@ -142,7 +142,7 @@ class DepotFileInfo(Reference, ABC):
         Raises:
             InvalidContent: the content is a stream, which can be stored once only.
         """
-        pending = self._waiting()
+        pending = self._pending_state()
         if not self.is_rereadable:
             raise InvalidContent(
                 "a stream can be stored only once and was assigned to two attributes: read it to bytes first"
@@ -158,7 +158,7 @@ class DepotFileInfo(Reference, ABC):
     @property
     def is_rereadable(self) -> bool:
         """Whether the content of this pending value can be read more than once. A stream cannot."""
-        content = self._waiting().content
+        content = self._pending_state().content
         return content is None or content.rereadable
 
     @property
@@ -169,11 +169,11 @@ class DepotFileInfo(Reference, ABC):
 
     def mark_duplicate_of(self, element: DepotFileInfo) -> None:
         """Mark this pending value as the copy of an element that its list has already."""
-        self._waiting().duplicate_of = element
+        self._pending_state().duplicate_of = element
 
     def move_to(self, depot_name: str) -> None:
         """Change the depot of this pending value, unless it was given one."""
-        if not self._waiting().depot_chosen:
+        if not self._pending_state().depot_chosen:
             dict.__setitem__(self, "depot_name", self._real_depot(depot_name))
             dict.__setitem__(self, "path", f"{self['depot_name']}/{self['file_id']}")
 
@@ -184,7 +184,7 @@ class DepotFileInfo(Reference, ABC):
         value = dict.__new__(kind)
         dict.update(value, dict(self))
         # With an id and a state of its own: this value stays pending, and can be assigned after that one is stored.
-        object.__setattr__(value, "_pending", replace(self._waiting(), paths=[], announce=None))
+        object.__setattr__(value, "_pending", replace(self._pending_state(), paths=[], announce=None))
         value._renew_id()
         return value
 
@@ -196,7 +196,7 @@ class DepotFileInfo(Reference, ABC):
 
     def set_owner(self, state: weakref.ref[Any], key: str) -> None:
         """Remember the attribute that this pending value was assigned to."""
-        self._waiting().owner = (state, key)
+        self._pending_state().owner = (state, key)
 
     # --- pending -> stored ----------------------------------------------------------------------------------------
 
@@ -277,12 +277,12 @@ class DepotFileInfo(Reference, ABC):
         object.__setattr__(self, "_pending", pending)
         self._renew_id()
 
-    def waiting(self) -> tuple[Pending, dict[str, Any]] | None:
+    def snapshot(self) -> tuple[Pending, dict[str, Any]] | None:
         """Return the arguments for `revert`, to be kept before `store`; None for a stored value."""
         pending = self._pending_or_none()
         return None if pending is None else (pending, dict(self))
 
-    def adopting_now(self) -> Pending | None:
+    def pending_adoption(self) -> Pending | None:
         """Return the state of a pending value whose content is a direct upload; None for any other value."""
         pending = self._pending_or_none()
         source = None if pending is None else pending.source()
@@ -296,7 +296,7 @@ class DepotFileInfo(Reference, ABC):
         pending = self._pending_or_none()
         while pending is not None and pending.original is not None and pending.original.pending:
             original, kept = pending.original, {key: self[key] for key in ("depot_name", "file_id", "path", "files")}
-            state = original._waiting()
+            state = original._pending_state()
             pending.content, pending.original, pending.handed_in = state.content, state.original, None
             pending.adopts = state.adopts
             dict.clear(self)
@@ -320,7 +320,7 @@ class DepotFileInfo(Reference, ABC):
         return info
 
     def _announce(self, path: str) -> None:
-        pending = self._waiting()
+        pending = self._pending_state()
         pending.paths.append(path)
         if pending.announce is not None:
             pending.announce(path)
@@ -350,9 +350,9 @@ class DepotFileInfo(Reference, ABC):
         return files if path is None or path in files or self.pending else [path, *files]
 
     def _must_be_writable(self) -> None:
-        self._waiting()
+        self._pending_state()
 
-    def _waiting(self) -> Pending:
+    def _pending_state(self) -> Pending:
         pending = self._pending_or_none()
         if pending is None:
             raise TypeError("a stored file cannot be changed: assign a new one to the attribute")

@@ -1,10 +1,10 @@
-"""`FileList`: what an attribute of a column with ``multiple=True`` holds, in the order of the user.
+"""`FileList`: the value of an attribute of a column with ``multiple=True``, an ordered list of files.
 
-It is a list. Each method that changes it first makes the new list, lets the attribute's column accept what is new in
-it (bytes, uploads, stored values of other rows ...), tells the session, and only then takes the new items over: so a
-refusal leaves everything as it was, and there is one door through which a change comes.
+Each method that changes it first makes the new list, lets the attribute's column accept the new items (bytes, uploads,
+stored values of other rows ...), tells the session, and only then replaces the items. So a refusal leaves the list
+unchanged, and all changes take the same path.
 
-A list that comes from a row keeps the row's text until something is asked of it.
+A list from a row keeps the row's text until it is first used.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from depot_lite.fields.interfaces import DepotFileInfo
 T = TypeVar("T", bound=DepotFileInfo)
 
 
-class Place(Protocol):
+class ListBinding(Protocol):
     """The attribute of one object that holds a list."""
 
-    def same_as(self, place: Any) -> bool:
+    def same_as(self, binding: Any) -> bool:
         """Return whether this is the same attribute of the same object."""
 
     def accept(self, items: Sequence[Any], held: Sequence[DepotFileInfo]) -> list[Any]:
-        """Return the values that a list of these items shall have, ``held`` being those that it has."""
+        """Return the values of a list with these items; ``held`` are those that are in the list already."""
 
     def changing(self, files: FileList[Any], before: Sequence[DepotFileInfo]) -> None:
-        """Tell the session of a change; raise TypeError if the attribute holds another list by now."""
+        """Tell the session about a change; raise TypeError if the attribute holds another list by now."""
 
 
-class _Nowhere:
-    """The place of a list that belongs to no object, and may be changed as any list."""
+class _Unbound:
+    """The binding of a list that belongs to no object, and can be changed like any list."""
 
-    def same_as(self, place: Any) -> bool:
-        return place is self
+    def same_as(self, binding: Any) -> bool:
+        return binding is self
 
     def accept(self, items: Sequence[Any], held: Sequence[DepotFileInfo]) -> list[Any]:
         return list(items)
@@ -45,35 +45,35 @@ class _Nowhere:
         pass
 
 
-_NOWHERE: Final = _Nowhere()
+_UNBOUND: Final = _Unbound()
 
 
 class FileList(list[T]):
-    """An ordered list of the files of one row. Changes are seen by the session, as those of a relationship are.
+    """An ordered list of the files of one row. The session notices changes, as it does for relationships.
 
-    Whatever may be assigned to an attribute of one file may be put into it. A file of another row becomes a copy, and
-    so does a file that the list has already, so that each element owns its file. Elements cannot be changed themselves.
+    It takes any value that can be assigned to an attribute of one file. A file of another row becomes a copy, and so
+    does a file that is in the list already: each element has files of its own. Elements cannot be changed in place.
 
-    A list that an object has given up (another one was assigned, or the object was expired and loaded anew) raises
-    TypeError at a change, which nobody would see; ``list(files)`` makes an ordinary list of the same values.
+    A list that its object has dropped (another one was assigned, or the object was expired and loaded again) raises
+    TypeError when changed, since the change would be lost; ``list(files)`` makes an ordinary list of the same values.
     """
 
-    __slots__ = ("__weakref__", "_place")
+    __slots__ = ("__weakref__", "_binding")
 
-    _place: Place
+    _binding: ListBinding
 
     @classmethod
-    def of(cls, values: Iterable[T], place: Place | None = None) -> Self:
-        """Return a list of values that are accepted already."""
+    def of(cls, values: Iterable[T], binding: ListBinding | None = None) -> Self:
+        """Return a list of values that have been accepted already."""
         files = cls.__new__(cls)
         list.extend(files, values)
-        if place is not None:
-            files._place = place
+        if binding is not None:
+            files._binding = binding
         return files
 
     @classmethod
     def loader(cls, kind: type[DepotFileInfo]) -> Callable[[Any], FileList[Any]]:
-        """Return the function that makes a list of what is in a row: JSON text, or what a driver made of it."""
+        """Return a function that makes a list from the JSON of a row, as text or parsed by the driver."""
         unread: Any = _Unread
 
         def load(data: Any) -> Any:
@@ -84,71 +84,71 @@ class FileList(list[T]):
 
         return load
 
-    def bound_to(self, place: Place) -> Self:
-        """Tie the list to an attribute; return another one with the same values if it is tied to one already."""
-        known: Place = getattr(self, "_place", place)
-        if known is _NOWHERE:
-            known = place
-        if not known.same_as(place):
-            return self.of(self, place)
-        self._place = place
+    def bound_to(self, binding: ListBinding) -> Self:
+        """Bind the list to an attribute and return it; if it is bound to another one, return a bound copy."""
+        known: ListBinding = getattr(self, "_binding", binding)
+        if known is _UNBOUND:
+            known = binding
+        if not known.same_as(binding):
+            return self.of(self, binding)
+        self._binding = binding
         return self
 
-    def is_at(self, place: Place) -> bool:
-        """Return whether the list is tied to this attribute."""
-        known: Place | None = getattr(self, "_place", None)
-        return known is not None and known.same_as(place)
+    def is_bound_to(self, binding: ListBinding) -> bool:
+        """Return whether the list is bound to this attribute."""
+        known: ListBinding | None = getattr(self, "_binding", None)
+        return known is not None and known.same_as(binding)
 
     def take(self, values: Iterable[T]) -> None:
-        """Take other values in the place of all, without telling anybody: what is flushed is being prepared."""
+        """Replace all values without telling the session, while a flush is being prepared."""
         list.__setitem__(self, slice(None), list(values))
 
     def put(self, index: int, value: T) -> None:
-        """Let another value take the place of one, without telling anybody: what is flushed is being prepared."""
+        """Replace one value without telling the session, while a flush is being prepared."""
         list.__setitem__(self, index, value)
 
     def _read(self) -> None:
         if list.__len__(self) == 1:
             only: Any = list.__getitem__(self, 0)
             if only.__class__ is _Unread:
-                # Two threads may come here: both make the same values, and either list is whole.
+                # Two threads may do this at once: both make the same values, and either list is complete.
                 list.__setitem__(self, slice(None), only.values())
 
     def _become(self, items: list[Any]) -> None:
-        place: Place | None = getattr(self, "_place", None)
-        if place is None:
+        binding: ListBinding | None = getattr(self, "_binding", None)
+        if binding is None:
             raise TypeError("this list of files belongs to no object: assign it to an attribute, or change list(files)")
         before = list(self)
-        after = place.accept(items, before)
+        after = binding.accept(items, before)
         if len(after) != len(before) or any(new is not old for new, old in zip(after, before, strict=True)):
-            place.changing(self, before)
+            binding.changing(self, before)
             list.__setitem__(self, slice(None), after)
 
     def __radd__(self, other: Any) -> Any:
-        # `[...] + files` would take our items behind our back, read or not.
+        # `[...] + files` would copy our items without calling our methods, even if they are not read yet.
         return other + list(self) if isinstance(other, list) else NotImplemented
 
     def __copy__(self) -> list[T]:
         return list(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self.of((each.__deepcopy__(memo) for each in self), _NOWHERE)
+        return self.of((each.__deepcopy__(memo) for each in self), _UNBOUND)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return _unpickled, (type(self), list(self))
 
-    __hash__ = None  # as every list
+    __hash__ = None  # like every list
 
 
 def merged(base: Sequence[T], mine: Sequence[T], theirs: Sequence[T] | None) -> list[T] | None:
-    """Return a list with the changes of two who began with the same one; None if both have changed its order.
+    """Return a list with the changes of two sessions to the same list; None if both have changed its order.
 
-    What either has removed is removed, and what either has added is there: at the end, or where it was put.
+    Values removed by either are removed; values added by either are there, at the end or where they were inserted.
 
     Args:
-        base: the list as both have seen it.
-        mine: what one has made of it.
-        theirs: what the other has made of it.
+        base: the list that both sessions have loaded.
+        mine: the list of one session.
+        theirs: the list of the other session.
     """
     theirs = () if theirs is None else theirs
     first, one, other = ([str(each["path"]) for each in values] for values in (base, mine, theirs))
@@ -165,7 +165,7 @@ def merged(base: Sequence[T], mine: Sequence[T], theirs: Sequence[T] | None) -> 
 
 
 def _woven(paths: list[str], others: list[str], base: set[str]) -> list[str]:
-    """Return the first list, without what is gone from the second, and with what is new in it."""
+    """Return the first list with the removals and additions of the second."""
     result = [path for path in paths if path in others or path not in base]
     for position, path in enumerate(others):
         if path not in base and path not in result:
@@ -179,7 +179,7 @@ def _woven(paths: list[str], others: list[str], base: set[str]) -> list[str]:
 
 
 class _Unread:
-    """The text of a list from a row, in the place of its elements. An encoder written in C that sees it fails."""
+    """The text of a list from a row, as its only item until it is read. Encoders written in C fail on it."""
 
     __slots__ = ("_kind", "_text")
 
@@ -195,16 +195,16 @@ def _unpickled(cls: type[FileList[Any]], values: list[Any]) -> FileList[Any]:
     return cls.of(values)
 
 
-def _looking(method: Callable[..., Any]) -> Callable[..., Any]:
+def _reading(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
-    def look(self: FileList[Any], /, *args: Any, **kwargs: Any) -> Any:
+    def read(self: FileList[Any], /, *args: Any, **kwargs: Any) -> Any:
         self._read()
         for each in args:
             if isinstance(each, FileList):
                 each._read()
         return method(self, *args, **kwargs)
 
-    return look
+    return read
 
 
 def _changing(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -218,7 +218,7 @@ def _changing(method: Callable[..., Any]) -> Callable[..., Any]:
     return change
 
 
-_LOOKING: Final = (
+_READING: Final = (
     *("__getitem__", "__len__", "__iter__", "__reversed__", "__contains__", "__repr__", "__add__", "__mul__"),
     *("__rmul__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "count", "index", "copy"),
 )
@@ -226,7 +226,7 @@ _CHANGING: Final = (
     *("append", "extend", "insert", "remove", "pop", "clear", "sort", "reverse"),
     *("__setitem__", "__delitem__", "__iadd__", "__imul__"),
 )
-for _name in _LOOKING:
-    setattr(FileList, _name, _looking(getattr(list, _name)))
+for _name in _READING:
+    setattr(FileList, _name, _reading(getattr(list, _name)))
 for _name in _CHANGING:
     setattr(FileList, _name, _changing(getattr(list, _name)))

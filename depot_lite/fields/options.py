@@ -1,4 +1,4 @@
-"""What may be said of an attribute that holds files, whatever maps it: class of values, validators, filters."""
+"""The options of file columns that all mappers share: the class of the values, validators and filters."""
 
 from __future__ import annotations
 
@@ -14,22 +14,20 @@ def checked_type(upload_type: Any) -> Any:
     """Return the class of the values.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: it is not a subclass of `DepotFileInfo`.
     """
     if isinstance(upload_type, type) and issubclass(upload_type, DepotFileInfo):
         return upload_type
-    raise ConfigurationError(
-        f"upload_type={upload_type!r}: a subclass of DepotFileInfo is wanted, such as UploadedFile"
-    )
+    raise ConfigurationError(f"upload_type={upload_type!r}: expected a subclass of DepotFileInfo, such as UploadedFile")
 
 
 def checked_validators(
     validators: Iterable[Any], upload_type: type[DepotFileInfo], *, multiple: bool = False
 ) -> tuple[Any, ...]:
-    """Return what each file must comply with, the rules of its class first.
+    """Return the validators of a column, those of the class of its values first.
 
     Raises:
-        ConfigurationError: one is no validator, or one for lists where there is none.
+        ConfigurationError: one is not a validator, or counts the files of a list that the column does not have.
     """
     found = (*upload_type.validators, *validators)
     for each in found:
@@ -43,10 +41,10 @@ def checked_validators(
 
 
 def checked_filters(filters: Iterable[Any]) -> tuple[FileFilter, ...]:
-    """Return what is done with each file once it is stored.
+    """Return the filters of a column.
 
     Raises:
-        ConfigurationError: one is no filter.
+        ConfigurationError: one is not a filter.
     """
     found = tuple(filters)
     for each in found:

@@ -44,6 +44,6 @@ class Pending:
     def source(self) -> Pending:
         """Return the state that has the content: an original's, if a rollback has made the original pending again."""
         state = self
-        while state.original is not None and (snapshot := state.original.waiting()) is not None:
+        while state.original is not None and (snapshot := state.original.snapshot()) is not None:
             state = snapshot[0]
         return state

@@ -1,10 +1,10 @@
-"""`UploadedFileField`: the column type, and what happens when its attribute is set.
+"""`UploadedFileField`: the column type, and the listeners of attributes that have it.
 
     class Document(Base):
         content: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
         report: Mapped[UploadedFile | None] = mapped_column(UploadedFileField(upload_storage="archive"))
 
-Importing this module makes every session of the process look after the files of such columns.
+Importing this module makes every session of the process manage the files of such columns.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import JSON, Dialect, String, Text, event, types
@@ -23,8 +24,9 @@ from sqlalchemy.sql.functions import GenericFunction
 
 from depot_lite.errors import InvalidContent
 from depot_lite.fields import columns, internals
-from depot_lite.fields.columns import FileColumn, FileType, file_columns
+from depot_lite.fields.columns import FileColumn, FileType, file_columns, main_paths
 from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.fields.list_binding import begin_empty, track_lists
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.statements import execution as statements
 from depot_lite.fields.tracking import defaults
@@ -36,7 +38,7 @@ from depot_lite.io.content import Content
 
 
 class _AsText(GenericFunction[Any]):
-    """The column as the driver should deliver it: text, which we parse when and if somebody looks at it."""
+    """The column as text, which is parsed when the value is first used."""
 
     inherit_cache = True
     _register = False
@@ -53,19 +55,19 @@ class _AsJSON(GenericFunction[Any]):
 
 @compiles(_AsText)
 @compiles(_AsJSON)
-def _as_it_is(element: GenericFunction[Any], compiler: Any, **kw: Any) -> str:
+def _unchanged(element: GenericFunction[Any], compiler: Any, **kw: Any) -> str:
     return str(compiler.process(next(iter(element.clauses)), **kw))
 
 
 @compiles(_AsText, "postgresql")
 def _cast_to_text(element: GenericFunction[Any], compiler: Any, **kw: Any) -> str:
-    # psycopg parses JSON as soon as it comes in, whether anybody wants it or not.
-    return f"CAST({_as_it_is(element, compiler, **kw)} AS TEXT)"
+    # psycopg parses all JSON that it receives, even if the value is never used.
+    return f"CAST({_unchanged(element, compiler, **kw)} AS TEXT)"
 
 
 @compiles(_AsJSON, "postgresql")
 def _cast_to_json(element: GenericFunction[Any], compiler: Any, **kw: Any) -> str:
-    return f"CAST({_as_it_is(element, compiler, **kw)} AS JSONB)"
+    return f"CAST({_unchanged(element, compiler, **kw)} AS JSONB)"
 
 
 _STORED_BY: Final = (
@@ -78,13 +80,13 @@ class UploadedFileField(FileType):
     """A column that holds a file: a JSON reference in the row (JSONB on PostgreSQL), the bytes in a depot.
 
     Args:
-        filters: what is done with each file once it is stored (`FileFilter`).
+        filters: called with each file once it is stored (`FileFilter`).
         upload_type: the class of the values, `UploadedFile` or a subclass.
-        upload_storage: the depot for new files, or an alias; the default depot where not given. Files that are
-            in other depots already stay there and go on working.
-        text: keep the reference as text, for columns that exist already, such as filedepot's.
-        validators: what each file must comply with (`depot_lite.fields.validators`), in the order of the messages.
-        variants: what is made of each image, by name; needs an ``upload_type`` that makes them (`UploadedImage`).
+        upload_storage: the depot for new files, or an alias; the default depot if not given. Existing files in other
+            depots stay there and go on working.
+        text: whether to keep the reference as text, for existing columns such as filedepot's.
+        validators: the rules for each file (`depot_lite.fields.validators`), in the order of the messages.
+        variants: recipes of variants by name; needs an ``upload_type`` that makes them (`UploadedImage`).
         multiple: an ordered list of files instead of one.
     """
 
@@ -96,7 +98,7 @@ class UploadedFileField(FileType):
         filters: Any = (),
         upload_type: type[DepotFileInfo] = UploadedFile,
         upload_storage: str | None = None,
-        # None is keyword-only: SQLAlchemy would not find it when it builds its cache key.
+        # No argument is keyword-only: SQLAlchemy does not see keyword-only arguments when it builds its cache key.
         text: bool = False,
         validators: Any = (),
         variants: Mapping[str, Any] | None = None,
@@ -113,14 +115,14 @@ class UploadedFileField(FileType):
         )
 
     def __repr__(self) -> str:
-        """Show what makes the same column. Alembic writes it into migrations, where classes and filters cannot go."""
+        """Show the arguments without classes and filters, which Alembic could not write into migrations."""
         given = {"upload_storage": self.upload_storage, "text": self.text or None, "multiple": self.multiple or None}
         arguments = ", ".join(f"{name}={each!r}" for name, each in given.items() if each is not None)
         return f"{type(self).__name__}({arguments})"
 
     @property
     def python_type(self) -> type[Any]:
-        """The class of what an attribute holds."""
+        """The class of the values of attributes."""
         upload_type: type[Any] = list if self.multiple else self.upload_type
         return upload_type
 
@@ -133,16 +135,16 @@ class UploadedFileField(FileType):
         return dialect.type_descriptor(JSON(none_as_null=True))
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
-        """Turn a stored value into what the row holds; store one that appeared while the flush was running.
+        """Return the JSON of a stored value; store a value that a listener has set during the flush.
 
         Raises:
-            InvalidContent: this is no file, or a pending one in a statement that no session sees.
+            InvalidContent: the value is not a file, or is pending in a statement that no session executes.
         """
         with internals.own_errors():
             if value is not None and not isinstance(value, FileList if self.multiple else DepotFileInfo):
                 value = tracking.accept_late(value)
             if self.multiple:
-                data: Any = [self._bound(each) for each in ([] if value is None else _listed(value))]
+                data: Any = [self._bound(each) for each in ([] if value is None else _checked_list(value))]
                 return json.dumps(data) if self.is_text_on(dialect.name) else data
             if value is None:
                 return None
@@ -152,11 +154,9 @@ class UploadedFileField(FileType):
     def _bound(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, DepotFileInfo):
             if isinstance(value, dict):
-                raise InvalidContent(
-                    f"{self!r}: a dictionary is not a file: expected the UploadedFile of a stored file"
-                )
+                raise InvalidContent(f"{self!r}: a dictionary is not a file: expected an UploadedFile")
             try:
-                Content.of(value)  # raises what is wrong with it
+                Content.of(value)  # raises InvalidContent with the reason
             except InvalidContent as error:
                 raise InvalidContent(f"{self!r}: {error}") from error
             raise InvalidContent(f"{self!r}: {type(value).__name__} is not a stored file. {_STORED_BY}")
@@ -166,35 +166,35 @@ class UploadedFileField(FileType):
         return dict(value)
 
     def process_literal_param(self, value: Any, dialect: Dialect) -> str:
-        """Render a stored value into the text of a statement."""
+        """Return a stored value as an SQL literal."""
         bound = self.process_bind_param(value, dialect)
         text = bound if isinstance(bound, str) else json.dumps(bound)
         if self.is_text_on(dialect.name):
-            return text  # quoted by Text; JSON has no way to quote itself
-        quoted: Callable[[str], str] = String().literal_processor(dialect)  # type: ignore[no-untyped-call]  # its own lack
+            return text  # Text quotes it; JSON has no literal processor
+        quoted: Callable[[str], str] = String().literal_processor(dialect)  # type: ignore[no-untyped-call]  # untyped in SQLAlchemy
         return quoted(text)
 
     def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
         """Select the reference as text."""
-        # The column's own type, which may be a TypeDecorator of the user's around this one.
+        # The type of the column, which may be a user's TypeDecorator around this one.
         return _AsText(column, type_=column.type)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
-        """Return the function that makes a value of what the driver delivers; it parses nothing."""
+        """Return a function that makes a value from the driver's result, without parsing it."""
         load: Callable[[Any], Any] = FileList.loader(self.upload_type) if self.multiple else self.upload_type.loader()
         return load
 
     def coerce_compared_value(self, op: Any, value: Any) -> Any:
-        """Compare with files as files, and with everything else as JSON does."""
+        """Compare with files as files, and with other values as JSON does."""
         return (
             self if isinstance(value, DepotFileInfo | FileList) else self.impl_instance.coerce_compared_value(op, value)
         )
 
     def compare_values(self, x: Any, y: Any) -> bool:
-        """Return whether two values are the same, as far as the row is concerned."""
+        """Return whether two values are the same in the row."""
         return bool(x == y)
 
-    class comparator_factory(types.JSON.Comparator[Any]):  # noqa: N801  # SQLAlchemy looks for this name
+    class comparator_factory(types.JSON.Comparator[Any]):  # noqa: N801  # SQLAlchemy's name
         """``Document.content["content_type"].as_string()``."""
 
         def __getitem__(self, index: Any) -> ColumnElement[Any]:
@@ -202,96 +202,61 @@ class UploadedFileField(FileType):
             return _AsJSON(self.expr, type_=JSON())[index]
 
 
-def _set(column: FileColumn) -> Callable[..., Any]:
+def _set_listener(column: FileColumn) -> Callable[..., Any]:
     def on_set(target: Any, value: Any, held: Any, initiator: Any) -> Any:
         state = attributes.instance_state(target)
         in_row = tracking.held_now(column, state)
         accepted = column.accept(value, state, held)
-        return accepted if columns.unknown(in_row) else column.own(accepted, state, in_row)
+        if columns.is_not_loaded(in_row):
+            return accepted
+        own_paths = main_paths(in_row, state.dict.get(column.key))
+        return column.copy_foreign(accepted, state, lambda value: value.get("path") in own_paths)
 
     return on_set
 
 
-def _listed(value: Any) -> Any:
+def _checked_list(value: Any) -> Any:
     if not isinstance(value, list | tuple):
         raise InvalidContent(f"expected a list of files, got {type(value).__name__}")
     return value
 
 
-def _track_lists(class_: type) -> None:
-    """Tie the lists that come from rows to the objects that hold them, and those of pickled objects as well."""
-
-    def lists() -> list[FileColumn]:
-        return [column for column in columns.columns_of_class(class_).values() if column.type.multiple]
-
-    def bind(target: Any, *args: Any) -> None:
-        for column in lists() if target is not None else ():  # None: collected while a statement ran, held by nobody
-            column.bind(attributes.instance_state(target))
-
-    def pickled(target: Any, state_dict: dict[str, Any]) -> None:
-        held = attributes.instance_dict(target)
-        state_dict[_LISTS] = {column.key: held[column.key] for column in lists() if column.key in held}
-
-    def unpickled(target: Any, state_dict: dict[str, Any]) -> None:
-        # The object's own dictionary is not filled yet; its lists are the same ones as these.
-        for column in lists():
-            if isinstance(state_dict.get(_LISTS, {}).get(column.key), FileList):
-                column.tie(state_dict[_LISTS][column.key], attributes.instance_state(target))
-
-    # The last one has no public name: merge(load=False) hands on what the other object holds.
-    for name in ("load", "refresh", "refresh_flush", "_sa_event_merge_wo_load"):
-        event.listen(class_, name, bind)
-    event.listen(class_, "pickle", pickled)
-    event.listen(class_, "unpickle", unpickled)
-
-
-#: Where a pickled object keeps its lists a second time.
-_LISTS: Final = "depot_lite.lists"
-
-
-def _empty(column: FileColumn) -> Callable[..., Any]:
-    def init_scalar(target: Any, value: Any, dict_: dict[str, Any]) -> Any:
-        return column.empty(attributes.instance_state(target))
-
-    return init_scalar
-
-
-def _begin_empty(column: FileColumn, attribute: Any) -> None:
-    """Let objects begin with an empty list, and rows of an INSERT without it: it is NOT NULL as a rule."""
-    event.listen(attribute, "init_scalar", _empty(column), retval=True)
-    if column.column.default is None and column.column.server_default is None:
-        internals.set_default(column.column, FileList)
-
-
 def _attribute_instrumented(class_: type, key: str, attribute: Any) -> None:
-    """Follow an attribute that holds files, from the moment when its class gets it: at its mapping, or later."""
+    """Track an attribute that holds files when its class gets it: when it is mapped, or later."""
     mapper = getattr(attribute, "parent", None)
     if not isinstance(attribute, InstrumentedAttribute) or not isinstance(mapper, Mapper):
         return
     column = columns.register(mapper, key, getattr(attribute.comparator, "prop", None))
     if column is not None and mapper.configured:
-        _follow(class_, column, attribute)
+        _track(class_, column, attribute)
 
 
-def _follow(class_: type, column: FileColumn, attribute: Any) -> None:
-    event.listen(attribute, "set", _set(column), retval=True)
+def _track(class_: type, column: FileColumn, attribute: Any) -> None:
+    event.listen(attribute, "set", _set_listener(column), retval=True)
     defaults.follow_defaults(column)
     if column.type.multiple:
-        _begin_empty(column, attribute)
+        begin_empty(column, attribute)
+        if column.column.default is None and column.column.server_default is None:
+            # A list column is usually NOT NULL, and an INSERT may leave it out.
+            internals.set_default(column.column, FileList)
         if class_ not in _with_lists:
             _with_lists.add(class_)
-            _track_lists(class_)
+            track_lists(class_, partial(_list_columns, class_))
     tracking.track_mapper(attribute.parent)
 
 
-# Classes whose lists are followed: once each, however many they have, and whenever they get them.
+def _list_columns(class_: type) -> list[FileColumn]:
+    return [column for column in columns.columns_of_class(class_).values() if column.type.multiple]
+
+
+# Classes whose lists are tracked. A class is tracked once, even if attributes are added to it later.
 _with_lists: Final[weakref.WeakSet[type]] = weakref.WeakSet()
 
 
 def _mapper_configured(mapper: Mapper[Any], class_: type) -> None:
-    """Follow the file attributes of a class, after its validators, and deletions of what it does not map."""
+    """Track the file attributes of a class, after its own validators, and deletions if it has unmapped file columns."""
     for key, column in columns.columns_of_mapper(mapper).items():
-        _follow(class_, column, mapper.class_manager[key])
+        _track(class_, column, mapper.class_manager[key])
     mapped = {each.column for each in columns.columns_of_mapper(mapper).values()}
     if any(each not in mapped for table in tables_with_files(mapper) for each in file_columns(table)):
         tracking.track_deletions(mapper)

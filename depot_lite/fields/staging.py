@@ -1,8 +1,8 @@
-"""Staging: a file is sent before its form is, held against the rules of its column, and waits in the depot.
+"""Staging: a file is sent before its form, checked against the rules of its column, and kept in the depot.
 
-The form then carries a token (`depot_lite.uploads`) instead of bytes: what is wrong with a file is said at once, a form
-that comes back with an error has lost nothing, and a commit moves no bytes through the application. What is never
-adopted is swept by `sweep_uploads`, a day later as a rule.
+The form then sends a token (`depot_lite.uploads`) instead of bytes: errors of a file are shown at once, a form that is
+shown again after an error keeps its files, and a commit moves no bytes through the application. `sweep_uploads` deletes
+files that were never adopted, by default after a day.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from depot_lite.io.interfaces import FileInfo
 from depot_lite.io.sizes import shown_size
 from depot_lite.uploads import Upload, token_of
 
-#: How long the token of a staged file works, in seconds: people leave forms open over a lunch.
+#: The lifetime of the token of a staged file, in seconds: forms may stay open for hours.
 TOKEN_EXPIRY: Final = 12 * 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A file that waits for its form."""
+    """A file that was stored before its form was sent."""
 
-    #: What is assigned to the attribute.
+    #: The value to assign to the attribute.
     token: str
     upload: Upload
     info: FileInfo
@@ -40,30 +40,30 @@ def stage(
     """Store a file that a form of this column may adopt.
 
     Args:
-        content: whatever can be assigned to the column; a stream is read once, and no further than its limits.
-        filename: the name that the browser tells.
-        content_type: the type that the browser tells.
-        max_size: the most bytes, where the column has no `Size` of its own.
+        content: any content that can be assigned to the column; a stream is read once, up to its limits.
+        filename: the name declared by the browser.
+        content_type: the type declared by the browser.
+        max_size: the maximum number of bytes, for columns without a `Size` of their own.
 
     Raises:
-        ValidationError: the file breaks a rule of the column; `SeveralRefused` if it breaks more. Nothing was stored.
-        InvalidContent: it cannot be read, or broke off. Nothing was stored.
-        StorageFailed: the storage could not store it.
-        ConfigurationError: there are no keys to sign with.
+        ValidationError: the file breaks a rule of the column; `SeveralRefused` for several. Nothing was stored.
+        InvalidContent: the content cannot be read, or is incomplete. Nothing was stored.
+        StorageFailed: the storage failed.
+        ConfigurationError: no signing keys are configured.
     """
     Depots.signer()  # before anything is read
     value = column.type.upload_type(FileIntent(content, filename, content_type), column.type.upload_storage)
-    waiting = value.waiting()
-    if waiting is None or waiting[0].content is None:
-        raise TypeError(f"{value!r} has no content of its own")
-    sent = waiting[0].content
+    snapshot = value.snapshot()
+    if snapshot is None or snapshot[0].content is None:
+        raise TypeError(f"expected a pending value with content, got {value!r}")
+    sent = snapshot[0].content
     if max_size is not None:
         message = f"is larger than {shown_size(max_size)}"
         sent.limit(max_size, SizeRefused(message, rule="max_size", limit=max_size).at(str(column), filename))
     checks.check([(column, value)])
-    depot_name, file_id, named = str(value["depot_name"]), new_upload_id(), str(value["filename"])
-    sent.filename = named
+    depot_name, file_id, name = str(value["depot_name"]), new_upload_id(), str(value["filename"])
+    sent.filename = name
     info = Depots.get(depot_name).save(sent, file_id=file_id)
-    # The content type is left open: what counts is what the bytes say when the file is adopted, as it did here.
-    upload = Upload(depot_name, file_id, info.content_length, None, named)
-    return Staged(token_of(upload, TOKEN_EXPIRY), upload, replace(info, filename=named))
+    # Without a content type: it is detected from the bytes when the file is adopted, as it was here.
+    upload = Upload(depot_name, file_id, info.content_length, None, name)
+    return Staged(token_of(upload, TOKEN_EXPIRY), upload, replace(info, filename=name))

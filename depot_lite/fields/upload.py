@@ -1,4 +1,4 @@
-"""`UploadedFile`: what a file column holds, from the assignment to the row and back.
+"""`UploadedFile`: the value of a file column.
 
 >>> from depot_lite.depots import Depots
 >>> from depot_lite.testing import temporary_depots
@@ -29,23 +29,23 @@ from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.io.content import CHUNK_SIZE, INMEMORY_FILESIZE, Content
 from depot_lite.io.interfaces import FileStorage, StoredFile
 
-# filedepot's form of ``uploaded_at``: UTC, to the second, without a zone. Rows written by it and by us look the same.
+# filedepot's format of ``uploaded_at``: UTC, to the second, without a time zone.
 _UPLOADED_AT: Final = "%Y-%m-%d %H:%M:%S"
 
 
 class UploadedFile(DepotFileInfo):
-    """A file in a column: its name, type, size and checksum, where it is, and its bytes.
+    """A file in a column: its name, type, size, checksum, location and bytes.
 
-    The keys, and so the JSON in the row: ``depot_name``, ``file_id``, ``path``, ``files``, ``filename``,
-    ``content_type``, ``uploaded_at`` and ``_public_url`` as filedepot writes them, and our ``size`` and ``checksum``.
-    Subclasses may add more.
+    Its keys are those of the JSON in the row: ``depot_name``, ``file_id``, ``path``, ``files``, ``filename``,
+    ``content_type``, ``uploaded_at`` and ``_public_url`` as in filedepot, and ``size`` and ``checksum``. Subclasses may
+    add more.
     """
 
     __slots__ = ()
 
     @property
     def depot_name(self) -> str:
-        """The name of the depot, aliases resolved."""
+        """The name of the depot, with aliases resolved."""
         return str(self["depot_name"])
 
     @property
@@ -60,23 +60,23 @@ class UploadedFile(DepotFileInfo):
 
     @property
     def files(self) -> list[str]:
-        """The paths of all files of this value: its own, and those that filters and subclasses made."""
+        """The paths of all files of this value: the main file, and those made by filters and subclasses."""
         files: list[str] = self["files"]
         return files
 
     @property
     def filename(self) -> str:
-        """The name that the file came with."""
+        """The original name of the file."""
         return str(self["filename"])
 
     @property
     def content_type(self) -> str:
-        """The media type, from the bytes where they tell."""
+        """The media type, detected from the bytes if possible."""
         return str(self["content_type"])
 
     @property
     def size(self) -> int | None:
-        """The number of bytes; None in rows of filedepot and for a pending stream, whose length nobody knows yet."""
+        """The number of bytes; None in rows of filedepot and for a pending stream of unknown length."""
         size: int | None = self.get("size")
         return size
 
@@ -88,7 +88,7 @@ class UploadedFile(DepotFileInfo):
 
     @property
     def uploaded_at(self) -> datetime | None:
-        """When the file was stored, in UTC to the second; None while pending. The key holds filedepot's text."""
+        """The time when the file was stored, in UTC to the second; None while pending. The key has filedepot's text."""
         text = self.get("uploaded_at")
         return None if text is None else datetime.strptime(text, _UPLOADED_AT).replace(tzinfo=UTC)
 
@@ -99,10 +99,10 @@ class UploadedFile(DepotFileInfo):
 
     @property
     def file(self) -> StoredFile:
-        """The stored file, opened anew at each access.
+        """The stored file, opened again at each access.
 
         Raises:
-            StoredFileNotFound: the value is pending, or its file has gone.
+            StoredFileNotFound: the value is pending, or its file does not exist any more.
         """
         if self.pending:
             raise StoredFileNotFound(
@@ -112,23 +112,23 @@ class UploadedFile(DepotFileInfo):
 
     @property
     def url(self) -> str:
-        """The storage's own URL where it has one, signed if its files are private; else the middleware's."""
+        """The storage's URL of the file if it has one, signed if its files are private; else the middleware's."""
         return url_of(self.depot_name, self.file_id, self.get("_public_url"))
 
     def url_for(
         self, *, expires_in: int | timedelta | None = None, download: bool = False, filename: str | None = None
     ) -> str:
-        """Return a URL as `url` does, made for one purpose.
+        """Return a URL like `url`, with options.
 
-        A storage whose URLs are not signed gives its own, which does not expire and says nothing of name and download.
+        A storage with unsigned URLs ignores them: its URLs do not expire, and set neither name nor download.
 
         Args:
-            expires_in: how long it works, at least; in seconds, or a timedelta.
-            download: whether a browser shall save the file whatever it is.
-            filename: the name to save it under.
+            expires_in: the minimum lifetime, in seconds or as a timedelta.
+            download: whether browsers save files of every type instead of showing them.
+            filename: the name to save the file under.
 
         Raises:
-            ConfigurationError: ``expires_in`` is not positive, nothing serves the files, or there are no keys.
+            ConfigurationError: ``expires_in`` is not positive, nothing serves the files, or there are no signing keys.
         """
         name = self.filename if download and filename is None else filename
         public_url = self.get("_public_url")
@@ -137,8 +137,8 @@ class UploadedFile(DepotFileInfo):
         )
 
     def _opened(self, content: Any, filename: str | None, content_type: str | None) -> Content:
-        # What was assigned has been looked at already, and if it is a stream, its first bytes are not in it any more.
-        assigned = self._waiting().content
+        # The first bytes of the assigned content have been read already. A stream does not have them any more.
+        assigned = self._pending_state().content
         if assigned is not None and (content is self.original_content or content is assigned.source):
             content = assigned
         return Content.of(content, filename or self.filename, content_type or self.content_type)
@@ -146,7 +146,7 @@ class UploadedFile(DepotFileInfo):
     def process_content(self, content: Any, filename: str | None = None, content_type: str | None = None) -> None:
         """Store the content in the depot and set the keys that describe it.
 
-        Subclasses that change what is stored pass the changed content on to this method, with its name and type.
+        Subclasses that change the content pass it on to this method, with its name and type.
         """
         info = self._keep(self._opened(content, filename, content_type), self.file_id)
         self.update(
@@ -168,22 +168,22 @@ def url_of(
     download: bool = False,
     filename: str | None = None,
 ) -> str:
-    """Return the storage's own URL of a file where it has one, else ``public_url``, else the middleware's.
+    """Return the storage's URL of a file if it has one, else ``public_url``, else the middleware's.
 
     Args:
-        public_url: the URL that the row remembers, where it does. Not of a private depot: it was public once.
-        expires_in: as in `DepotManager.url_for`, like the next two. With any of them ``public_url``, which cannot tell
-            them, is not taken.
-        download: whether a browser shall save the file whatever it is.
-        filename: the name to save it under.
+        public_url: the public URL in the row, if it has one. Ignored if the depot has become private, and if any of
+            the following is given.
+        expires_in: the minimum lifetime, in seconds or as a timedelta.
+        download: whether browsers save files of every type instead of showing them.
+        filename: the name to save the file under.
 
     Raises:
-        ConfigurationError: there is none of them: no middleware serves the files.
+        ConfigurationError: none of the three exists: no middleware serves the files.
     """
     disposition = "attachment" if download else None
-    own = Depots.get(depot_name).url(file_id, expires_in=expires_in, filename=filename, disposition=disposition)
-    if own is not None:
-        return own
+    storage_url = Depots.get(depot_name).url(file_id, expires_in=expires_in, filename=filename, disposition=disposition)
+    if storage_url is not None:
+        return storage_url
     plain = expires_in is None and not download and filename is None
     if public_url is not None and plain and Depots.visibility(depot_name) != "private":
         return public_url
@@ -192,13 +192,13 @@ def url_of(
 
 @contextmanager
 def at_hand(content: Content) -> Iterator[Content]:
-    """Give content that can be read several times, from here: itself, or a copy in a temporary file.
+    """Provide content that can be read several times: itself, or a temporary copy of it.
 
-    The copy is made of a stream, whose bytes come once, and of a file in a storage elsewhere, which would be sent once
-    for each time. Beyond a megabyte it is on the disk.
+    A stream is copied since it can be read only once, and a file in a remote storage since each reading would transfer
+    it again. A copy of more than a megabyte is on disk.
     """
-    elsewhere = isinstance(content.source, StoredFile) and content.path is None
-    if content.rereadable and not elsewhere:
+    is_remote = isinstance(content.source, StoredFile) and content.path is None
+    if content.rereadable and not is_remote:
         yield content
         return
     with tempfile.SpooledTemporaryFile(INMEMORY_FILESIZE) as copied:

@@ -289,7 +289,7 @@ class AdminChecks:
         form.parts += [Part("poster", "default/../../etc/passwd")]
         answer = site.save(form, 1)
         assert not answer.went_on
-        assert "is wanted" in beside(answer.text, "poster")
+        assert "expected an upload" in beside(answer.text, "poster")
 
     def test_a_file_that_has_to_be_there_is_asked_for(self, site: Site) -> None:
         answer = site.save(site.form(model="ticket"), model="ticket")

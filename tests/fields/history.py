@@ -133,7 +133,7 @@ def count(held: Held) -> int:
 
 def is_there(value: DepotFileInfo) -> bool:
     """Return whether the bytes of a value can still be had: not of a copy whose original has gone, or is about to."""
-    waiting = value.waiting()
+    waiting = value.snapshot()
     if waiting is None:
         storage, file_id = DepotManager.get(value["depot_name"]), value["file_id"]
         assert isinstance(storage, Fragile)

@@ -262,9 +262,9 @@ def test_a_token_that_has_expired_is_refused(world: World, monkeypatch: pytest.M
 
 
 def test_a_token_for_another_depot_is_refused(world: World) -> None:
-    with pytest.raises(InvalidContent, match="for an upload to depot 'archive', and files go to 'default' here"):
+    with pytest.raises(InvalidContent, match="expected a token for depot 'default', got one for 'archive'"):
         Document(content=sent(b"x", "archive"))
-    with pytest.raises(InvalidContent, match="for an upload to depot 'default', and files go to 'archive' here"):
+    with pytest.raises(InvalidContent, match="expected a token for depot 'archive', got one for 'default'"):
         Document(report=sent(b"x"))
     with world.session() as session:
         session.add(Document(content=sent(b"x", "uploads"), report=sent(b"y", "archive")))

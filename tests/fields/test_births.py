@@ -33,7 +33,7 @@ def bear() -> Iterator[Callable[..., Birth]]:
 
     def make(*paths: str, bound: bool = True) -> Birth:
         value = UploadedFile(b"bytes")
-        waiting = value.waiting()
+        waiting = value.snapshot()
         assert waiting is not None
         birth = Birth(value, *waiting)
         for path in paths:
@@ -76,7 +76,7 @@ def test_a_birth_that_nobody_holds_is_forgotten() -> None:
 
     def begin() -> None:
         value = UploadedFile(b"bytes")
-        waiting = value.waiting()
+        waiting = value.snapshot()
         assert waiting is not None
         Birth(value, *waiting).announce("default/dropped")
 
@@ -88,7 +88,7 @@ def test_a_birth_that_nobody_holds_is_forgotten() -> None:
 def test_a_value_becomes_pending_again_with_another_id() -> None:
     """Once it is pending, nothing changes any more: two savepoints may lose one birth."""
     value = UploadedFile(b"bytes", filename="a.txt")
-    waiting = value.waiting()
+    waiting = value.snapshot()
     assert waiting is not None
     birth = Birth(value, *waiting)
     value.store()
@@ -343,7 +343,7 @@ def test_after_a_rollback_whatever_may_be_named_is_asked_about(
     """All that was bound or condemned, whatever else happened; after COMMIT no more than that."""
     births = {}
     for name, bound in (("a", True), ("b", False), ("c", True)):
-        waiting = (value := UploadedFile(b"bytes")).waiting()
+        waiting = (value := UploadedFile(b"bytes")).snapshot()
         assert waiting is not None
         births[name] = Birth(value, *waiting)
         births[name].announce(name)

@@ -438,7 +438,7 @@ def test_a_value_that_names_a_depot_goes_there(world: World) -> None:
 
 @pytest.mark.parametrize("wrong", [dict, str, "UploadedFile", None, UploadedFile({})])
 def test_a_class_that_is_no_file_is_refused_at_once(wrong: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"upload_type=.*: a subclass of DepotFileInfo is wanted"):
+    with pytest.raises(ConfigurationError, match=r"upload_type=.*: expected a subclass of DepotFileInfo"):
         UploadedFileField(upload_type=wrong)
 
 

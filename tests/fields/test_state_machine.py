@@ -101,7 +101,7 @@ SABOTAGES: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "a row is not read before it is written": (slots, "read_rows", _no_rows),
     "rows that a statement writes are not read before": (Target, "read_locked", _no_rows),
     "two rows share a file": (FileColumn, "copy", _share),
-    "a row takes files of others as they are": (Slot, "own_files", _nothing),
+    "a row takes files of others as they are": (Slot, "copy_foreign", _nothing),
 }
 
 

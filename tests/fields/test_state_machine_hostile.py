@@ -470,7 +470,10 @@ def _remembered(flush: Flush, *args: Any, held: Callable[..., Files | None] = Fl
     found = held(flush, *args)
     (state,) = (each for each in args if isinstance(each, InstanceState))
     slots = [Slot(state, column) for column in columns.columns_of_mapper(state.mapper).values()]
-    return found and {**found, **{each.column.column: each.old for each in slots if not columns.unknown(each.old)}}
+    return found and {
+        **found,
+        **{each.column.column: each.old for each in slots if not columns.is_not_loaded(each.old)},
+    }
 
 
 @contextmanager

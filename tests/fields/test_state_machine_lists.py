@@ -17,7 +17,8 @@ from hypothesis.stateful import precondition
 from sqlalchemy import Engine, delete, insert, inspect, update
 
 from depot_lite.errors import StorageFailed, StoredFileNotFound
-from depot_lite.fields.columns import AttributePlace, FileColumn, files_in
+from depot_lite.fields.columns import FileColumn, files_in
+from depot_lite.fields.list_binding import AttributeBinding
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.tracking import ledger
 from depot_lite.fields.tracking.slots import Slot
@@ -433,16 +434,16 @@ def _paths_of_main_files(held: object) -> list[str]:
     return [value["path"] for value in files_in(held)]
 
 
-def _change_unseen(place: AttributePlace, files: FileList[Any], before: object) -> None:
+def _change_unseen(binding: AttributeBinding, files: FileList[Any], before: object) -> None:
     """What an ordinary list does: the session still thinks that the row holds what the attribute holds."""
 
 
 SABOTAGES: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
     # What an assignment leaves as it is, the flush would still copy.
-    "two lists share a file": [(FileColumn, "_may_be_own", _always), (Slot, "own_files", _nothing)],
+    "two lists share a file": [(FileColumn, "_row_may_name", _always), (Slot, "copy_foreign", _nothing)],
     "the first file of a list is followed and no other": [(ledger, "paths_of", _paths_of_first)],
     "the second files of values stay behind": [(ledger, "paths_of", _paths_of_main_files)],
-    "the session hears nothing of changes": [(AttributePlace, "changing", _change_unseen)],
+    "the session hears nothing of changes": [(AttributeBinding, "changing", _change_unseen)],
 }
 
 

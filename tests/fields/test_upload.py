@@ -463,6 +463,26 @@ def test_a_twin_has_an_id_of_its_own(depot: FileStorage, pending: UploadedFile) 
 # --- failures ---------------------------------------------------------------------------------------------------------
 
 
+def test_a_copy_of_a_value_that_was_rolled_back_is_stored_from_the_same_content(pending: UploadedFile) -> None:
+    """Reading its content and its state changes nothing: until the copy is stored, its original may be stored first."""
+    state = pending.snapshot()
+    assert state is not None
+    pending.store()
+    copied = UploadedFile.copy_of(pending)
+    pending.depot.delete(pending.file_id)
+    pending.revert(*state)
+    before = dict(copied)
+    assert UploadedFile(copied.original_content).size == 9
+    waiting = copied.snapshot()
+    assert waiting is not None
+    assert waiting[0].original is pending
+    assert dict(copied) == before
+    copied.store()
+    assert copied.file.read() == b"Dear Sir,"
+    assert pending.pending
+    assert copied.path == before["path"] != pending.path
+
+
 def test_a_value_whose_storing_failed_is_pending_again(depot: FileStorage) -> None:
     """Nothing is left of the attempt; with a new id and the same keys it can be stored after all."""
 

@@ -47,10 +47,12 @@ from depot_lite.fields.validators import (
     Validator,
 )
 from depot_lite.fields.validators.candidate import StoredCandidate
-from depot_lite.fields.validators.extensions import contradicting, extension_of, proven_type, renamed, run_inside
+from depot_lite.fields.validators.names import executable_extension, extension_of
 from depot_lite.io.content import Content, file_from_content
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.io.local import LocalFileStorage
+from depot_lite.io.media_types.claims import contradiction, proven_type
+from depot_lite.io.media_types.names import with_usual_extension
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.io.sizes import shown_size, size_of
 from depot_lite.testing import BreakingFile
@@ -496,7 +498,7 @@ def test_the_groups_have_piccolos_names_and_what_is_in_them_there() -> None:
 def test_an_extension_that_is_none_is_a_mistake_in_the_configuration(extensions: Any) -> None:
     with pytest.raises(ConfigurationError):
         Extensions(*extensions)
-    with pytest.raises(ConfigurationError, match=re.escape("double='warn': 'refuse' or 'allow' is wanted")):
+    with pytest.raises(ConfigurationError, match=re.escape("double='warn': expected 'refuse' or 'allow'")):
         Extensions("pdf", double="warn")  # type: ignore[arg-type]  # what is tested
 
 
@@ -662,18 +664,18 @@ def test_a_copy_keeps_its_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("options", [{"extension": "mend"}, {"declared": None}])
 def test_a_way_that_does_not_exist_is_refused_at_once(options: Any) -> None:
-    with pytest.raises(ConfigurationError, match="'refuse' or 'correct' or 'ignore' is wanted"):
+    with pytest.raises(ConfigurationError, match="expected 'refuse' or 'correct' or 'ignore'"):
         MatchingType(**options)
 
 
 @given(st.binary(max_size=300), st.text(max_size=20), st.sampled_from([None, "image/png", "text/plain", "x/y"]))
 def test_whatever_the_bytes_and_the_names_types_are_found(head: bytes, name: str, claim: str | None) -> None:
     assert "/" in proven_type(head, claim, name)
-    assert contradicting(head, claim) is None or claim is not None
-    assert contradicting(head, proven_type(head, None, None)) is None
+    assert contradiction(head, claim) is None or claim is not None
+    assert contradiction(head, proven_type(head, None, None)) is None
     assert extension_of(name) == extension_of(name).lower()
-    assert run_inside(name) is None or "." in name
-    new = renamed(f"{name}.png", "image/jpeg")
+    assert executable_extension(name) is None or "." in name
+    new = with_usual_extension(f"{name}.png", "image/jpeg")
     assert new is not None
     assert new.endswith(".jpg")
 
@@ -700,7 +702,7 @@ def test_whatever_the_bytes_and_the_names_types_are_found(head: bytes, name: str
         ),
         ({"min_ratio": 2.5}, "is 40 x 20 pixels, at least 2.5 times as wide as high is needed"),
         ({"max_ratio": 1}, "is 40 x 20 pixels, at most 1 times as wide as high is allowed"),
-        ({"aspect_ratio": (16, 9)}, "is 40 x 20 pixels, a ratio of 16:9 is wanted"),
+        ({"aspect_ratio": (16, 9)}, "is 40 x 20 pixels, expected a ratio of 16:9"),
         ({"aspect_ratio": (16, 9), "tolerance": 0.2}, None),
     ],
     ids=str,

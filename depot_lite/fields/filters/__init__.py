@@ -1,1 +1,1 @@
-"""Filters: what may be done with a file as it is stored."""
+"""Filters: steps that follow the storing of a file."""

@@ -1,4 +1,4 @@
-"""`WithThumbnailFilter`: a thumbnail beside the file, as filedepot makes it."""
+"""`WithThumbnailFilter`: a thumbnail stored with the file, as in filedepot."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from depot_lite.io.content import Content
 
 
 class WithThumbnailFilter(FileFilter):
-    """Stores a thumbnail with each image, and sets the keys ``thumb_128x128_id``, ``..._path`` and ``..._url``.
+    """A thumbnail with each image, described by the keys ``thumb_128x128_id``, ``..._path`` and ``..._url``.
 
-    A column may have several, of different sizes. Each decodes the image again: the ``variants`` of an `UploadedImage`
-    are made by one decode.
+    A column may have several, of different sizes. Each decodes the image again; for the ``variants`` of an
+    `UploadedImage` it is decoded once.
 
     Args:
-        size: the greatest width and height, in pixels; they are in the names of the keys.
+        size: the maximum width and height in pixels, which become part of the keys.
         format: one of `depot_lite.images.recipes.OUTPUT_FORMATS`.
 
     Raises:
-        ConfigurationError: a size or a format that cannot be.
+        ConfigurationError: the size or the format is invalid.
     """
 
-    def __init__(self, size: tuple[int, int] = (128, 128), format: str = "PNG") -> None:  # noqa: A002  # its name there
+    def __init__(self, size: tuple[int, int] = (128, 128), format: str = "PNG") -> None:  # noqa: A002  # filedepot's name
         self.thumbnail_size = size
         self.thumbnail_format = format
         width, height = size
@@ -34,24 +34,24 @@ class WithThumbnailFilter(FileFilter):
     def on_save(self, uploaded_file: UploadedFile) -> None:
         """Make the thumbnail and store it.
 
-        The URL is the middleware's, since the row keeps it and that of a storage may expire.
+        The row keeps the URL of the middleware, since a URL of the storage may expire.
 
         Raises:
-            ImageRefused: the file is no image, it breaks off, or it has too many pixels.
+            ImageRefused: the file is not an image, is truncated, or has too many pixels.
             ConfigurationError: no middleware serves the files.
         """
         content = Content.of(uploaded_file.original_content)
         if content.rereadable:
-            thumbnail = self._made_of(content)
-        else:  # a stream, which was read when the file was stored
+            thumbnail = self._render(content)
+        else:  # a stream, which was consumed when the file was stored
             with Depots.get_file(uploaded_file["path"]) as stored:
-                thumbnail = self._made_of(Content.of(stored))
+                thumbnail = self._render(Content.of(stored))
         filename = f"{self._name}.{self.thumbnail_format.lower()}"
         path, file_id = uploaded_file.store_content(thumbnail.data, filename, thumbnail.content_type)
         uploaded_file[f"{self._name}_id"] = file_id
         uploaded_file[f"{self._name}_path"] = path
         uploaded_file[f"{self._name}_url"] = Depots.url_for(path)
 
-    def _made_of(self, content: Content) -> images.Rendition:
+    def _render(self, content: Content) -> images.Rendition:
         with at_hand(content) as source, source.open() as file:
             return images.render(file, {self._name: self._recipe})[1][self._name]

@@ -10,25 +10,23 @@
         _id = FieldProperty(schema.ObjectId)
         content = UploadedFileProperty()
 
-Assigning moves no byte. ``session.flush()`` checks and stores what is pending, lets Ming write the documents, and then
-deletes the files that they no longer name: replaced ones, cleared ones, those of deleted documents.
+Assigning stores nothing. ``session.flush()`` checks and stores the pending values, lets Ming write the documents, and
+then deletes the files that these no longer name: files that were replaced or cleared, or belonged to deleted documents.
 
-Ming has no transactions: each document is written by itself, and a flush that fails has written those before. So it is
-settled document by document. One that was written has its new file, and its old one is deleted; of one that was not,
-the new file is deleted, the old one stays, and the value is pending again, so that the flush can be repeated. What
-fails before the first document (a validator, a filter, an upload) changes nothing. ``session.clear()`` and
-``session.expunge()`` drop what is pending, and nothing was stored of it.
+Ming has no transactions: documents are written one by one, and a flush that fails has written some of them. If a
+document was written, its old file is deleted. If it was not, its new file is deleted and the value becomes pending
+again, so that the flush can be repeated. An error before the first document (in a validator, a filter or an upload)
+changes nothing. ``session.clear()`` and ``session.expunge()`` drop pending values, which have no files yet.
 
-Where it cannot be known whether a document was written, because the connection broke, both files stay and the log names
-them. What else is not promised:
+If the connection broke and nobody can say whether a document was written, both files stay and are logged. Limits:
 
-- A process that dies in the middle of a flush leaves files that no document names.
-- Ming writes whole documents. Who flushes one that another has changed since it was loaded writes the old reference
-  back, whose file may be gone.
-- ``query.remove()`` deletes the files of what it removes, as far as the class that it was called on knows their
-  attributes. ``query.update()`` and ``find_one_and_*()`` pass by the files.
-- Maintenance reads the rows of SQLAlchemy only: a sweep would take files of documents for unused. Give them a depot of
-  their own, and never sweep it.
+- A process that dies during a flush leaves files that no document names.
+- Ming writes whole documents. Flushing a document that was changed by another session since it was loaded restores the
+  old reference, whose file may be deleted.
+- ``query.remove()`` deletes the files in the attributes of the class that it is called on. ``query.update()`` and
+  ``find_one_and_*()`` ignore files.
+- Maintenance reads the rows of SQLAlchemy only: a sweep would delete the files of documents as unused. Give them a
+  depot of their own, and never sweep it.
 """
 
 from __future__ import annotations
@@ -62,14 +60,14 @@ __all__ = ["DepotExtension", "UploadedFileProperty"]
 class UploadedFileProperty(FieldProperty):  # type: ignore[misc]  # Ming's classes are untyped
     """An attribute that holds a file: a reference in the document, the bytes in a depot.
 
-    The session has to have the `DepotExtension`.
+    The session must have the `DepotExtension`.
 
     Args:
-        filters: what is done with each file once it is stored (`FileFilter`).
+        filters: called with each file once it is stored (`FileFilter`).
         upload_type: the class of the values, `UploadedFile` or a subclass.
-        upload_storage: the depot for new files, or an alias; the default depot where not given.
-        validators: what each file must comply with (`depot_lite.fields.validators`), in the order of the messages.
-        variants: what is made of each image, by name; needs an ``upload_type`` that makes them (`UploadedImage`).
+        upload_storage: the depot for new files, or an alias; the default depot if not given.
+        validators: the rules for each file (`depot_lite.fields.validators`), in the order of the messages.
+        variants: recipes of variants by name; needs an ``upload_type`` that makes them (`UploadedImage`).
     """
 
     def __init__(
@@ -90,22 +88,22 @@ class UploadedFileProperty(FieldProperty):  # type: ignore[misc]  # Ming's class
         self._upload_type.check_variants(self._variants)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        """Return the value, None where there is none; of the class, the property."""
+        """Return the value of an object or None, and the property itself for the class."""
         if instance is None:
             return self
         assigned = assigned_to(instance)
         return assigned[self.name] if self.name in assigned else self.stored(instance)
 
     def __set__(self, instance: Any, value: Any) -> None:
-        """Take what shall be stored at the next flush: bytes, a file, an upload ...; None clears.
+        """Set the value that the next flush stores: bytes, a file, an upload ...; None clears the attribute.
 
         Raises:
-            InvalidContent: this is nothing that can be stored.
-            ConfigurationError: the session lacks its extension, or the object was loaded without this attribute.
+            InvalidContent: the value cannot be stored.
+            ConfigurationError: the session has no `DepotExtension`, or the object was loaded without this attribute.
         """
         self._check(instance)
         if not isinstance(value, DepotFileInfo) and is_empty_upload(value):
-            return  # a form in which no file was chosen
+            return  # the value of a form field in which no file was chosen
         accepted = None if value is None else self._accepted(instance, value)
         assigned_to(instance)[self.name] = accepted
         state(instance).soil()
@@ -122,7 +120,7 @@ class UploadedFileProperty(FieldProperty):  # type: ignore[misc]  # Ming's class
         session = self.mapper.session
         if session is None or not any(isinstance(each, DepotExtension) for each in session.extensions):
             raise ConfigurationError(
-                f"{self}: its session does not look after files; make it with extensions=[DepotExtension]"
+                f"{self}: its session does not manage files; create it with extensions=[DepotExtension]"
             )
         fields = state(instance).options.get("fields")
         if fields and self.name not in fields:
@@ -130,20 +128,20 @@ class UploadedFileProperty(FieldProperty):  # type: ignore[misc]  # Ming's class
 
     def _accepted(self, instance: Any, value: Any) -> DepotFileInfo:
         if isinstance(value, DepotFileInfo):
-            return self._owned(self._accepted_value(instance, value), instance)
+            return self._with_owner(self._accepted_value(instance, value), instance)
         if isinstance(value, dict):
-            # A dictionary that came with a request could name any file of anybody.
+            # A dictionary from a request could name the file of any user.
             raise InvalidContent(f"{self}: a dictionary is not a file")
         try:
-            return self._owned(self._upload_type(value, self._upload_storage), instance)
+            return self._with_owner(self._upload_type(value, self._upload_storage), instance)
         except InvalidContent as error:
             raise InvalidContent(f"{self}: {error}") from error
 
     def _accepted_value(self, instance: Any, value: DepotFileInfo) -> DepotFileInfo:
-        """Return the value, or another one with the same content where it belongs to another attribute."""
+        """Return the value, or a copy of it if it belongs to another attribute."""
         if not value.pending:
-            own = self.stored(instance)
-            if own is not None and own["path"] == value.get("path"):
+            held = self.stored(instance)
+            if held is not None and held["path"] == value.get("path"):
                 return value
             if isinstance(value, self._upload_type):
                 return self._upload_type.copy_of(value, self._upload_storage)
@@ -154,7 +152,7 @@ class UploadedFileProperty(FieldProperty):  # type: ignore[misc]  # Ming's class
                 value = value.twin()
         return value.become(self._upload_type)
 
-    def _owned(self, value: DepotFileInfo, instance: Any) -> DepotFileInfo:
+    def _with_owner(self, value: DepotFileInfo, instance: Any) -> DepotFileInfo:
         if value.pending:
             if self._upload_storage is not None:
                 value.move_to(self._upload_storage)
@@ -164,32 +162,32 @@ class UploadedFileProperty(FieldProperty):  # type: ignore[misc]  # Ming's class
     # --- for the flush --------------------------------------------------------------------------------------------
 
     def stored(self, instance: Any) -> DepotFileInfo | None:
-        """Return the value that the document has, None where there is none."""
+        """Return the value in the document of an object, or None."""
         return self.value_in(state(instance).document)
 
     def value_in(self, document: Mapping[str, Any] | None) -> DepotFileInfo | None:
-        """Return the value in a document, None where there is none."""
+        """Return the value in a document, or None."""
         data = (document or {}).get(self.name)
         return self._upload_type.of_data(plain(data)) if isinstance(data, dict) and data else None
 
     def refusals(self, value: DepotFileInfo) -> list[ValidationError]:
-        """Return the rules that a pending value breaks; give it the name that its validators have corrected."""
+        """Return the errors of a pending value; if there are none, set the file name corrected by its validators."""
         if not self._validators:
             return []
         candidate = candidate_of(value)
-        came_as = candidate.filename
+        original_name = candidate.filename
         try:
-            found = refusals_of(candidate, self._validators, lambda error: error.at(str(self), came_as))
-        except DepotError as error:  # it cannot be read
-            error.add_note(f"while checking {came_as!r} for {self}")
+            errors = refusals_of(candidate, self._validators, lambda error: error.at(str(self), original_name))
+        except DepotError as error:  # the content cannot be read
+            error.add_note(f"while checking {original_name!r} for {self}")
             raise
         finally:
             candidate.close()
-        if found:
+        if errors:
             candidate.limit(None, None)
-        elif candidate.filename != came_as:
+        elif candidate.filename != original_name:
             value["filename"] = candidate.filename
-        return found
+        return errors
 
     def store(self, value: DepotFileInfo) -> None:
         """Store a pending value."""
@@ -197,12 +195,12 @@ class UploadedFileProperty(FieldProperty):  # type: ignore[misc]  # Ming's class
 
 
 class DepotExtension(SessionExtension):  # type: ignore[misc]  # Ming's classes are untyped
-    """Looks after the files of a session's objects. Give it to the session: ``extensions=[DepotExtension]``."""
+    """The extension of a session that manages the files of its objects: ``extensions=[DepotExtension]``."""
 
     def __init__(self, session: Any) -> None:
         super().__init__(session)
         self._changes: dict[int, Change] = {}
-        # Ming tells when a flush begins and when it has succeeded, and says nothing of one that failed.
+        # Ming has hooks for the start and the success of a flush, but none for its failure.
         self._flush = session.flush
         session.flush = self._flush_with_files
         self._flushing = False
@@ -210,16 +208,16 @@ class DepotExtension(SessionExtension):  # type: ignore[misc]  # Ming's classes 
 
     def _flush_with_files(self, obj: Any = None) -> None:
         """Flush the session, or one object of it, with its files."""
-        if self._flushing:  # a filter, a hook or the id of a new object has asked for it
+        if self._flushing:  # called by a filter, a hook or the id of a new object
             self._flush(obj)
             return
         self._flushing = True
         try:
-            self._run(obj)
+            self._flush_and_settle(obj)
         finally:
             self._flushing = False
 
-    def _run(self, obj: Any) -> None:
+    def _flush_and_settle(self, obj: Any) -> None:
         changes = list(changes_of(list(self.session.uow) if obj is None else [obj], _properties))
         try:
             check(changes)
@@ -240,45 +238,45 @@ class DepotExtension(SessionExtension):  # type: ignore[misc]  # Ming's classes 
             self._changes = {}
             settle(changes, error)
 
-    def _entered(self, obj: Any) -> None:
+    def _mark_begun(self, obj: Any) -> None:
         if (change := self._changes.get(id(obj))) is not None:
             change.begun = True
 
-    def _left(self, obj: Any) -> None:
+    def _mark_done(self, obj: Any) -> None:
         if (change := self._changes.get(id(obj))) is not None:
             change.done = True
 
     def before_insert(self, obj: Any, st: Any) -> None:
-        """Note that Ming begins to write the object."""
-        self._entered(obj)
+        """Remember that Ming starts writing the object."""
+        self._mark_begun(obj)
 
     def after_insert(self, obj: Any, st: Any) -> None:
-        """Note that it is written."""
-        self._left(obj)
+        """Remember that the object is written."""
+        self._mark_done(obj)
 
     def before_update(self, obj: Any, st: Any) -> None:
-        """Note that Ming begins to write the object."""
-        self._entered(obj)
+        """Remember that Ming starts writing the object."""
+        self._mark_begun(obj)
 
     def after_update(self, obj: Any, st: Any) -> None:
-        """Note that it is written."""
-        self._left(obj)
+        """Remember that the object is written."""
+        self._mark_done(obj)
 
     def before_delete(self, obj: Any, st: Any) -> None:
-        """Note that Ming begins to delete the object."""
-        self._entered(obj)
+        """Remember that Ming starts deleting the object."""
+        self._mark_begun(obj)
 
     def after_delete(self, obj: Any, st: Any) -> None:
-        """Note that it is deleted."""
-        self._left(obj)
+        """Remember that the object is deleted."""
+        self._mark_done(obj)
 
     def before_remove(self, cls: type, *args: Any, **kwargs: Any) -> None:
-        """Look which files the documents have that ``query.remove()`` is about to remove."""
+        """Find the files of the documents that ``query.remove()`` is about to remove."""
         query = args[0] if args else kwargs.get("filter", {})
         self._removal = Removal(self.session, cls, query, _properties(cls))
 
     def after_remove(self, cls: type, *args: Any, **kwargs: Any) -> None:
-        """Delete the files of those that are gone."""
+        """Delete the files of the removed documents."""
         removal, self._removal = self._removal, None
         if removal is not None:
             removal.finish()

@@ -1,7 +1,7 @@
-"""A flush of Ming's, and what it makes of the files of each object.
+"""The files of a flush of Ming, object by object.
 
-Ming writes one document after the other, each by itself. So what is new and what is old is kept by object, and settled
-by what became of its document.
+Ming writes documents one by one. So new and old files are recorded for each object, and the outcome of its own document
+decides which of them are deleted.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ from depot_lite.fields.pending import Pending
 
 logger: Final = logging.getLogger("depot_lite")
 
-#: Where the state of an object keeps what was assigned and not flushed: attribute -> value, None to clear.
+#: The key in the state of an object for assigned values until the flush: attribute -> value, None to clear.
 _ASSIGNED: Final = "depot_lite.assigned"
-#: How many documents are asked for at once.
+#: The number of documents per query.
 _PAGE: Final = 1000
 
 
 class FileProperty(Protocol):
-    """An attribute that holds a file, as a flush sees it."""
+    """An attribute that holds a file."""
 
     name: str
 
     def value_in(self, document: Mapping[str, Any] | None) -> DepotFileInfo | None:
-        """Return the value in a document, None where there is none."""
+        """Return the value in a document, or None."""
 
     def refusals(self, value: DepotFileInfo) -> list[ValidationError]:
-        """Return the rules that a pending value breaks."""
+        """Return the errors of a pending value."""
 
     def store(self, value: DepotFileInfo) -> None:
         """Store a pending value."""
 
 
 def assigned_to(instance: Any) -> dict[str, DepotFileInfo | None]:
-    """Return what was assigned to an object since it was loaded, flushed or refreshed."""
-    its = state(instance)
-    found: dict[str, DepotFileInfo | None] = its.extra_state.setdefault(_ASSIGNED, {})
-    if its.status == ObjectState.clean:
-        found.clear()  # a refresh has dropped the changes of the object
+    """Return the values assigned to an object since it was loaded, flushed or refreshed."""
+    object_state = state(instance)
+    found: dict[str, DepotFileInfo | None] = object_state.extra_state.setdefault(_ASSIGNED, {})
+    if object_state.status == ObjectState.clean:
+        found.clear()  # a refresh has discarded the changes of the object
     return found
 
 
 def plain(data: Any) -> Any:
-    """Return a copy of what Ming has made of BSON, as JSON has it."""
+    """Return a copy of Ming's instrumented data as plain dictionaries and lists."""
     if isinstance(data, dict):
         return {key: plain(each) for key, each in data.items()}
     return [plain(each) for each in data] if isinstance(data, list) else data
@@ -68,8 +68,8 @@ def _paths(document: Mapping[str, Any] | None, properties: Iterable[FileProperty
 
 
 @dataclass(slots=True)
-class _New:
-    """A value that is about to be stored, and how it was before."""
+class _PendingValue:
+    """A value that is about to be stored, and its state before."""
 
     property: FileProperty
     value: DepotFileInfo
@@ -78,23 +78,23 @@ class _New:
 
 @dataclass(slots=True)
 class Change:
-    """What a flush makes of the files of one object."""
+    """The changes of a flush to the files of one object."""
 
     instance: Any
     properties: Sequence[FileProperty]
-    #: What its document names, as far as we know, before the flush.
+    #: The files that its document names before the flush, as far as it was loaded.
     named: set[str]
-    #: What its document had, and what was assigned: both come back if it is not written.
+    #: The data of its document, and the assigned values: both are restored if it is not written.
     held: dict[str, Any] = field(default_factory=dict)
     assigned: dict[str, DepotFileInfo | None] = field(default_factory=dict)
-    new: list[_New] = field(default_factory=list)
+    new: list[_PendingValue] = field(default_factory=list)
     status: str = ObjectState.new
     begun: bool = False
     done: bool = False
 
     @property
     def born(self) -> set[str]:
-        """The files that were stored for it."""
+        """The files stored for the object in this flush."""
         return {path for each in self.new if not each.value.pending for path in each.value.paths}
 
     def write(self) -> None:
@@ -106,7 +106,7 @@ class Change:
             its.soil()  # a filter may have flushed the object before its files were stored
 
     def forget(self) -> None:
-        """Drop what was assigned and is written; what a hook has assigned meanwhile waits for the next flush."""
+        """Drop the assigned values once they are written; keep those that a hook has assigned for the next flush."""
         its = state(self.instance)
         assigned = its.extra_state.get(_ASSIGNED, {})
         for name, value in self.assigned.items():
@@ -116,7 +116,7 @@ class Change:
             its.soil()
 
     def undo(self) -> None:
-        """Make the object what it was before the flush. The files are the caller's business."""
+        """Restore the object as it was before the flush. The caller deletes the files."""
         its = state(self.instance)
         for name in self.assigned:
             if name in self.held:
@@ -131,7 +131,7 @@ class Change:
 
 
 def changes_of(objects: Iterable[Any], properties_of: Callable[[type], Sequence[FileProperty]]) -> Iterator[Change]:
-    """Yield what a flush of these objects makes of their files."""
+    """Yield the changes to the files of these objects."""
     for each in objects:
         properties = properties_of(type(each))
         its, assigned = state(each), assigned_to(each)
@@ -146,13 +146,13 @@ def changes_of(objects: Iterable[Any], properties_of: Callable[[type], Sequence[
                 if value is None:
                     continue
                 value.follow_original()
-                if (before := value.waiting()) is not None:
-                    change.new.append(_New(one, value, before))
+                if (before := value.snapshot()) is not None:
+                    change.new.append(_PendingValue(one, value, before))
         yield change
 
 
 def _named(instance: Any, properties: Sequence[FileProperty]) -> set[str]:
-    """Return the files that the document in the database names; it is asked where not all of it was loaded."""
+    """Return the files that the document names; ask the database if the object was loaded without some of them."""
     its = state(instance)
     fields = its.options.get("fields")
     if fields and its.status == ObjectState.deleted and any(each.name not in fields for each in properties):
@@ -170,7 +170,7 @@ def _found(instance: Any, properties: Sequence[FileProperty]) -> Mapping[str, An
 
 
 def check(changes: Iterable[Change]) -> None:
-    """Raise what is wrong with the files of the first object that breaks rules."""
+    """Check the new files; raise the errors of the first object that has any."""
     for change in changes:
         errors = [error for each in change.new for error in each.property.refusals(each.value)]
         if errors:
@@ -178,8 +178,8 @@ def check(changes: Iterable[Change]) -> None:
 
 
 def store(changes: Iterable[Change]) -> None:
-    """Store all files, as many at once as their storages gain from."""
-    by_depot: dict[str, list[_New]] = {}
+    """Store all new files, in parallel if their storages gain by it."""
+    by_depot: dict[str, list[_PendingValue]] = {}
     for change in changes:
         for each in change.new:
             by_depot.setdefault(each.value["depot_name"], []).append(each)
@@ -190,7 +190,7 @@ def store(changes: Iterable[Change]) -> None:
 
 
 def undo(changes: Iterable[Change]) -> None:
-    """Delete what was stored for objects that were not written, and make them what they were."""
+    """Restore objects that were not written, and delete their new files."""
     born: set[str] = set()
     for each in changes:
         born |= each.born
@@ -199,7 +199,7 @@ def undo(changes: Iterable[Change]) -> None:
 
 
 def settle(changes: list[Change], error: BaseException | None) -> None:
-    """Delete the files that no document names any more, now that Ming has written what it has."""
+    """Delete the files that no document names after the flush, whether it succeeded or failed."""
     unwritten: list[Change] = []
     condemned: set[str] = set()
     for each in changes:
@@ -218,12 +218,12 @@ def settle(changes: list[Change], error: BaseException | None) -> None:
 
 
 def _is_written(change: Change, error: BaseException | None) -> bool | None:
-    """Return whether the database has an object as it was to be written, None where nobody can tell."""
+    """Return whether a document was written as intended; None if that cannot be determined."""
     if isinstance(error, ConnectionFailure) and not isinstance(error, ServerSelectionTimeoutError):
-        return None  # it may be written still
+        return None  # the server may still execute the write
     try:
         found = _found(change.instance, change.properties)
-    except (PyMongoError, KeyError):  # KeyError: it has no id
+    except (PyMongoError, KeyError):  # KeyError: the object has no id
         return None
     if change.status == ObjectState.deleted:
         return found is None
@@ -237,7 +237,7 @@ class Removal:
     def __init__(self, session: Any, cls: type, query: Mapping[str, Any], properties: Sequence[FileProperty]) -> None:
         self._collection = session.impl.db[mapper(cls).collection.m.collection_name]
         self._properties = properties
-        #: The id of each document that names files, and the files.
+        #: The files of each document that has any, by its id.
         self._named: dict[Any, set[str]] = {}
         if properties:
             for each in self._collection.find(query, [each.name for each in properties]):
@@ -245,7 +245,7 @@ class Removal:
                     self._named[each["_id"]] = files
 
     def finish(self) -> None:
-        """Delete the files of those that are gone."""
+        """Delete the files of the removed documents."""
         ids = list(self._named)
         try:
             for start in range(0, len(ids), _PAGE):
@@ -255,8 +255,8 @@ class Removal:
             logger.error("which documents were removed is unknown: %s are left: %s", left, type(error).__name__)
 
     def _finish(self, ids: list[Any]) -> None:
-        there = {each["_id"] for each in self._collection.find({"_id": {"$in": ids}}, ["_id"])}
-        gone = {path for each in ids if each not in there for path in self._named[each]}
-        discard(sorted(gone))
+        remaining = {each["_id"] for each in self._collection.find({"_id": {"$in": ids}}, ["_id"])}
+        removed = {path for each in ids if each not in remaining for path in self._named[each]}
+        discard(sorted(removed))
         for each in ids:
             del self._named[each]

@@ -1,1 +1,1 @@
-"""Values that do more than keep a file."""
+"""Classes of values for special kinds of files."""

@@ -1,4 +1,4 @@
-"""`UploadedImage`: an image in a column, with variants that live and die with it.
+"""`UploadedImage`: an image in a column, with variants that are stored and deleted with it.
 
 ::
 
@@ -12,9 +12,9 @@
 
     person.photo.variants["small"].url
 
-An image is decoded once for everything that is made of it. One that is refused leaves nothing behind: most are by their
-headers, before anything is stored; where an image breaks off, what was stored of it goes again. Its variants are files
-of the same value, so what becomes of the value becomes of them, in a rollback, a replacement, a deletion and a copy.
+An image is decoded once for all its variants. An image that is refused leaves no files: most are refused by their
+headers, before anything is stored, and if a truncated image fails later, the files stored so far are deleted. Variants
+are files of the same value, so a rollback, a replacement, a deletion or a copy of the value includes them.
 
 `UploadedImageWithThumb` is filedepot's class.
 """
@@ -53,45 +53,45 @@ PROCESSORS: Final = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffini
 _ORIGINAL: Final = "(original)"
 _THUMB: Final = "(thumb)"
 
-# Variants' names become parts of file names, and keys of JSON that queries select.
+# Names of variants become parts of file names, and keys of JSON that queries select.
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 class UploadedImage(UploadedFile):
     """An image in a column, and its variants.
 
-    Beside those of `UploadedFile` the row has the keys ``width``, ``height`` and ``variants``. The class attributes are
-    settings: override them in a subclass, and name that as ``upload_type``.
+    The row has the keys ``width``, ``height`` and ``variants`` in addition to those of `UploadedFile`. The class
+    attributes are settings: override them in a subclass, and use that as ``upload_type``.
     """
 
     __slots__ = ()
 
-    #: The longest side that the stored original may have, in pixels: a larger one is reduced and encoded anew, in its
-    #: own format where browsers show it. None stores originals byte for byte.
+    #: The maximum width and height of the stored original, in pixels. A larger image is reduced and encoded again, in
+    #: its own format if browsers can show it. None stores originals byte for byte.
     max_size: ClassVar[int | None] = None
-    #: How many pixels an image may have, width times height; None is no limit. A bomb is refused by its header.
+    #: The maximum of width times height; None for no limit. Decompression bombs are refused by their headers.
     max_pixels: ClassVar[int | None] = images.MAX_PIXELS
-    #: The formats that are taken. No other decoder sees the bytes.
+    #: The allowed formats. The decoders of other formats are never called.
     formats: ClassVar[Collection[str]] = images.FORMATS
-    #: Whether position, camera and whatever else came with the image are removed from the original.
+    #: Whether to remove the metadata of the original, such as position and camera.
     strip_metadata: ClassVar[bool] = False
 
     workers: ClassVar[int] = PROCESSORS
     validators: ClassVar[Sequence[Any]] = (Image(formats=formats, max_pixels=max_pixels, decode=False),)
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Let the check before anything is stored know the limits of the subclass."""
+        """Check the limits of the subclass before anything is stored."""
         super().__init_subclass__(**options)
         if {"formats", "max_pixels"} & cls.__dict__.keys() and "validators" not in cls.__dict__:
             cls.validators = (Image(formats=cls.formats, max_pixels=cls.max_pixels, decode=False),)
 
     @classmethod
     def check_variants(cls, variants: Mapping[Any, Any]) -> None:
-        """Raise ConfigurationError where a name cannot be a part of a file name, or something is no recipe."""
+        """Raise ConfigurationError if a name cannot be part of a file name, or a value is not a recipe."""
         for name, recipe in variants.items():
             if not isinstance(name, str) or _NAME.fullmatch(name) is None:
                 raise ConfigurationError(
-                    f"variants: {name!r} is not a name; 1 to 64 letters, digits, '-' and '_' are wanted"
+                    f"variants: expected a name of 1 to 64 letters, digits, '-' and '_', got {name!r}"
                 )
             if not isinstance(recipe, Recipe) or type(recipe) is Recipe:
                 raise ConfigurationError(f"variants[{name!r}]: {recipe!r} is not a Thumbnail, a Crop or a Pad")
@@ -111,42 +111,42 @@ class UploadedImage(UploadedFile):
 
     @property
     def variants(self) -> Mapping[str, ImageVariant]:
-        """The stored variants by name; none while pending."""
+        """The stored variants by name; empty while pending."""
         entries = None if self.pending else self.get("variants") or {}
         return ImageVariants(entries, self.depot_name, self.filename)
 
     # --- storing --------------------------------------------------------------------------------------------------
 
     def process_content(self, content: Any, filename: str | None = None, content_type: str | None = None) -> None:
-        """Make what is to be made of the image, store it and that, and set the keys that describe them.
+        """Make the variants of the image, store all files, and set the keys that describe them.
 
         Raises:
-            ImageRefused: it is no image, it breaks off, or it has too many pixels. Nothing of it stays.
+            ImageRefused: the content is not an image, is truncated, or has too many pixels. No files are left.
         """
         with at_hand(self._opened(content, filename, content_type)) as source:
-            if self._kept_as_it_is(source):
-                info, made = self._made_while_kept(source)
+            if self._is_stored_unchanged(source):
+                info, made = self._render_while_storing(source)
                 original, job = None, None
             else:
-                info, made = self._made_of(source, self._recipes(), self._recipe_of_original())
+                info, made = self._render(source, self._recipes(), self._recipe_of_original())
                 original = made.pop(_ORIGINAL, None)
-                job = self._keeping(source, info, original)
-            self._enter_size(original or info)
-            self._enter(made, self._keep_all(made, job))
+                job = self._job_of_original(source, info, original)
+            self._set_size(original or info)
+            self._set_entries(made, self._store_all(made, job))
 
-    def _kept_as_it_is(self, source: Content) -> bool:
-        """Return whether the original is stored whatever it holds, and can be read by two threads."""
+    def _is_stored_unchanged(self, source: Content) -> bool:
+        """Return whether the original is stored byte for byte, and can be read by two threads."""
         return self.max_size is None and not self.strip_metadata and isinstance(source.source, bytes | Path)
 
-    def _made_while_kept(self, source: Content) -> tuple[ImageInfo, dict[str, Rendition]]:
-        """Return what was made of the image, while another thread has stored the original."""
+    def _render_while_storing(self, source: Content) -> tuple[ImageInfo, dict[str, Rendition]]:
+        """Return the image's header data and variants, made while another thread stores the original."""
         found: list[tuple[ImageInfo, dict[str, Rendition]]] = []
         keep = partial(super().process_content, source, source.filename, source.declared_type)
-        Batch([lambda: found.append(self._made_of(source, self._recipes())), keep], 2).run()
+        Batch([lambda: found.append(self._render(source, self._recipes())), keep], 2).run()
         return found[0]
 
-    def _keeping(self, source: Content, info: ImageInfo, original: Rendition | None) -> Callable[[], None]:
-        """Return what stores the original, or what it was reduced to."""
+    def _job_of_original(self, source: Content, info: ImageInfo, original: Rendition | None) -> Callable[[], None]:
+        """Return a function that stores the original, or the reduced image in its place."""
         keep, name = super().process_content, source.filename
         if original is None:
             return partial(keep, source, name, source.declared_type)
@@ -154,8 +154,8 @@ class UploadedImage(UploadedFile):
         return partial(keep, original.data, name, original.content_type)
 
     def _recipes(self) -> dict[str, Recipe]:
-        """Return what is made of the image: the column's variants, and what a subclass adds under other names."""
-        return dict(self._waiting().variants)
+        """Return the recipes of the column's variants, and those that a subclass adds under other names."""
+        return dict(self._pending_state().variants)
 
     @classmethod
     def _recipe_of_original(cls) -> Recipe | None:
@@ -164,10 +164,10 @@ class UploadedImage(UploadedFile):
         kept = not cls.strip_metadata
         return Thumbnail(cls.max_size, cls.max_size, animated=True, icc="keep", metadata=kept)
 
-    def _made_of(
+    def _render(
         self, source: Content, recipes: dict[str, Recipe], reduction: Recipe | None = None, *, strip: bool | None = None
     ) -> tuple[ImageInfo, dict[str, Rendition]]:
-        """Return what the image says of itself and what was made of it, by the names of the recipes."""
+        """Return the header data of the image, and the renditions by the names of their recipes."""
         formats, max_pixels = self.formats, self.max_pixels
         with source.open() as file:
             info = images.probe(file, formats=formats, max_pixels=max_pixels)
@@ -183,23 +183,23 @@ class UploadedImage(UploadedFile):
                 made |= {} if stripped is None else {_ORIGINAL: stripped}
         return info, made
 
-    def _keep_all(
+    def _store_all(
         self, made: Mapping[str, Rendition], original: Callable[[], None] | None = None
     ) -> dict[str, FileInfo]:
-        """Store the original and what was made of it, side by side where the storage gains by it."""
+        """Store the original and the renditions, in parallel if the storage gains by it."""
         storage = self.depot
         ids = {name: new_file_id() for name in made}
         paths = [f"{self.depot_name}/{each}" for each in ids.values()]
-        for path in paths:  # here, since the threads come in any order
+        for path in paths:  # here, since the threads run in any order
             self._announce(path)
         stored: dict[str, FileInfo] = {}
 
-        def keep(name: str, rendition: Rendition) -> None:
+        def store(name: str, rendition: Rendition) -> None:
             content = Content.of(rendition.data, self._name_of(name, rendition), rendition.content_type)
             stored[name] = storage.save(content, file_id=ids[name])
 
         jobs = [] if original is None else [original]
-        jobs += [partial(keep, name, rendition) for name, rendition in made.items()]
+        jobs += [partial(store, name, rendition) for name, rendition in made.items()]
         Batch(jobs, storage.concurrency, storage.executor).run()
         self.files.extend(paths)
         return stored
@@ -207,13 +207,14 @@ class UploadedImage(UploadedFile):
     def _name_of(self, name: str, rendition: Rendition) -> str:
         return f"{_stem(self.filename)}-{name}{rendition.extension}"
 
-    def _enter_size(self, shown: ImageInfo | Rendition) -> None:
-        self["width"], self["height"] = shown.width, shown.height
+    def _set_size(self, image: ImageInfo | Rendition) -> None:
+        self["width"], self["height"] = image.width, image.height
 
-    def _enter(self, made: Mapping[str, Rendition], stored: Mapping[str, FileInfo]) -> None:
-        """Set the keys that describe what was made."""
+    def _set_entries(self, made: Mapping[str, Rendition], stored: Mapping[str, FileInfo]) -> None:
+        """Set the keys that describe the renditions."""
         self["variants"] = {
-            name: self._entry(made[name], stored[name], recipe) for name, recipe in self._waiting().variants.items()
+            name: self._entry(made[name], stored[name], recipe)
+            for name, recipe in self._pending_state().variants.items()
         }
 
     def _entry(self, rendition: Rendition, info: FileInfo, recipe: Recipe) -> dict[str, Any]:
@@ -228,33 +229,33 @@ class UploadedImage(UploadedFile):
             "recipe": recipe.fingerprint,
         }
 
-    # --- copying, with the same variants or new ones --------------------------------------------------------------
+    # --- copies, with the same variants or new ones ---------------------------------------------------------------
 
     def _copy_files(self, original: DepotFileInfo) -> None:
-        """Copy what the column would make in the same way; the variants are made anew where it would not."""
-        anew = self.get("variants", _AS_THEY_ARE) is None
-        if not anew and not _differences(original, self._waiting().variants):
+        """Copy all files, but make the variants again if the column has other recipes by now."""
+        renew = self.get("variants", _UNCHANGED) is None
+        if not renew and not _differences(original, self._pending_state().variants):
             super()._copy_files(original)
             return
         with Depots.get_file(original["path"]) as stored, at_hand(Content.of(stored)) as source:
-            info, made = self._made_of(source, self._recipes(), strip=False)
-        super()._copy_files(self._without_made(original))
-        self._enter_size(info)
-        self._enter(made, self._keep_all(made))
+            info, made = self._render(source, self._recipes(), strip=False)
+        super()._copy_files(self._without_renditions(original))
+        self._set_size(info)
+        self._set_entries(made, self._store_all(made))
 
     @classmethod
-    def _without_made(cls, original: DepotFileInfo) -> UploadedFile:
-        """Return a stored value without what was made of it."""
-        made = cls._paths_of_made(original)
+    def _without_renditions(cls, original: DepotFileInfo) -> UploadedFile:
+        """Return a stored value without its renditions."""
+        renditions = cls._rendition_paths(original)
         kept = {key: each for key, each in original.items() if key != "variants"}
-        return UploadedFile({**kept, "files": [path for path in original.paths if path not in made]})
+        return UploadedFile({**kept, "files": [path for path in original.paths if path not in renditions]})
 
     @classmethod
-    def _paths_of_made(cls, original: DepotFileInfo) -> set[str]:
+    def _rendition_paths(cls, original: DepotFileInfo) -> set[str]:
         return {each["path"] for each in (original.get("variants") or {}).values()}
 
 
-_AS_THEY_ARE: Final = object()
+_UNCHANGED: Final = object()
 
 
 def _stem(filename: str | None) -> str:
@@ -263,39 +264,39 @@ def _stem(filename: str | None) -> str:
 
 def _differences(value: DepotFileInfo, variants: Mapping[str, Recipe]) -> list[str]:
     made = {name: each["recipe"] for name, each in (value.get("variants") or {}).items()}
-    wanted = {name: recipe.fingerprint for name, recipe in variants.items()}
-    return [name for name in dict.fromkeys((*wanted, *made)) if wanted.get(name) != made.get(name)]
+    current = {name: recipe.fingerprint for name, recipe in variants.items()}
+    return [name for name in dict.fromkeys((*current, *made)) if current.get(name) != made.get(name)]
 
 
 def outdated(value: UploadedImage, variants: Mapping[str, Recipe]) -> list[str]:
-    """Return the names of variants that a stored image lacks, has in excess, or has by another recipe.
+    """Return the names of the variants of a stored image that are missing, superfluous, or made by another recipe.
 
-    A pending value has none: it will be stored by the recipes of its column.
+    A pending value has none: it will be stored with the recipes of its column.
     """
     return [] if value.pending else _differences(value, variants)
 
 
 def regenerate(value: T) -> T:
-    """Return a pending value with the same original, whose variants are made anew when it is stored.
+    """Return a pending value with the same original, whose variants are made again when it is stored.
 
-    Assign it to the attribute that the image comes from: the flush makes the variants that the column has today, from
-    a copy of the original in the same depot. The former files go at COMMIT, as those of any value that is replaced, and
-    a rollback keeps them. A pending value is returned as it is.
+    Assign it to the attribute of the image: the flush makes the present variants of the column from a copy of the
+    original in the same depot. The former files are deleted at COMMIT, like those of any replaced value, and a rollback
+    keeps them. A pending value is returned as it is.
 
     Raises:
         ImageRefused: at the flush, if the stored original cannot be decoded.
     """
     if value.pending:
         return value
-    # Not the original where it is: another transaction may replace it before this one commits, and what that one
-    # deletes would be missed by our row. A copy that succeeded cannot be lost.
+    # A copy, since another transaction may replace the image before this one commits, and delete the original: our row
+    # would then name a missing file.
     renewed = type(value).copy_of(value, value.depot_name)
     renewed["variants"] = None
     return renewed
 
 
 class UploadedImageWithThumb(UploadedImage):
-    """An image no larger than ``max_size``, and a thumbnail of it: filedepot's class, its options, keys and rows.
+    """An image no larger than ``max_size`` with a thumbnail: filedepot's class, with its options, keys and rows.
 
     The image is decoded once, for its reduction, its thumbnail and any ``variants`` of the column.
     """
@@ -303,14 +304,14 @@ class UploadedImageWithThumb(UploadedImage):
     __slots__ = ()
 
     max_size: ClassVar[int | None] = 1024
-    #: Of the thumbnail: one of `depot_lite.images.recipes.OUTPUT_FORMATS`.
+    #: The format of the thumbnail, one of `depot_lite.images.recipes.OUTPUT_FORMATS`.
     thumbnail_format: ClassVar[str] = "PNG"
-    #: The greatest width and height of the thumbnail, in pixels.
+    #: The maximum width and height of the thumbnail, in pixels.
     thumbnail_size: ClassVar[tuple[int, int]] = (128, 128)
 
     @classmethod
     def check_variants(cls, variants: Mapping[str, Any]) -> None:
-        """Check the variants, and the settings of the thumbnail."""
+        """Check the variants and the settings of the thumbnail."""
         super().check_variants(variants)
         cls._recipe_of_thumb()
 
@@ -330,12 +331,12 @@ class UploadedImageWithThumb(UploadedImage):
 
     @property
     def thumb_file(self) -> StoredFile:
-        """The stored thumbnail, opened anew at each access."""
+        """The stored thumbnail, opened again at each access."""
         return self.depot.get(self.thumb_id)
 
     @property
     def thumb_url(self) -> str:
-        """The URL of the thumbnail, as ``url`` is that of the image: signed if its files are private."""
+        """The URL of the thumbnail, made like ``url`` of the image."""
         return url_of(self.depot_name, self.thumb_id, self.get("_thumb_public_url"))
 
     def _recipes(self) -> dict[str, Recipe]:
@@ -346,8 +347,8 @@ class UploadedImageWithThumb(UploadedImage):
             return f"thumb.{self.thumbnail_format.lower()}"
         return super()._name_of(name, rendition)
 
-    def _enter(self, made: Mapping[str, Rendition], stored: Mapping[str, FileInfo]) -> None:
-        super()._enter(made, stored)
+    def _set_entries(self, made: Mapping[str, Rendition], stored: Mapping[str, FileInfo]) -> None:
+        super()._set_entries(made, stored)
         self["thumb_id"] = file_id = stored[_THUMB].file_id
         self["thumb_path"] = f"{self.depot_name}/{file_id}"
         self["_thumb_public_url"] = self.depot.public_url(file_id)
@@ -358,5 +359,5 @@ class UploadedImageWithThumb(UploadedImage):
             self["_thumb_public_url"] = self.depot.public_url(self.thumb_id)
 
     @classmethod
-    def _paths_of_made(cls, original: DepotFileInfo) -> set[str]:
-        return super()._paths_of_made(original) | {str(original.get("thumb_path"))}
+    def _rendition_paths(cls, original: DepotFileInfo) -> set[str]:
+        return super()._rendition_paths(original) | {str(original.get("thumb_path"))}

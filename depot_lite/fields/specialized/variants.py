@@ -1,4 +1,4 @@
-"""`ImageVariant`: one rendition of a stored image, as its row describes it."""
+"""`ImageVariant`: a variant of a stored image."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from depot_lite.io.interfaces import StoredFile
 
 @dataclass(frozen=True, slots=True)
 class ImageVariant:
-    """A variant: its name, where it is, how large it is, and what it was made by.
+    """A variant of a stored image, as described in the row.
 
-    ``size`` is in bytes, ``width`` and ``height`` are in pixels. ``recipe`` is the `Recipe.fingerprint` of the recipe
-    that made it.
+    ``size`` is in bytes, ``width`` and ``height`` are in pixels. ``recipe`` is the `Recipe.fingerprint` of its recipe.
     """
 
     name: str
@@ -33,22 +32,22 @@ class ImageVariant:
 
     @property
     def file(self) -> StoredFile:
-        """The stored file, opened anew at each access.
+        """The stored file, opened again at each access.
 
         Raises:
-            StoredFileNotFound: it has gone.
+            StoredFileNotFound: the file does not exist any more.
         """
         return Depots.get(self.depot_name).get(self.file_id)
 
     @property
     def url(self) -> str:
-        """The storage's own URL where it has one, signed if its files are private; else the middleware's."""
+        """The storage's URL of the file if it has one, signed if its files are private; else the middleware's."""
         return url_of(self.depot_name, self.file_id)
 
     def url_for(
         self, *, expires_in: int | timedelta | None = None, download: bool = False, filename: str | None = None
     ) -> str:
-        """Return a URL made for one purpose, as `UploadedFile.url_for` does."""
+        """Return a URL with options, as `UploadedFile.url_for` does."""
         name = self.filename if download and filename is None else filename
         return url_of(self.depot_name, self.file_id, expires_in=expires_in, download=download, filename=name)
 
@@ -57,7 +56,7 @@ class ImageVariants(Mapping[str, ImageVariant]):
     """The variants of one image, by name.
 
     Args:
-        entries: what the row says of each; None for an image that is not stored yet.
+        entries: the entries of the row by name; None for an image that is not stored yet.
         depot_name: the depot that holds them.
         filename: the name of the image, for messages.
     """
@@ -71,16 +70,16 @@ class ImageVariants(Mapping[str, ImageVariant]):
         """Return the variant of that name.
 
         Raises:
-            KeyError: there is none; the message says which there are.
+            KeyError: the image has no such variant; the message names those it has.
         """
         entry = (self._entries or {}).get(name)
         if entry is not None:
-            given = {key: entry[key] for key in _IN_THE_ROW}
-            return ImageVariant(name=name, depot_name=self._depot_name, **given)
+            keys = {key: entry[key] for key in _ENTRY_KEYS}
+            return ImageVariant(name=name, depot_name=self._depot_name, **keys)
         if self._entries is None:
             raise KeyError(f"no variant {name!r}: {self._filename!r} is not stored yet, flush the session")
-        there_are = ", ".join(map(repr, self._entries)) or "none"
-        raise KeyError(f"no variant {name!r} of {self._filename!r}; there is {there_are}")
+        existing = ", ".join(map(repr, self._entries)) or "none"
+        raise KeyError(f"no variant {name!r} of {self._filename!r}; there is {existing}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries or ())
@@ -92,5 +91,5 @@ class ImageVariants(Mapping[str, ImageVariant]):
         return repr(dict(self))
 
 
-# What the row says of a variant: a path holds the depot already, and the name is the key.
-_IN_THE_ROW = tuple(name for name in ImageVariant.__dataclass_fields__ if name not in {"name", "depot_name"})
+# The keys of an entry in the row: the depot is part of the path, and the name is the key of the entry.
+_ENTRY_KEYS = tuple(name for name in ImageVariant.__dataclass_fields__ if name not in {"name", "depot_name"})

@@ -17,7 +17,7 @@ from depot_lite.fields.columns import FileColumn, files_in
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.validators.base import Validator
 from depot_lite.fields.validators.candidate import Candidate
-from depot_lite.fields.validators.refusals import candidate_of, refusals_of, said_by
+from depot_lite.fields.validators.refusals import candidate_of, errors_of, refusals_of
 
 
 @dataclass(slots=True)
@@ -107,7 +107,7 @@ def _refusals_of_count(column: FileColumn, count: int) -> list[ValidationError]:
     found: list[ValidationError] = []
     for each in column.type.validators:
         if isinstance(each, Validator):
-            errors = said_by(each, partial(each.check_list, count))
+            errors = errors_of(each, partial(each.check_list, count))
             found.extend(error.at(str(column), None) for error in errors)
     return found
 

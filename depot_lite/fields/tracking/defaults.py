@@ -27,7 +27,7 @@ def store_default(column: FileColumn, value: Any, connection: Connection) -> Any
     Raises:
         InvalidContent: no session writes through this connection.
     """
-    accepted = column.accept(columns.own_of(value), None, NOT_LOADED)
+    accepted = column.accept(columns.for_one_row(value), None, NOT_LOADED)
     if not has_pending(accepted):
         return accepted
     session = outcomes.writing_session(connection)

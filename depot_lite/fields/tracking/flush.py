@@ -64,7 +64,7 @@ def _before_flush(session: Session, instances: Sequence[object] | None) -> None:
         slot.accept()
     held = _read_unlocked(session, [slot for slot in slots if slot.may_be_of_others])
     for slot in slots:
-        slot.own_files(held.get(slot, NOT_LOADED))
+        slot.copy_foreign(held.get(slot, NOT_LOADED))
     store_all(session, [(slot.column, slot.value) for slot in slots if has_pending(slot.value)])
     updated = list(dict.fromkeys(slot.state for slot in slots if slot.state.key is not None))
     if updated or deleted or LEDGER in session.info:
@@ -243,10 +243,10 @@ def _before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> 
             raise StaleDataError(f"{slot.column}: the row of the object is not there any more")
         if slot.changed:
             slot.accept()
-            slot.own_files(files if held is not None and columns.unknown(slot.old) else NOT_LOADED)
+            slot.copy_foreign(files if held is not None and columns.is_not_loaded(slot.old) else NOT_LOADED)
             if held is not None:
                 slot.reconcile(files)
-                if columns.unknown(slot.old):
+                if columns.is_not_loaded(slot.old):
                     state.committed_state[slot.column.key] = files  # so that SQLAlchemy leaves out unchanged values
         watch = watch_of(session, connection)
         keys = {old_key_in(state, table), key_in(state, table)} - {None}
@@ -301,7 +301,7 @@ class BulkSave:
         for slot in slots:
             slot.accept()
             # SQLAlchemy writes to the row that the object names by now; it may have been loaded from another one.
-            slot.own_files(NOT_LOADED if _is_of_its_row(slot) else None)
+            slot.copy_foreign(NOT_LOADED if _is_of_its_row(slot) else None)
         store_all(session, [(slot.column, slot.value) for slot in slots if has_pending(slot.value)])
         by_table: dict[tuple[Mapper[Any], Table], list[Slot]] = {}
         for slot in slots:

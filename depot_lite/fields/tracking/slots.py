@@ -63,12 +63,12 @@ class Slot:
         if not self.changed:
             return self.column.column.onupdate is not None and self.state.modified
         old = self.old
-        return columns.unknown(old) or not self.column.type.compare_values(old, self.value)
+        return columns.is_not_loaded(old) or not self.column.type.compare_values(old, self.value)
 
     @property
     def may_be_of_others(self) -> bool:
         """Whether the attribute holds stored files of which nobody knows whether they are the row's own."""
-        if self.state.key is None or not columns.unknown(self.old):
+        if self.state.key is None or not columns.is_not_loaded(self.old):
             return False
         return any(not value.pending for value in files_in(self.value))
 
@@ -82,25 +82,23 @@ class Slot:
         if value is None and not (self.column.type.multiple and self.column.key in self.state.dict):
             return
         if not self.column.is_accepted(value, self.state):
-            held = self.old if self.state.key is not None and not columns.unknown(self.old) else None
+            held = self.old if self.state.key is not None and not columns.is_not_loaded(self.old) else None
             self.state.dict[self.column.key] = self.column.accept(value, self.state, held)
 
-    def own_files(self, held: Any = NOT_LOADED) -> None:
+    def copy_foreign(self, held: Any = NOT_LOADED) -> None:
         """Give the row copies of the stored files that are not its own: their owners may delete them any time.
 
         Args:
-            held: the files in the row, if it was read; by default as the session remembers them.
+            held: the files that the row holds, if it was read; by default those that the session remembers.
         """
-        if columns.unknown(held):
+        if columns.is_not_loaded(held):
             held = None if self.state.key is None else self.old
-        own, value = {each.get("path") for each in files_in(held)}, self.value
-        for index, each in enumerate(files_in(value)):
-            if not each.pending and each.get("path") not in own and not _is_born_of(each, self.state):
-                copy = self.column.copy(each, self.state)
-                if isinstance(value, FileList):
-                    value.put(index, copy)
-                else:
-                    self.state.dict[self.column.key] = copy
+        own_paths, value = columns.main_paths(held), self.value
+        copied = self.column.copy_foreign(
+            value, self.state, lambda each: each.get("path") in own_paths or _is_born_of(each, self.state)
+        )
+        if copied is not value:
+            self.state.dict[self.column.key] = copied
 
     def reconcile(self, held: Any) -> None:
         """Merge the object's files with those that its row has by now, so that no deleted file is named.
@@ -168,14 +166,14 @@ def old_key_in(state: InstanceState[Any], table: Table) -> tuple[Any, ...] | Non
     key = []
     for position, name in enumerate(_key_attributes(mapper, table)):
         value = state.committed_state.get(name, state.dict.get(name, NOT_LOADED))
-        if columns.unknown(value) or value is None:
+        if columns.is_not_loaded(value) or value is None:
             if name in of_mapper:
                 value = identity[of_mapper.index(name)]
             elif of_joined:
                 # A subclass has an attribute of its own for its key, whose columns are in the order of its parent's.
                 value = identity[position]
         key.append(value)
-    return None if any(each is None or columns.unknown(each) for each in key) else tuple(key)
+    return None if any(each is None or columns.is_not_loaded(each) for each in key) else tuple(key)
 
 
 _KEYS: Final[weakref.WeakKeyDictionary[Mapper[Any], dict[Table, list[Any]]]] = weakref.WeakKeyDictionary()

@@ -71,7 +71,7 @@ def _births(waiting: Sequence[tuple[FileColumn, Any]]) -> Iterator[tuple[FileCol
     """Yield the births of pending values, each with its column and, in a list, its index."""
     for column, held in waiting:
         for index, value in enumerate(files_in(held)):
-            state = value.waiting()
+            state = value.snapshot()
             if state is not None:
                 yield column, index if isinstance(held, list) else None, Birth(value, *state)
 

@@ -1,4 +1,4 @@
-"""`Validator`, which each rule subclasses, and what rules hold their own options against."""
+"""`Validator`, the base class of rules, and checks of their options."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from depot_lite.fields.validators.candidate import Candidate
 
 
 class Validator(ABC):
-    """A rule. One that needs no more than the file may be a function instead."""
+    """A rule for files. A rule without options may be a plain function instead."""
 
-    #: Whether it is done last, since it takes long.
+    #: Whether it takes long, and so is called last.
     costly: ClassVar[bool] = False
-    #: Whether it makes sense only for a column with ``multiple=True``.
+    #: Whether it requires a column with ``multiple=True``.
     for_lists: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, file: Candidate) -> None:
-        """Raise ValidationError if the file breaks the rule, several of them as `SeveralRefused`."""
+        """Raise ValidationError if the file breaks the rule; `SeveralRefused` for several errors."""
 
     def prepare(self, file: Candidate) -> None:
-        """Set limits and correct the name, before any validator of the column looks at the file. Refuses nothing."""
+        """Set limits and correct the name, before any validator of the column is called. Must not refuse the file."""
 
     def check_list(self, count: int) -> None:
-        """Raise ValidationError if a list must not have so many files. Called for columns with ``multiple=True``."""
+        """Raise ValidationError if a list has too many or too few files. Called for columns with ``multiple=True``."""
 
     def is_pointless(self, errors: Sequence[ValidationError]) -> bool:
-        """Return whether the file need not be looked at any more, after these refusals of other validators."""
+        """Return whether to skip this validator, given the errors of the validators before it."""
         return False
 
 
@@ -37,19 +37,19 @@ class Validator(ABC):
 
 
 def text_of(value: object) -> str:
-    """Return a text, "" for what is none."""
+    """Return a string as it is, and ``""`` for anything else."""
     return value if isinstance(value, str) else ""
 
 
 def all_of(errors: Sequence[ValidationError]) -> ValidationError:
-    """Return the one error, or `SeveralRefused` with all of them."""
+    """Return a single error as it is, several as `SeveralRefused`."""
     return errors[0] if len(errors) == 1 else SeveralRefused(errors)
 
 
 def one_of(option: str, value: Any, allowed: Sequence[str]) -> Any:
     """Return the value of an option; raise ConfigurationError if it is not allowed."""
     if value not in allowed:
-        raise ConfigurationError(f"{option}={value!r}: {' or '.join(map(repr, allowed))} is wanted")
+        raise ConfigurationError(f"{option}={value!r}: expected {' or '.join(map(repr, allowed))}")
     return value
 
 
@@ -57,5 +57,5 @@ def positive(option: str, value: object, kind: type[int | float] = int) -> None:
     """Raise ConfigurationError if an option is neither None nor a number above 0."""
     kinds = (int, float) if kind is float else (int,)
     if value is not None and (isinstance(value, bool) or not isinstance(value, kinds) or not value > 0):
-        wanted = "a positive number" if kind is float else "a positive whole number"
-        raise ConfigurationError(f"{option}={value!r}: {wanted} is wanted")
+        expected = "a positive number" if kind is float else "a positive whole number"
+        raise ConfigurationError(f"{option}={value!r}: expected {expected}")

@@ -1,4 +1,4 @@
-"""`Candidate`: a file that wants to be stored, as a validator sees it."""
+"""`Candidate`: a file that is about to be stored, as validators see it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, TypeVar
 
 from depot_lite.errors import NameRefused, ValidationError
-from depot_lite.fields.validators.extensions import proven_type
 from depot_lite.io.content import Content, clean_filename
 from depot_lite.io.interfaces import UNNAMED, StoredFile
 from depot_lite.io.media_types import OCTET_STREAM
+from depot_lite.io.media_types.claims import proven_type
 
 __all__ = ["Candidate", "StoredCandidate"]
 
@@ -18,15 +18,15 @@ T = TypeVar("T")
 
 
 class Candidate:
-    """A file that wants to be stored, as a validator sees it. Nothing is read before it is asked for.
+    """A file that is about to be stored, as validators see it. Its content is read only on demand.
 
     Args:
         content: the content.
-        filename: the name that it shall be stored under.
-        content_type: the type that it shall be stored with, as far as its bytes do not tell.
+        filename: the name to store it under.
+        content_type: the claimed type, used if the bytes do not show a type.
     """
 
-    #: The error of the limit that counts, None where there is none.
+    #: The error of the lowest limit; None without a limit.
     limiting: ValidationError | None = None
     _most: int | None = None
 
@@ -34,11 +34,11 @@ class Candidate:
         self._filename = filename
         self._ready = content
         self._claimed = content_type
-        self._known: dict[object, Any] = {}
+        self._cache: dict[object, Any] = {}
 
     @classmethod
     def of(cls, content: object, filename: str | None = None, content_type: str | None = None) -> Candidate:
-        """Return a candidate of whatever can be stored, to try a validator.
+        """Return a candidate for any content that can be stored, to try a validator.
 
         >>> Candidate.of(b"a,b", "table.csv").content_type
         'text/csv'
@@ -52,9 +52,9 @@ class Candidate:
 
     @property
     def filename(self) -> str:
-        """The name that the file will be stored under, ``unnamed`` where it has none.
+        """The name that the file will be stored under, ``unnamed`` by default.
 
-        A validator may set it. It changes in the row only once all files of the object have passed.
+        A validator may set it. The value gets the new name once all files of the object have passed.
         """
         return self._filename
 
@@ -67,21 +67,21 @@ class Candidate:
 
     @property
     def content_type(self) -> str:
-        """The media type that the bytes show.
+        """The media type that the bytes show, or else the claimed type.
 
-        Where they show none, as those of text do not, a claim counts. It does not where files of the type that is
-        claimed always show it: what is called ``photo.png`` and is no PNG has the type ``application/octet-stream``.
+        The claim does not count if files of the claimed type always show it: a file called ``photo.png`` that is not a
+        PNG has the type ``application/octet-stream``.
         """
         return proven_type(self.head(), self._claimed, self.filename)
 
     @property
     def declared_type(self) -> str | None:
-        """The type that the client claimed, None if it said nothing."""
+        """The type that the client declared, or None."""
         return self._content.declared_type
 
     @property
     def size(self) -> int | None:
-        """The number of bytes, None for a stream of unknown length as long as nobody has opened it."""
+        """The number of bytes; None for a stream of unknown length that has not been opened yet."""
         return self._content.size
 
     def head(self) -> bytes:
@@ -90,9 +90,9 @@ class Candidate:
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """Give a binary file at its start. The user's own is back at its position afterwards.
+        """Open the content as a binary file, at its start. A file of the user keeps its position.
 
-        A stream is read into a temporary file first, as far as its limit allows, so that it can be stored afterwards.
+        A stream is first copied to a temporary file, up to its limit, so that it can be stored afterwards.
         """
         content = self._content
         content.spool()
@@ -100,46 +100,46 @@ class Candidate:
             yield file
 
     def limit(self, size: int | None, error: ValidationError | None) -> None:
-        """Let a stream that has more than ``size`` bytes be refused with this error, wherever it is read.
+        """Raise the error when more than ``size`` bytes are read from a stream.
 
-        That may be in a storage, while the file is being stored: reading stops one byte behind the limit. Where
-        several limits are set, the lowest counts. None takes them away.
+        This may happen in a storage, while the file is being stored: reading stops one byte beyond the limit. The
+        lowest of several limits counts. None removes the limit.
         """
         if size is None or self._most is None or size < self._most:
             self._most, self.limiting = size, error
             self._content.limit(size, error)
 
-    def once(self, key: object, find: Callable[[], T]) -> T:
-        """Return what ``find`` returns, called only if no validator has asked for ``key`` before."""
-        if key not in self._known:
-            self._known[key] = find()
-        found: T = self._known[key]
+    def cached(self, key: object, compute: Callable[[], T]) -> T:
+        """Return the result of ``compute``, shared by all validators that use the same key."""
+        if key not in self._cache:
+            self._cache[key] = compute()
+        found: T = self._cache[key]
         return found
 
     def close(self) -> None:
-        """Close what looking at the bytes has opened. The file can be stored all the same."""
+        """Close the files opened to read the content. It can still be stored."""
 
     def __repr__(self) -> str:
-        """Show which file it is."""
+        """Show the name of the file."""
         return f"<{type(self).__name__} {self.filename!r}>"
 
 
 class StoredCandidate(Candidate):
-    """A stored file of which a copy shall be made: its keys tell about it, and it is opened for its bytes only.
+    """A stored file that is about to be copied. Its keys describe it; it is opened only to read its bytes.
 
     A copy has the name of its original, so setting the name does nothing.
 
     Args:
-        keys: those of the original.
-        find: what returns the stored file.
+        keys: the keys of the original.
+        open_original: returns the stored file.
     """
 
-    def __init__(self, keys: Mapping[str, Any], find: Callable[[], StoredFile]) -> None:
+    def __init__(self, keys: Mapping[str, Any], open_original: Callable[[], StoredFile]) -> None:
         self._filename = str(keys.get("filename") or UNNAMED)
         self._keys = keys
-        self._find = find
+        self._open_original = open_original
         self._stored: StoredFile | None = None
-        self._known = {}
+        self._cache = {}
 
     @property
     def _content(self) -> Content:
@@ -147,7 +147,7 @@ class StoredCandidate(Candidate):
 
     def _file(self) -> StoredFile:
         if self._stored is None:
-            self._stored = self._find()
+            self._stored = self._open_original()
         return self._stored
 
     @property
@@ -161,22 +161,22 @@ class StoredCandidate(Candidate):
 
     @property
     def content_type(self) -> str:
-        """The type that was found when the original was stored."""
+        """The type of the original."""
         return str(self._keys.get("content_type") or OCTET_STREAM)
 
     @property
     def declared_type(self) -> None:
-        """None: no client has anything to do with a copy."""
+        """None: the copy does not come from a client."""
         return
 
     @property
     def size(self) -> int | None:
-        """The number of bytes; asked of the storage where the row is one of filedepot's, which do not tell it."""
+        """The number of bytes; from the storage if the row is filedepot's, which does not have it."""
         known: int | None = self._keys.get("size")
         return self._file().content_length if known is None else known
 
     def limit(self, size: int | None, error: ValidationError | None) -> None:
-        """Do nothing, as the size is known."""
+        """Do nothing, since the size is known."""
 
     def close(self) -> None:
         """Close the stored file, if it was opened."""

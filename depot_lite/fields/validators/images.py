@@ -13,24 +13,24 @@ from depot_lite.images import FORMATS, MAX_PIXELS, ImageInfo, probe, verify
 
 __all__ = ["Image"]
 
-# Other names that people know the formats by.
-_FORMATS: Final = {"JPG": "JPEG", "TIF": "TIFF", "HEIC": "HEIF"}
+# Common names of formats, and those that Pillow uses.
+_ALIASES: Final = {"JPG": "JPEG", "TIF": "TIFF", "HEIC": "HEIF"}
 
 
 @dataclass(frozen=True)
 class Image(Validator):
-    """An image that can be decoded, of dimensions within limits. Needs the extra ``images``.
+    """An image that can be decoded, with dimensions within limits. Needs the extra ``images``.
 
-    The dimensions are read from the header; an image that breaks a limit is never decoded.
+    The dimensions are read from the header; an image that exceeds a limit is never decoded.
 
     Args:
-        formats: those of Pillow that are tried, such as ``("JPEG", "PNG")``; a file of any other is refused.
-        max_pixels: of width times height, so that a small file cannot fill the memory; None for no limit.
-        min_ratio: of width to height; 1 refuses what is higher than wide.
-        max_ratio: of width to height.
-        aspect_ratio: the width and height of what is wanted, as ``(16, 9)``, or their quotient.
-        tolerance: by how much the quotient may differ from ``aspect_ratio``, as a part of it.
-        decode: whether every pixel is decoded, to find files that break off or are damaged.
+        formats: the allowed formats, by their names in Pillow, such as ``("JPEG", "PNG")``.
+        max_pixels: the maximum of width times height, so that a small file cannot fill the memory; None for no limit.
+        min_ratio: the minimum of width / height; 1 refuses images that are higher than wide.
+        max_ratio: the maximum of width / height.
+        aspect_ratio: the required ratio of width to height, such as ``(16, 9)``, or their quotient.
+        tolerance: the allowed deviation from ``aspect_ratio``, as a fraction of it.
+        decode: whether to decode every pixel, to find files that are truncated or damaged.
     """
 
     formats: Collection[str] = FORMATS
@@ -55,15 +55,15 @@ class Image(Validator):
         for each in self.aspect_ratio if isinstance(self.aspect_ratio, tuple) else (self.aspect_ratio,):
             positive("aspect_ratio", each, float)
         if isinstance(self.aspect_ratio, tuple) and len(self.aspect_ratio) != 2:
-            raise ConfigurationError(f"aspect_ratio={self.aspect_ratio!r}: two numbers are wanted, such as (16, 9)")
+            raise ConfigurationError(f"aspect_ratio={self.aspect_ratio!r}: expected two numbers, such as (16, 9)")
         if isinstance(self.tolerance, bool) or not 0 <= self.tolerance < 1:
-            raise ConfigurationError(f"tolerance={self.tolerance!r}: a part of the ratio is wanted, such as 0.01")
+            raise ConfigurationError(f"tolerance={self.tolerance!r}: expected a fraction, such as 0.01")
         for low, high in (("min_width", "max_width"), ("min_height", "max_height"), ("min_ratio", "max_ratio")):
             if None not in (self._options[low], self._options[high]) and self._options[low] > self._options[high]:
                 raise ConfigurationError(f"{low}={self._options[low]!r} is more than {high}={self._options[high]!r}")
         unknown = set(self._formats) - set(FORMATS)
         if isinstance(self.formats, str) or unknown or not self._formats:
-            raise ConfigurationError(f"formats={self.formats!r}: some of {', '.join(FORMATS)} are wanted")
+            raise ConfigurationError(f"formats={self.formats!r}: expected some of {', '.join(FORMATS)}")
 
     @property
     def _options(self) -> Mapping[str, Any]:
@@ -71,26 +71,26 @@ class Image(Validator):
 
     @property
     def _formats(self) -> tuple[str, ...]:
-        return tuple(_FORMATS.get(str(each).upper(), str(each).upper()) for each in self.formats)
+        return tuple(_ALIASES.get(str(each).upper(), str(each).upper()) for each in self.formats)
 
     def is_pointless(self, errors: Sequence[ValidationError]) -> bool:
-        """Return whether it is no image for certain, or too large, or another `Image` could not read it."""
+        """Return whether the file is refused for its type or size, or another `Image` could not read it."""
         return any(isinstance(each, SizeRefused | TypeRefused) or _is_unreadable(each) for each in errors)
 
     def __call__(self, file: Candidate) -> None:
-        """Read the header and compare; then decode."""
-        errors = list(self._refusals(self._look(file, probe)))
+        """Check the dimensions in the header, then decode the image."""
+        errors = list(self._refusals(self._examine(file, probe)))
         if errors:
             raise all_of(errors)
         if self.decode:
-            self._look(file, verify)
+            self._examine(file, verify)
 
-    def _look(self, file: Candidate, look: Callable[..., ImageInfo]) -> ImageInfo:
-        def find() -> ImageInfo:
+    def _examine(self, file: Candidate, look: Callable[..., ImageInfo]) -> ImageInfo:
+        def examine() -> ImageInfo:
             with file.open() as opened:
                 return look(opened, formats=self._formats, max_pixels=self.max_pixels)
 
-        return file.once((look, self._formats, self.max_pixels), find)
+        return file.cached((look, self._formats, self.max_pixels), examine)
 
     def _refusals(self, found: ImageInfo) -> Iterator[ImageRefused]:
         width, height = found.width, found.height
@@ -118,16 +118,16 @@ class Image(Validator):
             yield ImageRefused(message, rule="max_ratio", limit=self.max_ratio, value=ratio)
         if self.aspect_ratio is not None:
             sides = self.aspect_ratio if isinstance(self.aspect_ratio, tuple) else (self.aspect_ratio, 1)
-            wanted = sides[0] / sides[1]
-            if abs(ratio - wanted) > wanted * self.tolerance:
-                message = f"{measured}, a ratio of {sides[0]:g}:{sides[1]:g} is wanted"
-                yield ImageRefused(message, rule="aspect_ratio", limit=wanted, value=ratio)
+            expected = sides[0] / sides[1]
+            if abs(ratio - expected) > expected * self.tolerance:
+                message = f"{measured}, expected a ratio of {sides[0]:g}:{sides[1]:g}"
+                yield ImageRefused(message, rule="aspect_ratio", limit=expected, value=ratio)
 
 
 def _is_unreadable(error: ValidationError) -> bool:
     return isinstance(error, ImageRefused) and error.rule not in _MEASURES
 
 
-_MEASURES: Final = {f"{most}_{what}" for most in ("min", "max") for what in ("width", "height", "ratio")} | {
+_MEASURES: Final = {f"{limit}_{measure}" for limit in ("min", "max") for measure in ("width", "height", "ratio")} | {
     "aspect_ratio"
 }

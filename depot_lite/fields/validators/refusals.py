@@ -1,4 +1,4 @@
-"""The rules that one file breaks, found out before anything of it is stored."""
+"""Refusals: the errors of a file's validators, collected before the file is stored."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from depot_lite.fields.validators.candidate import Candidate, StoredCandidate
 
 
 def candidate_of(value: DepotFileInfo) -> Candidate:
-    """Return a pending value as its validators see it."""
-    waiting = value.waiting()
-    if waiting is None:
-        raise TypeError(f"{value!r} is not pending any more")
-    keys, pending = waiting[1], waiting[0].source()
+    """Return the candidate of a pending value for its validators."""
+    snapshot = value.snapshot()
+    if snapshot is None:
+        raise TypeError(f"expected a pending value, got the stored {value!r}")
+    keys, pending = snapshot[1], snapshot[0].source()
     if pending.original is not None:
         return StoredCandidate(keys, partial(Depots.get_file, pending.original["path"]))
     if pending.content is None:
@@ -29,21 +29,21 @@ def candidate_of(value: DepotFileInfo) -> Candidate:
 def refusals_of(
     candidate: Candidate, validators: Sequence[Any], placed: Callable[[ValidationError], ValidationError]
 ) -> list[ValidationError]:
-    """Return the rules that a file breaks, each once.
+    """Return the errors of all validators, without duplicates.
 
     Args:
-        placed: says of an error which file of which attribute it is about.
+        placed: adds the attribute and the file to an error, and returns it.
     """
     found: list[ValidationError] = []
     for each in validators:
         if isinstance(each, Validator):
             each.prepare(candidate)
-    if candidate.limiting is not None:  # it may come up when the file is stored
+    if candidate.limiting is not None:  # it may be raised when the file is stored
         placed(candidate.limiting)
-    # What is costly comes last, and not at all if the file is refused for something that makes it pointless.
+    # Costly validators come last, and are skipped if the errors so far make them pointless.
     for each in sorted(validators, key=_is_costly):
         if not (isinstance(each, Validator) and each.is_pointless(found)):
-            for error in said_by(each, partial(each, candidate)):
+            for error in errors_of(each, partial(each, candidate)):
                 _add(found, placed(error))
     return found
 
@@ -52,8 +52,8 @@ def _is_costly(validator: object) -> bool:
     return isinstance(validator, Validator) and validator.costly
 
 
-def said_by(validator: object, call: Callable[[], object]) -> Sequence[ValidationError]:
-    """Return what a validator says against a file: its own errors, or what a function means by a ValueError."""
+def errors_of(validator: object, call: Callable[[], object]) -> Sequence[ValidationError]:
+    """Call a validator and return its errors; a ValueError of a function becomes a ValidationError."""
     name = _name_of(validator)
     try:
         call()
