@@ -17,6 +17,7 @@
     |  +- EditRefused
     |  +- SeveralRefused
     +- StorageFailed      (also OSError)
+    |  +- StorageFull
     +- MaintenanceStopped (also RuntimeError)
 
 The second parent keeps an ``except IOError`` or ``except ValueError`` written for filedepot working. Before COMMIT any
@@ -25,8 +26,9 @@ of them may be raised; after COMMIT none is: what goes wrong then is logged on t
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Final, Self
 
 
 class DepotError(Exception):
@@ -163,8 +165,28 @@ class SeveralRefused(ValidationError):
         return self._errors
 
 
+#: The numbers with which an operating system says that no space is left.
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
 class StorageFailed(DepotError, OSError):
-    """Raised when a storage could not do its work; the backend's own error is its ``__cause__``."""
+    """Raised when a storage could not do its work; the backend's own error is its ``__cause__``.
+
+    As with `OSError`, the number chooses the class:
+
+    >>> StorageFailed(errno.ENOSPC, "cannot store file 1: no space left")
+    StorageFull(28, 'cannot store file 1: no space left')
+    """
+
+    def __new__(cls, *args: Any) -> Self:
+        """Return a `StorageFull` if the number says so."""
+        kind: Any = StorageFull if cls is StorageFailed and len(args) > 1 and args[0] in _FULL else cls
+        error: Self = super().__new__(kind, *args)
+        return error
+
+
+class StorageFull(StorageFailed):
+    """Raised when a storage has no space left, or its quota is used up: the next file will fail too."""
 
 
 class MaintenanceStopped(DepotError, RuntimeError):

@@ -1,8 +1,8 @@
-"""Attach files to rows, and see what happens to rows and files at each step.
+"""A tour: attaches files to rows, and prints rows and files after each step.
 
     python examples/quickstart.py
 
-It works in a folder of its own, on SQLite and the local disk, and removes the folder at the end.
+It uses SQLite and the local disk in a temporary folder.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from depot_lite import DepotManager, StoredFileNotFound, UploadedFile, UploadedF
 
 
 class Base(DeclarativeBase):
-    """The parent of the models."""
+    """The base class of the models."""
 
 
 class Document(Base):
-    """A row with two files: one in the default depot, one in the depot that is called archive."""
+    """A row with two files: one in the default depot, and one in the depot ``archive``."""
 
     __tablename__ = "document"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -70,7 +70,7 @@ def letter(text: str) -> bytes:
 
 
 def tone() -> io.BytesIO:
-    """Return a quarter of a second of sound, as an open file."""
+    """Return a quarter of a second of sound as an open file."""
     file = io.BytesIO()
     with wave.open(file, "wb") as sound:
         sound.setnchannels(1)
@@ -81,12 +81,12 @@ def tone() -> io.BytesIO:
 
 
 def count(depot: str) -> int:
-    """Return how many files a depot holds."""
+    """Return the number of files in a depot."""
     return sum(1 for _ in DepotManager.get(depot).list())
 
 
 def show(title: str, engine: Any) -> None:
-    """Print what is committed: the rows with their files, and how many files the depots hold."""
+    """Print the committed rows with their files, and the number of files in the depots."""
     print(f"\n{title}")
     with Session(engine) as session:
         for row in session.scalars(select(Document).order_by(Document.id)):

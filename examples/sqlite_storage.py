@@ -1,9 +1,9 @@
-"""A storage of one's own: files in a table of SQLite, for what is small and has to travel in one file.
+"""A custom storage: small files in a table of SQLite, in one portable database file.
 
     DepotManager.configure("notes", {"depot.backend": "sqlite_storage.SQLiteStorage", "depot.path": "notes.db"})
 
-Five methods make a storage; what they promise is in `depot_lite.io.interfaces`, and `StorageContract` of
-`depot_lite.testing` holds them to it (tests/examples/test_sqlite_storage.py).
+A storage has five methods. `depot_lite.io.interfaces` describes their contract, and `StorageContract` of
+`depot_lite.testing` tests it (tests/examples/test_sqlite_storage.py).
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class SQLiteStorage(FileStorage):
 
     def __init__(self, path: Path | str) -> None:
         self._path = path
-        self._ask(_TABLE)
+        self._execute(_TABLE)
 
-    def _ask(self, statement: str, *values: Any) -> list[Any]:
-        """Run one statement in a transaction of its own; the database's errors become ours."""
+    def _execute(self, statement: str, *values: Any) -> list[Any]:
+        """Run one statement in its own transaction, and translate the errors of the database."""
         try:
             with closing(sqlite3.connect(self._path, timeout=30)) as database, database:
                 return database.execute(statement, values).fetchall()
@@ -40,16 +40,21 @@ class SQLiteStorage(FileStorage):
             raise StorageFailed(f"{self._path}: {error}") from error
 
     def _save(self, file_id: str, content: Content) -> FileInfo:
-        kind, name = content.content_type, content.filename or UNNAMED  # the type before the bytes, which may come once
+        kind, name = (
+            content.content_type,
+            content.filename or UNNAMED,
+        )  # before the bytes, which may be readable only once
         with content.open() as source:
             data = source.read()
         time, checksum = datetime.now(UTC), f"sha256:{hashlib.sha256(data).hexdigest()}"
-        # One statement: who reads meanwhile sees the old file or the new one, and after a crash there is one of them.
-        self._ask("REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?)", file_id, name, kind, time.isoformat(), checksum, data)
+        # One statement, so that readers see the old or the new file, and one of them remains after a crash.
+        self._execute(
+            "REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?)", file_id, name, kind, time.isoformat(), checksum, data
+        )
         return FileInfo(file_id, name, kind, len(data), time, checksum)
 
     def _open(self, file_id: str) -> StoredFile:
-        found = self._ask("SELECT name, type, time, sum, data FROM file WHERE id = ?", file_id)
+        found = self._execute("SELECT name, type, time, sum, data FROM file WHERE id = ?", file_id)
         if not found:
             raise self._missing(file_id)
         name, kind, time, checksum, data = found[0]
@@ -57,14 +62,16 @@ class SQLiteStorage(FileStorage):
         return StoredFile(info, lambda: io.BytesIO(data))
 
     def _delete(self, file_id: str) -> None:
-        self._ask("DELETE FROM file WHERE id = ?", file_id)
+        self._execute("DELETE FROM file WHERE id = ?", file_id)
 
     def _exists(self, file_id: str) -> bool:
-        return bool(self._ask("SELECT 1 FROM file WHERE id = ?", file_id))
+        return bool(self._execute("SELECT 1 FROM file WHERE id = ?", file_id))
 
     def _list(self) -> Iterator[FileEntry]:
         last = ""
-        while page := self._ask("SELECT id, length(data), time FROM file WHERE id > ? ORDER BY id LIMIT 1000", last):
+        while page := self._execute(
+            "SELECT id, length(data), time FROM file WHERE id > ? ORDER BY id LIMIT 1000", last
+        ):
             for file_id, size, time in page:
                 yield FileEntry.told(file_id, size, datetime.fromisoformat(time))
             last = page[-1][0]

@@ -1,1 +1,1 @@
-"""The command line ``depot-lite``: words in, reports and progress out, exit codes. What it shows is done elsewhere."""
+"""The command line ``depot-lite``: arguments in, reports, progress and exit codes out."""

@@ -1,4 +1,4 @@
-"""``depot-lite``: the command, from its words to its exit code."""
+"""The command ``depot-lite``: runs one command and returns its exit code."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from depot_lite.cli import findings, moves
-from depot_lite.cli.app import load_app
-from depot_lite.cli.database import with_database
-from depot_lite.cli.failures import OutputFailed, WrongUsage, one_line
-from depot_lite.cli.output import document, lines, open_output, write
-from depot_lite.cli.progress import watching
-from depot_lite.cli.signals import Stopped, watch_signals
-from depot_lite.cli.text import clean, shown_duration
-from depot_lite.cli.views import View
-from depot_lite.cli.words import PROGRAM, parsed
+from depot_lite.cli import reports
+from depot_lite.cli.application import load_application, with_database
+from depot_lite.cli.arguments import PROGRAM, parse_arguments
+from depot_lite.cli.errors import OutputFailed, Stopped, WrongUsage, one_line, watch_signals
+from depot_lite.cli.output import json_document, open_output, printable, with_line_ends, write
+from depot_lite.cli.progress import show_progress
+from depot_lite.cli.reports import Report
+from depot_lite.durations import format_duration
 from depot_lite.errors import ConfigurationError, DepotError
 from depot_lite.maintenance.backup import copy_files
 from depot_lite.maintenance.migration import migrate
@@ -32,70 +30,70 @@ from depot_lite.maintenance.unused import delete_unused_files, find_unused
 from depot_lite.maintenance.variants import regenerate_variants
 from depot_lite.maintenance.verification import verify
 
-#: What the exit code says.
+# Exit codes.
 NOTHING_FOUND: Final = 0
 FOUND: Final = 1
 COULD_NOT_RUN: Final = 2
 
-#: Who deletes younger files is asked: few transactions last as long.
+#: The command asks before it deletes younger files: few transactions last as long.
 _YOUNG: Final = timedelta(minutes=1)
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Do what the words say, and return the exit code."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with its arguments, those of the process by default, and return the exit code."""
     watch_signals()
-    if sys.stderr is None:  # closed: then nobody is told anything
+    if sys.stderr is None:  # closed: messages are dropped
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # as long as the process
-    words = sys.argv[1:] if words is None else words
+    arguments = sys.argv[1:] if arguments is None else arguments
     command = None
     try:
-        arguments = parsed(words)
-        command = _COMMANDS[arguments.command]
-        return _run(command, arguments)
+        options = parse_arguments(arguments)
+        command = _COMMANDS[options.command]
+        return _run(command, options)
     except Stopped as stopped:
-        goes_on = "" if command is None else f": {command.goes_on}"
-        _say(f"stopped by {stopped}{goes_on}")
+        after_stop = "" if command is None else f": {command.after_stop}"
+        _print_message(f"stopped by {stopped}{after_stop}")
         return 128 + stopped.number
     except Exception as error:
-        _say(f"error: {_described(error)}")
-        if "--traceback" in words:
+        _print_message(f"error: {_describe(error)}")
+        if "--traceback" in arguments:
             traceback.print_exc(file=sys.stderr)
         return COULD_NOT_RUN
 
 
 def _run(command: _Command, arguments: argparse.Namespace) -> int:
     output = open_output()
-    with redirect_stdout(sys.stderr):  # what an application prints is no part of the report
+    with redirect_stdout(sys.stderr):  # the application's own prints are not part of the report
         if arguments.app is None:
-            raise WrongUsage("which application? --app package.module, or DEPOT_LITE_APP in the environment")
+            raise WrongUsage("no application given: --app package.module, or DEPOT_LITE_APP in the environment")
         if command.database == "needed" and not arguments.url:
-            raise WrongUsage("which database? --url URL, or DATABASE_URL in the environment")
+            raise WrongUsage("no database given: --url URL, or DATABASE_URL in the environment")
         _confirm(arguments)
-        load_app(arguments.app)
-        view = _view(command, arguments)
+        load_application(arguments.app)
+        report = _execute(command, arguments)
     try:
-        write(output, document(view.data) if arguments.json else lines(view.lines))
+        write(output, json_document(report.data) if arguments.json else with_line_ends(report.lines))
     except OutputFailed as error:
         raise OutputFailed(f"the work is done, but {error}") from error
-    return FOUND if view.found else NOTHING_FOUND
+    return FOUND if report.found else NOTHING_FOUND
 
 
-def _view(command: _Command, arguments: argparse.Namespace) -> View:
-    with watching(sys.stderr, quiet=arguments.quiet) as watcher:
+def _execute(command: _Command, arguments: argparse.Namespace) -> Report:
+    with show_progress(sys.stderr, quiet=arguments.quiet) as watcher:
         if command.database == "none" or not arguments.url:
-            return command.view(arguments, None, watcher)
-        return with_database(arguments.url, lambda bind: command.view(arguments, bind, watcher))
+            return command.execute(arguments, None, watcher)
+        return with_database(arguments.url, lambda bind: command.execute(arguments, bind, watcher))
 
 
 def _confirm(arguments: argparse.Namespace) -> None:
-    """Ask before files are deleted that a transaction may be about to name."""
+    """Ask before deleting files that an open transaction may be about to name."""
     if arguments.command != "unused" or not arguments.delete or arguments.yes or arguments.older_than >= _YOUNG:
         return
-    time = shown_duration(arguments.older_than)
+    time = format_duration(arguments.older_than)
     if sys.stdin is None or not sys.stdin.isatty() or not sys.stderr.isatty():
         raise WrongUsage(
-            f"--delete --older-than {time} may delete files of transactions that have not committed, and here nobody "
-            "can be asked: --yes says that none lasts as long"
+            f"--delete --older-than {time} may delete files of transactions that have not committed, and nobody "
+            "can be asked here: --yes states that no transaction lasts as long"
         )
     sys.stderr.write(
         f"Files of transactions that last longer than {time} and have not committed will be lost.\nType yes to go on: "
@@ -105,50 +103,50 @@ def _confirm(arguments: argparse.Namespace) -> None:
         raise WrongUsage("nothing was deleted")
 
 
-# --- what is said -------------------------------------------------------------------------------------------------
+# --- messages -----------------------------------------------------------------------------------------------------
 
 
-def _say(line: str) -> None:
+def _print_message(line: str) -> None:
     try:
-        sys.stderr.write(f"{PROGRAM}: {clean(line)}\n")
+        sys.stderr.write(f"{PROGRAM}: {printable(line)}\n")
         sys.stderr.flush()
     except (OSError, ValueError):
-        pass  # nobody listens
+        pass  # stderr is gone
 
 
-def _described(error: Exception) -> str:
-    """Return an error in one line, with how to learn more where that may help."""
+def _describe(error: Exception) -> str:
+    """Return an error in one line, with a hint at --traceback if that would show more."""
     if isinstance(error, WrongUsage | OutputFailed | ConfigurationError):
         return one_line(error)
     name = "" if isinstance(error, DepotError) else f"{type(error).__name__}: "
-    more = "" if name == "" and error.__cause__ is None else " (--traceback shows more)"
-    return f"{name}{one_line(error)}{more}"
+    hint = "" if name == "" and error.__cause__ is None else " (--traceback shows more)"
+    return f"{name}{one_line(error)}{hint}"
 
 
 # --- the commands -------------------------------------------------------------------------------------------------
 
 
 class _Command(NamedTuple):
-    """What a command does."""
+    """A command, and its needs."""
 
-    view: Callable[[argparse.Namespace, Any, Watcher | None], View]
+    execute: Callable[[argparse.Namespace, Any, Watcher | None], Report]
     #: ``needed``, ``useful`` or ``none``.
     database: str
-    #: How to go on after it was stopped.
-    goes_on: str
+    #: The state in which a signal leaves the work, and how to continue.
+    after_stop: str
 
 
-def _unused(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> View:
+def _unused(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
     call = partial(delete_unused_files, settle=arguments.settle) if arguments.delete else find_unused
     report = call(bind, arguments.depot, older_than=arguments.older_than, protect=arguments.protect, progress=watcher)
-    return findings.unused(report, arguments.older_than)
+    return reports.unused_report(report, arguments.older_than)
 
 
-def _missing(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> View:
-    return findings.missing(find_missing(bind, arguments.depot, progress=watcher))
+def _missing(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
+    return reports.missing_report(find_missing(bind, arguments.depot, progress=watcher))
 
 
-def _verify(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> View:
+def _verify(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
     report = verify(
         bind,
         arguments.depot,
@@ -158,14 +156,14 @@ def _verify(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -
         rate=arguments.rate,
         progress=watcher,
     )
-    return findings.verified(report, with_rows=bind is not None)
+    return reports.verify_report(report, with_rows=bind is not None)
 
 
-def _stats(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> View:
-    return findings.counted_up(statistics(bind, arguments.depot, largest=arguments.largest, progress=watcher))
+def _stats(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
+    return reports.statistics_report(statistics(bind, arguments.depot, largest=arguments.largest, progress=watcher))
 
 
-def _copy(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> View:
+def _copy(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
     report = copy_files(
         arguments.source,
         arguments.target,
@@ -174,10 +172,10 @@ def _copy(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> 
         dry_run=arguments.dry_run,
         progress=watcher,
     )
-    return moves.copied(report)
+    return reports.copy_report(report)
 
 
-def _migrate(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> View:
+def _migrate(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
     report = migrate(
         bind,
         arguments.source,
@@ -187,10 +185,10 @@ def _migrate(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) 
         dry_run=arguments.dry_run,
         progress=watcher,
     )
-    return moves.migrated(report)
+    return reports.migration_report(report)
 
 
-def _regenerate(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> View:
+def _regenerate(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
     report = regenerate_variants(
         bind,
         columns=arguments.columns or None,
@@ -199,18 +197,18 @@ def _regenerate(arguments: argparse.Namespace, bind: Any, watcher: Watcher | Non
         limit=arguments.limit,
         progress=watcher,
     )
-    return moves.regenerated(report)
+    return reports.regenerate_report(report)
 
 
-_AGAIN: Final = "nothing is half done, and the same command goes on with what is left"
-_READS: Final = "nothing was changed, and the same command begins anew"
+_CONTINUES: Final = "nothing is half done, and the same command goes on with what is left"
+_RESTARTS: Final = "nothing was changed, and the same command begins anew"
 
 _COMMANDS: Final = {
-    "unused": _Command(_unused, "needed", _AGAIN),
-    "missing": _Command(_missing, "needed", _READS),
-    "verify": _Command(_verify, "useful", f"{_READS}, or goes on where --state FILE says"),
-    "stats": _Command(_stats, "needed", _READS),
-    "migrate": _Command(_migrate, "needed", _AGAIN),
-    "copy": _Command(_copy, "none", _AGAIN),
-    "regenerate": _Command(_regenerate, "needed", _AGAIN),
+    "unused": _Command(_unused, "needed", _CONTINUES),
+    "missing": _Command(_missing, "needed", _RESTARTS),
+    "verify": _Command(_verify, "useful", f"{_RESTARTS}, or goes on where --state FILE says"),
+    "stats": _Command(_stats, "needed", _RESTARTS),
+    "migrate": _Command(_migrate, "needed", _CONTINUES),
+    "copy": _Command(_copy, "none", _CONTINUES),
+    "regenerate": _Command(_regenerate, "needed", _CONTINUES),
 }

@@ -1,24 +1,29 @@
-"""What is written to stdout: lines to read, or one JSON document, which never is in memory as a whole."""
+"""Output on stdout: readable lines and tables, or one JSON document that is never in memory as a whole."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from itertools import chain
-from typing import Any, TextIO
+from itertools import chain, islice
+from typing import Any, Final, TextIO, TypeVar
 
-from depot_lite.cli.failures import OutputFailed
+from depot_lite.cli.errors import OutputFailed
+
+T = TypeVar("T")
+
+#: The number of rows that a listing shows; the JSON document contains all of them.
+LINES: Final = 20
 
 
 def open_output() -> TextIO:
-    """Return stdout, on which every character can be written.
+    """Return stdout, set up so that every character can be written.
 
     Raises:
-        OutputFailed: it is closed.
+        OutputFailed: stdout is closed.
     """
     stream = sys.stdout
     if stream is None or stream.closed:
@@ -29,10 +34,10 @@ def open_output() -> TextIO:
 
 
 def write(stream: TextIO, parts: Iterable[str]) -> None:
-    """Write everything. Who reads may stop reading, as ``head`` does.
+    """Write all parts; stop without an error if the reader does, as ``head`` does.
 
     Raises:
-        OutputFailed: it cannot be written, such as on a full disk.
+        OutputFailed: the stream cannot be written, for example because the disk is full.
     """
     try:
         for part in parts:
@@ -46,38 +51,111 @@ def write(stream: TextIO, parts: Iterable[str]) -> None:
 
 
 def _silence(stream: TextIO) -> None:
-    """Let what is left in the buffer go nowhere: Python writes it at its end, and would complain."""
+    """Redirect a broken stream to /dev/null: at exit Python flushes its buffer, and would report the error again."""
     with suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, stream.fileno())
+        os.close(devnull)
 
 
-def lines(text: Iterable[str]) -> Iterator[str]:
-    """Yield lines with their ends."""
-    return (f"{line}\n" for line in text)
+# --- text ---------------------------------------------------------------------------------------------------------
 
 
-def document(data: Mapping[str, Any]) -> Iterator[str]:
+def with_line_ends(lines: Iterable[str]) -> Iterator[str]:
+    """Yield each line with its end."""
+    return (f"{line}\n" for line in lines)
+
+
+def printable(text: object) -> str:
+    r"""Return text with all control characters escaped: names of files and keys come from users.
+
+    >>> printable("poster\x1b[2J.png")
+    'poster\\x1b[2J.png'
+    """
+    whole = str(text)
+    if whole.isprintable():
+        return whole
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in whole)
+
+
+def format_number(number: int) -> str:
+    """Return a number with separators.
+
+    >>> format_number(1234567)
+    '1,234,567'
+    """
+    return f"{number:,}"
+
+
+def format_count(count: int, unit: str) -> str:
+    """Return a number with its unit, given in the plural.
+
+    >>> format_count(1, "files"), format_count(1200, "rows")
+    ('1 file', '1,200 rows')
+    """
+    return f"{count:,} {unit.removesuffix('s') if count == 1 else unit}"
+
+
+def format_table(rows: Iterable[Sequence[object]], right: Sequence[int] = ()) -> Iterator[str]:
+    """Yield the indented lines of a table; ``right`` are the numbers of the columns that are aligned right."""
+    cells = [[printable(each) for each in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        aligned = [
+            each.rjust(width) if number in right else each.ljust(width)
+            for number, (each, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield ("  " + "  ".join(aligned)).rstrip()
+
+
+def listing(
+    rows: Sequence[T],
+    headings: Sequence[object],
+    cells: Callable[[T], Sequence[object]] | None = None,
+    right: Sequence[int] = (),
+) -> Iterator[str]:
+    """Yield a table of the first rows and the number of the others; nothing for no rows.
+
+    Args:
+        cells: makes the cells of a row; not needed if a row is a tuple of them.
+    """
+    if rows:
+        first: Iterable[Any] = islice(rows, LINES)
+        yield ""
+        yield from format_table(chain([headings], first if cells is None else map(cells, first)), right)
+        if len(rows) > LINES:
+            yield f"  ... and {format_number(len(rows) - LINES)} more: --json shows all"
+
+
+def counts(rows: Iterable[tuple[str, int, str]]) -> Iterator[str]:
+    """Yield a line for each name, count and remark."""
+    yield ""
+    yield from format_table([(name, format_number(count), remark) for name, count, remark in rows], right=(1,))
+
+
+# --- JSON ---------------------------------------------------------------------------------------------------------
+
+
+def json_document(data: Mapping[str, Any]) -> Iterator[str]:
     r"""Yield the parts of a JSON document; an iterator in it becomes an array, element by element.
 
-    >>> "".join(document({"files": iter([1, 2]), "done": True}))
+    >>> "".join(json_document({"files": iter([1, 2]), "done": True}))
     '{\n"files": [\n1,\n2\n],\n"done": true\n}\n'
     """
     yield "{"
-    for before, (key, value) in zip(chain([""], _commas()), data.items(), strict=False):
-        yield f"{before}\n{json.dumps(key)}: "
+    for separator, (key, value) in zip(chain([""], _commas()), data.items(), strict=False):
+        yield f"{separator}\n{json.dumps(key)}: "
         if isinstance(value, Iterator):
             yield from _array(value)
         else:
-            yield _encoded(value)
+            yield _encode(value)
     yield "\n}\n"
 
 
 def _array(elements: Iterator[Any]) -> Iterator[str]:
     yield "["
-    for before, element in zip(chain([""], _commas()), elements, strict=False):
-        yield f"{before}\n{_encoded(element)}"
+    for separator, element in zip(chain([""], _commas()), elements, strict=False):
+        yield f"{separator}\n{_encode(element)}"
     yield "\n]"
 
 
@@ -86,10 +164,10 @@ def _commas() -> Iterator[str]:
         yield ","
 
 
-def _encoded(value: Any) -> str:
-    return json.dumps(value, default=_plain)
+def _encode(value: Any) -> str:
+    return json.dumps(value, default=_to_text)
 
 
-def _plain(value: object) -> str:
-    """Return what JSON has no word for, such as the UUID of a primary key, as text."""
+def _to_text(value: object) -> str:
+    """Return the text of a value without a type in JSON, such as the UUID of a primary key."""
     return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,6 +1,6 @@
-"""How far the work is, on stderr: bars on a terminal, plain lines in a log.
+"""Progress on stderr: bars on a terminal, plain lines in a log.
 
-This is the door to ``rich``, which is imported where bars are drawn, and nowhere else.
+Only the bars need ``rich``, so it is imported there and nowhere else.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TextIO
 
-from depot_lite.cli.failures import AppFailed
-from depot_lite.cli.text import clean, counted, number, shown_time
+from depot_lite.cli.errors import ApplicationFailed
+from depot_lite.cli.output import format_count, format_number, printable
+from depot_lite.durations import format_elapsed
 from depot_lite.io.sizes import shown_size
 from depot_lite.maintenance.run.reports import Progress, Watcher
 
-#: Seconds between two lines about a step that goes on.
-EVERY: Final = 10.0
+#: Seconds between two lines about a step in progress.
+INTERVAL: Final = 10.0
 
 
 @contextmanager
-def watching(stream: TextIO, *, quiet: bool) -> Iterator[Watcher | None]:
-    """Give what shows progress on a stream, as fits it; None where nobody wants to know.
+def show_progress(stream: TextIO, *, quiet: bool) -> Iterator[Watcher | None]:
+    """Provide a watcher that writes progress to a stream; None if it is to be quiet.
 
     Raises:
-        AppFailed: this is a terminal, and there is no `rich` to draw on it.
+        ApplicationFailed: the stream is a terminal, and `rich` is not installed.
     """
     if quiet:
         yield None
@@ -34,61 +35,61 @@ def watching(stream: TextIO, *, quiet: bool) -> Iterator[Watcher | None]:
         with _bars(stream) as watcher:
             yield watcher
     else:
-        yield Lines(stream)
+        yield LineWriter(stream)
 
 
 # --- lines --------------------------------------------------------------------------------------------------------
 
 
-class _Started:
-    """When a step began, and when something was last said of it."""
+class _StepTimes:
+    """The times at which a step began and was last reported."""
 
     def __init__(self, now: float) -> None:
-        self.since = now
-        self.said = now
+        self.began = now
+        self.reported = now
 
 
-class Lines:
-    """Writes a line when a step has ended, and one every ten seconds at most while it goes on."""
+class LineWriter:
+    """A watcher that writes a line at the end of each step, and one every ten seconds until then."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
         self._clock = clock
-        self._steps: dict[str, _Started] = {}
+        self._steps: dict[str, _StepTimes] = {}
         self._lock = threading.Lock()
 
     def __call__(self, progress: Progress) -> None:
-        """Say how far a step is, if it is time."""
+        """Write a line about a step if one is due."""
         with self._lock:
             now = self._clock()
-            started = self._steps.setdefault(progress.step, _Started(now))
+            times = self._steps.setdefault(progress.step, _StepTimes(now))
             if progress.finished:
                 del self._steps[progress.step]
-                self._write(_ended(progress, now - started.since))
-            elif now - started.said >= EVERY:
-                started.said = now
-                self._write(_going_on(progress, now - started.since))
+                self._write(_finished_line(progress, now - times.began))
+            elif now - times.reported >= INTERVAL:
+                times.reported = now
+                self._write(_progress_line(progress, now - times.began))
 
     def _write(self, line: str) -> None:
         try:
-            self._stream.write(clean(line) + "\n")
+            self._stream.write(printable(line) + "\n")
             self._stream.flush()
         except (OSError, ValueError):
-            pass  # whoever read it has gone; the work goes on
+            pass  # the reader of the log is gone; the work continues
 
 
-def _ended(progress: Progress, seconds: float) -> str:
-    parts = [counted(progress.done, progress.unit), *_bytes(progress, seconds), f"in {shown_time(seconds)}"]
+def _finished_line(progress: Progress, seconds: float) -> str:
+    parts = [format_count(progress.done, progress.unit), *_bytes(progress, seconds), f"in {format_elapsed(seconds)}"]
     return f"{progress.step}: {', '.join(parts)}"
 
 
-def _going_on(progress: Progress, seconds: float) -> str:
-    done = counted(progress.done, progress.unit)
+def _progress_line(progress: Progress, seconds: float) -> str:
+    done = format_count(progress.done, progress.unit)
     if progress.total is not None:
-        done = f"{number(progress.done)} of {counted(progress.total, progress.unit)}"
+        done = f"{format_number(progress.done)} of {format_count(progress.total, progress.unit)}"
     parts = [done, *_bytes(progress, seconds)]
     if progress.total and 0 < progress.done <= progress.total:
-        parts.append(f"{shown_time(seconds / progress.done * (progress.total - progress.done))} left")
+        parts.append(f"{format_elapsed(seconds / progress.done * (progress.total - progress.done))} left")
     return f"{progress.step}: {', '.join(parts)} ..."
 
 
@@ -112,8 +113,8 @@ def _bars(stream: TextIO) -> Iterator[Watcher]:
         from rich.progress import BarColumn, TaskProgressColumn, TextColumn
         from rich.progress import Progress as Display
     except ImportError as error:
-        raise AppFailed(
-            "progress bars need rich: pip install 'depot_lite[cli]' (--quiet, or stderr in a file, does without)"
+        raise ApplicationFailed(
+            "progress bars need rich: pip install 'depot_lite[cli]' (not needed with --quiet, or with stderr in a file)"
         ) from error
     console = Console(file=stream, highlight=False)
     display = Display(
@@ -125,12 +126,12 @@ def _bars(stream: TextIO) -> Iterator[Watcher]:
         redirect_stdout=False,
     )
     with display:
-        console.show_cursor(True)  # a second Ctrl-C ends the process with nobody left to show it again
-        yield _Bars(display)
+        console.show_cursor(True)  # a second Ctrl-C ends the process, which could not show it again
+        yield _BarDrawer(display)
 
 
-class _Bars:
-    """Draws a bar for each step."""
+class _BarDrawer:
+    """A watcher that draws a bar for each step."""
 
     def __init__(self, display: Any) -> None:
         self._display = display
@@ -138,15 +139,15 @@ class _Bars:
         self._lock = threading.Lock()
 
     def __call__(self, progress: Progress) -> None:
-        """Draw how far a step is."""
+        """Draw or update the bar of a step."""
         with self._lock:
             now = time.monotonic()
             if progress.step not in self._tasks:
                 fields = dict.fromkeys(("count", "rate", "size", "left"), "")
-                self._tasks[progress.step] = self._display.add_task(clean(progress.step), total=None, **fields), now
-            task, since = self._tasks[progress.step]
-            seconds = now - since
-            # A step that is over is full, also where nobody knew how long it would be.
+                self._tasks[progress.step] = self._display.add_task(printable(progress.step), total=None, **fields), now
+            task, began = self._tasks[progress.step]
+            seconds = now - began
+            # The bar of a finished step is full, even if its total was never known.
             total = max(progress.done, 1) if progress.finished else progress.total
             done = total if progress.finished else progress.done
             self._display.update(task, total=total, completed=done, **_fields(progress, seconds))
@@ -156,11 +157,11 @@ class _Bars:
 
 
 def _fields(progress: Progress, seconds: float) -> dict[str, str]:
-    done = counted(progress.done, progress.unit)
+    done = format_count(progress.done, progress.unit)
     if progress.total is not None and not progress.finished:
-        done = f"{number(progress.done)}/{counted(progress.total, progress.unit)}"
-    rate = f"{number(int(progress.done / seconds))}/s" if seconds >= 1 else ""
-    left = f"in {shown_time(seconds)}" if progress.finished else ""
+        done = f"{format_number(progress.done)}/{format_count(progress.total, progress.unit)}"
+    rate = f"{format_number(int(progress.done / seconds))}/s" if seconds >= 1 else ""
+    left = f"in {format_elapsed(seconds)}" if progress.finished else ""
     if not progress.finished and progress.total and 0 < progress.done <= progress.total and seconds >= 1:
-        left = f"{shown_time(seconds / progress.done * (progress.total - progress.done))} left"
+        left = f"{format_elapsed(seconds / progress.done * (progress.total - progress.done))} left"
     return {"count": done, "rate": rate, "size": " ".join(_bytes(progress, seconds)), "left": left}

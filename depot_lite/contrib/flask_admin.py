@@ -1,4 +1,4 @@
-"""Files in Flask-Admin: its `ModelView`, with files that can be uploaded, looked at, replaced, ordered and removed.
+"""Files in Flask-Admin: a `ModelView` in which files can be uploaded, viewed, replaced, ordered and removed.
 
 ::
 
@@ -6,10 +6,11 @@
 
     admin.add_view(ModelView(Movie, db.session))
 
-Lists show thumbnails, detail pages (``can_view_details = True``) a viewer, forms an editor. Files go with the form.
+Lists show thumbnails, detail pages (``can_view_details = True``) a viewer, forms an editor. Files are sent with the
+form.
 
-A view that has hooks of its own (``create_model``, ``update_model``, ``handle_view_exception``) calls those of this
-class with ``super()``; a ``model_form_converter`` of its own is a subclass of `FileConverter`.
+Views that override ``create_model``, ``update_model`` or ``handle_view_exception`` have to call ``super()``; a custom
+``model_form_converter`` has to be a subclass of `FileConverter`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ try:
     from flask_admin.contrib.sqla import ModelView as _ModelView
     from flask_admin.contrib.sqla.form import AdminModelConverter
     from flask_admin.model.form import converts
-except ImportError as error:  # of a name, where Flask-SQLAlchemy is missing
+except ImportError as error:  # also of a name, if Flask-SQLAlchemy is missing
     raise ConfigurationError(
         "depot_lite.contrib.flask_admin needs Flask-Admin and Flask-SQLAlchemy: pip install 'depot_lite[flask-admin]'"
     ) from error
@@ -34,7 +35,7 @@ from sqlalchemy import Column, inspect
 from sqlalchemy.orm import ColumnProperty
 
 from depot_lite.contrib.admin.refusals import by_field
-from depot_lite.contrib.admin.rendering import FOR_EVER, asset, tags, thumbnails, viewer
+from depot_lite.contrib.admin.rendering import CACHE_FOREVER, asset, tags, thumbnails, viewer
 from depot_lite.contrib.admin.wtforms import FilesField, arguments
 from depot_lite.errors import InvalidContent, ValidationError
 from depot_lite.fields.columns import FileType, columns_of_mapper
@@ -45,7 +46,7 @@ __all__ = ["FileConverter", "ModelView"]
 
 
 def _assets() -> Markup:
-    """Return the tags of styles and scripts, once for each page; they come from the view that the page is of."""
+    """Return the tags of styles and scripts, once per page, with URLs of the current view."""
     if "depot_assets" in g:
         return Markup()
     g.depot_assets = True
@@ -53,7 +54,7 @@ def _assets() -> Markup:
 
 
 class FileConverter(AdminModelConverter):  # type: ignore[misc]  # Flask-Admin ships no types
-    """Makes the field of a file column, and those of all others as Flask-Admin does."""
+    """Flask-Admin's converter of columns to form fields, with file columns."""
 
     @converts("depot_lite.fields.columns.FileType")  # type: ignore[untyped-decorator]  # likewise
     def conv_files(
@@ -75,7 +76,7 @@ class ModelView(_ModelView):  # type: ignore[misc]  # likewise
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Before what Flask-Admin makes of any list and any dictionary, and after what the view says itself.
+        # Before Flask-Admin's formatters for lists and dictionaries, but after those of the view.
         self.column_type_formatters = _files_first(self.column_type_formatters, self._thumbnails)
         self.column_type_formatters_detail = _files_first(self.column_type_formatters_detail, self._viewer)
         self.column_type_formatters_export = _files_first(self.column_type_formatters_export, _names)
@@ -89,44 +90,44 @@ class ModelView(_ModelView):  # type: ignore[misc]  # likewise
         return _assets() + viewer(held, self.get_column_name(name))
 
     def scaffold_sortable_columns(self) -> dict[Any, Any]:
-        """Leave out files: there is no order of JSON, and PostgreSQL refuses to make one up."""
+        """Leave out file columns: sorting by JSON is meaningless, and an error on PostgreSQL."""
         return {key: each for key, each in super().scaffold_sortable_columns().items() if not _is_file(each)}
 
     @expose("/depot/assets/<file>")  # type: ignore[untyped-decorator]  # likewise
     def depot_asset(self, file: str) -> Response:
-        """Return a script or a style."""
+        """Return a script or a style sheet."""
         found = asset(file)
         if found is None:
             abort(404)
-        return Response(found.content, mimetype=found.content_type, headers={"Cache-Control": FOR_EVER})
+        return Response(found.content, mimetype=found.content_type, headers={"Cache-Control": CACHE_FOREVER})
 
     # --- forms -----------------------------------------------------------------------------------------------------
 
     def create_model(self, form: Any) -> Any:
-        """Store a new row."""
+        """Create a row."""
         g.depot_form = form
         return super().create_model(form)
 
     def update_model(self, form: Any, model: Any) -> Any:
-        """Store a row that has changed."""
+        """Update a row."""
         g.depot_form = form
         return super().update_model(form, model)
 
     def handle_view_exception(self, exc: Exception) -> bool:
-        """Put what is refused beside its field."""
+        """Display the errors of files beside their fields."""
         if not isinstance(exc, ValidationError | InvalidContent):
             return bool(super().handle_view_exception(exc))
         form = g.pop("depot_form", None)
         for key, messages in by_field(columns_of_mapper(inspect(self.model)), exc).items():
             field = None if form is None else form._fields.get(key)
-            if isinstance(field, FilesField) and field.sent is not None:
-                field.sent.blame(messages)
+            if isinstance(field, FilesField) and field.submission is not None:
+                field.submission.add_errors(messages)
         flash(str(exc), "error")
         return True
 
 
 def _files_first(formatters: Any, formatter: Any) -> dict[Any, Any]:
-    """Return the formatters with ours in front, where the first that fits is taken; those of the view replace ours."""
+    """Return the formatters with one for files first, since the first match is used; those of the view replace it."""
     return {UploadedFile: formatter, FileList: formatter, **formatters}
 
 

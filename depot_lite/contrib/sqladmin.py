@@ -1,4 +1,4 @@
-"""Files in SQLAdmin: its `ModelView`, with files that can be uploaded, looked at, replaced, ordered and removed.
+"""Files in SQLAdmin: a `ModelView` in which files can be uploaded, viewed, replaced, ordered and removed.
 
 ::
 
@@ -7,12 +7,11 @@
     class MovieAdmin(ModelView, model=Movie):
         column_list = ["title", "poster", "screenshots"]
 
-Lists show thumbnails, detail pages a viewer, forms an editor. Files are sent before their form, with progress, where
-`DepotManager.configure_signing` has given keys; without keys, or without scripts, they go with the form.
+Lists show thumbnails, detail pages a viewer, forms an editor. With signing keys (`DepotManager.configure_signing`),
+files are sent before their form, with a progress bar; without keys or without JavaScript they are sent with the form.
 
-A view that has hooks of its own (``create_context``, ``get_object_for_edit``, ``insert_model``, ``update_model``,
-``get_list_value``, ``get_detail_value``) calls those of this class with ``super()``; a ``form_converter`` of its own is
-a subclass of `FileConverter`.
+Views that override ``create_context``, ``get_object_for_edit``, ``insert_model``, ``update_model``, ``get_list_value``
+or ``get_detail_value`` have to call ``super()``; a custom ``form_converter`` has to be a subclass of `FileConverter`.
 """
 
 from __future__ import annotations
@@ -47,8 +46,8 @@ from starlette.responses import Response
 from depot_lite.contrib.admin import display
 from depot_lite.contrib.admin.receiving import receive
 from depot_lite.contrib.admin.refusals import by_field
-from depot_lite.contrib.admin.rendering import FOR_EVER, asset, tags, thumbnails, viewer
-from depot_lite.contrib.admin.wtforms import FilesField, Sent, arguments
+from depot_lite.contrib.admin.rendering import CACHE_FOREVER, asset, tags, thumbnails, viewer
+from depot_lite.contrib.admin.wtforms import FilesField, Submission, arguments
 from depot_lite.errors import InvalidContent, ValidationError
 from depot_lite.fields.columns import FileColumn, columns_of_mapper, files_in
 from depot_lite.fields.lists import FileList
@@ -57,7 +56,7 @@ from depot_lite.io.sizes import size_of
 
 __all__ = ["FileConverter", "ModelView"]
 
-#: The form that is being made: SQLAdmin's fields know neither their view nor the request.
+#: View and request of the current form, which SQLAdmin does not pass to its fields.
 _FORM: Final[ContextVar[tuple[ModelView, Request] | None]] = ContextVar("depot_lite_form", default=None)
 
 
@@ -75,14 +74,14 @@ def _form_upload_url(key: str) -> str:
     return view._url(request, "upload", key=key) + ("" if row is None else "?" + urlencode({"pk": row}))
 
 
-def _sent_in(request: Request) -> dict[str, Sent]:
-    """Return what a form has sent; nothing where rows come by another way, such as SQLAdmin's import."""
-    sent: dict[str, Sent] = getattr(request.state, "depot_sent", {})
-    return sent
+def _submissions(request: Request) -> dict[str, Submission]:
+    """Return the submissions of a form by attribute; empty for rows from elsewhere, such as SQLAdmin's import."""
+    found: dict[str, Submission] = getattr(request.state, "depot_submissions", {})
+    return found
 
 
 class FileConverter(ModelConverter):
-    """Makes the field of a file column, and those of all others as SQLAdmin does."""
+    """SQLAdmin's converter of columns to form fields, with file columns."""
 
     @converts("depot_lite.fields.columns.FileType")  # type: ignore[untyped-decorator]  # SQLAdmin's are
     def conv_files(self, model: type, prop: ColumnProperty[Any], kwargs: dict[str, Any]) -> FilesField:
@@ -96,7 +95,7 @@ class ModelView(_ModelView):
 
     form_converter: ClassVar[type[ModelConverterBase]] = FileConverter
 
-    #: The most bytes of one file that is sent before its form, in columns without a `Size` of their own.
+    #: Maximum size of a file sent before its form, for columns without a `Size` rule.
     max_upload_size: ClassVar[int | str | None] = "1 GiB"
 
     @property
@@ -104,27 +103,27 @@ class ModelView(_ModelView):
         return columns_of_mapper(inspect(self.model))
 
     def get_import_columns(self) -> list[str]:
-        """Leave out files: a CSV has none."""
+        """Leave out file columns: a CSV file cannot contain files."""
         return [each for each in super().get_import_columns() if each not in self._files]
 
     # --- pages -----------------------------------------------------------------------------------------------------
 
     async def get_list_value(self, obj: Any, prop: str, request: Request | None = None) -> tuple[Any, Any]:
-        """Return a value and what a list shows of it: of files, unless a formatter of the view's says more."""
-        value, shown = await super().get_list_value(obj, prop, request)
-        if isinstance(shown, UploadedFile | FileList):
-            shown = self._assets(request) + thumbnails(shown)
-        return value, shown
+        """Return a value and its form in lists: thumbnails for files, unless the view has a formatter."""
+        value, formatted = await super().get_list_value(obj, prop, request)
+        if isinstance(formatted, UploadedFile | FileList):
+            formatted = self._assets(request) + thumbnails(formatted)
+        return value, formatted
 
     async def get_detail_value(self, obj: Any, prop: str, request: Request | None = None) -> tuple[Any, Any]:
-        """Return a value and what a detail page shows of it."""
-        value, shown = await super().get_detail_value(obj, prop, request)
-        if isinstance(shown, UploadedFile | FileList):
-            shown = self._assets(request) + viewer(shown, self._column_labels.get(prop, prop))
-        return value, shown
+        """Return a value and its form on detail pages."""
+        value, formatted = await super().get_detail_value(obj, prop, request)
+        if isinstance(formatted, UploadedFile | FileList):
+            formatted = self._assets(request) + viewer(formatted, self._column_labels.get(prop, prop))
+        return value, formatted
 
     def _assets(self, request: Request | None) -> Markup:
-        """Return the tags of styles and scripts, once for each page."""
+        """Return the tags of styles and scripts, once per page."""
         if request is None or getattr(request.state, "depot_assets", False):
             return Markup()
         request.state.depot_assets = True
@@ -136,81 +135,82 @@ class ModelView(_ModelView):
     # --- forms -----------------------------------------------------------------------------------------------------
 
     async def create_context(self, request: Request) -> dict[str, Any]:
-        """Take the files of a form before SQLAdmin does."""
-        await self._take(request, None)
+        """Read the files of a form before SQLAdmin does."""
+        await self._read_form(request, None)
         return await super().create_context(request)
 
     async def get_object_for_edit(self, request: Request) -> Any:
-        """Return the row of a form, and take the files of the form before SQLAdmin does."""
+        """Return the row of a form, and read the files of the form before SQLAdmin does."""
         obj = await super().get_object_for_edit(request)
-        await self._take(request, obj)
+        await self._read_form(request, obj)
         return obj
 
-    async def _take(self, request: Request, obj: Any) -> None:
-        """Put a `Sent` in the place of what the form has for a file column.
+    async def _read_form(self, request: Request, obj: Any) -> None:
+        """Replace the submitted values of each file column by a `Submission`.
 
-        SQLAdmin fills an empty upload with the file that ``obj`` has, opened by a method that ours have not; and
+        For an empty upload, SQLAdmin would open the file of ``obj`` with a method that our values do not have; and it
         validates forms in the event loop.
         """
         _FORM.set((self, request))
-        sent: dict[str, Sent] = {}
-        request.state.depot_sent = sent
+        submissions: dict[str, Submission] = {}
+        request.state.depot_submissions = submissions
         if request.method != "POST":
             return
         form = await request.form()
         for key, column in self._files.items():
             if key in form:
-                make = partial(Sent, column, form.getlist(key), files_in(getattr(obj, key, None)))
-                sent[key] = await to_thread.run_sync(make)
-        items: list[Any] = [(key, value) for key, value in form.multi_items() if key not in sent]
-        items += sent.items()
+                make = partial(Submission, column, form.getlist(key), files_in(getattr(obj, key, None)))
+                submissions[key] = await to_thread.run_sync(make)
+        items: list[Any] = [(key, value) for key, value in form.multi_items() if key not in submissions]
+        items += submissions.items()
 
-        async def taken() -> FormData:
+        async def replaced_form() -> FormData:
             return FormData(items)
 
-        setattr(request, "form", taken)  # noqa: B010  # for this one request, whose class knows it as a method
+        setattr(request, "form", replaced_form)  # noqa: B010  # for this request only; the attribute is a method of the class
 
     async def insert_model(self, request: Request, data: dict[str, Any]) -> Any:
-        """Store a new row. One that is saved as a copy of another gets copies of the files that stay."""
-        sent = _sent_in(request)
+        """Create a row. A row saved as a copy of another gets copies of the files that are kept."""
+        submissions = _submissions(request)
         if "pk" in request.path_params:
-            data = {**data, **{key: sent[key].wanted(self._files[key]) for key in sent if key in data}}
-        with self._blaming(sent):
+            copies = {key: each.value_for(self._files[key]) for key, each in submissions.items() if key in data}
+            data = {**data, **copies}
+        with self._reporting_errors(submissions):
             return await super().insert_model(request, data)
 
     async def update_model(self, request: Request, pk: str, data: dict[str, Any]) -> Any:
-        """Store a row that has changed."""
-        with self._blaming(_sent_in(request)):
+        """Update a row."""
+        with self._reporting_errors(_submissions(request)):
             return await super().update_model(request, pk, data)
 
     @contextmanager
-    def _blaming(self, sent: Mapping[str, Sent]) -> Iterator[None]:
-        """Put what is refused beside its field; SQLAdmin shows the form once more for any error."""
+    def _reporting_errors(self, submissions: Mapping[str, Submission]) -> Iterator[None]:
+        """Add the errors of files to their fields; SQLAdmin displays the form again after any error."""
         try:
             yield
         except (ValidationError, InvalidContent) as error:
             for key, messages in by_field(self._files, error).items():
-                if key in sent:
-                    sent[key].blame(messages)
+                if key in submissions:
+                    submissions[key].add_errors(messages)
             raise
 
     # --- routes ----------------------------------------------------------------------------------------------------
 
     @expose("/depot/assets/{name}")
     async def depot_asset(self, request: Request) -> Response:
-        """Return a script or a style."""
+        """Return a script or a style sheet."""
         found = asset(request.path_params["name"])
         if found is None:
             raise HTTPException(404)
-        return Response(found.content, media_type=found.content_type, headers={"Cache-Control": FOR_EVER})
+        return Response(found.content, media_type=found.content_type, headers={"Cache-Control": CACHE_FOREVER})
 
     @expose("/depot/upload/{key}", methods=["POST"])
     async def depot_upload(self, request: Request) -> Response:
-        """Receive a file before its form, from whoever may send the form."""
+        """Receive a file before its form, from users who may send the form."""
         column = self._files.get(request.path_params["key"])
         if column is None or column.key not in self._form_prop_names:
             raise HTTPException(404)
-        # A page of another site can send a request with the cookies of this one, but not with such a header.
+        # CSRF: a page of another site can send a request with this site's cookies, but not with this header.
         if "x-filename" not in request.headers or not await self._may_upload(request):
             raise HTTPException(403)
         limit = self.max_upload_size
@@ -220,5 +220,5 @@ class ModelView(_ModelView):
         row = request.query_params.get("pk")
         if row is None:
             return self.can_create and await self.check_can_create(request)
-        obj = await self.get_object_for_delete(row)  # which gives any row by its key
+        obj = await self.get_object_for_delete(row)  # which returns any row by its key
         return self.can_edit and obj is not None and await self.check_can_edit(request, obj)

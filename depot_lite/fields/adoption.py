@@ -18,7 +18,8 @@ from typing import TypeVar
 
 from depot_lite.depots import Depots
 from depot_lite.errors import InvalidContent, SizeRefused, StoredFileNotFound, TypeRefused
-from depot_lite.fields.interfaces import DepotFileInfo, Pending
+from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.fields.pending import Pending
 from depot_lite.fields.validators.extensions import proven_type
 from depot_lite.io.content import Content, FileIntent
 from depot_lite.io.content.sources import FileSource

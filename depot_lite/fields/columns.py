@@ -241,11 +241,13 @@ class FileColumn:
         known, paths, there = {id(each) for each in held}, set(), {id(each) for each in items}
         for item in items:
             value = item if id(item) in known else self._accept_one(item, state)
-            if value.stands_for is not None and id(value.stands_for) not in there:
-                value = value.stands_for  # two elements have changed places, and the first of the two has gone
+            if value.duplicate_of is not None and id(value.duplicate_of) not in there:
+                value = value.duplicate_of  # two elements have changed places, and the first of the two has gone
                 there.add(id(value))
             if value["path"] in paths:  # a second time: each element owns its file
-                value = value.second(self._own(value.twin(), state) if value.pending else self.copy(value, state))
+                original = value
+                value = self._own(value.twin(), state) if value.pending else self.copy(value, state)
+                value.mark_duplicate_of(original)
             paths.add(value["path"])
             accepted.append(value)
         return accepted
@@ -352,7 +354,7 @@ class FileColumn:
         if self.type.upload_storage is not None:
             value.move_to(self.type.upload_storage)
         if state is not None:
-            value.own(weakref.ref(state), self.key)
+            value.set_owner(weakref.ref(state), self.key)
         return value
 
 

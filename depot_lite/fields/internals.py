@@ -1,6 +1,6 @@
 """Every private name of SQLAlchemy that depot_lite uses, each with the reason.
 
-What SQLAlchemy offers in public is used everywhere else. A name that a future version no longer has makes the import of
+Public names of SQLAlchemy are used everywhere else. A name that a future version no longer has makes the import of
 this module fail, or a test, and never loses a file silently.
 """
 
@@ -103,7 +103,7 @@ _SERVER_STATUS_AUTOCOMMIT: Final = 2
 def commits_by_itself(connection: Connection) -> bool:
     """Return whether each statement of a connection is a transaction of its own (AUTOCOMMIT)."""
     level = connection.get_execution_options().get("isolation_level")
-    # What create_engine() was given is shown nowhere in public.
+    # No public name tells the level that create_engine() was given.
     if (level or connection.engine.dialect._on_connect_isolation_level) == "AUTOCOMMIT":
         return True
     try:
@@ -213,7 +213,7 @@ def _is_marked(session: Session, mark: str) -> bool:
 
 
 def values_of(statement: Update | Insert) -> dict[Any, Any]:
-    """Return what a statement assigns with ``values()``."""
+    """Return the values that a statement assigns with ``values()``."""
     ordered = getattr(statement, "_ordered_values", None)  # an UPDATE of SQLAlchemy 2.0
     return dict(ordered or statement._values or {})
 
@@ -229,7 +229,7 @@ def options_of(statement: Any) -> Sequence[Any]:
 
 
 def parent_entity(statement: Update | Delete | Insert) -> Any:
-    """Return the class, or the alias of one, that a statement writes to; None if it names a table.
+    """Return the class, or the alias of a class, that a statement writes to; None if it names a table.
 
     ``entity_description`` is public, and fails for ``update(Document.__table__).where(Document.id == 1)``.
     """
@@ -248,7 +248,7 @@ def prefixes(statement: Any) -> Sequence[Any]:
 
 
 def conflict_clause(statement: Insert) -> Any:
-    """Return what an INSERT does with rows that are there already (``ON CONFLICT ...``), None if that is not said."""
+    """Return the clause of an INSERT about existing rows (``ON CONFLICT ...``), or None."""
     return statement._post_values_clause
 
 
@@ -286,7 +286,7 @@ def _unwrapped(kind: Any) -> Any:
 
 @contextmanager
 def own_errors() -> Iterator[None]:
-    """Let our exceptions leave SQLAlchemy as they are, which wraps in a StatementError what is raised while it binds.
+    """Let our exceptions leave SQLAlchemy as they are: what is raised while it binds, it wraps in a StatementError.
 
     They have another class on their way through SQLAlchemy, until `restore_error` is told of them.
     """

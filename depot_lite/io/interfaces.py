@@ -370,7 +370,8 @@ class FileStorage(ABC):
 
         Raises:
             InvalidContent: the content cannot be stored.
-            StorageFailed: the storage could not; nothing is left of the attempt.
+            StorageFull: the storage has no space left.
+            StorageFailed: the storage could not store it. Nothing is left of any failed attempt.
         """
         opened = Content.of(content, filename, content_type)
         file_id = self.save(opened, file_id=file_id).file_id

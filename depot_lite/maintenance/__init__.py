@@ -1,4 +1,4 @@
-"""Maintenance: what storages hold, held against what rows name.
+"""Maintenance: compares the files in storages with the references in rows.
 
     from depot_lite.maintenance import delete_unused_files
 
@@ -7,7 +7,7 @@
         print(report.deleted, report.bytes)
 
 Every function returns a report, takes a ``progress`` callback, and prints nothing. ``depot_lite.maintenance.aio`` has
-the same for asynchronous sessions, ``depot-lite`` on the command line shows them.
+the same functions for asynchronous sessions; the command ``depot-lite`` prints their reports.
 """
 
 from __future__ import annotations

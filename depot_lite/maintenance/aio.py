@@ -1,13 +1,13 @@
-"""Maintenance, awaited: the functions of `depot_lite.maintenance` for asynchronous sessions, engines and connections.
+"""Asynchronous maintenance: the functions of `depot_lite.maintenance` for asynchronous sessions and engines.
 
     from depot_lite.maintenance import aio as maintenance
 
     async with AsyncSession(engine) as session:
         report = await maintenance.delete_unused_files(session, "posters")
 
-Arguments, reports and errors are the same: it is the same code, which SQLAlchemy runs in a greenlet. Storages are asked
-in threads, so the event loop goes on. A cancellation waits for what is under way. ``progress`` is called beside the
-loop or in a thread, and is no coroutine.
+Arguments, reports and errors are the same: SQLAlchemy runs the same code in a greenlet. Storages are accessed in
+threads, so the event loop is not blocked. A cancellation waits for transfers in progress. ``progress`` is a plain
+function, called in the thread of the event loop or in another one.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ __all__ = [
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: The database, as asynchronous code has it.
+#: The ways in which asynchronous code gives the database.
 AsyncBind = AsyncSession | AsyncEngine | AsyncConnection
 
 
 async def _run(bind: AsyncBind | None, call: Callable[[Any], T]) -> T:
-    """Return what ``call`` returns, which is given the synchronous session or connection behind ``bind``."""
+    """Call a function with the synchronous session or connection behind ``bind`` and return its result."""
     if isinstance(bind, AsyncSession | AsyncConnection):
         return await bind.run_sync(call)
     if bind is not None and not isinstance(bind, AsyncEngine):
-        raise ConfigurationError(f"{bind!r}: an AsyncSession, an AsyncEngine or an AsyncConnection is wanted")
-    # A session connects to nothing by itself: this one lends its engine, or is but the way into a greenlet.
+        raise ConfigurationError(f"expected an AsyncSession, an AsyncEngine or an AsyncConnection, got {bind!r}")
+    # This session never connects: it provides the engine, or without one only the greenlet.
     async with AsyncSession(bind) as session:
         return await session.run_sync(call)
 
@@ -58,7 +58,7 @@ def _awaited(
 
     @wraps(function)
     async def awaited(bind: AsyncBind, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await _run(bind, lambda lent: function(lent, *args, **kwargs))
+        return await _run(bind, lambda sync_bind: function(sync_bind, *args, **kwargs))
 
     return awaited
 
@@ -66,17 +66,17 @@ def _awaited(
 def _awaited_without_rows(
     function: Callable[Concatenate[Any, P], T],
 ) -> Callable[Concatenate[AsyncBind | None, P], Coroutine[Any, Any, T]]:
-    """Return the function for asynchronous binds, or for none at all."""
+    """Return the function for asynchronous binds, or None as the bind."""
 
     @wraps(function)
     async def awaited(bind: AsyncBind | None, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await _run(bind, lambda lent: function(None if bind is None else lent, *args, **kwargs))
+        return await _run(bind, lambda sync_bind: function(None if bind is None else sync_bind, *args, **kwargs))
 
     return awaited
 
 
 def _awaited_without_bind(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Return a function that needs no database."""
+    """Return the asynchronous form of a function that needs no database."""
 
     @wraps(function)
     async def awaited(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -92,5 +92,5 @@ verify = _awaited_without_rows(verification.verify)
 statistics = _awaited(count_all)
 migrate = _awaited(migration.migrate)
 copy_files = _awaited_without_bind(backup.copy_files)
-#: Wants a session or an engine, since it commits.
+#: Takes no connection, since it commits.
 regenerate_variants = _awaited(variants.regenerate_variants)

@@ -1,7 +1,7 @@
-"""Files copied from one storage to another: each one verified, or all of them, for a backup.
+"""Copies between storages: single verified copies, and a backup of all files of a depot.
 
-A backup keeps the ids. So the depot's name can be given to the storage that holds the backup, and rows go on working.
-No database is asked: what the storage lists is copied, files that no row names included.
+A backup keeps the ids. If the depot's name is given to the storage that holds the backup, all rows continue to work.
+No database is needed: all files in the listing are copied, including those that no row names.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final, Literal
 
 from depot_lite.depots import Depots
-from depot_lite.errors import ConfigurationError, MaintenanceStopped, StorageFailed, StoredFileNotFound
+from depot_lite.errors import ConfigurationError, MaintenanceStopped, StorageFailed, StorageFull, StoredFileNotFound
 from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.io.checksums import CHECKSUMS
 from depot_lite.io.content import CHUNK_SIZE, Content
@@ -28,17 +28,17 @@ from depot_lite.maintenance.run.reports import Step, Watcher
 def copy_file(
     source: FileStorage, target: FileStorage, source_id: str, pace: Pace, *, file_id: str | None = None
 ) -> FileInfo:
-    """Copy a file to another storage, hold the copy against the original, and return what was stored.
+    """Copy a file to another storage, verify the copy, and return its `FileInfo`.
 
     Args:
-        file_id: the id that the copy gets; a new one where not given.
+        file_id: the id of the copy; by default a new one.
 
     Raises:
-        StoredFileNotFound: there is no such file.
-        StorageFailed: one of the storages failed, or the copy is not what the original is. No copy is left then.
+        StoredFileNotFound: the file does not exist.
+        StorageFailed: a storage failed, or the copy differs from the original. No copy is left then.
     """
     if pace.rate is None and type(source) is type(target):
-        # Only these may copy in the server or the kernel; with others, one request tells the file and gives its bytes.
+        # Storages of one type may copy in the server or the kernel. Otherwise one request gives both info and bytes.
         info, original = target.save_from(source, source_id, file_id=file_id), source._info(source_id)
     else:
         with source.get(source_id) as stored, pace.paced(stored) as paced:
@@ -56,7 +56,7 @@ def copy_file(
 
 
 def _is_same(copy: FileInfo, original: FileInfo, source: FileStorage, target: FileStorage) -> bool:
-    """Return whether length and checksum are the same; a copy with another kind of checksum is read once more."""
+    """Return whether length and checksum match; a copy with another kind of checksum is read again."""
     if copy.content_length != original.content_length:
         return False
     if original.checksum is not None and _algorithm(original.checksum) == _algorithm(copy.checksum):
@@ -89,7 +89,7 @@ def _same_bytes(one: StoredFile, other: StoredFile) -> bool:
 
 
 def _exactly(file: StoredFile) -> bytes:
-    """Return the next bytes, as many as in each call but the last: a storage may give fewer than it was asked for."""
+    """Return the next full chunk; only the last one is shorter. A single read of a storage may return less."""
     parts, missing = [], CHUNK_SIZE
     while missing and (data := file.read(missing)):
         parts.append(data)
@@ -97,49 +97,39 @@ def _exactly(file: StoredFile) -> bytes:
     return b"".join(parts)
 
 
-# --- when to stop -----------------------------------------------------------------------------------------------------
-
-#: What an operating system says when nothing more can be written.
-_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-#: What object stores say.
-_FULL_CODES: Final = {"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "507"}
+# --- when to stop -------------------------------------------------------------------------------------------------------
 
 
-def is_full(error: BaseException | None) -> bool:
-    """Return whether an error says that nothing more can be stored."""
-    while error is not None:
-        response = getattr(error, "response", None)  # as errors of botocore have one
-        code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
-        if (isinstance(error, OSError) and error.errno in _FULL) or code in _FULL_CODES:
-            return True
-        error = error.__cause__
-    return False
+def takes_no_more(error: Exception) -> bool:
+    """Return whether an error says that nothing more can be stored: the target is full, or became read-only."""
+    return isinstance(error, StorageFull) or (isinstance(error, StorageFailed) and error.errno == errno.EROFS)
 
 
 class Patience:
-    """Says when failures are no longer those of single files: the target is full, or a storage is gone."""
+    """A counter that tells failures of single files from a full target or a lost storage."""
 
     def __init__(self) -> None:
         self._in_a_row = 0
 
     def worked(self) -> None:
-        """Note a file that was copied."""
+        """Record a copied file."""
         self._in_a_row = 0
 
     def failed(self, error: Exception) -> None:
-        """Note a file that was not copied.
+        """Record a file that could not be copied.
 
         Raises:
-            StorageFailed: the target is full.
-            MaintenanceStopped: so many files failed one after the other that others will, too.
+            StorageFull: the target is full.
+            StorageFailed: the target became read-only.
+            MaintenanceStopped: so many files in a row failed that the others probably would, too.
         """
         if isinstance(error, StoredFileNotFound):
             return
-        if is_full(error):
+        if takes_no_more(error):
             raise error
         self._in_a_row += 1
         if self._in_a_row >= _TOO_MANY:
-            raise MaintenanceStopped(f"{self._in_a_row} files one after the other failed, now: {error}") from error
+            raise MaintenanceStopped(f"{self._in_a_row} files in a row failed, the last one with: {error}") from error
 
 
 _TOO_MANY: Final = 100
@@ -149,16 +139,18 @@ def both_depots(source: str, target: str) -> tuple[str, str]:
     """Return the real names of two depots.
 
     Raises:
-        ConfigurationError: one is not configured, or they are the same.
+        ConfigurationError: a depot is not configured, or both have the same storage.
     """
     names = Depots.resolve_alias(source), Depots.resolve_alias(target)
     if Depots.get(names[0]) is Depots.get(names[1]):
-        raise ConfigurationError(f"source={source!r}, target={target!r}: both lead to the storage of {names[1]!r}")
+        raise ConfigurationError(
+            f"source={source!r}, target={target!r}: expected two storages, but both lead to that of {names[1]!r}"
+        )
     return names
 
 
 def without_frames(error: Exception) -> Exception:
-    """Return an error for a report, without the frames of the calls that raised it, which hold on to much memory."""
+    """Return an error without its traceback, whose frames would keep much memory alive in a report."""
     each: BaseException | None = error
     while each is not None:
         each = each.with_traceback(None).__cause__ or each.__context__
@@ -170,21 +162,21 @@ def without_frames(error: Exception) -> Exception:
 
 @dataclass(slots=True)
 class CopyReport:
-    """What was copied of a depot."""
+    """The result of copying the files of a depot."""
 
     source: str
     target: str
     #: Files in the listing of the source.
     listed: int = 0
-    #: Files that were copied; in a dry run, that would be.
+    #: Files copied, or to be copied in a dry run.
     files: int = 0
-    #: Their size.
+    #: The total size of these.
     bytes: int = 0
-    #: Files that the target holds already.
+    #: Files that the target already has.
     unchanged: int = 0
-    #: Files that went away meanwhile, or whose upload is still under way.
+    #: Files deleted meanwhile, or not completely uploaded yet.
     gone: int = 0
-    #: File id -> error, where a file could not be copied.
+    #: File id -> error for files that could not be copied.
     failed: dict[str, Exception] = field(default_factory=dict)
     dry_run: bool = False
     seconds: float = 0.0
@@ -199,31 +191,32 @@ def copy_files(
     progress: Watcher | None = None,
     dry_run: bool = False,
 ) -> CopyReport:
-    """Copy the files of a depot to another one, under the same ids, and return what was done: a backup.
+    """Copy the files of a depot to another one under the same ids, as a backup.
 
-    Copied is what the target lacks, has with another length, or has from before the file was replaced. Each copy is
-    verified. Nothing is ever deleted in the target that was there before. A file that fails is in the report's
-    ``failed``, and the others are copied nevertheless.
+    A file is copied if the target lacks it, has it with another length, or has a copy from before the file was
+    replaced. Each copy is verified. No other file of the target is deleted. Files that cannot be copied are in the
+    report's ``failed``; the others are copied nevertheless.
 
     Args:
         source: a depot or an alias.
-        target: another one.
-        workers: how many files at once.
-        rate: at most so many bytes a second.
-        progress: told how far it is.
-        dry_run: only say what would be copied.
+        target: another depot or alias.
+        workers: number of files copied at a time.
+        rate: maximum bytes per second.
+        progress: called with the `Progress` of each step.
+        dry_run: only report the files that would be copied.
 
     Raises:
-        ConfigurationError: the depots are not configured or the same, or an argument cannot be.
-        MaintenanceStopped: the source cannot tell all of its files, or one file after the other failed.
-        StorageFailed: a storage cannot be listed, or the target is full.
+        ConfigurationError: a depot is not configured, both are the same, or an argument is invalid.
+        MaintenanceStopped: the source cannot list all of its files, or many files in a row failed.
+        StorageFull: the target is full.
+        StorageFailed: a storage cannot be listed, or the target became read-only.
     """
     return _Backup(source, target, Pace(rate), progress, dry_run=dry_run).run(workers)
 
 
-#: What became of a file.
+#: File id, outcome or error, and number of bytes copied.
 _Outcome = tuple[str, Literal["copied", "unchanged", "gone"] | Exception, int]
-#: Size, and time in seconds since 1970.
+#: Size, and time in seconds since 1970, of a file.
 _Known = tuple[int, float]
 
 
@@ -232,7 +225,9 @@ class _Backup:
         self.report = CopyReport(*both_depots(source, target), dry_run=dry_run)
         self.source, self.target = Depots.get(self.report.source), Depots.get(self.report.target)
         if not self.source.list_is_complete:
-            raise MaintenanceStopped(f"a backup would be short: {self.source!r} may leave files out of its listing")
+            raise MaintenanceStopped(
+                f"a backup would be incomplete: {self.source!r} may leave files out of its listing"
+            )
         self.pace = pace
         self.progress = progress
         self.patience = Patience()
@@ -241,7 +236,7 @@ class _Backup:
         began = time.monotonic()
         with Window[_Outcome](workers) as window:
             try:
-                # The target first: what is stored meanwhile is in the source's listing only, and copied.
+                # The target first: files stored meanwhile are then in the source's listing only, and are copied.
                 held, listed = self._listed(self.target), self._listed(self.source)
                 self.report.listed = len(listed)
                 with Step(self.progress, "copying", len(listed)) as step:
@@ -279,25 +274,25 @@ class _Backup:
             if is_there and not self._has_changed(file_id, known, known_there):
                 return file_id, "unchanged", 0
             if self.report.dry_run:
-                return file_id, "copied", (known or _looked_at(self.source, file_id))[0]
+                return file_id, "copied", (known or _size_and_time(self.source, file_id))[0]
             info = copy_file(self.source, self.target, file_id, self.pace, file_id=file_id)
             return file_id, "copied", info.content_length
         except StoredFileNotFound:
             return file_id, "gone", 0
-        except Exception as error:  # a backend of somebody else's may raise anything
+        except Exception as error:  # a third-party backend may raise anything
             return file_id, error, 0
 
     def _has_changed(self, file_id: str, known: _Known | None, known_there: _Known | None) -> bool:
-        size, when = known or _looked_at(self.source, file_id)
+        size, when = known or _size_and_time(self.source, file_id)
         try:
-            size_there, when_there = known_there or _looked_at(self.target, file_id)
-        except StoredFileNotFound:  # listed, but not whole: a copy that was cut off
+            size_there, when_there = known_there or _size_and_time(self.target, file_id)
+        except StoredFileNotFound:  # listed but not complete: an interrupted copy
             return True
         if size != size_there:
             return True
         if when_there > when + _CLOSE:
             return False
-        # Two clocks, of which one may tell no more than seconds: the content says more, where both know a checksum.
+        # Two clocks, one of which may have a resolution of seconds: checksums are more reliable, if both have one.
         sums = self.source._info(file_id).checksum, self.target._info(file_id).checksum
         if None not in sums and _algorithm(sums[0]) == _algorithm(sums[1]):
             return sums[0] != sums[1]
@@ -319,11 +314,11 @@ class _Backup:
                 self.report.unchanged += 1
 
 
-#: Seconds within which two clocks, and two ways of telling the time, do not say which was first.
+#: Seconds by which two clocks may differ, so that the order of their times is uncertain.
 _CLOSE: Final = 2
 
 
-def _looked_at(storage: FileStorage, file_id: str) -> _Known:
-    """Return what the storage knows of a whole file."""
+def _size_and_time(storage: FileStorage, file_id: str) -> _Known:
+    """Return size and time of a complete file."""
     info = storage._info(file_id)
     return info.content_length, info.last_modified.timestamp()

@@ -1,11 +1,11 @@
-"""Missing files, removed from the rows that name them.
+"""Removal of missing files from the rows that name them.
 
-A storage that is not mounted, or has a wrong prefix, makes files look missing. So they are looked for anew, and nothing
-is done where more than half of what rows name is missing. Before each row is written, the storage is asked for its file
-once more, and then for files that it had when the work began. No file is deleted: one that comes back after all, and
-what is left of a value, such as a thumbnail, is an unused file then.
+A storage that is not mounted, or has a wrong prefix, makes files look missing. So the search is repeated, and nothing
+is changed if more than half of the named files are missing. Before each row is written, the storage is asked for its
+file again, and then for files that it had when the job began. No file is deleted: a file that reappears, and the rest
+of a removed value, such as a thumbnail, is an unused file then.
 
-Each row is written in a transaction of its own, as an object of its model, whose rules apply.
+Each row is written in its own transaction, as an object of its model, whose rules apply.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ from depot_lite.maintenance.run.reports import Step, Watcher
 
 _log: Final = logging.getLogger("depot_lite")
 
-#: By how many of its files a storage is recognised.
+#: The number of present files by which a storage is recognised later.
 _KNOWN: Final = 10
 
-#: Where a value names the file itself. Whatever it names elsewhere was made of that one.
+#: The keys under which a value names its original; every other file in it was derived from the original.
 _ORIGINAL: Final = frozenset({"path", "file_id"})
 
 
 class Outcome(Enum):
-    """What became of a missing file."""
+    """The result for one missing file."""
 
     REMOVED = "removed"
-    #: Its row does not name it any more, or it is there.
+    #: The row no longer names the file, or the file exists.
     CHANGED = "changed"
     #: The column cannot be empty.
     REQUIRED = "required"
-    #: Its original is there, so it can be made again.
+    #: The original exists, so the file can be regenerated.
     VARIANT = "variants"
     #: The table has no model, or no primary key.
     UNMAPPED = "unmapped"
@@ -63,12 +63,12 @@ class Outcome(Enum):
 
 @dataclass(slots=True)
 class ClearedReport:
-    """What became of the missing files of a depot."""
+    """The missing files of a depot by outcome."""
 
     #: Files that rows name in the depot.
     named: int = 0
     files: dict[Outcome, list[MissingFile]] = field(default_factory=lambda: {each: [] for each in Outcome})
-    #: Why, for each of the failed ones.
+    #: The errors of the failed files, in the same order.
     errors: list[Exception] = field(default_factory=list)
 
 
@@ -84,17 +84,17 @@ def clear_missing(
 
     Args:
         bind: an engine, or a session, which lends its engine.
-        shown: how many were missing when somebody looked and agreed. If more are by now, nothing is done.
+        shown: the number of missing files that the user confirmed. If more are missing now, nothing is changed.
 
     Raises:
         MaintenanceStopped: the storage does not answer, is probably not the right one, or a table cannot be read. The
             message says whether anything was removed before.
-        ConfigurationError: an argument cannot be.
+        ConfigurationError: an argument is invalid.
     """
-    return _Clearing(bind, depot_name, models, progress).clear(shown)
+    return _ClearJob(bind, depot_name, models, progress).clear(shown)
 
 
-class _Clearing:
+class _ClearJob:
     def __init__(self, bind: Any, depot_name: str, models: Iterable[object] | None, progress: Watcher | None) -> None:
         self.bind = bind
         self.depot_name = Depots.resolve_alias(depot_name)
@@ -106,9 +106,9 @@ class _Clearing:
         self.report = ClearedReport()
 
     def clear(self, shown: int) -> ClearedReport:
-        """Do all of it, row by row."""
-        with self._asking():
-            # Before the search: a storage that is taken for the right one has these at its end, too.
+        """Search again, then clear row by row."""
+        with self._storage_errors():
+            # Before the search: the right storage still has these files at the end.
             self.known = off_loop(self._some_files)
             found = find_missing(self.bind, self.depot_name, models=self.models, progress=self.progress)
         self.report.named = found.named
@@ -116,9 +116,9 @@ class _Clearing:
         title = f"removing missing files of {self.depot_name} from their rows"
         with Step(self.progress, title, len(found.files)) as step:
             for _, files in groupby(found.files, lambda file: (file.place, file.key)):
-                of_row = list(files)
-                self._on_row(of_row)
-                step.add(len(of_row))
+                row_files = list(files)
+                self._clear_row(row_files)
+                step.add(len(row_files))
         return self.report
 
     def _some_files(self) -> list[str]:
@@ -132,46 +132,46 @@ class _Clearing:
                 " not there, or this is another folder, bucket or prefix"
             )
         if missing > shown:
-            raise self._stopped(f"{missing} files are missing by now, and {shown} were when they were shown")
+            raise self._stopped(f"{missing} files are missing now, but only {shown} were confirmed")
 
-    def _on_row(self, files: list[MissingFile]) -> None:
+    def _clear_row(self, files: list[MissingFile]) -> None:
         column, key = self.columns[files[0].place], files[0].key
         if column is None or not key:
-            self._enter(Outcome.UNMAPPED, files)
+            self._record(Outcome.UNMAPPED, files)
             return
         engine = column.engine(self.bind)
-        # Not within the transaction, so that nobody waits for a storage that is slow.
-        with self._asking():
+        # Outside the transaction, so that a slow storage holds no locks.
+        with self._storage_errors():
             gone = off_loop(partial(self._gone, files))
-        self._enter(Outcome.CHANGED, [each for each in files if each not in gone])
+        self._record(Outcome.CHANGED, [each for each in files if each not in gone])
         try:
-            outcomes = _cleared(engine, column, key, [each.path for each in gone])
-        except Exception as error:  # the rules of a model are somebody else's code, and other rows can be written
+            outcomes = _clear_row(engine, column, key, [each.path for each in gone])
+        except Exception as error:  # models run user code, and other rows can still be written
             self._failed(gone, error)
             return
         for each in gone:
-            self._enter(outcomes[each.path], [each])
+            self._record(outcomes[each.path], [each])
 
     def _gone(self, files: list[MissingFile]) -> list[MissingFile]:
-        """Return those that the storage does not have, as sure as it is the same storage still."""
+        """Return the files that the storage lacks, provided that it is still the same storage."""
         gone = [each for each in files if not self.storage.exists(each.path.rpartition("/")[2])]
         if gone and not any(map(self.storage.exists, self.known)):
-            raise self._stopped("the storage has none of the files any more that it had when this began")
+            raise self._stopped("the storage no longer has any of the files that it had when this began")
         return gone
 
-    def _enter(self, outcome: Outcome, files: list[MissingFile]) -> None:
+    def _record(self, outcome: Outcome, files: list[MissingFile]) -> None:
         self.report.files[outcome] += files
 
     def _failed(self, files: list[MissingFile], error: Exception) -> None:
         if isinstance(error, StaleDataError):
-            error = MaintenanceStopped("somebody else wrote the row meanwhile")
+            error = MaintenanceStopped("another transaction wrote the row meanwhile")
         elif not isinstance(error, DepotError):
             _log.warning("%s could not be removed from its row", files[0].path, exc_info=error)
-        self._enter(Outcome.FAILED, files)
+        self._record(Outcome.FAILED, files)
         self.report.errors += [error] * len(files)
 
     @contextmanager
-    def _asking(self) -> Iterator[None]:
+    def _storage_errors(self) -> Iterator[None]:
         try:
             yield
         except StorageFailed as error:
@@ -186,13 +186,15 @@ class _Clearing:
 # --- one row ------------------------------------------------------------------------------------------------------
 
 
-def _cleared(engine: Engine, column: MappedColumn, key: tuple[Any, ...], paths: Collection[str]) -> dict[str, Outcome]:
-    """Remove the files from a row as far as that can be, and return what became of each."""
+def _clear_row(
+    engine: Engine, column: MappedColumn, key: tuple[Any, ...], paths: Collection[str]
+) -> dict[str, Outcome]:
+    """Remove the files from a row where possible, and return the outcome of each."""
     if not paths:
         return {}
     with Session(engine, autoflush=False) as session:
         target = next(iter(column.locked(session, [key])), None)
-        lost, outcomes = _looked_at(column, key, target, paths)
+        lost, outcomes = _outcomes(column, key, target, paths)
         if Outcome.REMOVED in outcomes.values():
             kept = [each for each in files_in(getattr(target, column.attribute)) if each not in lost]
             setattr(target, column.attribute, kept if _is_list(column) else None)
@@ -202,10 +204,10 @@ def _cleared(engine: Engine, column: MappedColumn, key: tuple[Any, ...], paths: 
     return outcomes
 
 
-def _looked_at(
+def _outcomes(
     column: MappedColumn, key: tuple[Any, ...], target: Any, paths: Collection[str]
 ) -> tuple[list[DepotFileInfo], dict[str, Outcome]]:
-    """Return the values of an object whose original is among the files, and what is to become of each file."""
+    """Return the values of an object whose original is missing, and the outcome of each missing file."""
     lost, outcomes = [], dict.fromkeys(paths, Outcome.CHANGED)
     for value in [] if target is None else files_in(getattr(target, column.attribute)):
         named = {each.path: each.part for each in named_files(column.place, Row(key, value.encode(), None))}

@@ -1,7 +1,7 @@
-"""Millions of file ids in little memory: 16 bytes each, in 256 parts by their first byte.
+"""Compact collections of millions of file ids: 16 bytes each, in 256 parts by their first byte.
 
-A Python set of as many strings takes ten times as much. Ids are random, so the parts are of one size, and what is to be
-found in two tables is found part by part.
+A Python set of strings takes ten times as much memory. Ids are random, so the parts have about the same size, and two
+collections are compared part by part.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from depot_lite.io.interfaces import FileEntry
 _PARTS: Final = 256
 _WIDTH: Final = 16
 
-#: Files of a listing that are taken in one go, and how many of them are held at a time.
+#: Files of a listing that are taken per call, and how many of them are held as objects at a time.
 _TAKEN: Final = 10_000
 _AT_ONCE: Final = 250
 
@@ -34,7 +34,7 @@ def packed(file_id: str) -> bytes:
 
 
 def _whole(key: bytes) -> bytes:
-    """Return 16 bytes, also for the 12 of an ObjectId that a row of filedepot's names: its file is listed as a UUID."""
+    """Return 16 bytes, also for the 12 of an ObjectId in a row of filedepot, whose file is listed as a UUID."""
     return key if len(key) == _WIDTH else packed(id_of_object_id(key.hex()))
 
 
@@ -55,12 +55,12 @@ class FileIds:
         self._parts = [bytearray() for _ in range(_PARTS)]
 
     def __len__(self) -> int:
-        """Return how many were added, repetitions included."""
+        """Return the number of ids added, repetitions included."""
         return sum(map(len, self._parts)) // _WIDTH
 
     def add(self, file_ids: Iterable[str]) -> None:
         """Add file ids."""
-        parts, packed = self._parts, bytes.fromhex  # no calls of our own: this is done for each file
+        parts, packed = self._parts, bytes.fromhex  # inlined: this runs once per file
         for each in file_ids:
             key = packed(each.replace("-", ""))
             parts[key[0]] += key if len(key) == _WIDTH else _whole(key)
@@ -70,11 +70,11 @@ class FileIds:
         return set(_keys(self._parts[number]))
 
     def keys(self, number: int) -> Iterator[bytes]:
-        """Yield the packed ids whose first byte is ``number``, as they were added."""
+        """Yield the packed ids whose first byte is ``number``, in the order of adding."""
         return _keys(self._parts[number])
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the ids in order, each once."""
+        """Yield the distinct ids in order."""
         for number in range(_PARTS):
             yield from map(unpacked, sorted(self.part(number)))
 
@@ -89,7 +89,7 @@ def _keys(part: bytearray) -> Iterator[bytes]:
 
 
 class ListedFiles(FileIds):
-    """Ids from a listing, with the size and the time of each where the listing told them."""
+    """File ids from a listing, with size and time if the listing contains them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class ListedFiles(FileIds):
         self._times = [array("d") for _ in range(_PARTS)]
 
     def add_known(self, files: Iterable[tuple[str, int, datetime]]) -> None:
-        """Add file ids with the size and the time of each."""
+        """Add file ids with their sizes and times."""
         for file_id, size, last_modified in files:
             key = packed(file_id)
             self._parts[key[0]] += key
@@ -105,7 +105,7 @@ class ListedFiles(FileIds):
             self._times[key[0]].append(last_modified.timestamp())
 
     def take(self, entries: Iterator[FileEntry]) -> int:
-        """Add the next files of a listing, with what it told of them, and return how many; 0 at its end."""
+        """Add the next files of a listing and return their number; 0 at its end."""
         count = 0
         # A few hundred at a time: more objects at once would keep Python's garbage collector busy.
         while count < _TAKEN and (some := list(islice(entries, _AT_ONCE))):
@@ -117,20 +117,20 @@ class ListedFiles(FileIds):
         return count
 
     def known(self, number: int) -> dict[bytes, tuple[int, float]]:
-        """Return size and time (seconds since 1970) by packed id of a part, none where one of them is not known."""
+        """Return size and time (seconds since 1970) by packed id for one part; empty unless all of them are known."""
         if len(self._sizes[number]) * _WIDTH != len(self._parts[number]):
             return {}
         return dict(zip(self.keys(number), zip(self._sizes[number], self._times[number], strict=True), strict=True))
 
     def clear(self, number: int) -> None:
-        """Forget the ids whose first byte is ``number``, and what was known of them."""
+        """Forget the ids whose first byte is ``number``, with their sizes and times."""
         super().clear(number)
         self._sizes[number], self._times[number] = array("q"), array("d")
 
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A file of a depot: its id, its size in bytes, and when it was stored."""
+    """A file of a depot: its id, its size in bytes, and the time of storing."""
 
     file_id: str
     size: int
@@ -138,7 +138,7 @@ class FoundFile:
 
 
 class FoundFiles(Sequence[FoundFile]):
-    """Files, in 32 bytes each."""
+    """A sequence of `FoundFile`, in 32 bytes each."""
 
     def __init__(self) -> None:
         self._keys = bytearray()
@@ -153,7 +153,7 @@ class FoundFiles(Sequence[FoundFile]):
 
     @property
     def bytes(self) -> int:
-        """The size of all together."""
+        """The total size."""
         return sum(self._sizes)
 
     def __len__(self) -> int:

@@ -1,14 +1,14 @@
-"""Files moved from one depot to another, while the application goes on.
+"""Migration of files from one depot to another while the application runs.
 
-The files of a row are copied under new ids and verified, then one statement lets the row name the copies, if it still
-holds what was read. At every moment the row names files that are there: the old ones stay, for whoever loaded the row
-before, until a sweep finds that no row names them. A sweep that runs meanwhile spares the copies, since they are young.
+The files of a row are copied under new ids and verified; then one statement makes the row name the copies, provided
+that the row still has the value that was read. At every moment the row names existing files: the old ones stay, for
+sessions that loaded the row before, until a sweep finds that no row names them. A sweep that runs meanwhile spares the
+copies because they are young.
 
-There is no state to lose. A migration that was killed is started again, and rows that name the target are passed over.
-Copies that no row came to name are unused files of the target.
+There is no state to lose. After an interruption the migration is started again, and skips rows that name the target.
+Copies that no row names are unused files of the target.
 
-New files go on being stored in the source until the depot that columns upload to is another: point its alias at the
-target first, then migrate.
+Columns store new files in the source as long as they upload to it: point their alias at the target first, then migrate.
 """
 
 from __future__ import annotations
@@ -28,45 +28,46 @@ from sqlalchemy.orm import Session
 
 from depot_lite.depots import Depots
 from depot_lite.errors import ConfigurationError, MaintenanceStopped, UnknownDepot
-from depot_lite.fields.interfaces import discard, relocated
+from depot_lite.fields.interfaces import discard
+from depot_lite.fields.relocation import relocated
 from depot_lite.fields.tracking.transfers import off_loop, to_the_end
 from depot_lite.maintenance.backup import Patience, both_depots, copy_file, without_frames
 from depot_lite.maintenance.rows.database import Database, Row
 from depot_lite.maintenance.rows.places import Place, places
 from depot_lite.maintenance.rows.references import parsed, paths_in, where
-from depot_lite.maintenance.rows.rewriting import Rewriting
+from depot_lite.maintenance.rows.rewriting import RowSwap
 from depot_lite.maintenance.run.pace import WORKERS, Pace, Window
 from depot_lite.maintenance.run.reports import FailedRow, Step, Watcher
 
-#: Rows that are read at a time: fewer than elsewhere, since what was read should still be true when it was copied.
+#: Rows per page; more rows would more often have changed by the time their files are copied.
 _PAGE: Final = 1000
 
-#: How often a row is tried that somebody else changes each time.
+#: Attempts for a row that other transactions change each time.
 TRIES: Final = 5
 
-#: Rows that SQLite writes in one transaction, where each waits for the disk. In other databases a transaction that
-#: holds one row's lock while it waits for another's could let one of the application's fail.
+#: Rows per transaction on SQLite, where each transaction waits for the disk. In other databases, a transaction that
+#: waits for a row lock while it holds another could deadlock with one of the application's.
 _AT_ONCE: Final = 50
 
-#: Seconds that rows whose files are there may wait for others.
+#: Seconds that rows with finished copies may wait for others.
 _SOON: Final = 0.05
 
 
 @dataclass(slots=True)
 class MigrationReport:
-    """What was moved from one depot to another."""
+    """The result of a migration."""
 
     source: str
     target: str
-    #: Rows that name copies now; in a dry run, that would.
+    #: Rows that name copies now, or would after a dry run.
     rows: int = 0
-    #: Their files that were copied.
+    #: Files of these rows that were copied.
     files: int = 0
     #: The size of these.
     bytes: int = 0
     #: Rows that name no file of the source.
     skipped: int = 0
-    #: Rows that somebody else changed each time they were to be rewritten. Another run moves them.
+    #: Rows that other transactions changed at each attempt; another run moves them.
     changed: int = 0
     #: Rows whose files could not be copied, or that could not be rewritten.
     failed: list[FailedRow] = field(default_factory=list)
@@ -85,39 +86,38 @@ def migrate(
     models: Iterable[object] | None = None,
     progress: Watcher | None = None,
 ) -> MigrationReport:
-    """Move the files that rows name from one depot to another, and return what was moved.
+    """Move the files that rows name from one depot to another.
 
-    Where a mapper counts versions (``version_id_col``), the version advances, so that who loaded a row before gets
-    `StaleDataError` instead of writing the old paths back. Columns that SQLAlchemy sets at each UPDATE (``onupdate``)
-    are set.
+    If a mapper counts versions (``version_id_col``), the version advances: a session that loaded the row before gets
+    `StaleDataError` instead of writing the old paths back. Columns with ``onupdate`` are set.
 
     Args:
-        bind: the database: an engine, or a session that is bound to one. Rows are committed one by one.
+        bind: an engine, or a session bound to one. Rows are committed one by one.
         source: a depot or an alias.
-        target: another one.
-        workers: how many files are copied at once.
-        rate: at most so many bytes a second; the bytes pass through this process then, whatever the storages could do.
-        dry_run: only count.
-        models: the declarative bases whose columns are read; all where not given.
-        progress: told how far it is.
+        target: another depot or alias.
+        workers: number of files copied at a time.
+        rate: maximum bytes per second; without server-side copies, since the bytes pass through this process.
+        dry_run: only count rows, files and bytes.
+        models: the declarative bases whose columns are read; by default all.
+        progress: called with the `Progress` of each step.
 
     Raises:
-        ConfigurationError: the depots are not configured or the same, or an argument cannot be.
-        MaintenanceStopped: the database cannot be read any more, or one file after the other failed.
-        StorageFailed: the target is full. What was moved until then stays moved.
+        ConfigurationError: a depot is not configured, both are the same, or an argument is invalid.
+        MaintenanceStopped: the database cannot be read, or many files in a row failed.
+        StorageFull: the target is full. Rows moved until then stay moved.
     """
     return _Migration(bind, source, target, Pace(rate), models, progress, dry_run=dry_run).run(workers)
 
 
 @dataclass(slots=True, eq=False)
 class _Move:
-    """A row on its way."""
+    """A row being moved."""
 
     place: Place
     row: Row
-    #: Depot and id of all files that it names.
+    #: Depot and id of all files that the row names.
     named: list[tuple[str, str]]
-    #: The ids of its files in the source -> those of the copies, as far as there are any.
+    #: Ids of its files in the source -> ids of their copies; None until copied.
     ids: dict[str, str | None]
     tries: int = 1
     #: Files that are not copied yet.
@@ -136,7 +136,7 @@ class _Move:
             self.error, self.path = error, path
 
 
-#: A file was copied: for which row, its id, and its size or what went wrong.
+#: The row of a copied file, the file id, and the size or the error.
 _Copied = tuple[_Move, str, int | Exception]
 
 
@@ -156,13 +156,13 @@ class _Migration:
         self.source, self.target = Depots.get(self.report.source), Depots.get(self.report.target)
         self.database = Database(bind)
         self.places = places(models=models)
-        if not dry_run and not all(map(self.database.is_ours, self.places)):
-            raise ConfigurationError(f"{bind!r}: an engine is wanted, or a session bound to one: each row is committed")
+        if not dry_run and not all(map(self.database.owns_transactions, self.places)):
+            raise ConfigurationError(f"expected an engine, or a session bound to one, to commit each row, got {bind!r}")
         self.pace = pace
         self.progress = progress
         self.patience = Patience()
-        self.statements: dict[tuple[int, str], Rewriting] = {}
-        # Rows whose copies nobody else can know, and of these, the ones to be copied, and to be written.
+        self.statements: dict[tuple[int, str], RowSwap] = {}
+        # Rows whose copies no row can name yet; of these, rows to be moved again, and rows to be written.
         self.moving: set[_Move] = set()
         self.again: deque[_Move] = deque()
         self.ready: list[_Move] = []
@@ -177,7 +177,7 @@ class _Migration:
                 finally:
                     self.pace.stop()
         finally:
-            if self.moving:  # stopped in the middle; by now no copy is under way any more
+            if self.moving:  # interrupted; no copy is in progress any more
                 to_the_end(lambda: self._discard(self.moving))
         self.report.seconds = time.monotonic() - began
         return self.report
@@ -196,7 +196,7 @@ class _Migration:
     # --- reading --------------------------------------------------------------------------------------------------
 
     def _moves(self) -> Iterator[_Move]:
-        """Yield the rows that name files of the source, page by page, no connection being held in between."""
+        """Yield the rows that name files of the source; no connection is held between pages."""
         for place in self.places:
             if not place.key:
                 self._refuse(place)
@@ -205,7 +205,7 @@ class _Migration:
             while page := self._page(place, after):
                 yield from off_loop(partial(self._moves_in, place, page))
                 after = page[-1].key
-                if None in after:  # SQLite allows it, and `>` would leave out what follows
+                if None in after:  # SQLite allows it, and `>` would skip the rows after it
                     raise MaintenanceStopped(
                         f"{place}: a row has NULL in its primary key, so rows cannot be told apart"
                     )
@@ -220,12 +220,12 @@ class _Migration:
         return [move for row in page if (move := self._move_of(place, row)) is not None]
 
     def _move_of(self, place: Place, row: Row) -> _Move | None:
-        """Return what is to be done with a row; None if it is nothing, or cannot be done."""
+        """Return the move of a row; None if it names no file of the source, or cannot be moved."""
         try:
             named = self._named(place, row)
             ids: dict[str, str | None] = {file_id: None for name, file_id in named if self._is_source(name)}
             if ids and (not row.key or None in row.key):
-                raise MaintenanceStopped(f"{where(place, row)}: it has no primary key by which it could be rewritten")
+                raise MaintenanceStopped(f"{where(place, row)}: no primary key to rewrite it by")
         except MaintenanceStopped as error:
             self._failed(place, row, None, error)
             return None
@@ -235,7 +235,7 @@ class _Migration:
         return _Move(place, row, named, ids)
 
     def _named(self, place: Place, row: Row) -> list[tuple[str, str]]:
-        """Return depot and id of the files that a row names; none where all are seen to be of other depots."""
+        """Return depot and id of the files that a row names; none if its text contains no name of the source."""
         if "\\" not in row.text and not any(name in row.text for name in self._names()):
             return []
         return paths_in(place, row)
@@ -246,11 +246,11 @@ class _Migration:
     def _is_source(self, name: str) -> bool:
         try:
             return Depots.resolve_alias(name) == self.report.source
-        except UnknownDepot:  # then it is no other name of the source
+        except UnknownDepot:  # not an alias of the source
             return False
 
     def _refuse(self, place: Place) -> None:
-        """Enter the rows of a table without a primary key that would have to be moved."""
+        """Report the rows of a table without a primary key that would have to be moved."""
         for page in self.database.pages(place):
             off_loop(partial(self._moves_in, place, page))
 
@@ -270,7 +270,7 @@ class _Migration:
         self._note(window.results(timeout=0), step)
 
     def _take(self, window: Window[_Copied], step: Step) -> None:
-        """Wait for files that are copied; rewrite rows meanwhile if none comes soon."""
+        """Wait for copied files; rewrite rows meanwhile if none is copied soon."""
         outcomes = window.results(timeout=_SOON if self.ready else None)
         self._note(outcomes, step)
         if not outcomes:
@@ -285,11 +285,11 @@ class _Migration:
             info = copy_file(self.source, self.target, file_id, self.pace)
             move.ids[file_id] = info.file_id
             return move, file_id, info.content_length
-        except Exception as error:  # a backend of somebody else's may raise anything
+        except Exception as error:  # a third-party backend may raise anything
             return move, file_id, error
 
     def _note(self, outcomes: list[_Copied], step: Step) -> None:
-        """Take note of what was copied, and rewrite the rows whose files are all there."""
+        """Record copied files, and rewrite the rows whose files are complete."""
         broken: list[_Move] = []
         for move, file_id, outcome in outcomes:
             move.left -= 1
@@ -303,12 +303,12 @@ class _Migration:
             if move.left == 0:
                 (self.ready if move.error is None else broken).append(move)
         for move in broken:
-            self._look_again(move)
+            self._reconsider(move)
         if len(self.ready) >= _AT_ONCE or (self.ready and time.monotonic() > self.flushed + _SOON):
             self._flush()
 
     def _flush(self) -> None:
-        """Rewrite the rows whose files are all there."""
+        """Rewrite the rows whose files are complete."""
         ready, self.ready = self.ready, []
         if self.report.dry_run:
             for move in ready:
@@ -333,12 +333,12 @@ class _Migration:
                     with self.database.connection(waiting[0].place) as connection:
                         self._write_through(connection, waiting)
                 except _ConnectionLost:
-                    continue  # with another one
+                    continue  # with a new connection
                 except SQLAlchemyError as error:
                     raise MaintenanceStopped(f"the database cannot be reached: {error}") from error
 
     def _write_through(self, connection: Connection, waiting: deque[_Move]) -> None:
-        # Rows that failed together are tried one by one.
+        # Rows that failed in one transaction are retried one by one.
         together = connection.dialect.name == "sqlite" and all(move.tries == 1 for move in waiting)
         at_once = _AT_ONCE if together else 1
         statements = self._statements_for(waiting[0].place, connection.dialect.name)
@@ -349,13 +349,13 @@ class _Migration:
                 if move not in missed:
                     self._moved(move)
             for move in missed:
-                self._look_again(move, connection)
+                self._reconsider(move, connection)
 
-    def _swap(self, connection: Connection, statements: Rewriting, batch: list[_Move]) -> list[_Move]:
-        """Rewrite rows in a transaction, and return those that were not, or of which that has to be found out."""
+    def _swap(self, connection: Connection, statements: RowSwap, batch: list[_Move]) -> list[_Move]:
+        """Rewrite rows in a transaction, and return those that were not, or may not have been, rewritten."""
         texts = [(move, self._new_text(move)) for move in batch]
-        # From here on nobody knows whether the rows name the copies, until the database has said so: if anything comes
-        # in between, the copies are kept, and those that no row names are found by a sweep.
+        # From here on the rows may name the copies, until the database has answered: after an interruption the copies
+        # are kept, and a sweep finds those that no row names.
         self.moving.difference_update(batch)
         try:
             missed = [move for move, text in texts if not statements.swap(connection, move.row, text)]
@@ -372,26 +372,26 @@ class _Migration:
         self.moving.update(missed)
         return missed
 
-    def _statements_for(self, place: Place, dialect: str) -> Rewriting:
+    def _statements_for(self, place: Place, dialect: str) -> RowSwap:
         key = id(place), dialect
         if key not in self.statements:
-            self.statements[key] = Rewriting(place, dialect)
+            self.statements[key] = RowSwap(place, dialect)
         return self.statements[key]
 
     def _new_text(self, move: _Move) -> str:
         data = parsed(move.place, move.row)
-        if isinstance(data, list):  # the elements may be in many depots
+        if isinstance(data, list):  # its elements may be in different depots
             return json.dumps([self._relocated(move, each, self._named_by(move, each)) for each in data])
         return json.dumps(self._relocated(move, data, move.named))
 
     def _named_by(self, move: _Move, element: Any) -> list[tuple[str, str]]:
         try:
             return paths_in(move.place, move.row._replace(text=json.dumps(element)))
-        except MaintenanceStopped:  # it is empty
+        except MaintenanceStopped:  # an empty element
             return []
 
     def _relocated(self, move: _Move, data: Any, named: list[tuple[str, str]]) -> Any:
-        """Return one value with the copies in the place of its files."""
+        """Return one value with its files replaced by their copies."""
         moved = {f"{name}/{file_id}": f"{name}/{file_id}" for name, file_id in named}
         for name, file_id in named:
             if self._is_source(name):
@@ -399,7 +399,7 @@ class _Migration:
                     moved[f"{each}/{file_id}"] = f"{self.report.target}/{move.ids[file_id]}"
         return relocated(data, moved)
 
-    # --- how it ended ---------------------------------------------------------------------------------------------
+    # --- outcomes -------------------------------------------------------------------------------------------------
 
     def _moved(self, move: _Move) -> None:
         self.moving.discard(move)
@@ -408,22 +408,22 @@ class _Migration:
         self.report.bytes += move.bytes
 
     def _give_up(self, move: _Move) -> None:
-        """Leave the row to another run. Its copies are kept, if they were not deleted before."""
+        """Report the row as failed. Copies that were not deleted before are kept."""
         if move.error is not None:
             self._failed(move.place, move.row, move.path, move.error)
 
     def _failed(self, place: Place, row: Row, path: str | None, error: Exception) -> None:
         self.report.failed.append(FailedRow(str(place), row.key, path, without_frames(error)))
 
-    def _look_again(self, move: _Move, connection: Connection | None = None) -> None:
-        """Find out what a row holds by now that was not rewritten, and try again if that may help."""
+    def _reconsider(self, move: _Move, connection: Connection | None = None) -> None:
+        """Read a row again that was not rewritten, and retry if that may help."""
         row = self._row_now(move, connection)
         if row is not None and any(each in row.text for each in move.copies):
-            self._moved(move)  # the database said no after it had written it: a statement that commits by itself
+            self._moved(move)  # written in spite of the error: a trigger or procedure that commits
             return
         self.moving.add(move)
         unchanged = row is not None and row.text == move.row.text and move.error is not None
-        if unchanged and move.path is None and move.tries < TRIES:  # the database refused: a lock, a conflict
+        if unchanged and move.path is None and move.tries < TRIES:  # a lock or a conflict in the database
             move.tries, move.error = move.tries + 1, None
             self.ready.append(move)
             return
@@ -436,7 +436,7 @@ class _Migration:
             self._try_again(move, row)
 
     def _try_again(self, move: _Move, row: Row) -> None:
-        """Move what the row holds by now, if that is of the source and was not tried too often."""
+        """Move the current files of the row, if they are in the source and attempts are left."""
         renewed = self._move_of(move.place, row)
         if renewed is not None and move.tries < TRIES:
             renewed.tries = move.tries + 1
@@ -445,13 +445,13 @@ class _Migration:
             self.report.changed += 1
 
     def _row_now(self, move: _Move, connection: Connection | None) -> Row | None:
-        """Return what the row holds, None where it is gone or holds NULL."""
+        """Return the current row; None if it is gone or has NULL."""
         try:
             if connection is None:
-                with self.database.connection(move.place) as own:
-                    return self._row_now(move, own)
+                with self.database.connection(move.place) as new:
+                    return self._row_now(move, new)
             text = self._statements_for(move.place, connection.dialect.name).text(connection, move.row)
-            if self.database.is_ours(move.place):
+            if self.database.owns_transactions(move.place):
                 connection.rollback()
         except SQLAlchemyError as error:
             raise MaintenanceStopped(f"{where(move.place, move.row)} cannot be read: {error}") from error
@@ -461,11 +461,11 @@ class _Migration:
 
 
 class _ConnectionLost(Exception):
-    """Raised when a connection broke and another one is wanted."""
+    """Raised when a connection broke and has to be replaced."""
 
 
 def _sizes_in(data: Any) -> dict[str, int]:
-    """Return the sizes of files that a row tells: file id -> bytes."""
+    """Return the sizes of files stored in a row: file id -> bytes."""
     found: dict[str, int] = {}
     if isinstance(data, dict):
         file_id, size = data.get("file_id"), data.get("size", data.get("content_length"))

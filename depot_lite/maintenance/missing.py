@@ -1,8 +1,8 @@
-"""Missing files: rows whose file is not there.
+"""Missing files: rows whose file does not exist.
 
-First the references are read, then the storages are asked, then the rows are read again: only a row that still names a
-file which had gone before is reported. Ids are never used twice, so such a file does not come back, and what a running
-application replaces meanwhile is never called missing.
+References are read first, then storages are asked, then the rows are read again: a file is reported only if a row still
+names it after it was found to be gone. Ids are never used twice, so such a file cannot come back, and files that a
+running application replaces meanwhile are not reported.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from depot_lite.maintenance.rows.named import DepotNames, NamedFile, named_files
 from depot_lite.maintenance.rows.places import Place, places
 from depot_lite.maintenance.run.reports import Step, Watcher
 
-#: How many files are asked for in one go.
+#: The number of existence checks per call.
 _AT_ONCE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class MissingFile:
-    """A file that a row names and that is not there."""
+    """A file that a row names and that does not exist."""
 
     #: The table and the column: ``movie.poster``.
     place: str
-    #: The primary key of the row; empty where the table has none.
+    #: The primary key of the row; empty if the table has none.
     key: tuple[Any, ...]
-    #: The path as the row has it: ``depot_name/file_id``.
+    #: The path as stored in the row: ``depot_name/file_id``.
     path: str
-    #: Where the value has it: ``path`` for the file itself, ``variants.small.path``, ``[2].path`` in a list.
+    #: Position in the value: ``path`` for the file itself, ``variants.small.path``, ``[2].path`` in a list.
     part: str
 
 
 @dataclass(frozen=True, slots=True)
 class DamagedRow:
-    """A row that cannot be understood."""
+    """A row whose column cannot be parsed."""
 
     place: str
     key: tuple[Any, ...]
@@ -54,14 +54,14 @@ class DamagedRow:
 
 @dataclass(slots=True)
 class MissingReport:
-    """Which rows name files that are not there."""
+    """The rows that name missing files."""
 
-    #: Rows that were read, of all columns together.
+    #: Rows read, in all columns.
     rows: int = 0
-    #: Files that these name in the depots that were looked at.
+    #: Files that these rows name in the depots searched.
     named: int = 0
     files: list[MissingFile] = field(default_factory=list)
-    #: Files in depots that are not configured, which nobody can ask for.
+    #: Files in depots that are not configured and therefore cannot be checked.
     unconfigured: list[MissingFile] = field(default_factory=list)
     damaged: list[DamagedRow] = field(default_factory=list)
 
@@ -73,21 +73,21 @@ def find_missing(
     models: Iterable[object] | None = None,
     progress: Watcher | None = None,
 ) -> MissingReport:
-    """Return the rows whose file is not there. This is a diagnosis: damaged rows are reported, too, and stop nothing.
+    """Return the rows whose file is missing. This is a diagnosis: damaged rows are reported and stop nothing.
 
-    A file that the storage has in part counts as there; `depot_lite.maintenance.verify` reads what there is.
+    A partially stored file counts as present; `depot_lite.maintenance.verify` reads files whole.
 
     Args:
-        bind: the database; a session lends its engine. In a transaction of a connection's own that keeps to one
-            snapshot, rows are seen as they were, so that files which were replaced since seem missing.
-        depot_name: a depot or an alias; all depots that rows name where not given.
-        models: the declarative bases whose columns are read; all where not given.
-        progress: told how far it is.
+        bind: the database; of a session, its engine is used. A connection inside a transaction with one snapshot
+            sees rows as they were, so that files replaced since then seem missing.
+        depot_name: a depot or an alias; by default all depots that rows name.
+        models: the declarative bases whose columns are read; by default all.
+        progress: called with the `Progress` of each step.
 
     Raises:
         MaintenanceStopped: a table cannot be read.
         StorageFailed: a storage cannot be asked.
-        ConfigurationError: an argument cannot be.
+        ConfigurationError: an argument is invalid.
     """
     return _Search(bind, depot_name, models, progress).find()
 
@@ -142,15 +142,15 @@ class _Search:
         ]
 
     def _gone(self, depot_name: str) -> set[bytes]:
-        """Return the named files of a depot that its storage does not have."""
+        """Return the named files of a depot that its storage lacks."""
         storage, named, gone = Depots.get(depot_name), self.named.pop(depot_name), set[bytes]()
         listed = self._listed(depot_name, storage) if storage.list_is_complete else FileIds()
         with Step(self.progress, f"asking {depot_name} for files that are not listed") as step:
             for number in range(256):
-                absent = off_loop(partial(_without, named, listed, number))
+                absent = off_loop(partial(_difference, named, listed, number))
                 for start in range(0, len(absent), _AT_ONCE):
                     some = absent[start : start + _AT_ONCE]
-                    side_by_side([(storage, partial(_ask, storage, key, gone)) for key in some])
+                    side_by_side([(storage, partial(_check, storage, key, gone)) for key in some])
                     step.add(len(some))
         return gone
 
@@ -162,15 +162,15 @@ class _Search:
         return listed
 
 
-def _without(named: FileIds, listed: FileIds, number: int) -> list[bytes]:
-    """Return what is in one part of the first collection and not of the second, and forget that part of both."""
+def _difference(named: FileIds, listed: FileIds, number: int) -> list[bytes]:
+    """Return the ids in one part of the first collection but not of the second, and clear that part in both."""
     found = sorted(named.part(number) - listed.part(number))
     named.clear(number)
     listed.clear(number)
     return found
 
 
-def _ask(storage: FileStorage, key: bytes, gone: set[bytes]) -> None:
+def _check(storage: FileStorage, key: bytes, gone: set[bytes]) -> None:
     if not storage.exists(unpacked(key)):
         gone.add(key)
 

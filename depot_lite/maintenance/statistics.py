@@ -1,7 +1,7 @@
-"""Statistics: how many files there are and how large, by depot, by type and by column.
+"""Statistics: number and size of files by depot, by type and by column.
 
-First the storages are listed, then the rows are read, as for unused files: a file that is stored and named in between
-is not counted as one that no row names.
+Storages are listed first, then the rows are read, as for unused files: a file that is stored and named in between does
+not count as unnamed.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from depot_lite.maintenance.rows.places import Place, places
 from depot_lite.maintenance.rows.references import where
 from depot_lite.maintenance.run.reports import Step, Watcher
 
-#: What the type of a file is called of which the row tells none: a thumbnail, mostly.
+#: The type of files whose row has no content type, mostly thumbnails.
 UNKNOWN: Final = "unknown"
 
 
 @dataclass(slots=True)
 class Amount:
-    """So many files of so many bytes."""
+    """A number of files and their total size."""
 
     files: int = 0
     bytes: int = 0
@@ -50,19 +50,19 @@ class LargeFile:
 
     file_id: str
     size: int
-    #: A row that names it, ``movie.poster of the row 7``; None where none does.
+    #: A row that names the file, ``movie.poster of the row 7``; None for an unnamed file.
     row: str | None
 
 
 @dataclass(slots=True)
 class DepotStatistics:
-    """What is in a depot."""
+    """The files of a depot."""
 
     files: int = 0
     bytes: int = 0
-    #: Files that no row names, also those of transactions that are under way.
+    #: Files that no row names, including files of open transactions.
     unnamed: Amount = field(default_factory=Amount)
-    #: The files that rows name, by the content type that the row tells.
+    #: Named files by the content type in their row.
     by_type: dict[str, Amount] = field(default_factory=dict)
     #: The largest first.
     largest: list[LargeFile] = field(default_factory=list)
@@ -70,25 +70,25 @@ class DepotStatistics:
 
 @dataclass(slots=True)
 class ColumnStatistics:
-    """What the rows of a column name, in the depots that were looked at."""
+    """The files that the rows of a column name in the depots counted."""
 
-    #: Rows that name a file in one of them.
+    #: Rows that name a file in one of these depots.
     rows: int = 0
     files: int = 0
-    #: Together, those that are missing left out.
+    #: Total size, without missing files.
     bytes: int = 0
 
 
 @dataclass(slots=True)
 class StatisticsReport:
-    """How many files there are, and how large."""
+    """The number and size of files."""
 
     depots: dict[str, DepotStatistics] = field(default_factory=dict)
     #: By ``movie.poster``.
     columns: dict[str, ColumnStatistics] = field(default_factory=dict)
-    #: Rows that cannot be understood: their files count as files that no row names.
+    #: Rows that cannot be parsed: their files count as unnamed.
     damaged_rows: int = 0
-    #: Files that rows name in depots that are not configured, by the names of these.
+    #: Name of a depot that is not configured -> number of files that rows name in it.
     unconfigured: dict[str, int] = field(default_factory=dict)
 
 
@@ -100,26 +100,26 @@ def statistics(
     models: Iterable[object] | None = None,
     progress: Watcher | None = None,
 ) -> StatisticsReport:
-    """Return how many files there are, how large, of which types, and which columns name them.
+    """Count the files of depots and their bytes, by type and by column.
 
-    Which files there are the listing says, and who names them and of which type they are the rows do. A size is the
-    listing's where the storage tells sizes there, else the row's; where neither knows, the storage is asked file by
-    file. Uploads that are under way, or were cut off, are in the listing and count.
+    The files are those in the listing; types and columns come from the rows. A size is taken from the listing if the
+    storage lists sizes, else from the row, else the storage is asked for it file by file. Uploads in progress, or
+    interrupted ones, are in the listing and count.
 
     Args:
-        bind: the database; a session lends its engine.
-        depot_name: a depot or an alias; all depots where not given.
-        largest: how many of the largest files of each depot are named.
-        models: the declarative bases whose columns are read; all where not given.
-        progress: told how far it is.
+        bind: the database; of a session, its engine is used.
+        depot_name: a depot or an alias; by default all depots.
+        largest: number of largest files to list for each depot.
+        models: the declarative bases whose columns are read; by default all.
+        progress: called with the `Progress` of each step.
 
     Raises:
         MaintenanceStopped: a table cannot be read.
         StorageFailed: a storage cannot be listed.
-        ConfigurationError: an argument cannot be.
+        ConfigurationError: an argument is invalid.
     """
     if largest < 0:
-        raise ConfigurationError(f"largest={largest!r}: 0 or more is wanted")
+        raise ConfigurationError(f"largest: expected 0 or more, got {largest!r}")
     return _Count(bind, depot_name, largest, models, progress).count()
 
 
@@ -173,7 +173,7 @@ class _Count:
             for depot, each in ours:
                 if depot is not None:
                     kind = self.types.setdefault(each.content_type or UNKNOWN, len(self.types))
-                    depot.name(each, kind, number, partial(where, place, row))
+                    depot.add_reference(each, kind, number, partial(where, place, row))
 
     def _real(self, file: NamedFile) -> str | None:
         real = self.names.real(file.depot_name)
@@ -181,7 +181,7 @@ class _Count:
             self.report.unconfigured[file.depot_name] = self.report.unconfigured.get(file.depot_name, 0) + 1
         return real
 
-    # --- both together --------------------------------------------------------------------------------------------
+    # --- the join ------------------------------------------------------------------------------------------------
 
     def _joined(self, name: str, depot: _Depot) -> DepotStatistics:
         found, types, columns = DepotStatistics(), list(self.types), [*self.report.columns.values()]
@@ -211,16 +211,16 @@ class _Count:
                 columns[each.place].files += 1
 
     def _largest(self, name: str, depot: _Depot) -> list[LargeFile]:
-        rows = {key: row for _, key, row in depot.said}
-        # Rows of filedepot tell no size. Only where one of them names a large file, the rows are read once more.
-        if unknown := {key for _, key, is_named in depot.heap if is_named and key not in rows}:
-            for place, row, file in rows_naming(self.database, self.places, {name: unknown}, self.progress):
+        rows = {key: row for _, key, row in depot.largest_in_rows}
+        # Rows of filedepot have no size. Only if such a row names a large file, all rows are read again.
+        if without_row := {key for _, key, is_named in depot.heap if is_named and key not in rows}:
+            for place, row, file in rows_naming(self.database, self.places, {name: without_row}, self.progress):
                 rows.setdefault(packed(file.file_id), where(place, row))
         return [LargeFile(unpacked(key), size, rows.get(key)) for size, key, _ in sorted(depot.heap, reverse=True)]
 
 
-class _Named(NamedTuple):
-    """What a row says of a file."""
+class _Reference(NamedTuple):
+    """A reference to a file: size in the row (or -1), number of its type, number of its column."""
 
     size: int
     type: int
@@ -228,43 +228,43 @@ class _Named(NamedTuple):
 
 
 class _Depot:
-    """What is known of a depot while it is counted: about 60 bytes for each file."""
+    """The files of a depot and the references to them while they are counted, in about 60 bytes per file."""
 
     def __init__(self, storage: FileStorage, largest: int) -> None:
         self.storage = storage
         self.listed = ListedFiles()
-        #: The largest files: size, id, whether a row names it.
+        #: The largest files: size, id, whether a row names the file.
         self.heap: list[tuple[int, bytes, bool]] = []
-        #: The same by what the rows say: size, id, row.
-        self.said: list[tuple[int, bytes, str]] = []
+        #: The largest files according to the rows: size, id, row.
+        self.largest_in_rows: list[tuple[int, bytes, str]] = []
         self._parts = [bytearray() for _ in range(256)]
         self._largest = largest
 
-    def name(self, file: NamedFile, kind: int, place: int, row: Callable[[], str]) -> None:
-        """Enter that a row names a file."""
+    def add_reference(self, file: NamedFile, kind: int, place: int, row: Callable[[], str]) -> None:
+        """Record a reference of a row."""
         key = packed(file.file_id)
         self._parts[key[0]] += _RECORD.pack(key, -1 if file.size is None else file.size, kind, place)
-        full = len(self.said) >= self._largest
-        if file.size is not None and self._largest and not (full and (file.size, key) <= self.said[0][:2]):
-            keep_largest(self.said, (file.size, key, row()), self._largest)
+        full = len(self.largest_in_rows) >= self._largest
+        if file.size is not None and self._largest and not (full and (file.size, key) <= self.largest_in_rows[0][:2]):
+            keep_largest(self.largest_in_rows, (file.size, key, row()), self._largest)
 
-    def named(self, number: int) -> dict[bytes, list[_Named]]:
-        """Return what rows say of the files whose ids begin with a byte, and forget it."""
-        found: dict[bytes, list[_Named]] = {}
-        for key, *said in _RECORD.iter_unpack(self._parts[number]):
-            found.setdefault(key, []).append(_Named(*said))
+    def named(self, number: int) -> dict[bytes, list[_Reference]]:
+        """Return and clear the references to files whose ids begin with a byte."""
+        found: dict[bytes, list[_Reference]] = {}
+        for key, *fields in _RECORD.iter_unpack(self._parts[number]):
+            found.setdefault(key, []).append(_Reference(*fields))
         self._parts[number] = bytearray()
         return found
 
-    def sizes(self, number: int, named: dict[bytes, list[_Named]]) -> Iterator[tuple[bytes, int]]:
-        """Yield the listed files whose ids begin with a byte, and their sizes; those that have gone are left out."""
+    def sizes(self, number: int, named: dict[bytes, list[_Reference]]) -> Iterator[tuple[bytes, int]]:
+        """Yield the listed files whose ids begin with a byte, with their sizes; deleted files are left out."""
         known, listed = self.listed.known(number), self.listed.part(number)
         for key in listed:
-            said = max((each.size for each in named.get(key, ())), default=-1)
+            size = max((each.size for each in named.get(key, ())), default=-1)
             if key in known:
                 yield key, known[key][0]
-            elif said >= 0:
-                yield key, said
+            elif size >= 0:
+                yield key, size
             else:
                 try:
                     yield key, self.storage.entry(unpacked(key)).size
@@ -273,7 +273,7 @@ class _Depot:
 
 
 def keep_largest(heap: list[Any], item: tuple[Any, ...], count: int) -> None:
-    """Put an item into a heap of the largest ones, so many at most."""
+    """Add an item to a heap of at most ``count`` largest items."""
     if len(heap) < count:
         heapq.heappush(heap, item)
     elif heap and item > heap[0]:

@@ -1,12 +1,12 @@
-"""Files that no row names: found, and deleted.
+"""Unused files: finds and deletes the files that no row names.
 
-First the storage is listed, then every reference is read. The other order would call a file unused that was stored and
-named in between. Between a file's storing and its row's COMMIT nobody sees the reference, so what is younger than a
-limit is spared: the limit has to exceed the longest transaction.
+The storage is listed first, then all references are read. In the other order, a file stored and named in between would
+seem unused. From the storing of a file to the COMMIT of its row, the reference is invisible to others, so files younger
+than a limit are spared: the limit has to exceed the longest transaction.
 
-An old file may come to be named again, too: a transaction read a row, another one replaced or moved the row's file, and
-the first one writes what it had read. So before anything is deleted, all references are read a second time, and not
-before every transaction has ended that may have read a reference which the first reading did not find any more.
+An old file can be named again: a transaction reads a row, another one replaces or moves the row's file, and the first
+one writes the old value back. So all references are read a second time before anything is deleted, and not before the
+transactions have ended that may have read a reference which was gone at the first reading.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from depot_lite.maintenance.rows.places import Place, places
 from depot_lite.maintenance.rows.references import References
 from depot_lite.maintenance.run.reports import Step, UnusedReport, Watcher
 
-#: What is younger is spared where nothing else is said.
+#: The default age below which files are spared.
 DAY: Final = timedelta(hours=24)
 
-#: Unused files that are checked again together, and deleted then.
+#: Unused files that are checked again and deleted together.
 BATCH: Final = 50_000
 
-#: How many of them one call deletes.
+#: Files deleted per call of the storage.
 _AT_ONCE: Final = 1000
 
 
@@ -49,23 +49,23 @@ def find_unused(
     models: Iterable[object] | None = None,
     progress: Watcher | None = None,
 ) -> UnusedReport:
-    """Return the files of a depot that no row names. Nothing is deleted.
+    """Find the files of a depot that no row names. Nothing is deleted.
 
     Args:
-        bind: the database; a session lends its engine.
-        depot_name: a depot or an alias; the default depot where not given. Depots may be shared by columns.
-        older_than: what is younger is spared. It has to exceed the longest transaction, the time for which a direct
-            upload may wait for its row, and what the clocks of the storage and of this machine differ by.
-        protect: columns that no model knows, ``"table.column"``: whatever id stands in them is no unused file's.
-        keep_if: asked for each file that would be unused; what it says True to is kept.
-        models: the declarative bases whose columns are read; all where not given. Files that other models name would
-            seem unused.
-        progress: told how far it is.
+        bind: the database; of a session, its engine is used.
+        depot_name: a depot or an alias; by default the default depot. Columns may share a depot.
+        older_than: younger files are spared. It has to exceed the longest transaction, the time for which a direct
+            upload may wait for its row, and the difference between the clocks of the storage and of this machine.
+        protect: columns outside all models, ``"table.column"``: files whose ids appear in them are kept.
+        keep_if: called with each file that would count as unused; files for which it returns True are kept.
+        models: the declarative bases whose columns are read; by default all. Files that only other models name seem
+            unused.
+        progress: called with the `Progress` of each step.
 
     Raises:
-        MaintenanceStopped: a row cannot be read, or the storage cannot tell all of its files.
+        MaintenanceStopped: a row cannot be read, or the storage cannot list all of its files.
         StorageFailed: the storage cannot be listed.
-        ConfigurationError: an argument cannot be.
+        ConfigurationError: an argument is invalid.
     """
     return _Sweep(bind, depot_name, older_than, protect, keep_if, models, progress).find()
 
@@ -81,15 +81,15 @@ def delete_unused_files(
     settle: timedelta = timedelta(minutes=1),
     progress: Watcher | None = None,
 ) -> UnusedReport:
-    """Delete the files of a depot that no row names, and return which those were.
+    """Delete the files of a depot that no row names.
 
-    All references are read a second time before a batch of files is deleted; a session that is bound to a connection in
-    one long snapshot would see what it saw the first time, so lend an engine. What could not be deleted is in the
-    report's ``failed``. The other arguments, and the errors, are those of `find_unused`.
+    All references are read a second time before each batch of files is deleted. Give an engine: a session bound to a
+    connection with one long snapshot would see the same rows twice. Files that could not be deleted are in the report's
+    ``failed``. The other arguments and the errors are those of `find_unused`.
 
     Args:
-        settle: how long the longest transaction takes. The second reading begins no earlier than that after the first
-            one, or than ``older_than`` after it where that is shorter.
+        settle: the duration of the longest transaction. The second reading begins no earlier than this after the first
+            one, or ``older_than`` after it if that is shorter.
     """
     sweep = _Sweep(bind, depot_name, older_than, protect, keep_if, models, progress)
     report = sweep.find()
@@ -109,7 +109,7 @@ class _Sweep:
         progress: Watcher | None,
     ) -> None:
         if older_than < timedelta(0):
-            raise ConfigurationError(f"older_than={older_than}: a time that has passed is wanted")
+            raise ConfigurationError(f"older_than: expected 0 or more, got {older_than}")
         self.database = Database(bind)
         self.depot_name = Depots.resolve_alias(depot_name or Depots.get_default())
         self.storage = Depots.get(self.depot_name)
@@ -124,10 +124,10 @@ class _Sweep:
         self.progress = progress
         self._read_at = 0.0
 
-    # --- finding --------------------------------------------------------------------------------------------------
+    # --- search ---------------------------------------------------------------------------------------------------
 
     def find(self) -> UnusedReport:
-        # By our clock, before anything is looked at: what comes later is younger.
+        # The limit is computed before anything is listed: files stored later are younger.
         report = UnusedReport(self.depot_name, _limit(self.older_than))
         listed = self._listed()
         report.listed = len(listed)
@@ -144,7 +144,7 @@ class _Sweep:
         return listed
 
     def _named(self, only: set[bytes] | None = None) -> FileIds:
-        """Return what rows name; with ``only``, nothing else is remembered."""
+        """Return the ids that rows name; with ``only``, those among the given packed ids."""
         named = FileIds()
         with Reader(self.database, snapshot=True) as reader:
             for place in self.places:
@@ -159,7 +159,7 @@ class _Sweep:
         named.add(found if only is None else [each for each in found if packed(each) in only])
 
     def _subtract(self, listed: ListedFiles, named: FileIds, report: UnusedReport) -> None:
-        """Enter what is listed and not named into the report, part by part, forgetting each."""
+        """Add the files that are listed but not named to the report, clearing part by part."""
         with Step(self.progress, "looking at files that no row names") as step:
             for number in range(256):
                 off_loop(partial(self._subtract_part, number, listed, named, report, step))
@@ -172,7 +172,7 @@ class _Sweep:
         report.named += len(ids) - len(unnamed)
         listed.clear(number)
         named.clear(number)
-        for key, size, when in self._looked_at(sorted(unnamed), known, report):
+        for key, size, when in self._with_times(sorted(unnamed), known, report):
             step.add()
             if when >= limit:
                 report.young += 1
@@ -181,10 +181,10 @@ class _Sweep:
             else:
                 report.files.append(key, size, when)
 
-    def _looked_at(
+    def _with_times(
         self, keys: list[bytes], known: dict[bytes, tuple[int, float]], report: UnusedReport
     ) -> Iterator[tuple[bytes, int, float]]:
-        """Yield size and time of files, from the listing where it told them."""
+        """Yield files with size and time, from the listing if it contains them."""
         for key in keys:
             if key in known:
                 yield key, *known[key]
@@ -195,10 +195,10 @@ class _Sweep:
             except StoredFileNotFound:
                 report.gone += 1
 
-    # --- deleting -------------------------------------------------------------------------------------------------
+    # --- deletion -------------------------------------------------------------------------------------------------
 
     def settle(self, time: timedelta, report: UnusedReport) -> None:
-        """Wait until so much time has passed since the references were read, if there is anything to delete."""
+        """Wait until this time has passed since the references were read, if there are files to delete."""
         until = self._read_at + time.total_seconds()
         if not report.files or monotonic() >= until:
             return
@@ -210,7 +210,7 @@ class _Sweep:
                 step.add(0)
 
     def delete(self, report: UnusedReport) -> UnusedReport:
-        """Delete the files of a report of `find`, each batch after all references were read once more."""
+        """Delete the files of a report of `find`; all references are read again before each batch."""
         found, report.files, report.deleted = report.files, FoundFiles(), 0
         with Step(self.progress, "deleting", len(found)) as step:
             for start in range(0, len(found), BATCH):

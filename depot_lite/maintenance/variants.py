@@ -1,7 +1,6 @@
-"""Variants of images that were made by a former recipe, made anew.
+"""Regeneration of image variants that were made by an older recipe.
 
-What is outdated the rows tell. What is up to date is left alone, so whoever was interrupted begins again and goes on
-where it was.
+Rows show which variants are outdated, and up-to-date ones are skipped: an interrupted job is simply started again.
 """
 
 from __future__ import annotations
@@ -27,19 +26,19 @@ from depot_lite.maintenance.rows.places import Place, places
 from depot_lite.maintenance.rows.references import parsed, where
 from depot_lite.maintenance.run.reports import FailedRow, Step, Watcher
 
-#: Rows that are written in one transaction.
+#: Rows per transaction.
 BATCH: Final = 20
 
 
 @dataclass(slots=True)
 class RegenerateReport:
-    """What became of images whose variants were made by a former recipe."""
+    """The result of regenerating variants."""
 
-    #: Rows that were looked at, of all columns together.
+    #: Rows checked, in all columns.
     rows: int = 0
-    #: Of these, with variants that are not what the column makes today.
+    #: Of these, rows whose variants differ from the column's current recipes.
     outdated: int = 0
-    #: Rows whose images were made anew; None after a dry run.
+    #: Rows whose variants were regenerated; None after a dry run.
     regenerated: int | None = None
     #: Rows that were replaced or deleted before their turn came.
     changed: int = 0
@@ -56,53 +55,53 @@ def regenerate_variants(
     limit: int | None = None,
     progress: Watcher | None = None,
 ) -> RegenerateReport:
-    """Make the variants anew that a former recipe made, and return what was done.
+    """Regenerate the variants that were made by an older recipe.
 
-    The rows of a batch are locked while their images are made, and written in one transaction; SQLite lets nobody
-    else write meanwhile, so that a smaller ``batch`` is kinder there. As many images are decoded at a time as
-    ``workers`` of their class says. The former files go at each COMMIT.
+    The rows of a batch are locked while their images are made, and written in one transaction. SQLite blocks all other
+    writers meanwhile, so a smaller ``batch`` is better there. The setting ``workers`` of the image class limits the
+    number of images decoded at a time. The old files are deleted after each COMMIT.
 
     Args:
-        bind: the database; a session lends its engine, and its own transaction is not touched.
-        models: the declarative bases whose columns are looked at; all where not given.
-        columns: which ones, ``"movie.poster"``; all columns of images where not given.
-        batch: how many rows are written in one transaction.
-        dry_run: whether outdated rows are only counted.
-        limit: how many outdated rows are taken at most.
-        progress: told how far it is.
+        bind: the database; of a session, its engine is used and its own transaction is not touched.
+        models: the declarative bases whose columns are checked; by default all.
+        columns: names such as ``"movie.poster"``; by default all columns of images.
+        batch: rows per transaction.
+        dry_run: only count outdated rows.
+        limit: maximum number of outdated rows to process.
+        progress: called with the `Progress` of each step.
 
     Raises:
         MaintenanceStopped: a table cannot be read or written.
-        ConfigurationError: an argument cannot be.
+        ConfigurationError: an argument is invalid.
     """
     if batch < 1:
-        raise ConfigurationError(f"batch={batch!r}: 1 or more is wanted")
+        raise ConfigurationError(f"batch: expected 1 or more, got {batch!r}")
     if limit is not None and limit < 0:
-        raise ConfigurationError(f"limit={limit!r}: 0 or more is wanted")
-    work = _Work(bind, models, batch, dry_run, limit, progress)
+        raise ConfigurationError(f"limit: expected 0 or more, got {limit!r}")
+    job = _Regeneration(bind, models, batch, dry_run, limit, progress)
     for each in _image_columns(models, columns):
-        work.on(each)
-    return work.report
+        job.process(each)
+    return job.report
 
 
-# --- which columns ------------------------------------------------------------------------------------------------
+# --- columns ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class _ImageColumn(MappedColumn):
-    """One attribute that holds images, and its column."""
+    """An attribute that holds images, and its column."""
 
     def outdated(self, held: object) -> bool:
-        """Return whether anything of what an attribute holds was made by another recipe."""
+        """Return whether any image of an attribute has variants of an older recipe."""
         return any(self.is_outdated(each) for each in files_in(held))
 
     def is_outdated(self, value: Any) -> bool:
-        """Return whether a value was made by another recipe."""
+        """Return whether one image has variants of an older recipe."""
         variants = self.place.type.variants if self.place.type is not None else {}
         return bool(outdated(value, variants))
 
     def held(self, row: Row) -> Any:
-        """Return what the attribute of an object holds that is loaded from a row."""
+        """Return the value that the attribute has after loading a row."""
         data, kind = parsed(self.place, row), self.place.type
         if kind is None or data is None:
             return None
@@ -121,24 +120,24 @@ def _image_columns(models: Iterable[object] | None, columns: Iterable[str] | Non
     if columns is None:
         return list(found.values())
     if isinstance(columns, str):
-        raise ConfigurationError(f"columns={columns!r}: several names are wanted, such as [{columns!r}]")
-    if unknown := [each for each in columns if each not in found]:
-        known = ", ".join(found) or "there is none"
-        raise ConfigurationError(f"columns: {unknown[0]!r} is no column of images of a model; known: {known}")
+        raise ConfigurationError(f"columns: expected a list of names, got {columns!r}")
+    if invalid := [each for each in columns if each not in found]:
+        known = ", ".join(found) or "none"
+        raise ConfigurationError(f"columns: {invalid[0]!r} is not an image column of any model; there is {known}")
     return [found[each] for each in dict.fromkeys(columns)]
 
 
 def _mapped(place: Place) -> _ImageColumn | None:
     column = _ImageColumn.of(place)
     if column is not None and not place.key:
-        raise ConfigurationError(f"{place}: without a primary key in the table, rows cannot be told apart")
+        raise ConfigurationError(f"{place}: the table has no primary key, so its rows cannot be told apart")
     return column
 
 
-# --- the work -----------------------------------------------------------------------------------------------------
+# --- the job ------------------------------------------------------------------------------------------------------
 
 
-class _Work:
+class _Regeneration:
     def __init__(
         self,
         bind: Any,
@@ -156,18 +155,18 @@ class _Work:
         self.progress = progress
         self.report = RegenerateReport(regenerated=None if dry_run else 0)
 
-    def on(self, column: _ImageColumn) -> None:
-        """Make anew what is outdated in a column."""
+    def process(self, column: _ImageColumn) -> None:
+        """Regenerate the outdated variants of a column."""
         engine = column.engine(self.bind)
         with Step(self.progress, f"regenerating {column.place}", unit="rows") as step:
             for page in self._pages(column.place):
                 keys = self._taken(off_loop(partial(self._outdated, column, page)))
                 step.add(len(page) - len(keys))
                 for start in range(0, len(keys), self.batch):
-                    some = keys[start : start + self.batch]
+                    batch = keys[start : start + self.batch]
                     if not self.dry_run:
-                        self._renew(engine, column, some)
-                    step.add(len(some))
+                        self._regenerate(engine, column, batch)
+                    step.add(len(batch))
                 if self.left == 0:
                     return
 
@@ -206,8 +205,8 @@ class _Work:
     def _failed(self, column: _ImageColumn, key: tuple[Any, ...], error: Exception) -> None:
         self.report.failed.append(FailedRow(str(column.place), key, None, error))
 
-    def _renew(self, engine: Engine, column: _ImageColumn, keys: list[tuple[Any, ...]]) -> None:
-        """Write some rows together; where one fails, each by itself."""
+    def _regenerate(self, engine: Engine, column: _ImageColumn, keys: list[tuple[Any, ...]]) -> None:
+        """Write rows in one transaction; if one fails, each in its own."""
         try:
             self._transact(engine, column, keys)
             return
@@ -225,14 +224,14 @@ class _Work:
 
     def _transact(self, engine: Engine, column: _ImageColumn, keys: list[tuple[Any, ...]]) -> None:
         with Session(engine, expire_on_commit=False, autoflush=False) as session:
-            objects = [each for each in column.locked(session, keys) if _renewed(each, column)]
+            objects = [each for each in column.locked(session, keys) if _assign_outdated(each, column)]
             session.commit()
         self.report.regenerated = (self.report.regenerated or 0) + len(objects)
         self.report.changed += len(keys) - len(objects)
 
 
-def _renewed(target: Any, column: _ImageColumn) -> bool:
-    """Assign images to be made anew in the place of those that are outdated; return whether there were any."""
+def _assign_outdated(target: Any, column: _ImageColumn) -> bool:
+    """Assign the outdated images of an object again for regeneration; return whether there were any."""
     held = getattr(target, column.attribute)
     if not column.outdated(held):
         return False

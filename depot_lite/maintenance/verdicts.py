@@ -1,4 +1,4 @@
-"""Verdicts on stored files: each is read whole, and held against what its storage and its rows remember."""
+"""Verdicts on stored files: reads a file whole and compares it with the records of its storage and its rows."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ _ALGORITHMS: Final = tuple(CHECKSUMS)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A file with which something is wrong."""
+    """A damaged or unreadable file."""
 
     file_id: str
     #: ``damaged``, ``wrong length`` or ``unreadable``.
     kind: str
-    #: What was wanted and what was found, in a line.
+    #: The expected and the actual value, in one line.
     detail: str
-    #: The rows that name the file: ``movie.poster of the row 7``. Empty where no database was given.
+    #: The rows that name the file: ``movie.poster of the row 7``. Empty without a database.
     rows: tuple[str, ...] = ()
 
 
 def is_there(storage: FileStorage, file_id: str) -> bool:
-    """Return whether anything is left of a file, whole or not."""
+    """Return whether a file exists at least in part."""
     try:
         return storage.entry(file_id).size >= 0
     except StoredFileNotFound:
         return False
-    except Exception:  # what cannot be looked at is there
+    except Exception:  # if in doubt, it exists
         return True
 
 
 class Verdict(NamedTuple):
-    """What came of reading one file."""
+    """The result of reading one file."""
 
     finding: Finding | None = None
     size: int = 0
@@ -54,7 +54,7 @@ class Verdict(NamedTuple):
 
 
 class FileReader:
-    """Reads files whole and says what is wrong with them."""
+    """A reader that checks files one by one."""
 
     def __init__(self, storage: FileStorage, expected: Expected, pace: Pace) -> None:
         self._storage = storage
@@ -63,29 +63,29 @@ class FileReader:
 
     @contextmanager
     def pace_until_the_end(self) -> Iterator[None]:
-        """Let nobody wait for the pace any more when this ends."""
+        """End all waits for the pace on exit."""
         try:
             yield
         finally:
             self._pace.stop()
 
     def numbered(self, number: int, file_id: str) -> tuple[int, Verdict]:
-        """Return the number with the verdict."""
+        """Return the number together with the verdict."""
         return number, self.verdict(file_id)
 
     def verdict(self, file_id: str) -> Verdict:
-        """Return what is wrong with a file if it is so twice."""
-        found = self._once(file_id)
-        return found if found.finding is None else self._once(file_id)
+        """Return the verdict on a file; a finding has to be confirmed by a second reading."""
+        found = self._read_once(file_id)
+        return found if found.finding is None else self._read_once(file_id)
 
-    def _once(self, file_id: str) -> Verdict:
+    def _read_once(self, file_id: str) -> Verdict:
         try:
-            return self._held_against(file_id)
+            return self._compare(file_id)
         except StoredFileNotFound:
             return self._absent(file_id)
         except MaintenanceStopped:
             raise
-        except Exception as error:  # a backend of somebody else's may raise anything
+        except Exception as error:  # a third-party backend may raise anything
             return Verdict(Finding(file_id, "unreadable", f"{type(error).__name__}: {error}"))
 
     def _absent(self, file_id: str) -> Verdict:
@@ -93,14 +93,14 @@ class FileReader:
             return Verdict(gone=True)
         if not self.expected.of(file_id):
             return Verdict(unfinished=True)
-        return Verdict(Finding(file_id, "unreadable", "a row names it, and the storage has but a part of it"))
+        return Verdict(Finding(file_id, "unreadable", "a row names it, but the storage has only a part of it"))
 
-    def _held_against(self, file_id: str) -> Verdict:
-        said = self.expected.of(file_id)
+    def _compare(self, file_id: str) -> Verdict:
+        expected = self.expected.of(file_id)
         with self._storage.get(file_id) as file:
             known = _algorithm_of(file.info.checksum)
-            length, sums = self._read(file, {known, *(each.algorithm for each in said)} - {None})
-            problem = _problem(file.info, length, sums, said)
+            length, sums = self._read(file, {known, *(each.algorithm for each in expected)} - {None})
+            problem = _problem(file.info, length, sums, expected)
         unchecked = not sums
         finding = None if problem is None else Finding(file_id, *problem)
         return Verdict(finding, length, read=True, unchecked=unchecked)
@@ -120,14 +120,16 @@ def _algorithm_of(checksum: str | None) -> str | None:
     return name if name in CHECKSUMS else None
 
 
-def _problem(info: FileInfo, length: int, sums: Mapping[str, str], said: list[_Said]) -> tuple[str, str] | None:
-    """Return kind and detail of what is wrong with a file, None where nothing is."""
+def _problem(
+    info: FileInfo, length: int, sums: Mapping[str, str], expected: list[_Expectation]
+) -> tuple[str, str] | None:
+    """Return kind and detail of a problem, or None."""
     if length != info.content_length:
         return "wrong length", f"{length} bytes where the storage remembers {info.content_length}"
     known = _algorithm_of(info.checksum)
     if known is not None and sums[known] != str(info.checksum).lower():
         return "damaged", f"{sums[known]} where the storage remembers {info.checksum}"
-    for each in said:
+    for each in expected:
         if each.size is not None and each.size != length:
             return "wrong length", f"{length} bytes where a row says {each.size}"
         if each.algorithm is not None and _digest(sums[each.algorithm]) != each.digest:
@@ -135,46 +137,48 @@ def _problem(info: FileInfo, length: int, sums: Mapping[str, str], said: list[_S
     return None
 
 
-# --- what is expected ---------------------------------------------------------------------------------------------
+# --- expectations -------------------------------------------------------------------------------------------------
 
 
-class _Said(NamedTuple):
-    """What a row says of a file."""
+class _Expectation(NamedTuple):
+    """The properties of a file according to one row."""
 
     size: int | None
     algorithm: str | None
-    #: A hash of the checksum, since that of SHA-256 is long and millions are remembered.
+    #: A short hash of the checksum, because millions of them are kept and SHA-256 is long.
     digest: bytes
 
 
 class Expected:
-    """What rows say of files, in 33 bytes each."""
+    """The properties of files according to their rows, in 33 bytes each."""
 
     def __init__(self) -> None:
         self._parts = [bytearray() for _ in range(256)]
-        self._sorted: tuple[int, dict[bytes, list[_Said]]] = (-1, {})
+        self._sorted: tuple[int, dict[bytes, list[_Expectation]]] = (-1, {})
         self._lock = threading.Lock()
 
     def add(self, file_id: str, size: int | None, checksum: str | None) -> None:
-        """Remember what a row says of a file."""
+        """Add the properties of a file according to a row."""
         key, algorithm = packed(file_id), _algorithm_of(checksum)
         number = 0 if algorithm is None else _ALGORITHMS.index(algorithm) + 1
         digest = _digest(checksum.lower()) if checksum is not None and number else bytes(8)
         self._parts[key[0]] += _RECORD.pack(key, -1 if size is None else size, number, digest)
 
-    def of(self, file_id: str) -> list[_Said]:
-        """Return what rows say of a file, nothing where none names it."""
+    def of(self, file_id: str) -> list[_Expectation]:
+        """Return the properties of a file according to each row that names it."""
         key = packed(file_id)
         with self._lock:
-            if self._sorted[0] != key[0]:  # files are asked for in order, so this comes 256 times
+            if self._sorted[0] != key[0]:  # callers ask in the order of ids, so this happens 256 times
                 self._sorted = (key[0], self._read(key[0]))
             return self._sorted[1].get(key, [])
 
-    def _read(self, number: int) -> dict[bytes, list[_Said]]:
-        found: dict[bytes, list[_Said]] = {}
+    def _read(self, number: int) -> dict[bytes, list[_Expectation]]:
+        found: dict[bytes, list[_Expectation]] = {}
         for key, size, algorithm, digest in _RECORD.iter_unpack(self._parts[number]):
-            said = _Said(None if size < 0 else size, _ALGORITHMS[algorithm - 1] if algorithm else None, digest)
-            found.setdefault(key, []).append(said)
+            expectation = _Expectation(
+                None if size < 0 else size, _ALGORITHMS[algorithm - 1] if algorithm else None, digest
+            )
+            found.setdefault(key, []).append(expectation)
         return found
 
 

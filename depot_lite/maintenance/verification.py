@@ -1,7 +1,7 @@
-"""Verification: files of a depot are read whole, and held against what the storage and the rows remember of them.
+"""Verification: reads the files of a depot whole and compares them with the records of the storage and the rows.
 
-Files are read in the order of their ids, and what is done is done up to one id: that, and what was found, is all that a
-state file has to hold for a run that was killed to go on.
+Files are read in the order of their ids. So an interrupted run can resume from a state file that contains the last id
+and the findings.
 """
 
 from __future__ import annotations
@@ -37,34 +37,34 @@ from depot_lite.maintenance.verdicts import Expected, FileReader, Finding, Verdi
 #: Seconds between two writes of a state file.
 _INTERVAL: Final = 2.0
 
-#: How many ids are sorted out in one go.
+#: Ids per call of a thread.
 _AT_ONCE: Final = 1000
 
-#: How many files may be done while the one before them is still being read.
+#: Files that may be finished while an earlier one is still being read.
 _AHEAD: Final = 10_000
 
 
 @dataclass(slots=True)
 class VerifyReport:
-    """Which files of a depot are not what they were."""
+    """The damaged files of a depot."""
 
     depot: str
     #: Files in the listing of the last run.
     listed: int = 0
-    #: Files that were read, those of runs that were interrupted included; like everything below.
+    #: Files read. This and all counts below include the runs that were resumed.
     read: int = 0
-    #: Bytes that were read.
+    #: Bytes read.
     bytes: int = 0
-    #: Files of which nobody knows a checksum: their length alone was looked at.
+    #: Files without a known checksum, of which only the length was checked.
     unchecked: int = 0
     #: Files that were deleted meanwhile.
     gone: int = 0
-    #: Files that are not whole and that no row names: uploads that are under way, or were cut off.
+    #: Partial files that no row names: uploads in progress, or interrupted ones.
     unfinished: int = 0
-    #: Rows that cannot be understood, so that their files were held against the storage's word alone.
+    #: Rows that cannot be parsed, so that their files were compared with the records of the storage only.
     damaged_rows: int = 0
     findings: list[Finding] = field(default_factory=list)
-    #: Whether an interrupted run was gone on with.
+    #: Whether an interrupted run was resumed.
     resumed: bool = False
 
 
@@ -79,32 +79,32 @@ def verify(
     progress: Watcher | None = None,
     models: Iterable[object] | None = None,
 ) -> VerifyReport:
-    """Return which files of a depot are damaged, too short, too long, or cannot be read.
+    """Find the files of a depot that are damaged, too short, too long, or unreadable.
 
-    What seems wrong is read a second time before it is called so, since an application may replace it meanwhile.
+    A file is reported only after a second reading, since an application may replace it during the first one.
 
     Args:
-        bind: the database, whose rows remember lengths and checksums too; None to ask the storage alone.
-        depot_name: a depot or an alias; the default depot where not given.
-        sample: which part of the files is read, chosen at random: 0.01 is one of a hundred. One at least.
-        state: a file that says how far the run is, for the next one to go on from if this one is interrupted. A run
-            that comes to its end removes it.
-        workers: how many files are read at a time.
-        rate: how many bytes are read a second at most, all files together.
-        progress: told how far it is.
-        models: the declarative bases whose columns are read; all where not given.
+        bind: the database, whose rows contain lengths and checksums, too; None to use those of the storage only.
+        depot_name: a depot or an alias; by default the default depot.
+        sample: the share of files to read, chosen at random: 0.01 for one in a hundred; at least one file is read.
+        state: a file in which progress is recorded, so that the next run resumes if this one is interrupted. A run that
+            completes deletes it.
+        workers: number of files read at a time.
+        rate: maximum bytes per second, for all files together.
+        progress: called with the `Progress` of each step.
+        models: the declarative bases whose columns are read; by default all.
 
     Raises:
-        ConfigurationError: an argument cannot be, or the state is that of another depot, sample or kind of run.
+        ConfigurationError: an argument is invalid, or the state belongs to another depot, sample or kind of run.
         MaintenanceStopped: a table cannot be read, or the state cannot be written.
         StorageFailed: the storage cannot be listed.
     """
     if not 0 < sample <= 1:
-        raise ConfigurationError(f"sample={sample!r}: more than 0 and at most 1 is wanted")
-    return _Run(bind, depot_name, sample, state, workers, Pace(rate), progress, models).run()
+        raise ConfigurationError(f"sample: expected more than 0 and at most 1, got {sample!r}")
+    return _Verification(bind, depot_name, sample, state, workers, Pace(rate), progress, models).run()
 
 
-class _Run:
+class _Verification:
     def __init__(
         self,
         bind: Any,
@@ -129,19 +129,19 @@ class _Run:
         self.reader = FileReader(self.storage, Expected(), pace)
 
     def run(self) -> VerifyReport:
-        # The rows first: a file that was whole when its row was read cannot have been an upload under way since.
-        self._expect()
+        # Rows first: a file whose row was read cannot be an upload in progress afterwards.
+        self._read_rows()
         self._read_all(self._chosen())
         self._settle()
         self.journal.forget()
         return self.report
 
-    def _wanted(self, file_id: str) -> bool:
+    def _is_due(self, file_id: str) -> bool:
         return file_id > self.journal.position and file_id in self.sample
 
-    # --- what the rows say ----------------------------------------------------------------------------------------
+    # --- rows -----------------------------------------------------------------------------------------------------
 
-    def _expect(self) -> None:
+    def _read_rows(self) -> None:
         if self.database is None:
             return
         names = DepotNames()
@@ -161,13 +161,13 @@ class _Run:
                 self.report.damaged_rows += 1
                 continue
             for each in files:
-                if names.real(each.depot_name) == self.depot_name and self._wanted(each.file_id):
+                if names.real(each.depot_name) == self.depot_name and self._is_due(each.file_id):
                     self.reader.expected.add(each.file_id, each.size, each.checksum)
 
     # --- reading --------------------------------------------------------------------------------------------------
 
     def _chosen(self) -> FileIds:
-        """Return the ids of the files that are to be read."""
+        """Return the ids of the files to be read."""
         chosen, least, entries = FileIds(), _Least(self.sample), iter(self.storage.list())
         self.report.listed = 0
         with Step(self.progress, "listing") as step:
@@ -180,41 +180,41 @@ class _Run:
     def _take(self, entries: Iterator[FileEntry], chosen: FileIds, least: _Least) -> int:
         some = list(islice(entries, 10_000))
         self.report.listed += len(some)
-        chosen.add(each for each in some if self._wanted(each))
+        chosen.add(each for each in some if self._is_due(each))
         if not len(chosen):
             least.see(some)
         return len(some)
 
     def _read_all(self, chosen: FileIds) -> None:
-        order = _InOrder()
+        order = _VerdictQueue()
         with Step(self.progress, "reading files", len(chosen)) as step:
             try:
-                # In this order: an exception stops the threads' waiting before they are waited for.
+                # In this order: after an exception, threads stop waiting for the pace before they are joined.
                 with Window[tuple[int, Verdict]](self.workers) as window, self.reader.pace_until_the_end():
                     for number, file_id in enumerate(_in_threads(chosen)):
                         order.hand_out(number, file_id)
                         window.submit(partial(self.reader.numbered, number, file_id))
                         while not window.has_room or len(order) > _AHEAD:
-                            self._enter(window.results(), order, step)
+                            self._record(window.results(), order, step)
                     while len(order):
-                        self._enter(window.results(), order, step)
+                        self._record(window.results(), order, step)
             finally:
                 off_loop(self.journal.save)
 
-    def _enter(self, results: Iterable[tuple[int, Verdict]], order: _InOrder, step: Step) -> None:
+    def _record(self, results: Iterable[tuple[int, Verdict]], order: _VerdictQueue, step: Step) -> None:
         for number, verdict in results:
             step.add(1, verdict.size)
-            for file_id, each in order.taken(number, verdict):
-                self.journal.enter(file_id, each)
+            for file_id, each in order.add(number, verdict):
+                self.journal.record(file_id, each)
         if self.journal.is_due:
             off_loop(self.journal.save)
 
     def _settle(self) -> None:
-        """Drop what has been deleted by now, and enter which rows name the rest."""
+        """Drop the findings on files deleted meanwhile, and add the rows to the others."""
         named: dict[str, list[str]] = {each.file_id: [] for each in self.report.findings}
         if self.database is not None and named:
-            wanted = {self.depot_name: {packed(file_id) for file_id in named}}
-            for place, row, file in rows_naming(self.database, self.places, wanted, self.progress):
+            ids = {self.depot_name: {packed(file_id) for file_id in named}}
+            for place, row, file in rows_naming(self.database, self.places, ids, self.progress):
                 named[check_file_id(file.file_id)].append(where(place, row))
         found, self.report.findings = self.report.findings, []
         for each in found:
@@ -224,11 +224,11 @@ class _Run:
                 self.report.gone += 1
 
 
-# --- which files --------------------------------------------------------------------------------------------------
+# --- the sample ---------------------------------------------------------------------------------------------------
 
 
 class _Sample:
-    """A part of all ids, the same ones whenever it is asked with the same seed."""
+    """A random sample of ids, always the same for the same seed."""
 
     def __init__(self, part: float, seed: str) -> None:
         self._limit = None if part == 1 else int(part * 2**64)
@@ -242,7 +242,7 @@ class _Sample:
 
 
 class _Least:
-    """The file that a sample too small for any other is made of."""
+    """The single file of a sample that would otherwise be empty."""
 
     def __init__(self, sample: _Sample) -> None:
         self._sample = sample
@@ -253,11 +253,11 @@ class _Least:
         self.file_id = min((*known, *file_ids), key=self._sample.rank, default=None)
 
 
-# --- how far it is ------------------------------------------------------------------------------------------------
+# --- progress -----------------------------------------------------------------------------------------------------
 
 
 class _Journal:
-    """Up to which id all is done, and what was found."""
+    """The position and the results of a run, saved from time to time."""
 
     def __init__(self, checkpoint: Checkpoint | None, report: VerifyReport) -> None:
         self._checkpoint = checkpoint
@@ -265,10 +265,10 @@ class _Journal:
         self.position, self.seed = "", secrets.token_hex(16)
         saved = None if checkpoint is None else checkpoint.load()
         if saved is not None:
-            self._go_on(saved)
-        self.save()  # now, so that a state that cannot be written is noticed before anything is read
+            self._resume(saved)
+        self.save()  # at once, so that an unwritable state is noticed before any file is read
 
-    def _go_on(self, saved: Mapping[str, Any]) -> None:
+    def _resume(self, saved: Mapping[str, Any]) -> None:
         try:
             position, seed = saved["position"], saved["seed"]
             counts = {name: saved[name] for name in _COUNTS}
@@ -280,14 +280,14 @@ class _Journal:
             ):
                 raise TypeError("a value is of the wrong type")
         except (KeyError, TypeError) as error:
-            raise ConfigurationError(f"the state is damaged: {error!r}; delete it to begin anew") from error
+            raise ConfigurationError(f"the state is damaged: {error!r}; delete it to start over") from error
         self.position, self.seed = position, seed
         self._report.findings, self._report.resumed = findings, True
         for name, count in counts.items():
             setattr(self._report, name, count)
 
-    def enter(self, file_id: str, verdict: Verdict) -> None:
-        """Enter the next file in the order of ids."""
+    def record(self, file_id: str, verdict: Verdict) -> None:
+        """Record the next file in the order of ids."""
         report = self._report
         report.read += verdict.read
         report.bytes += verdict.size
@@ -318,8 +318,8 @@ class _Journal:
 _COUNTS: Final = ("read", "bytes", "unchecked", "gone", "unfinished")
 
 
-class _InOrder:
-    """Files whose verdicts come in any order and are entered in that of their ids."""
+class _VerdictQueue:
+    """A queue that returns verdicts in the order of ids, whatever the order of completion."""
 
     def __init__(self) -> None:
         self._file_ids: dict[int, str] = {}
@@ -327,14 +327,14 @@ class _InOrder:
         self._next = 0
 
     def __len__(self) -> int:
-        """Return how many are handed out and not entered."""
+        """Return the number of files handed out but not returned."""
         return len(self._file_ids)
 
     def hand_out(self, number: int, file_id: str) -> None:
         self._file_ids[number] = file_id
 
-    def taken(self, number: int, verdict: Verdict) -> Iterator[tuple[str, Verdict]]:
-        """Take one, and yield those whose turn has come."""
+    def add(self, number: int, verdict: Verdict) -> Iterator[tuple[str, Verdict]]:
+        """Add a verdict, and yield all verdicts whose turn has come."""
         self._verdicts[number] = verdict
         while self._next in self._verdicts:
             yield self._file_ids.pop(self._next), self._verdicts.pop(self._next)
@@ -342,7 +342,7 @@ class _InOrder:
 
 
 def _in_threads(chosen: FileIds) -> Iterator[str]:
-    """Yield the ids in order; that many are sorted holds up no event loop."""
+    """Yield the ids in order, sorted in threads so that an event loop is not blocked."""
     ids = iter(chosen)
     while some := off_loop(lambda: list(islice(ids, _AT_ONCE))):
         yield from some

@@ -14,7 +14,6 @@ Files are received only with a ticket of `depot_lite.uploads`, one file per tick
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, quote
 
 from depot_lite.depots import Depots
-from depot_lite.errors import ConfigurationError, InvalidContent, SizeRefused, StorageFailed, UnknownDepot
+from depot_lite.errors import ConfigurationError, InvalidContent, SizeRefused, StorageFailed, StorageFull, UnknownDepot
 from depot_lite.io.content import Content
 from depot_lite.io.options import boolean
 from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Delivery, Response, not_found, parse_path, refusal, respond
@@ -154,7 +153,7 @@ class FileServer:
             return refusal(400)
         except StorageFailed as error:
             _log.exception("the upload %s could not be stored", upload.path)
-            return refusal(507 if error.errno in _FULL else 503)
+            return refusal(507 if isinstance(error, StorageFull) else 503)
 
     @staticmethod
     def _store(upload: Upload, body: object) -> Response:
@@ -212,9 +211,6 @@ class FileServer:
 
 #: Request headers that only the sender of the bytes can evaluate: its tag and time of the file may differ from ours.
 _FOR_THE_SENDER: Final = frozenset({"range", "if-range", "if-match", "if-unmodified-since"})
-
-#: The error codes of a full disk.
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def forbidden() -> Response:

@@ -2,5 +2,5 @@
 
     python examples/movies
 
-Where to begin reading: ``models.py`` has the columns, ``app.py`` puts everything together.
+Start reading with ``models.py``, which has the columns, and ``app.py``, which connects everything.
 """

@@ -1,4 +1,4 @@
-"""The admin, by starlette-admin."""
+"""The admin, with starlette-admin."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TEMPLATES: Final = Path(__file__).with_name("templates")
 
 
 def add_admin(app: FastAPI, engine: Engine, key: str) -> None:
-    """Mount the admin at ``/admin``: movies, whose columns of files it recognises, and a page for the depots."""
+    """Mount the admin at ``/admin``, with a view of movies and the maintenance page."""
     admin = Admin(engine, title="Movies", secret_key=key, templates_dir=str(_TEMPLATES), plugins=[DepotPlugin()])
     admin.add_view(ModelView(Movie, icon="fa fa-film"))
     admin.add_view(MaintenanceView(models=[Base]))

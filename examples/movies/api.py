@@ -1,6 +1,6 @@
-"""The JSON API: movies below ``/api``, beside the admin and on the same rows.
+"""The JSON API: movies below ``/api``, with the same rows as the admin.
 
-Its functions are no coroutines: database and storage block, so each request has a thread, which may wait for them.
+Its functions are not coroutines, because database and storage block: FastAPI runs each request in a thread.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from depot_lite import UploadedImage, upload_ticket
 from movies.database import Database
 from movies.models import TRAILER_SIZE, Movie
-from movies.shown import ShownMovie, ShownPage
+from movies.schemas import MovieSchema, PageSchema
 
 
 def _database(request: Request) -> Database:
@@ -23,13 +23,13 @@ def _database(request: Request) -> Database:
     return database
 
 
-def _from_here(request: Request) -> None:
-    """Refuse a change that a page of another site sends through the browser of who looks at it."""
+def _same_origin(request: Request) -> None:
+    """Refuse changes that pages of other sites send through the browser of a user (CSRF)."""
     if request.method != "GET" and request.headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
-        raise HTTPException(403, "changes are not taken from pages of other sites")
+        raise HTTPException(403, "changes from pages of other sites are refused")
 
 
-router = APIRouter(prefix="/api", dependencies=[Depends(_from_here)])
+router = APIRouter(prefix="/api", dependencies=[Depends(_same_origin)])
 Data = Annotated[Database, Depends(_database)]
 Upload = Annotated[UploadFile | None, File()]
 Uploads = Annotated[list[UploadFile], File()]
@@ -37,40 +37,40 @@ Title = Annotated[str, Form(min_length=1, max_length=200)]
 Year = Annotated[int, Form(ge=1888, le=2100)]
 
 
-class About(BaseModel):
-    """What a browser tells of a file before it sends it."""
+class UploadRequest(BaseModel):
+    """A file that a browser is about to send."""
 
     filename: str
 
 
-class Adopted(BaseModel):
-    """The token of a direct upload that was sent."""
+class Adoption(BaseModel):
+    """The token of a completed direct upload."""
 
     token: str
 
 
-def _changing(session: Session, movie_id: int) -> Movie:
-    """Return a movie that nobody else changes meanwhile: of two who append to its list, the second sees the first."""
+def _locked_movie(session: Session, movie_id: int) -> Movie:
+    """Return a movie with its row locked, so that concurrent requests append to its list one after the other."""
     return session.get_one(Movie, movie_id, with_for_update=True)
 
 
 @router.get("/movies")
 def list_movies(
     data: Data, page: Annotated[int, Query(ge=1, le=1_000_000)] = 1, size: Annotated[int, Query(ge=1, le=100)] = 20
-) -> ShownPage:
-    """Return one page of the movies, in two queries and without a question to the storage."""
+) -> PageSchema:
+    """Return one page of the movies, with two queries and no request to the storage."""
     with data.reading() as session:
         total = session.scalar(select(func.count()).select_from(Movie)) or 0
         found = session.scalars(select(Movie).order_by(Movie.id).offset((page - 1) * size).limit(size))
-        movies = [ShownMovie.of(each) for each in found]
-    return ShownPage(movies=movies, page=page, pages=max(1, -(-total // size)), total=total)
+        movies = [MovieSchema.of(each) for each in found]
+    return PageSchema(movies=movies, page=page, pages=max(1, -(-total // size)), total=total)
 
 
 @router.get("/movies/{movie_id}")
-def get_movie(data: Data, movie_id: int) -> ShownMovie:
+def get_movie(data: Data, movie_id: int) -> MovieSchema:
     """Return a movie."""
     with data.reading() as session:
-        return ShownMovie.of(session.get_one(Movie, movie_id))
+        return MovieSchema.of(session.get_one(Movie, movie_id))
 
 
 @router.post("/movies", status_code=201)
@@ -83,54 +83,54 @@ def create_movie(
     trailer: Upload = None,
     soundtrack: Upload = None,
     script: Upload = None,
-) -> ShownMovie:
-    """Make a movie of a form, with whatever files it has."""
+) -> MovieSchema:
+    """Create a movie from a form with files."""
     files = {"poster": poster, "trailer": trailer, "soundtrack": soundtrack, "script": script}
     with data.writing.begin() as session:
         movie = Movie(title=title, year=year, screenshots=screenshots, **files)
         session.add(movie)
-        session.flush()  # the bytes are stored, and the movie has its number
-        return ShownMovie.of(movie)
+        session.flush()  # stores the files, and gives the movie its id
+        return MovieSchema.of(movie)
 
 
 @router.put("/movies/{movie_id}/poster")
-def replace_poster(data: Data, movie_id: int, poster: UploadFile) -> ShownMovie:
-    """Give a movie another poster; the one before goes with the COMMIT."""
+def replace_poster(data: Data, movie_id: int, poster: UploadFile) -> MovieSchema:
+    """Replace the poster of a movie; the old file is deleted after COMMIT."""
     with data.writing.begin() as session:
-        movie = _changing(session, movie_id)
+        movie = _locked_movie(session, movie_id)
         movie.poster = UploadedImage(poster)
         session.flush()
-        return ShownMovie.of(movie)
+        return MovieSchema.of(movie)
 
 
 @router.post("/movies/{movie_id}/screenshots")
-def add_screenshots(data: Data, movie_id: int, screenshots: Uploads) -> ShownMovie:
-    """Append screenshots to those that a movie has."""
+def add_screenshots(data: Data, movie_id: int, screenshots: Uploads) -> MovieSchema:
+    """Append screenshots to those of a movie."""
     with data.writing.begin() as session:
-        movie = _changing(session, movie_id)
+        movie = _locked_movie(session, movie_id)
         movie.screenshots += [UploadedImage(each) for each in screenshots]
         session.flush()
-        return ShownMovie.of(movie)
+        return MovieSchema.of(movie)
 
 
 @router.delete("/movies/{movie_id}", status_code=204)
 def delete_movie(data: Data, movie_id: int) -> None:
     """Delete a movie and all its files."""
     with data.writing.begin() as session:
-        session.delete(_changing(session, movie_id))
+        session.delete(_locked_movie(session, movie_id))
 
 
 @router.post("/uploads")
-def ticket(about: About) -> dict[str, Any]:
-    """Return a ticket, by which a browser sends one trailer straight to the storage."""
-    return upload_ticket(max_size=TRAILER_SIZE, content_type="video/*", filename=about.filename).as_dict()
+def ticket(upload: UploadRequest) -> dict[str, Any]:
+    """Return a ticket with which a browser sends a trailer directly to the storage."""
+    return upload_ticket(max_size=TRAILER_SIZE, content_type="video/*", filename=upload.filename).as_dict()
 
 
 @router.put("/movies/{movie_id}/trailer")
-def adopt_trailer(data: Data, movie_id: int, adopted: Adopted) -> ShownMovie:
+def adopt_trailer(data: Data, movie_id: int, adoption: Adoption) -> MovieSchema:
     """Give a movie the trailer that was sent with a ticket."""
     with data.writing.begin() as session:
-        movie = _changing(session, movie_id)
-        movie.trailer = adopted.token  # type: ignore[assignment]  # the attribute makes a file of it
+        movie = _locked_movie(session, movie_id)
+        movie.trailer = adoption.token  # type: ignore[assignment]  # the attribute accepts tokens
         session.flush()
-        return ShownMovie.of(movie)
+        return MovieSchema.of(movie)

@@ -1,4 +1,4 @@
-"""The application: the files, the API and the admin, on what the settings name."""
+"""The application: depots, database, API and admin, from the settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from movies.settings import Settings
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Return the application, once in a process, as there is one `DepotManager` in it."""
+    """Return the application; call it once per process, because `DepotManager` is global."""
     configure_depots(settings)
     database = Database.open(settings.engine_url)
     if settings.samples:
@@ -29,7 +29,7 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         database.engine.dispose()
 
-    # Without FastAPI's page of documentation, whose scripts come from another host; /openapi.json is there.
+    # Without FastAPI's docs page, which loads scripts from another host; /openapi.json is available.
     app = FastAPI(title="Movies", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.database = database
     app.mount("/depot", DepotManager.make_asgi_middleware())
@@ -43,9 +43,9 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def configure_depots(settings: Settings) -> None:
-    """Configure the local depot, and the one on S3, which gets the new files where a bucket is named."""
+    """Configure the local depot and, if a bucket is given, one on S3 for new files."""
     DepotManager.configure_signing(settings.key())
-    # Also beside S3: rows name their depot, and those of an earlier start go on finding their files.
+    # Even with S3: rows from an earlier start may name files in this depot.
     DepotManager.configure("local", {"depot.storage_path": str(settings.media), "depot.visibility": "private"})
     if settings.s3_bucket:
         options = {
@@ -64,7 +64,7 @@ def _home() -> RedirectResponse:
     return RedirectResponse("/admin/")
 
 
-# The types of the handlers' errors are those that they are registered for; FastAPI promises any.
+# Handlers get the errors that they are registered for, but FastAPI types them as Exception.
 
 
 def _refused(request: Request, error: Exception) -> JSONResponse:

@@ -1,4 +1,4 @@
-"""``python examples/movies``: words in, a server out."""
+"""The command line of the demo, ``python examples/movies``."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ _PORT: Final = 8000
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Start the demo and print its address. It ends with SIGINT (Ctrl-C) or SIGTERM."""
-    told = _parser().parse_args(arguments)
-    settings = Settings.of(os.environ, told.home)
-    # Both end it in the same way, also while films are put in: the transaction is rolled back.
+    """Start the demo and print its address. SIGINT (Ctrl-C) or SIGTERM ends it."""
+    options = _parser().parse_args(arguments)
+    settings = Settings.of(os.environ, options.home)
+    # Both raise KeyboardInterrupt, which rolls back the transaction if the films are being added.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with suppress(KeyboardInterrupt), listen(told.host, told.port) as listening:
+    with suppress(KeyboardInterrupt), listen(options.host, options.port) as listening:
         app = create_app(settings)
-        _introduce(settings, told.host, listening.getsockname()[1])
-        # It does not wait for ever for a browser that has paused a trailer.
+        _introduce(settings, options.host, listening.getsockname()[1])
+        # With a timeout, because a browser that has paused a trailer keeps its connection.
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3)
         uvicorn.Server(config).run(sockets=[listening])
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="movies", description="A film archive, to try depot_lite.")
-    parser.add_argument("--host", default="127.0.0.1", help="where to listen (default: this machine only)")
-    parser.add_argument("--port", type=int, help=f"0: any that is free (default: {_PORT}, or the next that is free)")
-    parser.add_argument("--home", type=Path, help="the folder for everything it keeps (default: $MOVIES_HOME)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    parser.add_argument("--port", type=int, help=f"port, 0 for any free one (default: {_PORT}, or the next free one)")
+    parser.add_argument("--home", type=Path, help="folder for all data (default: $MOVIES_HOME)")
     return parser
 
 
 def listen(host: str, port: int | None) -> socket.socket:
-    """Return a socket that listens: on the port that was asked for, else on the first that is free from 8000 on."""
+    """Return a listening socket: on the given port, or on the first free one from 8000."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for each in range(_PORT, _PORT + 100) if port is None else [port]:
         try:
@@ -52,7 +52,7 @@ def listen(host: str, port: int | None) -> socket.socket:
         except OSError as error:
             if port is not None or error.errno != errno.EADDRINUSE:
                 raise SystemExit(f"cannot listen on {host}, port {each}: {error.strerror}") from error
-    raise SystemExit(f"no port from {_PORT} to {_PORT + 99} is free on {host}: give one by --port")
+    raise SystemExit(f"no port from {_PORT} to {_PORT + 99} is free on {host}: use --port")
 
 
 def _introduce(settings: Settings, host: str, port: int) -> None:
@@ -63,5 +63,5 @@ def _introduce(settings: Settings, host: str, port: int) -> None:
     print(f"Files:     {f's3://{settings.s3_bucket}/movies/' if settings.s3_bucket else settings.media}")
     print(f"Home:      {settings.home} (delete it to begin anew)")
     if host not in {"127.0.0.1", "::1", "localhost"}:
-        print("There is no login: whoever reaches this address can change and delete everything.")
+        print("There is no login: anyone who can reach this address can change and delete everything.")
     print("Ctrl-C ends it.", flush=True)

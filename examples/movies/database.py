@@ -1,4 +1,4 @@
-"""The database: one engine, sessions that read and sessions that write."""
+"""The database: an engine, with sessionmakers for reading and for writing."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from movies.models import Base
 
 @dataclass(frozen=True)
 class Database:
-    """An engine, and what makes its sessions."""
+    """An engine and its sessionmakers."""
 
     engine: Engine
     reading: sessionmaker[Session]
-    #: On SQLite they take turns from their beginning: of two that read a row and change it, the second reads anew.
+    #: On SQLite, write transactions run one after the other, so that none overwrites changes that it has not read.
     writing: sessionmaker[Session]
 
     @classmethod
     def open(cls, url: str) -> Self:
-        """Return the database with this URL, its tables made where they are missing."""
+        """Connect to the database with this URL, and create missing tables."""
         engine = create_engine(url)
         if engine.dialect.name == "sqlite":
             _keep_transactions(engine)
@@ -31,13 +31,13 @@ class Database:
 
 
 def _keep_transactions(engine: Engine) -> None:
-    """Let SQLAlchemy begin transactions, not the driver, which begins them too late (SQLAlchemy's recipe)."""
+    """Let SQLAlchemy begin transactions, since the driver begins them too late (SQLAlchemy's recipe)."""
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, record: Any) -> None:
         connection.isolation_level = None
         connection.execute("PRAGMA busy_timeout = 30000")
-        connection.execute("PRAGMA journal_mode = WAL")  # readers do not wait for who writes
+        connection.execute("PRAGMA journal_mode = WAL")  # readers do not wait for writers
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

@@ -8,23 +8,23 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Film:
-    """A film, and how everything about it looks and sounds."""
+    """A film, and the parameters of its pictures and sounds."""
 
     title: str
     year: int
-    #: What its pictures show, a name in ``motifs.MOTIFS``.
+    #: The subject of its pictures, a name in ``motifs.MOTIFS``.
     motif: str
-    #: Its colours: the sky above, the sky below, what stands before it, and the light.
+    #: Its colours: upper sky, lower sky, foreground, and light.
     colours: tuple[str, str, str, str]
-    #: The notes of its theme, in half tones above the A below middle C.
+    #: The notes of its theme, in semitones above the A below middle C.
     theme: tuple[int, ...]
-    #: The first words that are said in it.
+    #: Its first line of dialogue.
     line: str
     trailer: bool = True
 
     @property
     def slug(self) -> str:
-        """The title as file names have it."""
+        """The title in the form for file names."""
         return self.title.lower().replace("'", "").replace(" ", "-")
 
 

@@ -10,16 +10,16 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from depot_lite import Crop, Thumbnail, UploadedFile, UploadedFileField, UploadedImage
 from depot_lite.fields.validators import ContentTypes, MaxCount, Size
 
-#: The largest trailer; tickets for direct uploads say the same.
+#: The maximum size of a trailer, also in tickets for direct uploads.
 TRAILER_SIZE: Final = "50 MiB"
 
 
 class Base(DeclarativeBase):
-    """The parent of the models."""
+    """The base class of the models."""
 
 
 class Movie(Base):
-    """A film, and what the archive keeps of it."""
+    """A film with its files."""
 
     __tablename__ = "movie"
 
@@ -53,7 +53,7 @@ class Movie(Base):
 
 
 class Seeding(Base):
-    """The row that says that the films were put in once: who deletes them all does not find them again."""
+    """The mark that the films were added, so that they do not return after a user deletes them."""
 
     __tablename__ = "seeding"
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps
 from movies.films import Film
 from movies.motifs import MOTIFS, Draw
 
-#: Drawn larger and reduced, so that edges are smooth.
+#: Pictures are drawn at this scale and reduced for smooth edges.
 _SCALE: Final = 2
 
 
@@ -27,7 +27,7 @@ def poster(film: Film) -> bytes:
 
 
 def screenshot(film: Film, moment: float) -> bytes:
-    """Return what a film shows at a moment between 0 and 1, a JPEG."""
+    """Return a frame of a film, at a moment between 0 and 1, as a JPEG."""
     image = _scene(film, 640, 360, moment)
     _write(ImageDraw.Draw(image), f"00:{int(moment * 59):02}:{int(moment * 977) % 60:02}", 16, 330, 16)
     return _jpeg(image)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from movies.films import Film
 
-#: A line, and how far it stands from the left, in characters.
+#: The indentation of a line in characters, and its text.
 Line = tuple[int, str]
 
 
@@ -59,11 +59,11 @@ def pdf(pages: list[list[Line]]) -> bytes:
 
 def _content(lines: list[Line]) -> bytes:
     """Return the operators that write lines from the top of a page."""
-    shown = [b"BT /F1 12 Tf 16 TL 72 760 Td"]
+    operators = [b"BT /F1 12 Tf 16 TL 72 760 Td"]
     for indent, text in lines:
         line = (" " * indent + text).encode("cp1252", "replace")
-        shown.append(b"(%s) Tj T*" % line.replace(b"\\", rb"\\").replace(b"(", rb"\(").replace(b")", rb"\)"))
-    return b"\n".join([*shown, b"ET"])
+        operators.append(b"(%s) Tj T*" % line.replace(b"\\", rb"\\").replace(b"(", rb"\(").replace(b")", rb"\)"))
+    return b"\n".join([*operators, b"ET"])
 
 
 def _file_of(objects: list[bytes]) -> bytes:

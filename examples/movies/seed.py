@@ -1,4 +1,4 @@
-"""The first start: seven films are put in, with files that are made on the spot and a trailer that lies here."""
+"""The sample data of the first start: seven films with generated files and a trailer."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _MOMENTS: Final = (0.1, 0.5, 0.9)
 
 
 def seed(writing: sessionmaker[Session]) -> bool:
-    """Put the films in, all in one transaction, unless that was done before; return whether it was done now."""
+    """Add the films in one transaction, unless they were added before; return whether they were added."""
     try:
         with writing.begin() as session:
             if session.get(Seeding, 1) is not None:
                 return False
             session.add(Seeding(id=1))
-            session.flush()  # of two that start at once, one waits here for the other, and has stored nothing yet
+            session.flush()  # a concurrent start waits here before it stores any file
             session.add_all(movie_of(film) for film in FILMS)
     except IntegrityError:
         return False
@@ -34,7 +34,7 @@ def seed(writing: sessionmaker[Session]) -> bool:
 
 
 def movie_of(film: Film) -> Movie:
-    """Return a film with all its files, none of which is stored yet."""
+    """Return a movie with pending files."""
     as_text = film.year < 1970
     return Movie(
         title=film.title,

@@ -1,4 +1,4 @@
-"""Where the demo keeps its things, from the environment and the command line."""
+"""Settings of the demo, from the environment and the command line."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Settings:
-    """What differs between one start and another."""
+    """The settings of one start."""
 
-    #: The folder of the signing key, and of database and files where these are local.
+    #: The folder of the signing key, and of a local database and local files.
     home: Path
-    #: SQLite in the folder where it is empty.
+    #: Empty for SQLite in that folder.
     database_url: str = ""
-    #: Files are on the local disk where it is empty.
+    #: Empty to store files on the local disk.
     s3_bucket: str = ""
-    #: Amazon's, or what boto3 finds in its own settings, where it is empty.
+    #: Empty for Amazon's, or that in the settings of boto3.
     s3_endpoint_url: str = ""
-    #: Whether an archive that is new gets the seven films.
+    #: Whether a new archive starts with the seven films.
     samples: bool = True
 
     @classmethod
     def of(cls, environment: Mapping[str, str], home: Path | None = None) -> Self:
-        """Return the settings in environment variables. A folder that is given goes before ``MOVIES_HOME``."""
-        told = environment.get("MOVIES_HOME")
+        """Return the settings from environment variables; ``home`` overrides ``MOVIES_HOME``."""
+        folder = environment.get("MOVIES_HOME")
         return cls(
-            home=(home or (Path(told) if told else _data_folder(environment))).expanduser().absolute(),
+            home=(home or (Path(folder) if folder else _data_folder(environment))).expanduser().absolute(),
             database_url=environment.get("MOVIES_DATABASE_URL", ""),
             s3_bucket=environment.get("MOVIES_S3_BUCKET", ""),
             s3_endpoint_url=environment.get("MOVIES_S3_ENDPOINT_URL", ""),
@@ -40,20 +40,20 @@ class Settings:
 
     @property
     def engine_url(self) -> str:
-        """The database."""
+        """The URL of the database."""
         return self.database_url or f"sqlite:///{self.home / 'movies.db'}"
 
     @property
     def media(self) -> Path:
-        """The folder of files that are on the local disk."""
+        """The folder of local files."""
         return self.home / "media"
 
     def key(self) -> str:
-        """Return the key that signs links, made at the first start and kept: links outlive a restart."""
+        """Return the signing key, created at the first start and kept, so that links survive a restart."""
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = self.home / "key"
         if not file.exists():
-            # Made aside and linked: nobody sees half of a key, and of two who start at once both use the same.
+            # Created under another name and linked: no process reads a partial key, and concurrent starts use the same.
             with tempfile.NamedTemporaryFile("w", dir=self.home) as made:  # only its owner can read it
                 made.write(secrets.token_urlsafe(32))
                 made.flush()

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from depot_lite.cli.app import load_app
-from depot_lite.cli.database import with_database
-from depot_lite.cli.failures import AppFailed
+from depot_lite.cli.application import load_application, with_database
+from depot_lite.cli.errors import ApplicationFailed
 from depot_lite.testing import temporary_depots
 from tests.cli.conftest import Shop
 from tests.cli.model import Product
@@ -20,17 +19,17 @@ from tests.cli.model import Product
 WRONG_APPS = {
     "nowhere": "--app 'nowhere': there is no module 'nowhere', neither in ",
     "shop.inner": "--app 'shop.inner': there is no module 'shop.inner', neither in ",
-    "../shop": "--app '../shop': package.module or package.module:factory is wanted",
-    "shop:": "--app 'shop:': package.module or package.module:factory is wanted",
+    "../shop": "--app: expected package.module or package.module:factory, got '../shop'",
+    "shop:": "--app: expected package.module or package.module:factory, got 'shop:'",
     "shop:make": "--app 'shop:make': the module has no 'make'",
-    "shop:APP": "--app 'shop:APP': 'APP' is int, no function",
+    "shop:APP": "--app 'shop:APP': expected 'APP' to be a function, got int",
     "broken": "--app 'broken': ZeroDivisionError: division by zero (broken.py, line 3)",
     "untaught": "--app 'untaught': ModuleNotFoundError: No module named 'no_such_library' (untaught.py, line 1)",
     "unspoken": "--app 'unspoken': SyntaxError: '(' was never closed (unspoken.py, line 2)",
     "leaving": "--app 'leaving': SystemExit: 3 (leaving.py, line 2)",
     "misled": "--app 'misled': ConfigurationError: depot 'photos' (depot_lite.io.local.LocalFileStorage): unknown",
     "late:make": "--app 'late:make': RuntimeError: a message of two lines (late.py, line 2)",
-    "late:awaited": "--app 'late:awaited': 'awaited' has to be awaited; a plain function is wanted",
+    "late:awaited": "--app 'late:awaited': expected 'awaited' to be a plain function, got a coroutine function",
 }
 
 MODULES = {
@@ -63,8 +62,8 @@ class TestTheApplication:
             monkeypatch.delitem(sys.modules, name, raising=False)
         monkeypatch.chdir(tmp_path)
         monkeypatch.syspath_prepend(tmp_path)
-        with temporary_depots(), pytest.raises(AppFailed) as raised:
-            load_app(app)
+        with temporary_depots(), pytest.raises(ApplicationFailed) as raised:
+            load_application(app)
         said = str(raised.value)
         assert said.startswith(WRONG_APPS[app])
         assert "\n" not in said
@@ -82,10 +81,12 @@ class TestTheApplication:
         command = [sys.executable, "-m", "depot_lite", "missing", "--quiet"]
         named = {"DEPOT_LITE_APP": "shop:configure", "DATABASE_URL": local_shop.url}
         assert local_shop.run(*command, words_are_all=True, env=named).code == 0
-        assert error_of(local_shop, *command, words_are_all=True).startswith("which application? --app package.module")
+        assert error_of(local_shop, *command, words_are_all=True).startswith(
+            "no application given: --app package.module"
+        )
         only_app = {"DEPOT_LITE_APP": "shop:configure"}
         said = error_of(local_shop, *command, words_are_all=True, env=only_app)
-        assert said == "which database? --url URL, or DATABASE_URL in the environment"
+        assert said == "no database given: --url URL, or DATABASE_URL in the environment"
 
 
 class TestTheDatabase:
@@ -109,8 +110,11 @@ class TestTheDatabase:
                 "mysql+aiomysql://joe:secret@127.0.0.1:1/shop",
                 "database mysql+aiomysql://joe:***@127.0.0.1:1/shop cannot be reached: ",
             ),
-            ("postgresql://joe:sec:ret:@host:port/shop", "the database's URL cannot be understood"),
-            ("secret", "the database's URL cannot be understood"),
+            (
+                "postgresql://joe:sec:ret:@host:port/shop",
+                "the database URL cannot be parsed: expected dialect+driver://",
+            ),
+            ("secret", "the database URL cannot be parsed: expected dialect+driver://"),
             ("nosql://joe:secret@host/shop", "SQLAlchemy knows no database 'nosql'"),
             ("mysql+mysqldb://joe:secret@host/shop", "'mysql+mysqldb' needs the module 'MySQLdb'"),
         ],
@@ -119,7 +123,7 @@ class TestTheDatabase:
         self, url: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)
-        with pytest.raises(AppFailed) as raised:
+        with pytest.raises(ApplicationFailed) as raised:
             with_database(url, lambda bind: pytest.fail("it was reached"))
         line = str(raised.value)
         assert line.startswith(said)
@@ -223,12 +227,12 @@ class TestAFullDisk:
             """
             import errno, os, shop
             from depot_lite.io.local import LocalFileStorage
-            from depot_lite.errors import StorageFailed
+            from depot_lite.errors import StorageFull
 
             class Full(LocalFileStorage):
                 def _save(self, file_id, content):
                     error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                    raise StorageFailed(f"file {file_id} cannot be stored: {error}") from error
+                    raise StorageFull(f"file {file_id} cannot be stored: {error}") from error
 
                 def _save_from(self, source, source_id, file_id):
                     self._save(file_id, None)

@@ -231,7 +231,7 @@ def test_a_conflict_of_versions_fails_alone(place: Place, listen: Callable[..., 
 
     listen(Disc, "before_update", overtake)
     report = place.clear()
-    assert [str(each) for each in report.errors] == ["somebody else wrote the row meanwhile"]
+    assert [str(each) for each in report.errors] == ["another transaction wrote the row meanwhile"]
     assert len(report.files[Outcome.REMOVED]) == 1
     assert (place.disc("some").version, place.disc("some").cover) == (1, discs[0].cover)
 
@@ -301,7 +301,7 @@ def test_half_may_be_missing(place: Place) -> None:
 
 def test_nothing_is_done_if_more_are_missing_than_were_shown(place: Place) -> None:
     place.lose(*place.whole[:2])
-    with pytest.raises(MaintenanceStopped, match="2 files are missing by now, and 1 were when they were shown"):
+    with pytest.raises(MaintenanceStopped, match="2 files are missing now, but only 1 were confirmed"):
         place.clear(shown=1)
     assert place.cleared(shown=2) == {"removed": 2}
 

@@ -411,7 +411,7 @@ def test_an_error_is_one_line_without_secrets(site: Site, caplog: pytest.LogCapt
     ("what", "error"),
     [
         ({"depot": "nowhere"}, "there is no depot 'nowhere'"),
-        ({"older_than": 0}, "older_than=0: one of the ages on the page is wanted"),
+        ({"older_than": 0}, "older_than: expected an age from the page, got 0"),
         ({"before": "2026-01-01"}, "the request cannot be understood"),
         ({"depot": ["films"]}, "the request cannot be understood"),
         ({"missing": "1"}, "the request cannot be understood"),

@@ -145,7 +145,9 @@ def test_a_field_can_be_declared(client: Client) -> None:
         fields = ("id", FilesField("poster", column=Movie.poster, label="Plakat"))  # type: ignore[assignment]
 
     assert View(Movie).fields[1].label == "Plakat"
-    with pytest.raises(ConfigurationError, match=r"FilesField\('title', column=Movie.title\): a file column is wanted"):
+    with pytest.raises(
+        ConfigurationError, match=r"FilesField\('title'\): expected a file column, got column=Movie.title"
+    ):
         _ = FilesField("title", column=Movie.title).files
 
 

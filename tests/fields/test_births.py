@@ -124,7 +124,7 @@ def test_a_row_looks_for_its_key_until_it_is_known() -> None:
 @pytest.mark.parametrize(("key", "kept"), [((1,), False), (None, True)])
 def test_a_row_that_is_written_lets_go_of_its_object_once_the_key_is_known(key: tuple[int] | None, kept: bool) -> None:
     row = Row(TABLE, None, find_key=lambda: key)
-    row.is_written()
+    row.mark_written()
     assert row.written
     assert row.key == key
     assert (row.find_key is not None) == kept
@@ -298,7 +298,7 @@ def test_a_refused_statement_names_nothing_in_a_row_that_it_would_have_made(
     candidates, birth = Candidates(), bear("default/new")
     row = candidates.row(TABLE, key)
     if written:
-        row.is_written()
+        row.mark_written()
     candidates.name("default/new", row)
     candidates.in_doubt = True
     candidates.refuse(["default/new"])

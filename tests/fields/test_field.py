@@ -508,7 +508,7 @@ def test_text_is_refused_with_a_hint(world: World) -> None:
 
 def test_an_unknown_depot_is_an_error_of_the_configuration(depots: Any) -> None:
     """At assignment, not at the commit: the name is told, and what there is."""
-    with pytest.raises(ConfigurationError, match="no depot 'cellar'; there is 'default', 'archive'"):
+    with pytest.raises(ConfigurationError, match="no depot 'cellar'; configured: 'default', 'archive'"):
         Several(aliased=b"1")
     with pytest.raises(UnknownDepot, match="'attic'"):
         Document(content=UploadedFile(b"1", "attic"))

@@ -603,7 +603,7 @@ def test_columns_refuse_variants_that_cannot_be() -> None:
     ):
         with pytest.raises(ConfigurationError, match=message):
             UploadedFileField(upload_type=UploadedImage, variants=variants)
-    with pytest.raises(ConfigurationError, match="UploadedFile makes none; upload_type=UploadedImage does"):
+    with pytest.raises(ConfigurationError, match="UploadedFile makes no variants; use upload_type=UploadedImage"):
         UploadedFileField(variants={"small": SMALL})
 
 

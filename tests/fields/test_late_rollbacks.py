@@ -10,7 +10,7 @@ from sqlalchemy import Engine, create_engine, insert, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from depot_lite.fields.tracking.outcomes import is_answer
+from depot_lite.fields.tracking.outcomes import surely_failed
 from tests.conftest import World
 from tests.fields.actions import put
 from tests.fields.changes import FIRST, NEW, ONE, OTHER, PHOTO, PLAN, THREE, TWO, begin, read
@@ -195,4 +195,4 @@ def test_a_row_that_a_later_trigger_refuses_keeps_its_file_without_transactions(
     ("arguments", "sent"), [((2006, "gone away"), False), ((0, ""), False), ((2013, "lost"), True), ((1213, ""), False)]
 )
 def test_what_a_client_of_mariadb_says_of_its_commit(arguments: tuple[Any, ...], sent: bool) -> None:
-    assert is_answer(DBAPIError("COMMIT", None, Exception(*arguments))) is not sent
+    assert surely_failed(DBAPIError("COMMIT", None, Exception(*arguments))) is not sent

@@ -130,7 +130,7 @@ def test_what_cannot_be_stored_is_refused_at_once(depot: FileStorage) -> None:
     for content in ("text", None, 5, ["list"]):
         with pytest.raises(InvalidContent, match=f"^{type(content).__name__} cannot be stored"):
             UploadedFile(content)
-    with pytest.raises(UnknownDepot, match="no depot 'attic'; there is 'default', 'archive', 'old'"):
+    with pytest.raises(UnknownDepot, match="no depot 'attic'; configured: 'default', 'archive', 'old'"):
         UploadedFile(b"", "attic")
 
 

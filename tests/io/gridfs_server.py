@@ -7,7 +7,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import mongomock
 from mongomock import helpers
@@ -15,6 +15,7 @@ from mongomock.gridfs import enable_gridfs_integration
 from pymongo import MongoClient
 
 from depot_lite.io.gridfs import GridFSStorage
+from depot_lite.io.objects.clients import PerProcess
 
 #: Where a real server is: mongodb://user:password@host/?options.
 VARIABLE: Final = "DEPOT_TEST_MONGO_URL"
@@ -70,9 +71,11 @@ class Requests(Counter[str]):
 
     def __init__(self, storage: GridFSStorage) -> None:
         super().__init__()
-        made = storage._connection._get()
+        connection = storage._connection
+        made = connection._made.get(connection._make)
         watched = {each: _Watched(getattr(made, each), each, self) for each in ("files", "chunks")}
-        storage._connection._made = type(made)(made.process, made.client, watched["files"], watched["chunks"])  # type: ignore[arg-type]
+        connection._made = PerProcess()
+        connection._made.get(lambda: made._replace(**cast(Any, watched)))
 
     def taken(self) -> dict[str, int]:
         """Return the counts since the last time, and begin anew."""

@@ -392,7 +392,7 @@ def test_a_damaged_file_is_an_error(
 def failing(storage: GridFSStorage, monkeypatch: pytest.MonkeyPatch, name: str, error: Exception, after: int) -> None:
     """Let a request of a storage fail, the first ones excepted."""
     requests = Requests(storage)
-    made = storage._connection._get()
+    made = storage._connection._made.get(storage._connection._make)
     collection = getattr(made, name.partition(".")[0])
     original = getattr(collection, name.partition(".")[2])
 

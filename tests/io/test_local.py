@@ -23,7 +23,8 @@ from typing import Any
 
 import pytest
 
-from depot_lite.errors import ConfigurationError, InvalidContent, StorageFailed, StoredFileNotFound
+from depot_lite.errors import ConfigurationError, InvalidContent, StorageFailed, StorageFull, StoredFileNotFound
+from depot_lite.io.composite.mirror import MirrorStorage
 from depot_lite.io.content import Content, FileIntent
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.local import LocalFileStorage, LocalStoredFile
@@ -403,6 +404,56 @@ def test_a_refused_write_leaves_nothing(
     assert str(root) not in str(caught.value)
     assert files_below(root) == before
     assert content_of(storage, existing) == (b"x" * LARGE if kind == "copy" else b"old")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Give a folder on a file system of 256 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small disk: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize("kind", ["path", "bytes", "stream", "copy", "replace", "many"])
+def test_a_full_disk_is_told_and_leaves_nothing(small_disk: Path, tmp_path: Path, kind: str) -> None:
+    storage = LocalFileStorage(small_disk / "files")
+    existing = storage.create(b"x" * 100_000)
+    before = files_below(small_disk)
+    large = b"y" * 200_000
+    path = tmp_path / "large.bin"
+    path.write_bytes(large)
+    attempts: dict[str, Callable[[], object]] = {
+        "path": lambda: storage.create(path),
+        "bytes": lambda: storage.create(large),
+        "stream": lambda: storage.create(io.BytesIO(large)),
+        "copy": lambda: [storage.copy(existing) for _ in range(3)],
+        "replace": lambda: storage.replace(existing, large),
+        "many": lambda: [storage.create(b"") for _ in range(1000)],
+    }
+    with pytest.raises(StorageFull) as caught:
+        attempts[kind]()
+    assert caught.value.errno == errno.ENOSPC
+    assert isinstance(caught.value.__cause__, OSError)
+    if kind in ("copy", "many"):  # those before the disk was full
+        assert {str(each) for each in storage.list()} == {Path(each).stem[:36] for each in files_below(small_disk)}
+        assert all(storage.exists(each) for each in storage.list())
+    else:
+        assert files_below(small_disk) == before
+    assert content_of(storage, existing) == b"x" * 100_000
+
+
+def test_a_mirror_tells_that_one_of_its_disks_is_full(small_disk: Path, root: Path) -> None:
+    """And nothing is left in the other."""
+    mirror = MirrorStorage(LocalFileStorage(root), LocalFileStorage(small_disk / "files"))
+    with pytest.raises(StorageFull):
+        mirror.create(b"x" * 300_000)
+    assert files_below(root) == files_below(small_disk) == []
 
 
 def test_a_path_that_is_a_file_is_a_storage_failure(tmp_path: Path) -> None:

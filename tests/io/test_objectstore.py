@@ -192,7 +192,7 @@ OPTIONS: dict[str, Any] = {"config": {"account_name": "me", "account_key": "c2Vj
         ({**OPTIONS, "retry_config": {"backoff": {"nonsense": 1}}}, "nonsense"),
         ({**OPTIONS, "retry_config": {"retry_timeout": "hunter2"}}, "retry_timeout"),
         ({**OPTIONS, "client_options": {"timeout": "hunter2"}}, "no store for az://container"),
-        ({**OPTIONS, "config": "hunter2"}, "config: a dictionary"),
+        ({**OPTIONS, "config": "hunter2"}, "config: expected a dictionary"),
         ({**OPTIONS, "config": {}}, "Account must be specified"),
         ({**OPTIONS, "prefix": "../hunter2"}, "prefix"),
         ({**OPTIONS, "prefix": "a//b"}, "prefix"),
@@ -530,7 +530,7 @@ def check_all_fail(storage: ObjectStoreStorage, reason: str, *secrets: str) -> N
     for attempt in attempts(storage):
         with pytest.raises(StorageFailed, match=reason) as caught:
             attempt()
-        assert storage._place.url in str(caught.value), "the error does not say where"
+        assert storage._address.url in str(caught.value), "the error does not say where"
         assert not isinstance(caught.value, StoredFileNotFound)
         told = "".join(traceback.format_exception(caught.value)) + repr(storage)
         assert not [each for each in secrets if each in told], "a secret is in the error"

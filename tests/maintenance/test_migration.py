@@ -21,8 +21,8 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from depot_lite.errors import ConfigurationError, MaintenanceStopped, StorageFailed, StoredFileNotFound, UnknownDepot
 from depot_lite.fields.columns import paths_of
-from depot_lite.fields.interfaces import relocated
 from depot_lite.fields.lists import FileList
+from depot_lite.fields.relocation import relocated
 from depot_lite.fields.specialized.image import UploadedImage, UploadedImageWithThumb
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
@@ -589,7 +589,7 @@ class TestFailures:
             move(database, workers=0)
         with pytest.raises(ConfigurationError, match="rate="):
             move(database, rate=0)
-        with database.connect() as connection, pytest.raises(ConfigurationError, match="an engine is wanted"):
+        with database.connect() as connection, pytest.raises(ConfigurationError, match="expected an engine"):
             move(connection)
         assert contents(database, Song.audio) == [("default", b"song")]
 

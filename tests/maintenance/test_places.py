@@ -85,7 +85,7 @@ def test_protected_columns_are_places() -> None:
 
 def test_what_is_neither_a_base_nor_its_metadata_is_refused() -> None:
     """A class of the user's, say."""
-    with pytest.raises(ConfigurationError, match="is neither a declarative base"):
+    with pytest.raises(ConfigurationError, match="expected a declarative base"):
         places(models=[object()])
 
 
@@ -115,5 +115,5 @@ def test_a_table_that_no_database_is_known_for_stops_it(
 
 def test_what_is_no_database_is_refused() -> None:
     """Before anything is looked at."""
-    with pytest.raises(ConfigurationError, match="a Session, an Engine or a Connection is wanted"):
+    with pytest.raises(ConfigurationError, match="expected a Session, an Engine or a Connection"):
         find_unused("sqlite://", "default")  # type: ignore[arg-type]  # that is the point

@@ -267,11 +267,11 @@ def test_what_cannot_commit_by_itself_is_refused(database: Engine, depots: Depot
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch": 0}, "batch="),
-        ({"limit": -1}, "limit="),
-        ({"columns": "variants_cover.front"}, "several names"),
-        ({"columns": ["variants_cover.text"]}, "is no column of images"),
-        ({"columns": ["nowhere.front"]}, "known: variants_cover.front"),
+        ({"batch": 0}, "batch: expected"),
+        ({"limit": -1}, "limit: expected"),
+        ({"columns": "variants_cover.front"}, "a list of names"),
+        ({"columns": ["variants_cover.text"]}, "is not an image column"),
+        ({"columns": ["nowhere.front"]}, "there is variants_cover.front"),
     ],
 )
 def test_arguments_that_cannot_be_are_refused(database: Engine, options: dict[str, Any], message: str) -> None:

@@ -253,7 +253,7 @@ class TestSample:
     @pytest.mark.parametrize("sample", [0, -1, 1.01, float("nan")])
     def test_what_is_no_part_is_refused(self, depots: Depots, sample: float) -> None:
         """Before anything is read."""
-        with pytest.raises(ConfigurationError, match="sample="):
+        with pytest.raises(ConfigurationError, match="sample: expected"):
             verify(None, "default", sample=sample)
 
 
@@ -310,9 +310,13 @@ class TestState:
         job = {"version": 1, "command": "verify", "depot": "default", "sample": 1.0, "rows": False}
         state.write_text(json.dumps({"job": job, "progress": {}}))
         for depot_name, sample in (("archive", 1.0), ("default", 0.5)):
-            with pytest.raises(ConfigurationError, match=r"is that of .*depot='default'"):
+            with pytest.raises(ConfigurationError, match=r"got .*depot='default'"):
                 verify(None, depot_name, sample=sample, state=state)
-        for content, message in (("{}", "no state"), ("{", "cannot be read"), (state.read_text(), "damaged")):
+        for content, message in (
+            ("{}", "expected the state file of a job"),
+            ("{", "cannot be read"),
+            (state.read_text(), "damaged"),
+        ):
             state.write_text(content)
             with pytest.raises(ConfigurationError, match=message):
                 verify(None, "default", state=state)
@@ -320,7 +324,7 @@ class TestState:
 
     def test_a_state_that_is_no_file_is_not_read(self, depots: Depots) -> None:
         """A device may have no end."""
-        with pytest.raises(ConfigurationError, match="is no file"):
+        with pytest.raises(ConfigurationError, match="expected the path of a regular file"):
             verify(None, "default", state="/dev/zero")
 
     def test_a_state_that_cannot_be_written_is_noticed_before_anything_is_read(

@@ -1,1 +1,1 @@
-"""What the admins share: how files are received, shown and refused."""
+"""Parts shared by the admins: receiving, displaying and refusing files."""

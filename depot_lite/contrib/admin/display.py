@@ -1,7 +1,7 @@
-"""What an admin page shows of a file: plain data for templates, made without asking a storage.
+"""Files as plain data for the templates of admin pages, made without a request to a storage.
 
-`shown` gives it of a stored value, `staged` of one that waits for its form. Names are those of users and are escaped
-where they are printed; what a browser would run is never shown, only offered for download.
+`file_data` returns the data of a stored value, `staged_data` the data of an upload waiting for its form. Names come
+from users, so templates escape them. Active content is never displayed, only offered for download.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from depot_lite.io.disposition import INLINE_TYPES
 from depot_lite.io.sizes import shown_size
 from depot_lite.uploads import Upload, adoptable
 
-#: Images that every browser of today draws. Of others (HEIC, TIFF) a variant is shown, where there is one.
+#: Image types that all current browsers display. Others (HEIC, TIFF) are represented by a variant, if there is one.
 _DRAWN: Final = frozenset(
     f"image/{each}" for each in ("apng", "avif", "bmp", "gif", "jpeg", "png", "vnd.microsoft.icon", "webp")
 )
 
-#: The least that a thumbnail of a list has, in pixels of its longer side.
+#: Minimum size of a thumbnail in a list, in pixels of its longer side.
 _THUMBNAIL: Final = 48
 
 
 def kind_of(content_type: str) -> str:
-    """Return how a file is shown: ``image``, ``video``, ``audio``, ``pdf``, ``text``, or ``other`` for a card.
+    """Return the kind of viewer: ``image``, ``video``, ``audio``, ``pdf``, ``text``, or ``other`` for a card.
 
     >>> kind_of("video/mp4"), kind_of("application/pdf"), kind_of("image/svg+xml")
     ('video', 'pdf', 'other')
@@ -43,18 +43,18 @@ def kind_of(content_type: str) -> str:
     return "pdf" if name == "pdf" else family
 
 
-def all_shown(held: object) -> list[dict[str, Any]]:
-    """Return what is shown of what an attribute holds: of one file, of all files of a list, of none."""
-    return [shown(each) for each in files_in(held) if isinstance(each, UploadedFile) and not each.pending]
+def files_data(held: object) -> list[dict[str, Any]]:
+    """Return the data of all stored files of an attribute, which may hold one file, a list or None."""
+    return [file_data(each) for each in files_in(held) if isinstance(each, UploadedFile) and not each.pending]
 
 
-def shown(value: UploadedFile) -> dict[str, Any]:
-    """Return what is shown of a stored value: facts of its row, and URLs that are made without a request.
+def file_data(value: UploadedFile) -> dict[str, Any]:
+    """Return the data of a stored value: properties from its row, and URLs made without a request.
 
-    ``url`` is None where the depot is not configured here or nothing serves its files.
+    ``url`` is None if the depot is not configured here or its files are not served.
     """
     content_type, size = value.content_type, value.size
-    url = _made(lambda: value.url)
+    url = _url_or_none(lambda: value.url)
     return {
         "id": value.file_id,
         "path": value.path,
@@ -66,76 +66,76 @@ def shown(value: UploadedFile) -> dict[str, Any]:
         "checksum": value.checksum,
         "uploaded_at": None if value.uploaded_at is None else f"{value.uploaded_at:%Y-%m-%d %H:%M} UTC",
         "url": url,
-        "download_url": _made(lambda: value.url_for(download=True)) or url,
+        "download_url": _url_or_none(lambda: value.url_for(download=True)) or url,
         "picture_url": _picture(value, url),
         "thumbnail_url": _thumbnail(value),
     }
 
 
-def unknown(file_id: str) -> dict[str, Any]:
-    """Return what is shown of a file of a row that was not read: that there is one."""
+def unloaded_data(file_id: str) -> dict[str, Any]:
+    """Return the data of a file of a row that was not loaded."""
     return {"id": file_id, "name": "a file that is there already", "type": "", "kind": "other"}
 
 
-def staged(upload: Upload, token: str) -> dict[str, Any]:
-    """Return what is shown of a file that was sent and waits for its form; its type is guessed by its name."""
+def staged_data(upload: Upload, token: str) -> dict[str, Any]:
+    """Return the data of an upload waiting for its form; its type is guessed from its name."""
     name = upload.filename or "unnamed"
-    found = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    url = _made(lambda: url_of(upload.depot_name, upload.file_id))
+    content_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    url = _url_or_none(lambda: url_of(upload.depot_name, upload.file_id))
     return {
         "token": token,
         "name": name,
-        "type": found,
-        "kind": kind_of(found),
-        "size": shown_size(upload.max_size),  # of a file that was staged, its own
+        "type": content_type,
+        "kind": kind_of(content_type),
+        "size": shown_size(upload.max_size),  # the actual size of a staged file
         "url": url,
-        "picture_url": url if found in _DRAWN else None,
+        "picture_url": url if content_type in _DRAWN else None,
     }
 
 
-def shown_again(edit: FileEdit, held: Sequence[DepotFileInfo] | None, *, several: bool) -> dict[str, Any]:
-    """Return what a form shows that comes back with errors: ``files`` in the order of the edit, and ``seen``.
+def edit_data(edit: FileEdit, held: Sequence[DepotFileInfo] | None, *, several: bool) -> dict[str, Any]:
+    """Return the data of a form that is displayed again with errors: ``files`` in the order of the edit, and ``seen``.
 
-    What somebody else has done meanwhile is shown from now on. Only a single file that waits for its form stands in
-    the place of another: the error says which one, and who saves again means it.
+    Changes made by others meanwhile are included. Only a single upload waiting for its form replaces another file: the
+    error names that file, and saving again confirms the replacement.
 
     Args:
-        held: what the attribute holds; None where the row was not loaded. What stays has to be in the form, or the next
-            one would remove it, so it is shown by its being there then.
+        held: the files of the attribute; None if the row was not loaded. Kept files have to be in the form, or the next
+            submission would remove them, so they are included by id then.
     """
     there = {str(each["file_id"]): each for each in held or () if isinstance(each, UploadedFile) and not each.pending}
     added = [each for each in there if each not in edit.seen]
     items = [_item(each, there, held is None) for each in edit.items]
     files = [each for each in items if each is not None]
     if several:
-        files += [shown(there[each]) for each in added]
+        files += [file_data(there[each]) for each in added]
     elif not any("token" in each for each in files):
-        # What would have replaced a file has gone with its form: who saves again must not remove the file.
-        stays = {*edit.kept, *added, *(edit.seen if edit.new else ())}
+        # The replacement was lost with its form: saving again must not remove the existing file.
+        staying = {*edit.kept, *added, *(edit.seen if edit.new else ())}
         known = edit.seen if held is None else there
-        files = [shown(there[each]) if each in there else unknown(each) for each in known if each in stays]
+        files = [file_data(there[each]) if each in there else unloaded_data(each) for each in known if each in staying]
     return {"files": files, "seen": [*edit.seen, *added]}
 
 
 def _item(item: Any, there: Mapping[str, UploadedFile], not_loaded: bool) -> dict[str, Any] | None:
-    """Return what is shown of one item of an edit; None of a file that has gone, and of an upload without a token."""
+    """Return the data of one item of an edit; None for a deleted file and for an upload without a token."""
     if isinstance(item, Kept):
         known = there.get(item.file_id)
-        return shown(known) if known is not None else unknown(item.file_id) if not_loaded else None
+        return file_data(known) if known is not None else unloaded_data(item.file_id) if not_loaded else None
     upload = adoptable(item) if isinstance(item, str) else None
-    return None if upload is None else staged(upload, item)
+    return None if upload is None else staged_data(upload, item)
 
 
-def _made(url: Callable[[], str]) -> str | None:
+def _url_or_none(make: Callable[[], str]) -> str | None:
     try:
-        return url()
+        return make()
     except DepotError:
         return None
 
 
 def _dimensions(value: DepotFileInfo) -> str | None:
     width, height = value.get("width"), value.get("height")
-    return f"{width} × {height}" if width and height else None  # noqa: RUF001  # the sign of multiplication
+    return f"{width} × {height}" if width and height else None  # noqa: RUF001  # the multiplication sign
 
 
 def _variants(value: UploadedFile) -> list[dict[str, Any]]:
@@ -144,35 +144,35 @@ def _variants(value: UploadedFile) -> list[dict[str, Any]]:
 
 
 def _thumbnail(value: UploadedFile) -> str | None:
-    """Return the URL of the smallest variant that is large enough: lists load no originals."""
+    """Return the URL of the smallest variant that is large enough; lists never load originals."""
     if isinstance(value, UploadedImageWithThumb):
-        return _made(lambda: value.thumb_url)
+        return _url_or_none(lambda: value.thumb_url)
     variants = _variants(value)
     fitting = [each for each in variants if max(each["width"], each["height"]) >= _THUMBNAIL] or variants[-1:]
-    return _made(lambda: url_of(value.depot_name, fitting[0]["file_id"])) if fitting else None
+    return _url_or_none(lambda: url_of(value.depot_name, fitting[0]["file_id"])) if fitting else None
 
 
 def _picture(value: UploadedFile, url: str | None) -> str | None:
-    """Return the URL of the image as a browser can draw it: the original, or its largest variant."""
+    """Return the URL of an image that browsers can display: the original, or its largest variant."""
     if value.content_type in _DRAWN:
         return url
     drawn = [each for each in _variants(value) if each["content_type"] in _DRAWN]
-    return _made(lambda: url_of(value.depot_name, drawn[-1]["file_id"])) if drawn else None
+    return _url_or_none(lambda: url_of(value.depot_name, drawn[-1]["file_id"])) if drawn else None
 
 
 def accepted(column: FileColumn) -> str:
-    """Return what the file dialog of a browser offers (the ``accept`` of an input): the rules of the column, roughly.
+    """Return the ``accept`` attribute of a file input, approximated from the rules of the column.
 
-    The browser does not enforce it, the flush does.
+    It only filters the file dialog; the rules are enforced at flush.
     """
     types = [each for rule in column.type.validators if isinstance(rule, ContentTypes) for each in rule.types]
     names = [f".{each}" for rule in column.type.validators if isinstance(rule, Extensions) for each in rule.extensions]
-    # Either rule alone would let through what the other refuses, so the narrower says more.
+    # A file has to satisfy both rules. The list of extensions is usually the narrower one.
     return ",".join(names or types)
 
 
 def limits(column: FileColumn) -> str:
-    """Return the limits of a column in words, for a hint beside its input; "" where there are none.
+    """Return the limits of a column as a hint beside its input; "" without limits.
 
     >>> from sqlalchemy import Column
     >>> from depot_lite.fields.sqlalchemy import UploadedFileField
@@ -193,18 +193,18 @@ def limits(column: FileColumn) -> str:
     return " · ".join((*kinds, *sizes, *counts))
 
 
-def _joined(words: Sequence[str]) -> str:
-    return ", ".join(words[:6]) + (" …" if len(words) > 6 else "")
+def _joined(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (" …" if len(names) > 6 else "")
 
 
 def max_count(column: FileColumn) -> int | None:
-    """Return how many files a column takes, None where it does not say."""
+    """Return the maximum number of files of a column, or None."""
     counts = [each.count for each in column.type.validators if isinstance(each, MaxCount)]
     return min(counts, default=None)
 
 
 def signing_configured() -> bool:
-    """Return whether there are keys to sign with, which staging needs."""
+    """Return whether signing keys are configured, which staging needs."""
     try:
         Depots.signer()
     except ConfigurationError:

@@ -1,56 +1,51 @@
-"""A file that a browser sends before its form: received, held against its column, and answered with a token.
+"""Uploads that a browser sends before their form: receives and checks a file, and responds with a token.
 
-For Starlette; who may send is decided before, by the admin whose route it is.
+For Starlette. The route of the admin checks permissions first.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Final
 from urllib.parse import unquote
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from depot_lite.depots import Depots
-from depot_lite.errors import InvalidContent, StorageFailed, ValidationError
+from depot_lite.errors import InvalidContent, StorageFailed, StorageFull, ValidationError
 from depot_lite.fields.columns import FileColumn
 from depot_lite.fields.staging import Staged, stage
 from depot_lite.io.sizes import shown_size
 
 _log = logging.getLogger("depot_lite")
 
-#: How a storage says that it is full.
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
 
 async def receive(request: Request, column: FileColumn, *, max_size: int | None) -> Response:
-    """Stage the file that is the body of the request, and answer what `files.js` expects.
+    """Stage the file in the body of the request, and return the response that `files.js` expects.
 
     Args:
-        max_size: the most bytes, where the column has no `Size` of its own.
+        max_size: maximum bytes for columns without a `Size` rule.
     """
     name = unquote(request.headers.get("x-filename", "")) or None
-    stored = partial(_staged, column, name, request.headers.get("content-type"), max_size)
+    store = partial(_stage, column, name, request.headers.get("content-type"), max_size)
     try:
-        staged = await Depots.get(column.type.upload_storage).aio.storing(_body(request), stored)
+        staged = await Depots.get(column.type.upload_storage).aio.storing(_body(request), store)
     except ValidationError as error:
         return JSONResponse({"errors": [each for messages in error.by_field.values() for each in messages]}, 422)
     except (InvalidContent, ClientDisconnect):
         return JSONResponse({"errors": ["did not arrive whole"]}, 400)
     except StorageFailed as error:
-        _log.exception("what was uploaded for %s could not be stored", column)
-        full = error.errno in _FULL
-        said = "there is no space left" if full else "could not be stored"
-        return JSONResponse({"errors": [said]}, 507 if full else 503)
-    told = {"token": staged.token, "type": staged.info.content_type, "size": shown_size(staged.info.content_length)}
-    return JSONResponse(told, 201)
+        _log.exception("an upload for %s could not be stored", column)
+        full = isinstance(error, StorageFull)
+        message = "there is no space left" if full else "could not be stored"
+        return JSONResponse({"errors": [message]}, 507 if full else 503)
+    data = {"token": staged.token, "type": staged.info.content_type, "size": shown_size(staged.info.content_length)}
+    return JSONResponse(data, 201)
 
 
-def _staged(
+def _stage(
     column: FileColumn, name: str | None, content_type: str | None, max_size: int | None, content: object
 ) -> Staged:
     return stage(column, content, name, content_type, max_size=max_size)

@@ -1,4 +1,4 @@
-"""What a column has against the files of a form, in words that stand beside its field."""
+"""Error messages about the files of a form, for display beside their fields."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from depot_lite.fields.validators.base import Validator
 
 
 def refusals(column: FileColumn, edit: FileEdit, held: Sequence[DepotFileInfo]) -> list[str]:
-    """Return what is wrong with an edit, before anything is stored; uploads can be read again afterwards.
+    """Check an edit before anything is stored, and return the error messages; uploads can be read again afterwards.
 
-    Files that are there already were checked when they came, those of tokens when they were sent. All are checked once
-    more at flush.
+    Only new files are checked: existing ones were checked when they were stored, and staged ones when they were sent.
+    All are checked again at flush.
 
     Args:
-        held: the files that the attribute has now.
+        held: the current files of the attribute.
     """
     try:
-        wanted = edit.several(held) if column.type.multiple else edit.one(held[0] if held else None)
+        result = edit.several(held) if column.type.multiple else edit.one(held[0] if held else None)
         if edit.new:
             _check(column, edit.new if column.type.multiple else edit.new[-1])
-            _check_count(column, len(wanted) if column.type.multiple else 1)
+            _check_count(column, len(result) if column.type.multiple else 1)
     except (ValidationError, InvalidContent) as error:
         return [message for messages in by_field({column.key: column}, error).values() for message in messages]
     return []
@@ -43,14 +43,16 @@ def _check_count(column: FileColumn, count: int) -> None:
 
 
 def by_field(columns: Mapping[str, FileColumn], error: DepotError) -> dict[str, list[str]]:
-    """Return what an error says by the attribute that it is about; nothing if it is about none of these columns."""
+    """Return the messages of an error by attribute; empty if it is about none of these columns."""
     if isinstance(error, ValidationError):
-        ours = {str(column) for column in columns.values()}  # not those of a row that is saved with this one
+        names = {str(column) for column in columns.values()}  # without columns of other rows saved in the same flush
         found: dict[str, list[str]] = {}
-        for key, messages in (item for each in error.errors if each.column in ours for item in each.by_field.items()):
+        for key, messages in (item for each in error.errors if each.column in names for item in each.by_field.items()):
             found.setdefault(key, []).extend(messages)
         return found
-    said = str(error)
+    message = str(error)
     return {
-        key: [said.removeprefix(f"{column}: ")] for key, column in columns.items() if said.startswith(f"{column}: ")
+        key: [message.removeprefix(f"{column}: ")]
+        for key, column in columns.items()
+        if message.startswith(f"{column}: ")
     }

@@ -1,7 +1,6 @@
-"""The macros of the admins as functions, for frameworks with template engines of their own; and their assets.
+"""Template macros of the admins as functions, and their assets, for frameworks with another template engine.
 
-Assets are served from here, by their content's hash, so that a browser keeps them and a page needs nothing of any
-other machine.
+Assets have a hash of their content in their URL, so that browsers can cache them; pages load nothing from other hosts.
 """
 
 from __future__ import annotations
@@ -20,24 +19,24 @@ from depot_lite.contrib.admin import display
 _ENVIRONMENT: Final = Environment(loader=PackageLoader("depot_lite.contrib"), autoescape=True)
 _TYPES: Final = {"files.css": "text/css", "files.js": "text/javascript"}
 
-#: For who keeps an asset: its URL changes with its content.
-FOR_EVER: Final = "private, max-age=31536000, immutable"
+#: The Cache-Control header of assets, whose URLs change with their content.
+CACHE_FOREVER: Final = "private, max-age=31536000, immutable"
 
 
 def thumbnails(held: object) -> Markup:
-    """Return what a list shows of the files of an attribute."""
-    files = display.all_shown(held)
+    """Return the thumbnails of an attribute's files, for lists."""
+    files = display.files_data(held)
     return _macro("thumbnails")(files) if files else Markup()
 
 
 def viewer(held: object, label: str = "") -> Markup:
-    """Return what a detail page shows of the files of an attribute."""
-    files = display.all_shown(held)
+    """Return the viewer of an attribute's files, for detail pages."""
+    files = display.files_data(held)
     return _macro("viewer")(files, label) if files else Markup()
 
 
 def editor(name: str, field_id: str, **options: Any) -> Markup:
-    """Return the field of a form; the options are those of the macro."""
+    """Return the editor of a form field; the options are those of the macro."""
     return _macro("editor")(name, field_id, **options)
 
 
@@ -46,7 +45,7 @@ def _macro(name: str) -> Callable[..., Markup]:
 
 
 class Asset(NamedTuple):
-    """A script or a style."""
+    """A script or a style sheet."""
 
     content: bytes
     content_type: str
@@ -55,7 +54,7 @@ class Asset(NamedTuple):
 
 @cache
 def asset(name: str) -> Asset | None:
-    """Return ``files.css`` or ``files.js``; None for anything else, whatever path it may be."""
+    """Return ``files.css`` or ``files.js``; None for any other name or path."""
     if name not in _TYPES:
         return None
     content = resources.files("depot_lite.contrib").joinpath("static", "plugins", "depot", name).read_bytes()
@@ -63,10 +62,10 @@ def asset(name: str) -> Asset | None:
 
 
 def tags(url: Callable[[str, str], str]) -> Markup:
-    """Return what loads the assets, for a page to have once.
+    """Return the tags that load the assets; a page needs them once.
 
     Args:
-        url: gives the URL of an asset, from its name and its version.
+        url: returns the URL of an asset, from its name and its version.
     """
     style, script = (url(name, found.version) for name in _TYPES if (found := asset(name)))
     return Markup('<link rel="stylesheet" href="{}"><script src="{}" defer></script>').format(style, script)

@@ -1,8 +1,8 @@
-"""`FilesField`: a file column in a form of WTForms, which SQLAdmin and Flask-Admin build theirs with.
+"""`FilesField`: a file column in a form of WTForms, for SQLAdmin and Flask-Admin.
 
-Its data is a `FileEdit`, made to be assigned to the attribute. What the column refuses is an error of the field, and
-the form that is shown again keeps what was kept. The bytes of an upload are lost with a form that is refused, as they
-are on any page; a file that was sent before its form is not.
+Its data is a `FileEdit`, which can be assigned to the attribute. Files that the column refuses are errors of the field,
+and the form that is displayed again keeps the user's choices. As on any page, the bytes of an upload are lost with a
+refused form; a file that was sent before its form is not.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from depot_lite.fields.interfaces import DepotFileInfo
 _REQUIRED: Final = "This field is required."
 
 
-class Sent:
-    """What a form sent for one column, held against what its row has, and checked.
+class Submission:
+    """The submission of a form for one column, compared with its row and checked.
 
-    Where forms are made in an event loop, this is made in a thread before, and goes through the data of the form to its
-    `FilesField` in the place of what was sent.
+    Frameworks that build forms in an event loop create it in a thread first, and pass it to the `FilesField` through
+    the data of the form, in place of the submitted values.
     """
 
     def __init__(self, column: FileColumn, values: Sequence[Any], held: Sequence[DepotFileInfo]) -> None:
         self.held = tuple(held)
         self.edit = FileEdit()
         self.refused: list[str] = []
-        #: The field that has taken it, for what a flush refuses.
+        #: The field of the form, for errors at flush.
         self.field: FilesField | None = None
         try:
             self.edit = FileEdit.of_form(values)
@@ -46,31 +46,31 @@ class Sent:
         else:
             self.refused = refusals(column, self.edit, self.held)
 
-    def wanted(self, column: FileColumn) -> Any:
-        """Return what an attribute shall hold that may be of another row than the form was made for."""
+    def value_for(self, column: FileColumn) -> Any:
+        """Return the value for an attribute, also of another row than the form was made for."""
         if column.type.multiple:
             return self.edit.several(self.held)
         return self.edit.one(self.held[0] if self.held else None)
 
-    def blame(self, messages: Sequence[str]) -> None:
-        """Put errors beside the field, after its form was validated."""
+    def add_errors(self, messages: Sequence[str]) -> None:
+        """Add errors to the field after its form was validated."""
         if self.field is not None:
             self.field.errors = [*self.field.errors, *messages]
 
 
 class FilesWidget:
-    """Renders the editor: the files that are there, a place for new ones, and what was seen."""
+    """The editor: existing files, an input for new ones, and the ids of the files that the user saw."""
 
-    # Templates of both admins ask for it.
+    # The templates of both admins read it.
     input_type = "file"
 
     def __call__(self, field: FilesField, **kwargs: Any) -> Markup:
-        """Return the field, with what the page has to load for it."""
+        """Return the field with the tags of its assets."""
         column, errors = field.column, bool(field.errors)
-        made = editor(
+        html = editor(
             field.name,
             field.id,
-            **field.shown(),
+            **field.editor_data(),
             multiple=column.type.multiple,
             accept=display.accepted(column),
             max_count=display.max_count(column),
@@ -80,8 +80,8 @@ class FilesWidget:
             hint=display.limits(column),
             label=field.label.text,
         )
-        # The styles of both admins show a message behind its sibling that is marked so.
-        return Markup('{}<div class="{}">{}</div>').format(field.assets(), "is-invalid" if errors else "", made)
+        # The style sheets of both admins display messages after a sibling with this class.
+        return Markup('{}<div class="{}">{}</div>').format(field.assets(), "is-invalid" if errors else "", html)
 
 
 class FilesField(Field):
@@ -89,8 +89,8 @@ class FilesField(Field):
 
     Args:
         column: the column.
-        assets: gives the tags of styles and scripts, the first time that a page asks for them.
-        upload_url: gives the URL to which files of an attribute are sent before their form is; "" where they are not.
+        assets: returns the tags of styles and scripts at the first call for a page.
+        upload_url: returns the URL for files sent before their form; "" if they are sent with it.
     """
 
     widget = FilesWidget()
@@ -110,38 +110,40 @@ class FilesField(Field):
         self.assets = assets
         self.upload_url = upload_url
         self.held: tuple[DepotFileInfo, ...] = ()
-        self.sent: Sent | None = None
+        self.submission: Submission | None = None
 
     def process_data(self, value: Any) -> None:
-        """Take what the row holds."""
+        """Take the value of the row."""
         self.held, self.data = tuple(files_in(value)), FileEdit()
 
     def process_formdata(self, valuelist: list[Any]) -> None:
-        """Take what the form says, or what somebody has made of it before."""
+        """Take the submitted values, or the `Submission` made of them before."""
         prepared = valuelist[0] if valuelist else None
-        self.sent = prepared if isinstance(prepared, Sent) else Sent(self.column, valuelist, self.held)
-        self.sent.field, self.held, self.data = self, self.sent.held, self.sent.edit
+        self.submission = (
+            prepared if isinstance(prepared, Submission) else Submission(self.column, valuelist, self.held)
+        )
+        self.submission.field, self.held, self.data = self, self.submission.held, self.submission.edit
 
     def pre_validate(self, form: BaseForm) -> None:
-        """Say what the column refuses."""
+        """Report the files that the column refuses."""
         edit = self.data
-        if self.sent is not None and self.sent.refused:
-            self.errors = [*self.errors, *self.sent.refused]
+        if self.submission is not None and self.submission.refused:
+            self.errors = [*self.errors, *self.submission.refused]
             raise StopValidation
         if self.flags.required and not edit.new and not edit.kept and (edit.seen or not self.held):
             raise StopValidation(_REQUIRED)
 
-    def shown(self) -> dict[str, Any]:
-        """Return what the editor shows: of the row, or of a form that is shown once more."""
-        edit = self.sent.edit if self.sent else FileEdit.of_held(self.held)
-        return display.shown_again(edit, self.held, several=self.column.type.multiple)
+    def editor_data(self) -> dict[str, Any]:
+        """Return the data for the editor: of the row, or of a form that is displayed again."""
+        edit = self.submission.edit if self.submission else FileEdit.of_held(self.held)
+        return display.edit_data(edit, self.held, several=self.column.type.multiple)
 
 
 def arguments(column: FileColumn, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of the field, of those that a converter has put together for any column."""
-    # A list is never NULL: without files it is empty, whatever the converters make of a column that may not be NULL.
-    needless = column.type.multiple and not column.column.nullable
+    """Return the arguments of a `FilesField`, from those of a converter for any column."""
+    # Converters require a value for a column that is NOT NULL, but a list without files is empty and not NULL.
+    may_be_empty = column.type.multiple and not column.column.nullable
     validators = list(given.get("validators") or ())
-    if needless and validators and isinstance(validators[-1], InputRequired):
+    if may_be_empty and validators and isinstance(validators[-1], InputRequired):
         del validators[-1]
     return {**given, "validators": validators, "default": None, "filters": (), "column": column}

@@ -6,13 +6,13 @@
     admin.add_view(ModelView(Movie))            # its file columns are recognised
     admin.add_view(MaintenanceView())           # counts, unused and missing files
 
-Importing this module is enough for the columns to be recognised; the plugin brings the scripts, the styles, and the
-place to which files are sent before their form is. It sends them there where `DepotManager.configure_signing` has
-given keys; without keys files go with the form, as without scripts.
+Importing this module registers the converter for file columns; the plugin adds the scripts, the styles, and the route
+that receives files before their form. With signing keys (`DepotManager.configure_signing`) files are sent there;
+without keys or without JavaScript they are sent with the form.
 
-Users that may create or edit rows of a view may upload, and users that may see the view see the URLs of its files.
-Whether the files themselves can be fetched is decided where they are served (`depot_lite.serving.fileserver`): of
-private depots the pages hold signed URLs, which work for about an hour for anybody that has them.
+Users who may create or edit rows of a view may upload, and users who may see the view see the URLs of its files.
+Access to the files themselves is decided where they are served (`depot_lite.serving.fileserver`): for private depots,
+pages contain signed URLs, which work for about an hour for anyone who has them.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from __future__ import annotations
 from depot_lite.errors import ConfigurationError
 
 try:
-    import starlette_admin.contrib.sqla  # noqa: F401  # asked for before what needs it, to say what is missing
-except ImportError as error:  # also of SQLAlchemy, which asks for greenlet
+    import starlette_admin.contrib.sqla  # noqa: F401  # imported first, for a clear error message
+except ImportError as error:  # also SQLAlchemy's, about greenlet
     raise ConfigurationError(
         f"depot_lite.contrib.starlette_admin: {error}; pip install 'depot_lite[starlette-admin]'"
     ) from error

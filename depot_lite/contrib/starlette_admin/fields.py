@@ -1,7 +1,7 @@
 """`FilesField`: a file column in the pages of starlette-admin, and the converter that recognises such columns.
 
-It is no `FileField` of starlette-admin, which stores files by itself. What a form says is a `FormEdit`, which is
-assigned to the attribute like any value. Nobody searches or sorts by it.
+It is not a subclass of starlette-admin's `FileField`, which stores files itself. The value from a form is a `FormEdit`,
+which is assigned to the attribute. File columns are neither searchable nor sortable.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ _TEMPLATES: Final = "plugins/depot/"
 
 
 class FormEdit(FileEdit):
-    """What a form of the admin says. It remembers what it was held against, to show the form once more."""
+    """A `FileEdit` from a form, with the files that it was applied to, so that the form can be displayed again."""
 
-    __slots__ = ("field", "fresh", "held")
+    __slots__ = ("field", "held", "is_new_row")
 
-    #: The field that it comes from, by its name.
+    #: The name of its field.
     field: str
-    #: Whether it is for a row that is about to be made.
-    fresh: bool
-    #: What the attribute held when the edit was assigned to it; None before.
+    #: Whether it belongs to a new row.
+    is_new_row: bool
+    #: The files of the attribute when the edit was assigned to it; None before.
     held: Sequence[DepotFileInfo] | None
 
     def one(self, held: DepotFileInfo | None) -> Any:
-        """Return what the attribute shall hold; what is refused is an error of the form."""
+        """Return the new value of the attribute; a refused edit is an error of the form."""
         self.held = files_in(held)
         try:
             return super().one(held)
@@ -53,7 +53,7 @@ class FormEdit(FileEdit):
             raise FormValidationError({self.field: error.message}) from error
 
     def several(self, held: Sequence[DepotFileInfo]) -> Sequence[Any]:
-        """Return what the attribute shall hold."""
+        """Return the new value of the attribute."""
         self.held = tuple(held)
         return super().several(held)
 
@@ -62,7 +62,7 @@ class FormEdit(FileEdit):
 class FilesField(BaseField):
     """A file column, of one file or of many.
 
-    Views make it of every `UploadedFileField`; to change a label or to leave it out of a page, declare it::
+    Views create one for each `UploadedFileField`. To change its label or exclude it from a page, declare it::
 
         fields = ["id", "title", FilesField("poster", column=Movie.poster, label="Poster", exclude_from_list=True)]
 
@@ -76,9 +76,9 @@ class FilesField(BaseField):
     form_template: str = f"{_TEMPLATES}field_form.html"
     detail_template: str = f"{_TEMPLATES}field_detail.html"
 
-    @property  # type: ignore[misc]  # views set it as they like
+    @property  # type: ignore[misc]  # views assign to it
     def orderable(self) -> bool:
-        """Whether lists can be sorted by it: never, as the order of references says nothing."""
+        """Whether lists can be sorted by the column: never, since the order of references is meaningless."""
         return False
 
     @orderable.setter
@@ -90,35 +90,35 @@ class FilesField(BaseField):
         """The column, with its rules.
 
         Raises:
-            ConfigurationError: it is no file column.
+            ConfigurationError: it is not a file column.
         """
         found = _file_column(self.column)
         if found is None:
-            raise ConfigurationError(f"FilesField({self.name!r}, column={self.column}): a file column is wanted")
+            raise ConfigurationError(f"FilesField({self.name!r}): expected a file column, got column={self.column}")
         return found
 
-    # --- what pages show -------------------------------------------------------------------------------------------
+    # --- pages ---------------------------------------------------------------------------------------------------
 
     async def serialize_value(self, request: Request, value: Any) -> Any:
-        """Return what is shown of the files; their names where rows are exported, or looked up by another."""
-        shown = display.all_shown(value)
+        """Return the data of the files for templates; their names for exports and relation lookups."""
+        files = display.files_data(value)
         if request.state.action in {RequestAction.EXPORT, RequestAction.RELATION_LOOKUP}:
-            return ", ".join(each["name"] for each in shown)
-        return shown
+            return ", ".join(each["name"] for each in files)
+        return files
 
     async def get_create_default(self, request: Request) -> None:
-        """Return None: nothing is there before it was uploaded."""
+        """Return None: a new row has no files."""
         return
 
     def editing(self, request: Request, data: Any) -> dict[str, Any]:
-        """Return what the form shows: of a row, or of a form that is shown once more with its errors."""
+        """Return the data for the editor: of a row, or of a form that is displayed again with errors."""
         column = self.files
         if isinstance(data, FormEdit):
-            shown = display.shown_again(data, _held(request, self.name, data), several=column.type.multiple)
+            files = display.edit_data(data, _held(request, self.name, data), several=column.type.multiple)
         else:
-            shown = {"files": data or [], "seen": [each["id"] for each in data or ()]}
+            files = {"files": data or [], "seen": [each["id"] for each in data or ()]}
         return {
-            **shown,
+            **files,
             "multiple": column.type.multiple,
             "accept": display.accepted(column),
             "hint": display.limits(column),
@@ -132,56 +132,56 @@ class FilesField(BaseField):
             return ""
         try:
             url = request.url_for(route, key=key)
-        except LookupError:  # the plugin is not there
+        except LookupError:  # without the plugin
             return ""
         return str(url.include_query_params(field=self.id))
 
-    # --- what forms say --------------------------------------------------------------------------------------------
+    # --- forms ---------------------------------------------------------------------------------------------------
 
     async def parse_form_data(self, request: Request, form_data: FormData) -> FormEdit:
         """Return the edit that a form describes.
 
         Raises:
-            HTTPException: it is no form of ours.
+            HTTPException: the values are not those of an editor.
         """
         try:
             edit = FormEdit.of_form(form_data.getlist(self.id))
         except InvalidContent as error:
             raise HTTPException(400, f"{self.name}: {error}") from error
         edit.field, edit.held = self.name, None
-        within = self.id.removesuffix(self.name)  # of a row that is edited in the form of another: its prefix
+        prefix = self.id.removesuffix(self.name)  # of a row in the form of another one
         creating = request.state.action == RequestAction.CREATE
-        edit.fresh = not form_data.get(f"{within}pk") if within else creating
+        edit.is_new_row = not form_data.get(f"{prefix}pk") if prefix else creating
         return edit
 
     async def validate(self, request: Request, value: Any, form_values: dict[str, Any]) -> None:
-        """Hold what is new against the rules of the column.
+        """Check new files against the rules of the column.
 
         Raises:
-            ValueError: with the messages.
+            ValueError: with the messages of the rules.
         """
         edit: FormEdit = value
-        if self.required and not edit.new and not edit.kept and (edit.fresh or edit.seen):
+        if self.required and not edit.new and not edit.kept and (edit.is_new_row or edit.seen):
             raise ValueError("This field is required.")
-        held, as_it_is = _held(request, self.name, edit) or (), FileEdit(edit.items, seen=edit.seen)
-        messages = await to_thread.run_sync(partial(refusals, self.files, as_it_is, held))
+        held, plain_edit = _held(request, self.name, edit) or (), FileEdit(edit.items, seen=edit.seen)
+        messages = await to_thread.run_sync(partial(refusals, self.files, plain_edit, held))
         if messages:
             raise ValueError("; ".join(messages))
 
 
 def _held(request: Request, name: str, edit: FormEdit) -> Sequence[DepotFileInfo] | None:
-    """Return the files among which an edit chooses: those that it was held against, or those of the row in the session.
+    """Return the files that an edit applies to: those it was assigned over, or those of the row in the session.
 
-    Nothing is loaded here: a row that has a form of its own is in the session already. None where it is not, as a row
-    that is edited in the form of another.
+    Nothing is loaded: a row with its own form is in the session already. None if it is not, for example a row that is
+    edited in the form of another one.
     """
     if edit.held is not None:
         return edit.held
-    wanted = {*edit.seen, *edit.kept}
+    file_ids = {*edit.seen, *edit.kept}
     session = getattr(request.state.session, "sync_session", request.state.session)
-    for each in list(session.identity_map.values()) if wanted else ():
+    for each in list(session.identity_map.values()) if file_ids else ():
         found = files_in(each.__dict__.get(name))
-        if wanted & {value["file_id"] for value in found}:
+        if file_ids & {value["file_id"] for value in found}:
             return found
     return None
 

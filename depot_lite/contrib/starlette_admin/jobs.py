@@ -1,8 +1,8 @@
-"""A job that answers while it works: lines of JSON, progress first, and last the result or the error.
+"""Jobs with a streamed response: lines of JSON with the progress, then one with the result or the error.
 
-One request is one job, and nothing of it stays in the process: any worker may get the next one. Maintenance is
-synchronous, so it runs in a thread of its own; for an asynchronous database in SQLAlchemy's greenlet. Who goes away
-stops the job: the next call of its progress callback raises `Stopped`, which comes between two files, never within one.
+Each request is one job and leaves no state in the process, so any worker can serve the next one. Maintenance is
+synchronous: it runs in its own thread, or for an asynchronous database in SQLAlchemy's greenlet. A job stops when its
+client disconnects: the next call of the progress callback raises `Stopped`, between two files and never within one.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from starlette.types import Receive, Scope, Send
 from depot_lite.errors import DepotError
 from depot_lite.maintenance import Progress, Watcher
 
-#: The database, as the application has it.
+#: The ways in which an application gives the database.
 Bind = Session | Engine | Connection | AsyncSession | AsyncEngine | AsyncConnection
-#: Takes the synchronous bind and the progress callback, and returns what JSON can hold.
+#: A function of the synchronous bind and the progress callback that returns data for JSON.
 Work = Callable[[Any, Watcher], dict[str, Any]]
 
 _log: Final = logging.getLogger("depot_lite")
 
-#: Seconds after which an empty line is sent, so that no proxy takes the connection for dead.
+#: Seconds after which an empty line is sent, so that proxies do not close the idle connection.
 _HEARTBEAT: Final = 10
 
-#: How many lines may wait for a client that does not read; of progress, the rest is left out.
+#: Maximum number of lines queued for a slow client; further progress is dropped.
 _WAITING: Final = 100
 
 #: User and password in a URL.
@@ -46,15 +46,15 @@ _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]*@")
 
 
 class Stopped(Exception):
-    """Raised by the progress callback of a job that nobody waits for any more."""
+    """Raised by the progress callback of a job whose client is gone."""
 
 
 class Job:
-    """Work, and the lines that tell of it. `run` and `lines` go on beside each other.
+    """A unit of work and the lines that report it. `run` and `lines` run concurrently.
 
     Args:
         bind: the database.
-        work: what is to be done.
+        work: the function to run.
     """
 
     def __init__(self, bind: Bind, work: Work) -> None:
@@ -65,13 +65,13 @@ class Job:
         self._loop = asyncio.get_running_loop()
 
     def stop(self) -> None:
-        """Let the next call of the progress callback raise."""
+        """Make the next call of the progress callback raise `Stopped`."""
         self._stopped.set()
 
     async def run(self) -> None:
-        """Do the work. A cancellation waits until it has stopped, as a thread cannot be ended from outside."""
+        """Run the work. A cancellation waits until it has stopped, since a thread cannot be killed."""
         with anyio.CancelScope(shield=True):
-            self._tell(await self._outcome())
+            self._send(await self._outcome())
 
     async def lines(self) -> AsyncIterator[bytes]:
         """Yield the lines, the last of which has one of the keys ``result``, ``error`` and ``stopped``."""
@@ -87,16 +87,16 @@ class Job:
         bind = self._bind
         if isinstance(bind, AsyncEngine):
             async with AsyncSession(bind) as session:
-                return await session.run_sync(self._done)
+                return await session.run_sync(self._last_line)
         if isinstance(bind, AsyncSession | AsyncConnection):
-            return await bind.run_sync(self._done)
-        # Not one of the threads that requests share: a job may take hours.
-        return await anyio.to_thread.run_sync(self._done, bind, limiter=anyio.CapacityLimiter(1))
+            return await bind.run_sync(self._last_line)
+        # Its own thread, and not one shared by requests: a job may take hours.
+        return await anyio.to_thread.run_sync(self._last_line, bind, limiter=anyio.CapacityLimiter(1))
 
-    def _done(self, bind: Any) -> dict[str, Any]:
-        """Return the last line.
+    def _last_line(self, bind: Any) -> dict[str, Any]:
+        """Run the work and return the last line.
 
-        Nothing is raised: a thread that waits for work keeps its last error, and with it all that the job knew.
+        Nothing is raised: an idle thread keeps its last exception alive, and with it all data of the job.
         """
         try:
             return {"result": self._work(bind, self._watch)}
@@ -111,27 +111,27 @@ class Job:
         if self._stopped.is_set():
             raise Stopped
         if self._lines.qsize() < _WAITING:
-            self._tell({"progress": asdict(progress)})
+            self._send({"progress": asdict(progress)})
 
-    def _tell(self, line: dict[str, Any]) -> None:
+    def _send(self, line: dict[str, Any]) -> None:
         self._loop.call_soon_threadsafe(self._lines.put_nowait, line)
 
 
 class JobResponse(StreamingResponse):
-    """The answer to the request for a job."""
+    """The streamed response of a job."""
 
     media_type = "application/x-ndjson"
 
     def __init__(self, bind: Bind, work: Work) -> None:
         self._job = Job(bind, work)
-        # Neither kept, nor held back by a proxy until it is whole.
+        # Neither cached, nor buffered by a proxy.
         super().__init__(self._job.lines(), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the lines until the job is over or the client has gone.
+        """Send the lines until the job has ended or the client has disconnected.
 
-        Starlette's own way to learn of that, with servers of today, is an error of ``send``, which no
-        BaseHTTPMiddleware lets through; so the client is listened to here.
+        With current servers, Starlette detects a disconnect by an error of ``send``, which BaseHTTPMiddleware does not
+        pass on; so this method waits for the message ``http.disconnect`` itself.
         """
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._stop_when_gone, receive)
@@ -150,18 +150,18 @@ class JobResponse(StreamingResponse):
 
 
 def one_line(error: Exception) -> str:
-    """Return an error as a page may show it: of foreign ones, only what a database said; the log knows the rest.
+    """Return an error in one line without secrets; of foreign errors, only database messages, the rest is in the log.
 
     >>> one_line(ValueError("postgresql://me:secret@host/ cannot be reached"))
     'ValueError: the log of the server says more'
     """
     if isinstance(error, DepotError):
         return _clean(error)
-    said = getattr(error, "orig", None) if isinstance(error, SQLAlchemyError) else None
-    if said is None:
+    message = getattr(error, "orig", None) if isinstance(error, SQLAlchemyError) else None
+    if message is None:
         return f"{type(error).__name__}: the log of the server says more"
-    return f"the database: {_clean(str(said).strip().partition(chr(10))[0])}"
+    return f"the database: {_clean(str(message).strip().partition(chr(10))[0])}"
 
 
-def _clean(said: object) -> str:
-    return _CREDENTIALS.sub("", " ".join(str(said).split()))
+def _clean(message: object) -> str:
+    return _CREDENTIALS.sub("", " ".join(str(message).split()))

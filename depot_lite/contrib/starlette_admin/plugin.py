@@ -1,13 +1,12 @@
-"""`DepotPlugin`: the scripts and styles of file columns, where files are sent before their form, and errors of flushes.
+"""`DepotPlugin`: scripts and styles of file columns, the upload route, and errors at flush.
 
-A file is sent as the body of a POST to ``<admin>/plugins/depot/upload/<view>?field=<field>``, streamed into its depot,
-and answered with a token, or with what the column has against it. Sessions, permissions and CSRF tokens of the admin
-hold there as they do for forms.
+A file is sent as the body of a POST to ``<admin>/plugins/depot/upload/<view>?field=<field>`` and streamed into its
+depot; the response contains a token or error messages. Sessions, permissions and CSRF tokens of the admin apply as they
+do to forms.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
@@ -35,21 +34,18 @@ from depot_lite.io.sizes import size_of
 
 _log = logging.getLogger("depot_lite")
 
-#: Of the scripts and styles, for browsers that keep them.
+#: The version of scripts and styles, part of their URLs because browsers cache them.
 _VERSION: Final = 1
 
-#: After the hooks of everybody else: what they change is flushed, too.
+#: The priority of our hooks: after all others, so that their changes are flushed, too.
 _LAST: Final = -1_000_000
-
-#: How a storage says that it is full.
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class DepotPlugin(BasePlugin):
-    """Lets an admin upload, show and change the files of its models.
+    """The plugin with which an admin uploads, displays and edits files.
 
     Args:
-        max_size: the most bytes of one file in columns without a `Size` of their own, also as ``"1 GiB"``; None for no
+        max_size: maximum size of a file, in bytes or as ``"1 GiB"``, for columns without a `Size` rule; None for no
             limit.
     """
 
@@ -61,25 +57,25 @@ class DepotPlugin(BasePlugin):
         self._admin: BaseAdmin | None = None
 
     def css_links(self, request: Request) -> Sequence[str]:
-        """Return the styles, for every page."""
+        """Return the URLs of the styles."""
         return [static_url(request, "plugins/depot/files.css", v=_VERSION)]
 
     def js_links(self, request: Request) -> Sequence[str]:
-        """Return the scripts, for every page."""
+        """Return the URLs of the scripts."""
         return [static_url(request, "plugins/depot/files.js", v=_VERSION)]
 
     def routes(self) -> Sequence[Route | Mount]:
-        """Return the one to which files are sent."""
+        """Return the route that receives files."""
         return [Route("/upload/{key}", self._upload, methods=["POST"], name="upload")]
 
     def setup(self, admin: BaseAdmin) -> None:
-        """Let what a flush has against files stand beside their fields."""
+        """Register hooks that display the errors of a flush beside their fields."""
         self._admin = admin
         for each in (AdminEvent.BEFORE_CREATE, AdminEvent.BEFORE_EDIT):
             admin.events.on(each, self._flush, priority=_LAST)
 
     def on_mount(self, admin: BaseAdmin) -> None:
-        """Do the same for rows that are edited in the form of another."""
+        """Register the hooks for rows in the form of another one."""
         for view in admin._model_views:
             for inline in view._inline_instances:
                 for each in (AdminEvent.BEFORE_CREATE, AdminEvent.BEFORE_EDIT):
@@ -88,10 +84,10 @@ class DepotPlugin(BasePlugin):
     # --- flushes ---------------------------------------------------------------------------------------------------
 
     async def _flush(self, context: Any) -> None:
-        """Flush what the admin would flush next, and turn what is refused into errors of the form.
+        """Flush the session early, and turn the errors of files into errors of the form.
 
         Raises:
-            FormValidationError: by the names of the fields.
+            FormValidationError: the messages by field name.
         """
         columns = columns_of_class(type(context.obj))
         if not columns:
@@ -104,10 +100,10 @@ class DepotPlugin(BasePlugin):
             else:
                 await to_thread.run_sync(session.flush)
         except (ValidationError, InvalidContent) as error:
-            said = by_field(columns, error)
-            if not said:
+            by_name = by_field(columns, error)
+            if not by_name:
                 raise
-            raise FormValidationError({name: "; ".join(messages) for name, messages in said.items()}) from error
+            raise FormValidationError({name: "; ".join(messages) for name, messages in by_name.items()}) from error
         except StorageFailed as error:
             _log.exception("the files of a form could not be stored")
             raise FormValidationError({next(iter(columns)): "could not be stored: try again"}) from error
@@ -122,7 +118,7 @@ class DepotPlugin(BasePlugin):
         """Return the column that a file is for.
 
         Raises:
-            HTTPException: there is no such field, or whoever asks may not write it.
+            HTTPException: the field does not exist, or the user may not write it.
         """
         if self._admin is None:
             raise HTTPException(404)
@@ -136,7 +132,7 @@ class DepotPlugin(BasePlugin):
 
 
 def _field(request: Request, view: BaseModelView, field_id: str, action: RequestAction) -> FilesField | None:
-    """Return the field with this id in a form, be it of the view or of one of the forms within its form."""
+    """Return the field with this id in the form of a view, or in one of its inline forms."""
     for inline in view._inline_instances:
         if field_id.startswith(f"{inline._prefix()}."):
             view, field_id = inline, field_id.rpartition(".")[2]

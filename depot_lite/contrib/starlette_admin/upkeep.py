@@ -1,7 +1,7 @@
-"""What a maintenance page shows and does: the reports of `depot_lite.maintenance` as plain data for JSON.
+"""The jobs of the maintenance page: reports of `depot_lite.maintenance` as data for JSON.
 
-Each job takes the database and a progress callback last, and names the first files or rows only: a page is no place for
-a million of them. What was found is in no process and no session; who deletes looks anew.
+Each job takes the database and a progress callback as its last arguments, and lists only the first files or rows. No
+result is kept in a process or a session: a deletion searches again.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from sqlalchemy import select
 
 from depot_lite.contrib.starlette_admin.jobs import one_line
 from depot_lite.depots import Depots
+from depot_lite.durations import format_age
 from depot_lite.errors import ConfigurationError, DepotError, MaintenanceStopped
 from depot_lite.fields.upload import url_of
 from depot_lite.io.sizes import shown_size
@@ -30,45 +31,45 @@ from depot_lite.maintenance.run.reports import UnusedReport, Watcher
 from depot_lite.maintenance.statistics import statistics
 from depot_lite.maintenance.unused import DAY, delete_unused_files, find_unused
 
-#: How many files, rows or errors are named.
+#: Maximum number of files, rows or errors in a list.
 SHOWN: Final = 100
 
-#: From which ages a user may choose.
+#: The ages offered to users.
 _AGES: Final = tuple(timedelta(hours=hours) for hours in (1, 6, 24, 48, 7 * 24, 30 * 24))
 
-#: Returns where a row can be edited, None where it cannot be.
+#: A function that returns the URL of the page to edit a row, or None.
 Link = Callable[[Place, tuple[Any, ...]], str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Upkeep:
-    """The jobs, by the real names of depots, with what the application decides; `find_unused` says what that means."""
+    """The jobs, with the settings of the application; see `find_unused` for their meaning."""
 
     models: Iterable[object] | None = None
     protect: Sequence[object] = ()
     keep_if: Callable[[FoundFile], bool] | None = None
     settle: timedelta = timedelta(minutes=1)
-    #: What is younger may belong to a transaction or a form that is under way.
+    #: Younger files may belong to an open transaction or form.
     older_than: timedelta = DAY
 
     @property
     def ages(self) -> list[timedelta]:
-        """The ages that a user may choose from."""
+        """The ages offered to users."""
         return sorted({*_AGES, self.older_than})
 
     def checked_age(self, seconds: object) -> timedelta:
-        """Return the age of so many seconds.
+        """Return the offered age for a number of seconds.
 
         Raises:
-            ConfigurationError: it is none of those to choose from.
+            ConfigurationError: no such age is offered.
         """
         for age in self.ages:
             if age.total_seconds() == seconds:
                 return age
-        raise ConfigurationError(f"older_than={seconds!r}: one of the ages on the page is wanted")
+        raise ConfigurationError(f"older_than: expected an age from the page, got {seconds!r}")
 
     def count(self, depot_name: str, bind: Any, progress: Watcher) -> dict[str, Any]:
-        """Return how many files a depot has, and how many of them rows name."""
+        """Count the files of a depot, and those that rows name."""
         report = statistics(bind, depot_name, largest=0, models=self.models, progress=progress)
         depot = report.depots[depot_name]
         return {
@@ -80,8 +81,8 @@ class Upkeep:
         }
 
     def unused(self, depot_name: str, age: timedelta, bind: Any, progress: Watcher) -> dict[str, Any]:
-        """Return the files that no row names."""
-        report = find_unused(bind, depot_name, older_than=age, progress=progress, **self._whose())
+        """Find the files that no row names."""
+        report = find_unused(bind, depot_name, older_than=age, progress=progress, **self._settings())
         now = datetime.now(UTC)
         return {
             **_counted(report),
@@ -92,10 +93,10 @@ class Upkeep:
         }
 
     def delete(self, depot_name: str, age: timedelta, before: datetime, bind: Any, progress: Watcher) -> dict[str, Any]:
-        """Delete the files that no row names: those that are older than the age, and were when they were shown."""
+        """Delete the unused files that were older than the age already when the page listed them."""
         limit = max(age, datetime.now(UTC) - before)
         report = delete_unused_files(
-            bind, depot_name, older_than=limit, settle=self.settle, progress=progress, **self._whose()
+            bind, depot_name, older_than=limit, settle=self.settle, progress=progress, **self._settings()
         )
         left = sum(each.size for each in report.files if each.file_id in report.failed) if report.failed else 0
         return {
@@ -107,18 +108,18 @@ class Upkeep:
         }
 
     def missing(self, depot_name: str, link: Link, bind: Any, progress: Watcher) -> dict[str, Any]:
-        """Return the rows whose file is not there."""
+        """Find the rows whose file is missing."""
         report = find_missing(bind, depot_name, models=self.models, progress=progress)
         return {
             "read": report.rows,
             "named": report.named,
             "missing": len(report.files),
             "rows": self._rows(report.files, link, bind),
-            **_beside(report),
+            **_other_findings(report),
         }
 
     def clear(self, depot_name: str, shown: int, link: Link, bind: Any, progress: Watcher) -> dict[str, Any]:
-        """Remove missing files from their rows, if there are not more than were shown."""
+        """Remove missing files from their rows, if there are no more than the user confirmed."""
         report = clear_missing(bind, depot_name, shown, models=self.models, progress=progress)
         required, failed = (self._rows(report.files[each], link, bind) for each in (Outcome.REQUIRED, Outcome.FAILED))
         errors = [{"error": one_line(each)} for each in report.errors[:SHOWN]]
@@ -135,12 +136,12 @@ class Upkeep:
         database = Database(bind)
         return [_row(known[each.place], each, database, link) for each in files[:SHOWN]]
 
-    def _whose(self) -> dict[str, Any]:
+    def _settings(self) -> dict[str, Any]:
         return {"protect": self.protect, "keep_if": self.keep_if, "models": self.models}
 
 
 def depots() -> list[dict[str, Any]]:
-    """Return what is known of the depots without asking them or a database."""
+    """Return the configuration of all depots; neither storages nor the database are accessed."""
     default = Depots.get_default() if Depots.depot_names() else None
     return [
         {
@@ -155,20 +156,6 @@ def depots() -> list[dict[str, Any]]:
     ]
 
 
-def shown_age(age: timedelta) -> str:
-    """Return an age in its largest unit.
-
-    >>> shown_age(timedelta(hours=24)), shown_age(timedelta(days=2)), shown_age(timedelta(minutes=59))
-    ('24 hours', '2 days', '59 minutes')
-    """
-    seconds = int(age.total_seconds())
-    for unit, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= unit * (2 if name == "days" else 1):
-            count = seconds // unit
-            return f"{count} {name if count != 1 else name[:-1]}"
-    return f"{max(seconds, 0)} seconds"
-
-
 # --- rows of tables -----------------------------------------------------------------------------------------------
 
 
@@ -180,7 +167,7 @@ def _file(depot_name: str, file: FoundFile, now: datetime) -> dict[str, Any]:
     return {
         "id": file.file_id,
         "size": shown_size(file.size),
-        "age": shown_age(now - file.last_modified),
+        "age": format_age(now - file.last_modified),
         "stored": f"{file.last_modified:%Y-%m-%d %H:%M} UTC",
         "url": _url(depot_name, file.file_id),
     }
@@ -189,7 +176,7 @@ def _file(depot_name: str, file: FoundFile, now: datetime) -> dict[str, Any]:
 def _url(depot_name: str, file_id: str) -> str | None:
     try:
         return url_of(depot_name, file_id)
-    except DepotError:  # nothing serves its files
+    except DepotError:  # its files are not served
         return None
 
 
@@ -207,28 +194,28 @@ def _row(place: Place, file: MissingFile, database: Database, link: Link) -> dic
 
 
 def _filename(place: Place, file: MissingFile, database: Database) -> str | None:
-    """Return the name that the row has for a file; of a variant, that of its original."""
+    """Return the file name stored in the row; for a variant, that of its original."""
     text = _text(place, file.key, database)
     with suppress(MaintenanceStopped):
         for each in [] if text is None else named_files(place, Row(file.key, text, None)):
-            name = each.said.get("filename")
+            name = each.facts.get("filename")
             if isinstance(name, str) and file.part.startswith(each.part.removesuffix("path")):
                 return name
     return None
 
 
 def _text(place: Place, key: tuple[Any, ...], database: Database) -> str | None:
-    """Return what the row with a key holds by now."""
+    """Return the current text of the row with a key."""
     if not key:
         return None
     with database.connection(place) as connection:
-        here = [column == value for column, value in zip(place.key, key, strict=True)]
-        found: Any = connection.execute(select(as_text(place, connection.dialect.name)).where(*here)).scalar()
+        conditions = [column == value for column, value in zip(place.key, key, strict=True)]
+        found: Any = connection.execute(select(as_text(place, connection.dialect.name)).where(*conditions)).scalar()
     return found.decode() if isinstance(found, bytes) else found
 
 
-def _beside(report: MissingReport) -> dict[str, Any]:
-    """Return what else the search met: files that nobody can ask for, and rows that nobody understands."""
+def _other_findings(report: MissingReport) -> dict[str, Any]:
+    """Return the other findings of a search: files in unconfigured depots, and damaged rows."""
     unconfigured = [{"place": each.place, "key": each.key, "path": each.path} for each in report.unconfigured[:SHOWN]]
     damaged = [{"place": each.place, "key": each.key, "error": each.error} for each in report.damaged[:SHOWN]]
     return {

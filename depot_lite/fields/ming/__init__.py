@@ -158,7 +158,7 @@ class UploadedFileProperty(FieldProperty):  # type: ignore[misc]  # Ming's class
         if value.pending:
             if self._upload_storage is not None:
                 value.move_to(self._upload_storage)
-            value.own(weakref.ref(instance), self.name)
+            value.set_owner(weakref.ref(instance), self.name)
         return value
 
     # --- for the flush --------------------------------------------------------------------------------------------

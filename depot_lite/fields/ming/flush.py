@@ -19,7 +19,8 @@ from pymongo.errors import ConnectionFailure, PyMongoError, ServerSelectionTimeo
 from depot_lite.concurrency.threads import Batch
 from depot_lite.depots import Depots
 from depot_lite.errors import SeveralRefused, ValidationError
-from depot_lite.fields.interfaces import DepotFileInfo, Pending, discard
+from depot_lite.fields.interfaces import DepotFileInfo, discard
+from depot_lite.fields.pending import Pending
 
 logger: Final = logging.getLogger("depot_lite")
 
@@ -142,7 +143,10 @@ def changes_of(objects: Iterable[Any], properties_of: Callable[[type], Sequence[
             change.held = {name: its.document[name] for name in assigned if name in its.document}
             for one in properties:
                 value = assigned.get(one.name)
-                if value is not None and (before := value.waiting()) is not None:
+                if value is None:
+                    continue
+                value.follow_original()
+                if (before := value.waiting()) is not None:
                     change.new.append(_New(one, value, before))
         yield change
 

@@ -25,7 +25,7 @@ def _target(session: Session, entity: Any, clause: Callable[[Table], Any]) -> Ta
     if not found or not isinstance(mapper.local_table, Table):
         return None
     table = mapper.local_table
-    # The clause: a session that chooses its connections sends what writes elsewhere than what reads.
+    # The clause: a session that chooses its connections sends writing statements elsewhere than reading ones.
     return Target(session, table, table, mapper, mapper.class_, found, {"mapper": mapper, "clause": clause(table)}, {})
 
 

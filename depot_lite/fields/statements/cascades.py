@@ -38,7 +38,7 @@ def constraints_of(table: Table) -> Constraints:
     """Return the constraints through which rows that have files, or lead to such, fall with a row of the table."""
     known = table.metadata.info.get(_INFO)
     if known is None or known[0] != len(table.metadata.tables):
-        # A table that was declared since may fall with one that we have looked at.
+        # A table that was declared since may refer to a known one.
         known = table.metadata.info[_INFO] = (len(table.metadata.tables), _constraints_by_parent(table.metadata))
     found: Constraints = known[1].get(table.fullname, ())
     return found
@@ -88,8 +88,8 @@ def enter_cascaded(
     """Read and lock the rows that are deleted with rows of a table, from table to table, and enter their files.
 
     Args:
-        session: the one that deletes the rows.
-        connection: the one that the rows will be deleted on.
+        session: the session that deletes the rows.
+        connection: the connection on which it deletes them.
         table: the table whose rows are about to be deleted.
         keys: their primary keys.
         seen: rows that were followed before, which are left out: a table may refer to itself. Those of ``keys`` and of
@@ -134,7 +134,7 @@ def _read(
 
 
 def _before_delete(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
-    """Read what falls with an object, and with the others of its kind that the session is about to delete.
+    """Read the rows that are deleted with an object, and with the others of its kind that the session deletes.
 
     Not before the flush: by now it has written the rows that it moves from one parent to another.
     """

@@ -1,13 +1,13 @@
 """Rows that are written by statements instead of objects, and keep to the same rules.
 
-``session.execute(insert/update/delete ...)`` comes here through SQLAlchemy's ``do_orm_execute`` event,
-``Query.delete`` and ``Query.update`` with it. What a statement is about to remove is read first, with the rows locked
-(``SELECT ... FOR UPDATE``; SQLite has one writer at a time anyway), and the statement is held to these rows: they are
-chosen once, when they are read. Files are stored before any row is locked. An UPDATE that gives one file to several
+``session.execute(insert/update/delete ...)``, ``Query.delete`` and ``Query.update`` come here as to a listener of
+``do_orm_execute``. The files that a statement is about to remove are read first, with the rows locked (``SELECT ... FOR
+UPDATE``; SQLite has one writer at a time anyway), and the statement is restricted to these rows: they are chosen once,
+when they are read. Files are stored before any row is locked. An UPDATE that gives one file to several
 rows gives each row a file of its own (`depot_lite.fields.statements.inserts`, `depot_lite.fields.statements.updates`).
 
-What cannot be followed is refused where a file might be lost: a file from a SQL expression, INSERT ... SELECT of a
-file column, an upsert that sets one, ``REPLACE``. Not seen are statements inside of others (``WITH gone AS (DELETE
+Statements that cannot be followed are refused if a file might be lost: a file from a SQL expression, INSERT ... SELECT
+of a file column, an upsert that sets one, ``REPLACE``. Not seen are statements inside of others (``WITH gone AS (DELETE
 ...) SELECT``); their files are left to maintenance.
 
 For ``session.bulk_*`` see `depot_lite.fields.statements.bulk`, for rows that the database removes itself

@@ -94,7 +94,7 @@ def _may_leave_out(statement: Insert) -> bool:
 
 
 def _ignores(statement: Insert) -> bool:
-    """Return whether rows that are there already are left out, and the database counts those that were not."""
+    """Return whether existing rows are left out, and the database counts the inserted ones."""
     clause = internals.conflict_clause(statement)
     return bool(internals.prefixes(statement)) if clause is None else clause.__visit_name__ == "on_conflict_do_nothing"
 
@@ -146,9 +146,9 @@ class InsertFiles:
         """Return a copy of a row in which each file is one that is going to be stored.
 
         Args:
-            row: what the statement gives to a row.
-            beside: what it gives to all rows.
-            own_row: whether this is a row, and not what all have in common.
+            row: the values that the statement gives to a row.
+            beside: the values that it gives to all rows.
+            own_row: whether these are the values of one row, and not of all.
         """
         found = {key: column for key in row if (column := self._target.find_column(key)) is not None}
         if not found or not own_row:
@@ -158,7 +158,7 @@ class InsertFiles:
 
     def _value(self, column: FileColumn, value: Any, row: Mapping[Any, Any]) -> Any:
         given = literal_value(column, value)
-        accepted = column.accept(self._distinct.own(given), None, None)
+        accepted = column.accept(self._distinct.distinct(given), None, None)
         if files_in(accepted):
             self.given.append((column, accepted, self._target.key_of(row, column.table)))
         else:
@@ -166,7 +166,7 @@ class InsertFiles:
         return accepted
 
     def store(self) -> None:
-        """Store what is pending."""
+        """Store the pending values."""
         waiting = [(column, value) for column, value, _ in self.given if has_pending(value)]
         store_all(self._target.session, waiting)
 
@@ -184,6 +184,6 @@ class InsertFiles:
             everything: whether no row was left out, although some might have been.
         """
         for row in self._rows:
-            row.is_written()
+            row.mark_written()
         if everything:
             watch.candidates.doubtful.difference_update(path for _, value, _ in self.given for path in paths_of(value))

@@ -1,8 +1,8 @@
-"""What a statement writes to, and what the file columns of the rows that it is about to write hold.
+"""The target of a statement, and the files in the rows that it is about to write.
 
 The rows are read on the connection that the statement will use, and not through ``session.execute()``: a listener of
-the application that hides rows from its own queries (deleted ones, those of another tenant) must not hide them from
-us, or the file of a row that nobody may see would be taken for one that no row names.
+the application that hides rows from its own queries (deleted rows, rows of other tenants) must not hide them here, or
+the file of a hidden row would be taken for an unused one.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from depot_lite.fields.tracking.outcomes import Watch
 from depot_lite.fields.tracking.proof import is_one_of
 from depot_lite.fields.tracking.slots import Files, begin_writing
 
-#: Primary key -> what the file columns of that row hold.
+#: Primary key -> the files in that row.
 Rows = dict[tuple[Any, ...], Files]
 
-#: How many values a statement names at most, to stay below what databases take: SQLite 32,766, PostgreSQL 65,535.
+#: How many values a statement names at most, below the limits of databases: SQLite 32,766, PostgreSQL 65,535.
 MOST_PARAMETERS: Final = 20_000
 
-# What only means something to the statement itself. A SELECT that streamed its rows would still be open at the next
-# one.
+# Options that mean something to the statement itself only. A SELECT that streamed its rows would still be open at the
+# next one.
 _NOT_FOR_READING: Final = {"synchronize_session", "yield_per", "stream_results", "max_row_buffer", "prebuffer_rows"}
 
 
 def readable_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the execution options of a statement that hold for what is read before it, as ``schema_translate_map``."""
+    """Return the execution options of a statement that hold for reading before it, such as ``schema_translate_map``."""
     return {
         name: value for name, value in options.items() if name not in _NOT_FOR_READING and not name.startswith("_sa_")
     }
@@ -70,7 +70,7 @@ def _is_volatile(clause: Any) -> bool:
 
 
 def names_other_tables(clauses: Iterable[Any], source: FromClause) -> bool:
-    """Return whether expressions need other tables than the one that a statement writes to."""
+    """Return whether expressions need other tables than the target of the statement."""
     for clause in clauses:
         for each in visitors.iterate(clause) if isinstance(clause, ClauseElement) else ():
             if isinstance(each, SelectBase) or (
@@ -82,9 +82,9 @@ def names_other_tables(clauses: Iterable[Any], source: FromClause) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a statement writes to: a table, as it is or as a mapped class sees it.
+    """The table that a statement writes to, as it is or as a mapped class sees it.
 
-    ``source`` is what the statement itself names: the table or an alias of it. ``entity`` is the class, or its alias.
+    ``source`` is the name in the statement: the table or an alias of it. ``entity`` is the class, or its alias.
     ``columns`` are the file columns that the statement may assign to.
     """
 
@@ -99,7 +99,7 @@ class Target:
 
     @property
     def key(self) -> list[Any]:
-        """What identifies a row."""
+        """The expressions of the primary key."""
         return [self.expression(each) for each in self.table.primary_key]
 
     @property
@@ -109,7 +109,7 @@ class Target:
 
     @property
     def files(self) -> list[Column[Any]]:
-        """The file columns of the table, also those that the mapped class does not know."""
+        """The file columns of the table, mapped or not."""
         return file_columns(self.table)
 
     def expression(self, column: Column[Any]) -> Any:
@@ -134,7 +134,7 @@ class Target:
         return key in {each.key for each in self.table.primary_key} | {each.key for each in self.key}
 
     def key_of(self, row: Mapping[Any, Any], table: Table) -> tuple[Any, ...] | None:
-        """Return the primary key in a table that a mapping of values gives; None if a part of it is missing."""
+        """Return the primary key in a table that a mapping of values gives, None if incomplete."""
         names = {name if isinstance(name, str) else name.key: value for name, value in row.items()}
         key = []
         for column in table.primary_key:
@@ -164,7 +164,7 @@ class Target:
 
     @contextmanager
     def executing(self, watch: Watch) -> Iterator[None]:
-        """Doubt what the statement has done if it raises: it may have been executed before."""
+        """Enter a doubt if the statement raises: it may have been executed before."""
         try:
             yield
         except BaseException:
@@ -172,7 +172,7 @@ class Target:
             raise
 
     def read_locked(self, where: Any, parameters: Any = None, options: Sequence[Any] = ()) -> Rows:
-        """Lock the rows that match and return what their file columns hold."""
+        """Lock the rows that match, and return their files."""
         connection = self.connection()
         begin_writing(connection)
         files = self.files
@@ -226,7 +226,7 @@ class Target:
     def needs_condition(self, statement: Update | Delete, values: Iterable[Any] = ()) -> bool:
         """Return whether a statement needs its own condition beside the keys of the rows that were read.
 
-        What it assigns may come from other tables; and the rows of other tables, which are not locked, may have changed
+        Its values may come from other tables; and the rows of other tables, which are not locked, may have changed
         since. ``random()`` is asked only once.
         """
         if names_other_tables(values, self.source):

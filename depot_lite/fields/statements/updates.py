@@ -1,4 +1,4 @@
-"""UPDATE: each row that a statement gives a file to gets a file of its own, and those that it replaces are condemned.
+"""UPDATE: each row gets a file of its own, and the replaced files are condemned.
 
 ``update(Document).where(...).values(content=upload)`` becomes an UPDATE in which a CASE assigns to each row that was
 read its own file.
@@ -31,7 +31,7 @@ from depot_lite.fields.tracking.storing import store_all
 
 #: Sends a statement that took the place of the user's.
 Invoke = Callable[[ORMExecuteState, Target, Any], Any]
-#: Primary key -> what the file attributes of that row shall hold, by key.
+#: Primary key -> the new files of that row, by the keys of their attributes.
 NewFiles = dict[tuple[Any, ...], dict[str, Any]]
 
 
@@ -41,7 +41,7 @@ def each_of(parameters: Any) -> Sequence[Any]:
 
 
 def literal_value(column: FileColumn, value: Any) -> Any:
-    """Return what was meant by a value that SQLAlchemy has made an expression of.
+    """Return the Python value that SQLAlchemy has wrapped into an expression.
 
     Raises:
         InvalidContent: it is an expression of SQL.
@@ -64,10 +64,10 @@ class DistinctValues:
     def __init__(self) -> None:
         self._given: dict[int, DepotFileInfo] = {}  # the values too, so that no other gets the id of one of them
 
-    def own(self, given: Any) -> Any:
-        """Return what was given, with a twin in the place of each pending value that was given before."""
+    def distinct(self, given: Any) -> Any:
+        """Return the value or list, with a twin in the place of each pending value that was given before."""
         if isinstance(given, list | tuple):
-            return [self.own(each) for each in given]
+            return [self.distinct(each) for each in given]
         if not isinstance(given, DepotFileInfo) or not given.pending:
             return given
         if id(given) in self._given:
@@ -101,33 +101,40 @@ def update(state: ORMExecuteState, statement: Update, target: Target, invoke: In
     columns = {key: column for key in given if (column := target.find_column(key)) is not None}
     distinct = DistinctValues()
     fresh = {
-        columns[key].key: columns[key].accept(distinct.own(value), None, None)
+        columns[key].key: columns[key].accept(distinct.distinct(value), None, None)
         for key, value in given.items()
         if not _leaves(value)
     }
     target.flush()
-    where, options = statement.whereclause, internals.options_of(statement)
-    new = _stored_for_rows(target, fresh, where, parameters, options)
-    rows: Rows = {}
-    if new is None:
-        rows = target.read_locked(where, parameters, options)
-    for keys in batches(new or (), MOST_PARAMETERS // len(target.table.primary_key)):
-        rows.update(target.read_locked(target.chosen(keys, where), parameters, options))
-    if new is None:
-        new = {key: dict(fresh) for key in rows}
+    rows, new = _read_and_stored(target, fresh, statement, parameters)
     keep = target.needs_condition(statement, internals.values_of(statement).values())
-    state.parameters = parameters if keep else _without(parameters, parameters_in(where))
+    state.parameters = parameters if keep else _without(parameters, parameters_in(statement.whereclause))
     watch = target.watch()
     per_row = len(target.table.primary_key) * (1 + len(fresh)) + len(fresh)
     results = []
     for keys in batches(rows, max(1, MOST_PARAMETERS // per_row)) or [[]]:
-        its_new = {key: new[key] for key in keys}
-        assigned = {key: _assigned(target, column, fresh, its_new) for key, column in columns.items()}
-        _enter(target, watch, {key: rows[key] for key in keys}, its_new)
+        new_here = {key: new[key] for key in keys}
+        assigned = {key: _assigned(target, column, fresh, new_here) for key, column in columns.items()}
+        _enter(target, watch, {key: rows[key] for key in keys}, new_here)
         with target.executing(watch):
             results.append(invoke(state, target, target.restricted(_with_values(statement, assigned), keys, keep=keep)))
     _show_new_files(target, {key: new[key] for key in rows})
     return results[0].merge(*results[1:]) if len(results) > 1 else results[0]
+
+
+def _read_and_stored(
+    target: Target, fresh: Mapping[str, Any], statement: Update, parameters: Any
+) -> tuple[Rows, NewFiles]:
+    """Store new files, then lock the rows that match; return the rows with their old and their new files."""
+    where, options = statement.whereclause, internals.options_of(statement)
+    new = _stored_for_rows(target, fresh, where, parameters, options)
+    if new is None:
+        rows = target.read_locked(where, parameters, options)
+        return rows, {key: dict(fresh) for key in rows}
+    rows = {}
+    for keys in batches(new, MOST_PARAMETERS // len(target.table.primary_key)):
+        rows.update(target.read_locked(target.chosen(keys, where), parameters, options))
+    return rows, new
 
 
 def _without(parameters: dict[str, Any], names: set[str]) -> dict[str, Any] | None:
@@ -135,7 +142,7 @@ def _without(parameters: dict[str, Any], names: set[str]) -> dict[str, Any] | No
 
 
 def _leaves(value: Any) -> bool:
-    """Return whether this is what a form sends if no file was chosen: the row keeps what it has."""
+    """Return whether this is the empty upload of a form: the row keeps its file."""
     if isinstance(value, list | tuple):
         return bool(value) and all(map(is_no_file, value))
     return is_no_file(value)
@@ -184,7 +191,7 @@ def _stored_for_rows(
 ) -> NewFiles | None:
     """Store a file of its own for each row that matches, before any of them is locked.
 
-    Returns None if there is at most one row, so that what was given is enough, or nothing to store.
+    Returns None if there is nothing to store, or at most one row, which the given files are enough for.
     """
     if not any(has_pending(each) for each in fresh.values()):
         return None
@@ -214,7 +221,7 @@ def _names_one_row(target: Target, where: Any) -> bool:
 
 
 def _assigned(target: Target, column: FileColumn, fresh: Mapping[str, Any], new: NewFiles) -> Any:
-    """Return what the UPDATE is to assign: to each row that was read its own file, to any other what it has."""
+    """Return the expression that assigns its own file to each row that was read, and leaves any other as it is."""
     expression = target.expression(column.column)
     if column.key not in fresh or not new:
         return expression
@@ -239,7 +246,7 @@ def _with_values(statement: Update, assigned: Mapping[Any, Any]) -> Update:
 
 
 def _enter(target: Target, watch: Watch, old: Rows, new: NewFiles) -> None:
-    """Enter what an UPDATE is about to replace in the rows of the statement's table, and by what."""
+    """Enter the old and the new files of the rows of the statement's table."""
     for identity, files in old.items():
         row = target.row(watch, identity)
         remember(row, files)
@@ -295,7 +302,7 @@ def _update_many(state: ORMExecuteState, statement: Update, target: Target, invo
 
 
 class UpdateByKey:
-    """An UPDATE of many rows by primary key: the mappings with stored values, and what they replace.
+    """An UPDATE of many rows by primary key: its mappings with stored values, and the files that they replace.
 
     Used as a context manager around the UPDATE.
     """
@@ -304,7 +311,7 @@ class UpdateByKey:
         self.mappings = [dict(mapping) for mapping in mappings]
         self._target = target
         self._new: NewFiles = {}
-        # Also those that a later mapping for the same row replaces.
+        # With files that a later mapping for the same row replaces.
         self._given: dict[tuple[Any, ...], list[tuple[FileColumn, Any]]] = {}
         self._names = [each.key for each in target.key]
         self._distinct = DistinctValues()
@@ -327,7 +334,7 @@ class UpdateByKey:
         for each in [each for each in found if _leaves(mapping[each])]:
             del mapping[each], found[each]
         accepted = {
-            each: column.accept(self._distinct.own(literal_value(column, mapping[each])), None, None)
+            each: column.accept(self._distinct.distinct(literal_value(column, mapping[each])), None, None)
             for each, column in found.items()
         }
         mapping.update(accepted)
@@ -361,7 +368,7 @@ class UpdateByKey:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        """Let objects show what was written; doubt it if the statement raised."""
+        """Let objects show the new files; enter a doubt if the statement raised."""
         if self._watch is not None:
             if error is not None:
                 self._watch.candidates.in_doubt = True

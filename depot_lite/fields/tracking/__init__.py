@@ -1,1 +1,1 @@
-"""Unit of work -> ledger -> storages: what a session may do to files, until the database has been asked."""
+"""Tracking: from the unit of work through the ledger to the storages, until the database has been asked."""

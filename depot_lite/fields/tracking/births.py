@@ -1,4 +1,4 @@
-"""What a transaction may do to files: candidates, until the database has been asked what it did.
+"""Births, rows and candidates: the files that a transaction may store or release, until the database has been asked.
 
 Plain data. A *birth* is a file that was stored in a transaction that has not ended. A *row* is a place where a file may
 be named. *Candidates* are the files of one connection's transaction, each with the rows in which it may be named after
@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from sqlalchemy import Table
 
-from depot_lite.fields.interfaces import DepotFileInfo, Pending
+from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.fields.pending import Pending
 
 #: A ``schema_translate_map``, in a form that can be hashed.
 Schemas = tuple[tuple[str | None, str | None], ...]
@@ -22,10 +23,10 @@ Schemas = tuple[tuple[str | None, str | None], ...]
 
 @dataclass(eq=False)
 class Birth:
-    """A stored value of a transaction that has not ended, and what makes it pending again if its files go.
+    """A value that was stored in a transaction which has not ended, with its state before.
 
     ``bound`` says whether it was ever given to the database as a parameter. If not, no row can name its files.
-    ``ended`` says that what becomes of it is decided. ``paths`` are all files that storing it has made.
+    ``ended`` says that its fate is decided. ``paths`` are all files that storing it has made.
     """
 
     value: DepotFileInfo
@@ -41,7 +42,7 @@ class Birth:
         _by_path[path] = self
 
     def end(self) -> None:
-        """Enter that it is decided what becomes of the files."""
+        """Enter that the fate of the files is decided."""
         self.ended = True
         for path in self.paths:
             _by_path.pop(path, None)
@@ -99,7 +100,7 @@ class Row:
             self._key = self.find_key()
         return self._key
 
-    def is_written(self) -> None:
+    def mark_written(self) -> None:
         """Enter that the row was inserted, and its key if it is known by now."""
         if self.key is not None:
             self.find_key = None

@@ -1,6 +1,6 @@
 """Whether files comply with their columns, found out before anything of them is stored.
 
-What several files of one object break is told together, so that a form can show all of it at once. As long as
+The refusals of all files of one object are told together, so that a form can show them at once. As long as
 anything is refused, nothing has changed: the values are pending, under the names that they came with, and may be
 checked again.
 """
@@ -22,7 +22,7 @@ from depot_lite.fields.validators.refusals import candidate_of, refusals_of, sai
 
 @dataclass(slots=True)
 class _File:
-    """One pending value and what its validators see of it."""
+    """One pending value, and the view of it that its validators get."""
 
     column: FileColumn
     index: int | None
@@ -66,10 +66,10 @@ class _Object:
 
 
 def check(waiting: Sequence[tuple[FileColumn, Any]]) -> None:
-    """Raise what is wrong with the first object whose files break rules of their columns; else do nothing.
+    """Raise the refusals of the first object whose files break rules of their columns.
 
     Args:
-        waiting: columns, and what the attribute holds of each: a value, or a list of values. Those that are stored
+        waiting: columns, each with the value or list of its attribute. Values that are stored
             already are not looked at.
 
     Raises:
@@ -95,7 +95,7 @@ def check(waiting: Sequence[tuple[FileColumn, Any]]) -> None:
 
 
 def check_count(column: FileColumn, count: int) -> None:
-    """Raise what is wrong with the number of files in a list.
+    """Refuse a list with too many files.
 
     Raises:
         ValidationError: there are too many; `SeveralRefused` if several rules say so.
@@ -118,7 +118,7 @@ def _raise(errors: list[ValidationError]) -> None:
 
 
 def _objects(waiting: Sequence[tuple[FileColumn, Any]]) -> Iterator[_Object]:
-    """Put together what belongs to one object, in the order of their first files."""
+    """Yield the objects with their files, in the order of their first files."""
     found: dict[int, _Object] = {}
     states: list[Any] = []  # kept, so that no other gets the id of one of them
     for number, (column, held) in enumerate(waiting):

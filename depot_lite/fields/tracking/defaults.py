@@ -1,7 +1,7 @@
 """Defaults of columns that give files, and ``onupdate``: each row gets a file of its own, stored while it is written.
 
-A default may ask its context what else the row has, so it is called where SQLAlchemy calls it: when the statement is
-about to be executed.
+A default may read the row's other values from its context, so it is called where SQLAlchemy calls it: when the
+statement is about to be executed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from depot_lite.fields.tracking.storing import store_all
 
 
 def store_default(column: FileColumn, value: Any, connection: Connection) -> Any:
-    """Return what a default of a column gives to one row: a stored value of its own, or a list of such.
+    """Store the file or list that a default gives to one row, and return it.
 
     Raises:
         InvalidContent: no session writes through this connection.
@@ -38,13 +38,13 @@ def store_default(column: FileColumn, value: Any, connection: Connection) -> Any
         )
     store_all(session, [(column, accepted)])
     row = Row(column.table, None)
-    row.is_written()  # by a statement of which nobody tells when it was executed
+    row.mark_written()  # nothing tells when the statement has been executed
     enter(watch_of(session, connection), row, named=[accepted])
     return accepted
 
 
 def follow_defaults(column: FileColumn) -> None:
-    """Let what the default and the ``onupdate`` of a column give be stored; a second call does nothing."""
+    """Store the files that the default and the ``onupdate`` of a column give; a second call does nothing."""
     if column.has_default:
         return
     for default in (column.column.default, column.column.onupdate):

@@ -1,11 +1,11 @@
-"""Flushes: what objects hold is stored, and their rows are entered as candidates before they are written.
+"""Flushes: pending values of objects are stored, and rows are entered as candidates before they are written.
 
-What each event does::
+Each event::
 
-    a flush begins    foreign values are accepted, then what is pending is stored: no connection is needed yet
+    a flush begins    foreign values are accepted, then pending values are stored: no connection is needed yet
     before_insert     the row is entered, with the files that it will name
     before_update,
-    before_delete     the row is read under a lock; what it holds is entered, with what takes its place
+    before_delete     the row is read under a lock; its files are entered, with those that take their place
     after_insert      its primary key is known
 
 Values that appear while a flush runs (assigned in a ``before_insert`` listener, say) are stored when their row is
@@ -72,7 +72,7 @@ def _before_flush(session: Session, instances: Sequence[object] | None) -> None:
 
 
 def _read_unlocked(session: Session, slots: Iterable[Slot]) -> dict[Slot, Any]:
-    """Return what rows hold, of attributes that were given stored files without having been loaded."""
+    """Return the files in rows, for attributes that were given stored files without having been loaded."""
     by_table: dict[tuple[Connection, Table], dict[tuple[Any, ...], list[Slot]]] = {}
     for slot in slots:
         mapper, identity = slot.state.mapper, slot.state.key
@@ -89,10 +89,10 @@ def _read_unlocked(session: Session, slots: Iterable[Slot]) -> dict[Slot, Any]:
 
 
 def accept_late(value: Any) -> Any:
-    """Return what an object holds in the place of something that is no value, as if it had been assigned.
+    """Return the value for something that is bound and is no value, as if it had been assigned to its object.
 
     A listener of the user's may put it into the ``__dict__`` of an object whose row is being written right now. It is
-    found among the objects of the flush; what no object holds is returned as it is.
+    found among the objects of the flush; something that no object holds is returned as it is.
     """
     flushing = _flushing.get()
     session = None if flushing is None else flushing()
@@ -141,7 +141,7 @@ def _enter_late(session: Session, connection: Connection, slot: Slot, value: Any
 
 
 def held_now(column: FileColumn, state: InstanceState[Any]) -> Any:
-    """Return what a row holds whose attribute a listener sets while its flush is under way, after we have looked.
+    """Return the files in the row of an attribute that a listener sets during a flush, after it was looked at.
 
     Outside of a flush nothing is read, and the answer is SQLAlchemy's mark for "not loaded": the flush will.
     """
@@ -157,7 +157,7 @@ def held_now(column: FileColumn, state: InstanceState[Any]) -> Any:
 def _condemn_row(
     session: Session, connection: Connection, state: InstanceState[Any], table: Table, *, deleted: bool = False
 ) -> None:
-    """Read a row under a lock, and enter all that it holds."""
+    """Read a row under a lock, and enter all of its files as condemned."""
     if state.key is None:
         return
     held = ledger_of(session).flush.held(session, connection, state, table)
@@ -210,12 +210,12 @@ def _after_insert(mapper: Mapper[Any], connection: Connection, target: Any) -> N
         return
     found = session.info.get(LEDGER)
     for row in found.flush.inserted.pop(state, ()) if found is not None else ():
-        row.is_written()
+        row.mark_written()
     _enter_defaults(session, mapper, connection, state)
 
 
 def _enter_defaults(session: Session, mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> None:
-    """Enter what a default of a column has given to the row, whose key is known now."""
+    """Enter the files that defaults have given to the row, whose key is known now."""
     for column in columns.columns_of_mapper(mapper).values():
         if column.has_default:
             value, key = state.dict.get(column.key), key_in(state, column.table)
@@ -224,7 +224,7 @@ def _enter_defaults(session: Session, mapper: Mapper[Any], connection: Connectio
 
 
 def _before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
-    """Read the row under a lock, and enter what it holds and what it will hold."""
+    """Read the row under a lock, and enter its files of before and after."""
     state = attributes.instance_state(target)
     session = state.session
     if session is None or state.key is None:
@@ -247,7 +247,7 @@ def _before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> 
             if held is not None:
                 slot.reconcile(files)
                 if columns.unknown(slot.old):
-                    state.committed_state[slot.column.key] = files  # so that SQLAlchemy leaves out what is as it was
+                    state.committed_state[slot.column.key] = files  # so that SQLAlchemy leaves out unchanged values
         watch = watch_of(session, connection)
         keys = {old_key_in(state, table), key_in(state, table)} - {None}
         for key in keys or {None}:
@@ -271,7 +271,7 @@ def _after_update(mapper: Mapper[Any], connection: Connection, target: Any) -> N
 
 
 def before_delete(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
-    """Read the rows of an object under a lock, and enter what they hold."""
+    """Read the rows of an object under a lock, and enter their files."""
     state = attributes.instance_state(target)
     if state.session is not None:
         for table in tables_with_files(mapper):
@@ -286,7 +286,7 @@ class BulkSave:
     Args:
         session: the session that saves them; the objects themselves are in none.
         objects: new ones, and detached ones that were changed.
-        everything: all attributes are written, not only those that were changed.
+        everything: all attributes are written, not only changed ones.
     """
 
     def __init__(self, session: Session, objects: Sequence[Any], *, everything: bool = False) -> None:
@@ -336,7 +336,7 @@ class BulkSave:
         for watch in self._watches:
             watch.candidates.in_doubt |= error is not None
         for row in self._rows if error is None else ():
-            row.is_written()
+            row.mark_written()
 
 
 def _is_of_its_row(slot: Slot) -> bool:

@@ -1,7 +1,7 @@
-"""The ledger of a session: what was born in each of its savepoints, and the connections through which it writes.
+"""The ledger of a session: the births in each of its savepoints, and the connections through which it writes.
 
-What the database did is not concluded from events: it is asked (`depot_lite.fields.tracking.outcomes`). The events of
-a session say only which values become pending again, and when its connections are back in their pools, so that files
+Events do not tell how a transaction ended; the database does (`depot_lite.fields.tracking.outcomes`). The events of a
+session say only which values become pending again, and when its connections are back in their pools, so that files
 may be deleted::
 
     after_commit            of a savepoint: its births become those of the enclosing transaction
@@ -21,6 +21,7 @@ from depot_lite.fields import columns
 from depot_lite.fields.columns import files_in, paths_of
 from depot_lite.fields.tracking import outcomes
 from depot_lite.fields.tracking.births import Birth, Row, schemas_of
+from depot_lite.fields.tracking.deletion import delete_at_end
 from depot_lite.fields.tracking.outcomes import Watch
 from depot_lite.fields.tracking.slots import Flush
 
@@ -33,7 +34,7 @@ LEDGER: Final = "depot_lite.ledger"
 
 
 class Ledger:
-    """What a session has to do with files in one transaction.
+    """The files of a session in one transaction.
 
     ``frames`` are the births of each open savepoint, and of the transaction itself. ``unbound`` are files that were
     stored and never given to the database.
@@ -65,7 +66,7 @@ def ledger_of(session: Session) -> Ledger:
 
 
 def frame_of(session: Session) -> list[Birth]:
-    """Return the births of the innermost savepoint or transaction of a session; begin one if there is none."""
+    """Return the births of the innermost savepoint or transaction of a session; begin a transaction if needed."""
     transaction = session.get_nested_transaction() or session.get_transaction() or session.begin()
     return ledger_of(session).frames.setdefault(transaction, [])
 
@@ -76,7 +77,7 @@ def watch_of(session: Session, connection: Connection) -> Watch:
     watch.candidates.schemas = schemas_of(connection.get_execution_options())
     root = session.get_transaction()
     if root is not None:
-        watch.parties.add(root)
+        watch.transactions.add(root)
     ledger_of(session).watches.add(watch)
     return watch
 
@@ -110,7 +111,7 @@ def enter(
 
 
 def spare(session: Session, paths: Iterable[str]) -> None:
-    """Let files stay that rows stopped naming in the last flush: who is not sure leaves them to the sweep."""
+    """Keep files that rows stopped naming in the last flush: in doubt they are left to the sweep."""
     for watch in ledger_of(session).watches:
         for path in paths:
             watch.candidates.spare(path)
@@ -157,7 +158,7 @@ def _after_transaction_end(session: Session, transaction: SessionTransaction) ->
             _expire_what_shows(session, watch.gone, pending=True)
     found.lose([birth for births in found.frames.values() for birth in births if not birth.bound and not birth.ended])
     if found.unbound:
-        outcomes.delete_at_end([], found.unbound)
+        delete_at_end([], found.unbound)
 
 
 def _lose(session: Session, found: Ledger, savepoint: SessionTransaction) -> None:

@@ -74,12 +74,11 @@ def _names_one_of(column: Column[Any], kind: FileType, paths: Sequence[str], dia
 
 @dataclass
 class Answer:
-    """What the rows said.
+    """The answer of the database.
 
-    ``named`` are the files that they name, ``found`` those of each row. ``absent`` are asked files none of whose rows
-    was found; ``hidden`` says whether rows may have been there that
-    the database did not show (row-level security). ``ambiguous`` are those whose table several schemas of PostgreSQL
-    have: the ``search_path`` of the transaction may have led to another one.
+    ``named`` are the files that rows name, ``found`` the files of each row. ``absent`` are asked files without any row.
+    ``hidden`` says that there may be rows which the database did not show (row-level security). ``ambiguous`` are files
+    whose table several schemas of PostgreSQL have: the transaction's ``search_path`` may have led to another one.
     """
 
     named: set[str] = field(default_factory=set)
@@ -98,7 +97,7 @@ def ask(connection: Connection, asked: Mapping[str, Iterable[Row]]) -> Answer:
 
     Raises:
         SQLAlchemyError: the database could not be asked.
-        RuntimeError: a replica has answered, which may not know yet what the transaction did.
+        RuntimeError: a replica has answered, which may not have the transaction yet.
     """
     answer = Answer()
     present: set[str] = set()

@@ -1,6 +1,6 @@
-"""Slots: the file attributes of objects that a flush is about to write, and what their rows hold until then.
+"""Slots: the file attributes of objects that a flush is about to write, beside the files of their rows.
 
-Before a row is written, its files are read under a lock (`Flush`): what the row holds now is what will be replaced,
+Before a row is written, its files are read under a lock (`Flush`): the files in the row now will be replaced,
 whatever the session remembers.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
     from sqlalchemy.orm import InstanceState
 
-#: What the file columns of a row hold: values, lists, or None.
+#: The file columns of a row, with their values, lists, or None.
 Files = Mapping[Column[Any], Any]
 
 
@@ -40,7 +40,7 @@ class Slot:
 
     @property
     def value(self) -> Any:
-        """What the attribute holds, None if it holds nothing or is not loaded."""
+        """The value or list of the attribute; None if it is empty or not loaded."""
         return self.state.dict.get(self.column.key)
 
     @property
@@ -50,14 +50,14 @@ class Slot:
 
     @property
     def old(self) -> Any:
-        """What the row held when the session looked last: a value, a list, None, or `NOT_LOADED`."""
+        """The value, list or None that the row held when the session looked last, or `NOT_LOADED`."""
         if self.changed:
             return self.state.committed_state[self.column.key]
         return self.state.dict.get(self.column.key, NOT_LOADED)
 
     @property
     def is_written(self) -> bool:
-        """Whether a flush will write the attribute: SQLAlchemy leaves out what is as it was."""
+        """Whether a flush will write the attribute: SQLAlchemy leaves out unchanged ones."""
         if self.state.key is None:
             return True
         if not self.changed:
@@ -73,10 +73,10 @@ class Slot:
         return any(not value.pending for value in files_in(self.value))
 
     def accept(self) -> None:
-        """Accept what came past the attribute's listener, by ``__dict__`` say, as if it was assigned.
+        """Accept a value that came past the attribute's listener, by ``__dict__`` say, as if it was assigned.
 
         Raises:
-            InvalidContent: the attribute holds what cannot be stored.
+            InvalidContent: the attribute holds something that cannot be stored.
         """
         value = self.value
         if value is None and not (self.column.type.multiple and self.column.key in self.state.dict):
@@ -89,7 +89,7 @@ class Slot:
         """Give the row copies of the stored files that are not its own: their owners may delete them any time.
 
         Args:
-            held: what the row holds, if that was read; by default what the session remembers of it.
+            held: the files in the row, if it was read; by default as the session remembers them.
         """
         if columns.unknown(held):
             held = None if self.state.key is None else self.old
@@ -103,10 +103,10 @@ class Slot:
                     self.state.dict[self.column.key] = copy
 
     def reconcile(self, held: Any) -> None:
-        """Bring together what the object wants and what its row has come to hold, so that no deleted file is named.
+        """Merge the object's files with those that its row has by now, so that no deleted file is named.
 
         Changes of two sessions to one list are merged. A stored value that the row does not name any more gives way to
-        what it names now.
+        the one that it names now.
 
         Raises:
             StaleDataError: both have changed the order of the list, or the model has a version counter.
@@ -151,13 +151,13 @@ def states_with_files(states: Iterable[InstanceState[Any]]) -> list[InstanceStat
 
 
 def key_in(state: InstanceState[Any], table: Table) -> tuple[Any, ...] | None:
-    """Return the primary key that an object has in one of its tables by now, None if a part of it is not known."""
+    """Return the present primary key of an object in one of its tables, None if incomplete."""
     key = tuple(state.dict.get(name) if name is not None else None for name in _key_attributes(state.mapper, table))
     return None if None in key else key
 
 
 def old_key_in(state: InstanceState[Any], table: Table) -> tuple[Any, ...] | None:
-    """Return the primary key that an object's row has in a table until the flush; None if that is not known.
+    """Return the primary key that an object's row has in a table until the flush, None if incomplete.
 
     As SQLAlchemy finds it: by the attributes, which a statement may have changed in the meantime, rather than by the
     identity.
@@ -182,7 +182,7 @@ _KEYS: Final[weakref.WeakKeyDictionary[Mapper[Any], dict[Table, list[Any]]]] = w
 
 
 def _key_attributes(mapper: Mapper[Any], table: Table) -> list[Any]:
-    """Return the names of the attributes of a table's primary key, each None if it is not mapped."""
+    """Return the names of the attributes of a table's primary key, None for columns that are not mapped."""
     known = _KEYS.setdefault(mapper, {})
     if table not in known:
         known[table] = [_attribute(mapper, each) for each in table.primary_key]
@@ -190,7 +190,7 @@ def _key_attributes(mapper: Mapper[Any], table: Table) -> list[Any]:
 
 
 def _attribute(mapper: Mapper[Any], column: Any) -> Any:
-    """Return the name of the attribute of a column, None if it is not mapped."""
+    """Return the name of the attribute of a column, None if not mapped."""
     return mapper.get_property_by_column(column).key if column in mapper.columns.values() else None
 
 
@@ -207,9 +207,9 @@ def read_rows(
     *,
     lock: bool = True,
 ) -> dict[tuple[Any, ...], Files]:
-    """Return what the file columns of rows hold, and lock the rows in the order of their keys.
+    """Return the files in rows, and lock the rows in the order of their keys.
 
-    Rows that are not there are left out. The database says which key is which row: one that comes back otherwise than
+    Absent rows are left out. The database says which key is which row: a key that comes back otherwise than
     it was asked for (``"1"`` as 1, a padded CHAR, a UUID in other letters) is looked up by itself.
     """
     if lock:
@@ -242,7 +242,7 @@ def _read(
 
 
 def remember(row: Row, held: Files | None) -> None:
-    """Enter what a row named when the transaction read it for the first time."""
+    """Enter the files that a row named when the transaction read it first."""
     if held is not None:
         row.written = True
         if row.before is None:
@@ -263,7 +263,7 @@ def begin_writing(connection: Connection) -> None:
 
 
 class Flush:
-    """What the flush that is under way will write to rows that exist, and what these held before."""
+    """The flush that is under way: the rows that it will write, with their files of before."""
 
     def __init__(self, updated: Sequence[InstanceState[Any]] = (), deleted: Sequence[InstanceState[Any]] = ()) -> None:
         self._updated = updated
@@ -276,7 +276,7 @@ class Flush:
         self.cascaded_mappers: set[Mapper[Any]] = set()
 
     def held(self, session: Session, connection: Connection, state: InstanceState[Any], table: Table) -> Files | None:
-        """Return what the row of an object holds in a table, locked; None if there is no such row.
+        """Return the files in the row of an object in a table, locked; None if there is no such row.
 
         The rows of all objects that the flush will write to the table are read with it.
         """

@@ -1,4 +1,4 @@
-"""Storing: what is pending in a session moves into its storages, all of it or nothing, and is entered as born."""
+"""Storing: the pending values of a session move into their storages, all or none, and are entered as born."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ from depot_lite.io.interfaces import FileStorage
 
 
 def store_all(session: Session, waiting: Sequence[tuple[FileColumn, Any]]) -> None:
-    """Store what is pending, side by side where the storages gain by it, and enter the files as born.
+    """Store pending values, side by side where the storages gain by it, and enter the files as born.
 
     Args:
         session: whose innermost transaction they are born in.
-        waiting: what attributes are to hold, values or lists, with their columns.
+        waiting: columns, each with the value or list of its attribute.
 
     Raises:
         ValidationError: a column refuses a file, or more of one object. Nothing was stored.
         InvalidContent: a file cannot be read; or it was to be uploaded by a browser, and is not there.
-        DepotError: one could not be stored. Nothing of any of them is left; of several errors, that of the first value.
+        DepotError: a value could not be stored, and nothing of any value is left. Of several errors, the first value's.
     """
     if not waiting:
         return
+    for _, held in waiting:
+        for value in files_in(held):
+            value.follow_original()
     adopting = list(adoptions((column, value) for column, held in waiting for value in files_in(held)))
     try:
         transfers.side_by_side([(each.storage, each.open) for each in adopting])
@@ -65,7 +68,7 @@ def _check_and_store(session: Session, waiting: Sequence[tuple[FileColumn, Any]]
 
 
 def _births(waiting: Sequence[tuple[FileColumn, Any]]) -> Iterator[tuple[FileColumn, int | None, Birth]]:
-    """Yield what is pending, with its column and, if it is in a list, its index there."""
+    """Yield the births of pending values, each with its column and, in a list, its index."""
     for column, held in waiting:
         for index, value in enumerate(files_in(held)):
             state = value.waiting()
@@ -74,7 +77,7 @@ def _births(waiting: Sequence[tuple[FileColumn, Any]]) -> Iterator[tuple[FileCol
 
 
 def _jobs(births: Sequence[tuple[FileColumn, int | None, Birth]]) -> list[tuple[FileStorage, Callable[[], None]]]:
-    """Return what is to be done, with the storage that it is done in; what reads the same open file is one job."""
+    """Return the jobs with their storages; values that read the same open file are one job."""
     by_source: dict[Any, tuple[FileStorage, list[Callable[[], None]]]] = {}
     for column, index, birth in births:
         source = None if birth.pending.content is None else birth.pending.content.source

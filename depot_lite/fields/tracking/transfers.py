@@ -1,8 +1,8 @@
 """Transfers of a session: side by side where the storages gain by it, and off the event loop under `AsyncSession`.
 
 SQLAlchemy runs the session of an `AsyncSession` in a greenlet, and so our listeners. There, work is handed to threads
-and awaited (``await_only``), so that the loop goes on. Whoever cancels the task waits for what is under way: nothing is
-left half done.
+and awaited (``await_only``), so that the loop goes on. A cancellation waits for transfers that are under way: nothing
+is left half done.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def side_by_side(jobs: Sequence[tuple[FileStorage, Callable[[], None]]], workers
 
 
 def off_loop(call: Callable[[], T]) -> T:
-    """Return what ``call`` returns, without holding up an event loop."""
+    """Return the result of ``call``, without holding up an event loop."""
     return await_only(in_thread(call)) if _awaiting() else call()
 
 

@@ -18,7 +18,7 @@ def candidate_of(value: DepotFileInfo) -> Candidate:
     waiting = value.waiting()
     if waiting is None:
         raise TypeError(f"{value!r} is not pending any more")
-    pending, keys = waiting
+    keys, pending = waiting[1], waiting[0].source()
     if pending.original is not None:
         return StoredCandidate(keys, partial(Depots.get_file, pending.original["path"]))
     if pending.content is None:

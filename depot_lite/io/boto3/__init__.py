@@ -1,15 +1,15 @@
 """S3Storage: files in a bucket of Amazon S3, or of a server that speaks its protocol.
 
-The key of an object is the file id behind ``prefix``; name, time and checksum are in its metadata, where filedepot has
-them too, so that each reads what the other wrote. Objects are private, and no ACL is sent, unless a ``policy`` asks for
-one: many buckets take none.
+The key of an object is ``prefix`` and the file id; name, time and checksum are in its metadata, where filedepot keeps
+them too, so that the two libraries read each other's files. Objects are private: no ACL is sent unless a ``policy`` is
+given, since many buckets accept none.
 
-Constructing makes no request and reads no credentials; that comes with the first use. A small file is stored with one
-PutObject, a large one in parts by boto3's transfers, in memory that does not grow with it. S3 shows an object when it
-is whole and not before.
+The constructor makes no request and reads no credentials; the first use does. A small file is stored with one
+PutObject, a large one in parts by boto3's transfers, with constant memory. An object appears in S3 when it is complete,
+not before.
 
-If the process dies in the middle of a large upload, its parts stay, invisible and paid for; a lifecycle rule of the
-bucket (``AbortIncompleteMultipartUpload``) is what removes them.
+If the process dies in the middle of a large upload, its parts stay, invisible and paid for, until a lifecycle rule of
+the bucket (``AbortIncompleteMultipartUpload``) removes them.
 """
 
 from __future__ import annotations
@@ -22,49 +22,41 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
-from urllib.parse import quote
 
 from boto3.s3.transfer import TransferConfig
 
 from depot_lite.errors import ConfigurationError, DepotError, StorageFailed
 from depot_lite.io.boto3.client import S3Connection
 from depot_lite.io.boto3.copies import CopyDiffers, Original, S3Object, is_refusal
-from depot_lite.io.boto3.errors import S3_ERRORS, code_of, failing, is_missing, may_have_arrived
+from depot_lite.io.boto3.errors import ERRORS, S3_ERRORS, code_of, is_missing, translating
 from depot_lite.io.boto3.forms import can_be_sent, form_of
 from depot_lite.io.boto3.listing import listing
+from depot_lite.io.boto3.objects import arguments_of, arguments_of_copy, encode_crc32, info_of
 from depot_lite.io.boto3.options import (
     bucket_of,
     client_arguments,
     prefix_of,
-    seconds,
     transfer_of,
     upload_arguments,
-    web_address,
 )
-from depot_lite.io.boto3.stream import RangeReader, SummedReader
+from depot_lite.io.boto3.stream import RangeReader
 from depot_lite.io.content import Content
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
-from depot_lite.io.objects.metadata import crc32_in, crc32_of, now, shown
-from depot_lite.io.objects.s3 import (
-    ATTEMPT,
-    copied,
-    described,
-    encoded,
-    overrides,
-    understood,
-)
-from depot_lite.io.options import boolean, executor_of, integer
+from depot_lite.io.objects.metadata import crc32_of, format_crc32, now, parse_crc32
+from depot_lite.io.objects.options import seconds
+from depot_lite.io.objects.readers import SummedReader
+from depot_lite.io.objects.storage import ObjectStorage
+from depot_lite.io.options import boolean
 
 __all__ = ["S3Storage"]
 
-#: What S3 deletes with one request, and how many parts it takes.
-_DELETE_LIMIT: Final = 1000
+#: How many parts S3 takes.
 _PART_LIMIT: Final = 10_000
 
-#: How servers refuse to delete in batches: they know no such request, or want a checksum of it that boto3 left behind.
+#: Codes of servers that cannot delete in batches, or need a checksum of the request that boto3 no longer sends.
 _NO_BATCHES: Final = {"NotImplemented", "MethodNotAllowed", "MissingContentMD5", "InvalidRequest", "InvalidArgument"}
 
-#: Arguments of an upload that whoever reads the object has to give too.
+#: Arguments of an upload that requests to read the object need too.
 _OF_READING: Final = {
     "SSECustomerAlgorithm",
     "SSECustomerKey",
@@ -75,83 +67,74 @@ _OF_READING: Final = {
 _OF_ACCESS: Final = {"RequestPayer", "ExpectedBucketOwner"}
 
 
-class S3Storage(FileStorage):
+class S3Storage(ObjectStorage[str]):
     """Files in ``bucket``. Options may be strings, as they come from .ini files and the environment.
 
-    The first eight are filedepot's, by position too. Of two names for one thing, one is given.
+    The first eight are filedepot's, by position too. Of two names for one option, one is given.
+
+    `ObjectStorage` describes the options for URLs and threads. Signed URLs end with the credentials if those expire (a
+    role). Unsigned URLs give the name, disposition and type that the object was stored with: S3 lets only signed ones
+    change them. Objects are public with the policy ``public-read``, with ``sign_urls`` off, and with a
+    ``public_base_url``.
     """
+
+    table = ERRORS
 
     def __init__(
         self,
-        # Without keys, boto3 finds credentials as it always does: environment, files, the role of the machine.
+        # By default boto3 looks for credentials: in the environment, in files, in the role of the machine.
         access_key_id: str | None = None,
         secret_access_key: str | None = None,
-        # filedepot-<access key> where there is none, as filedepot has it.
+        # By default filedepot-<access key>, as in filedepot.
         bucket: str | None = None,
         region_name: str | None = None,
-        # A canned ACL, such as "public-read". None sends none, and the bucket decides.
+        # A canned ACL, such as "public-read". By default none is sent, and the bucket decides.
         policy: str | None = None,
         storage_class: str | None = None,
         # A server other than Amazon's.
         endpoint_url: str | None = None,
-        # What keys begin with, such as "media/".
+        # The start of all keys, such as "media/".
         prefix: str = "",
         *,
         bucket_name: str | None = None,
         folder_name: str | None = None,
         # More arguments of boto3's client(), such as config=botocore.config.Config(...).
         connection_kwargs: Mapping[str, Any] | str | None = None,
-        # Whether `url` signs. Without it, URLs work only where the objects are public.
         sign_urls: bool | str = True,
-        # Seconds (or a timedelta) that a signed URL works at least.
         signed_url_expiry: int | str | timedelta = 3600,
-        # Arguments of every upload: CacheControl, ServerSideEncryption, ...; those of boto3's ALLOWED_UPLOAD_ARGS.
+        # Arguments of every upload, out of boto3's ALLOWED_UPLOAD_ARGS: CacheControl, ServerSideEncryption, ...
         upload_metadata: Mapping[str, Any] | str | None = None,
-        # A boto3 client that is ready, instead of keys, region, endpoint and connection_kwargs.
+        # A boto3 client, instead of keys, region, endpoint and connection_kwargs.
         client: Any = None,
-        # Where a CDN, or the bucket's own web address, shows the objects: URLs are this, a slash and the key.
         public_base_url: str | None = None,
         # A boto3.s3.transfer.TransferConfig, or its arguments.
         transfer_config: TransferConfig | Mapping[str, Any] | str | None = None,
-        # Make the bucket at first use if it is not there.
+        # Make the bucket at first use if it is missing.
         create_bucket: bool | str = False,
-        # How many files a flush uploads at once.
         concurrency: int | str = 16,
-        # The threads that do it; those that all storages share where there is none.
         executor: Executor | None = None,
     ) -> None:
+        prefix = prefix_of(prefix, folder_name)
+        super().__init__(prefix, concurrency, executor, sign_urls, signed_url_expiry, public_base_url)
         self._bucket = bucket_of(bucket, bucket_name, access_key_id)
-        self._prefix = prefix_of(prefix, folder_name)
-        self._concurrency = integer("concurrency", concurrency, 1, 1000)
-        self._executor = executor_of("executor", executor)
         self._upload = upload_arguments(policy, storage_class, upload_metadata)
-        self._sign_urls = boolean("sign_urls", sign_urls)
-        self._expiry = seconds("signed_url_expiry", signed_url_expiry)
-        self._public_base_url = web_address("public_base_url", public_base_url)
         self._transfer = transfer_of(transfer_config)
         if client is not None and (access_key_id or region_name or endpoint_url or connection_kwargs):
             raise ConfigurationError("client and the options of a new client contradict each other")
-        arguments = client_arguments(
-            access_key_id, secret_access_key, region_name, endpoint_url, connection_kwargs, self._concurrency
-        )
-        self._connection = S3Connection(
-            self._bucket,
-            client,
-            arguments,
-            create_bucket=boolean("create_bucket", create_bucket),
-            acl=self._upload.get("ACL"),
-        )
+        keys, create = (access_key_id, secret_access_key), boolean("create_bucket", create_bucket)
+        arguments = client_arguments(*keys, region_name, endpoint_url, connection_kwargs, self._concurrency)
+        self._connection = S3Connection(self._bucket, client, arguments, create, self._upload.get("ACL"))
 
     @property
     def location(self) -> Hashable:
-        """Bucket and prefix. Not the server, since one may have several addresses."""
+        """Bucket and prefix, without the server, which may have several addresses."""
         return "s3", self._bucket, self._prefix
 
     def __repr__(self) -> str:
         """Show where the files are."""
         return f"S3Storage({self._bucket!r}, prefix={self._prefix!r})"
 
-    # --- what is sent ---------------------------------------------------------------------------------------------
+    # --- requests -------------------------------------------------------------------------------------------------
 
     @property
     def _client(self) -> Any:
@@ -159,26 +142,24 @@ class S3Storage(FileStorage):
 
     @property
     def _endpoint(self) -> str:
-        """Which server this is: two storages there may copy from one another."""
+        """The server. Two storages on one server may copy from each other."""
         return str(self._client.meta.endpoint_url)
 
     def _checksums(self) -> bool:
-        """Return whether the server is one that takes S3's checksums; which ones do, the client's config says."""
+        """Return whether to send S3's checksums, by the config of the client: some servers do not accept them."""
         if "ChecksumAlgorithm" in self._upload:
             return False  # the user's own is computed by boto3
         return bool(self._client.meta.config.request_checksum_calculation == "when_supported")
 
-    def _key(self, file_id: str) -> str:
-        return self._prefix + file_id
+    @property
+    def _root(self) -> str:
+        return f"s3://{self._bucket}/"
 
     def _where(self, file_id: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._key(file_id)}
 
-    def _what(self, doing: str, file_id: str) -> str:
-        return f"{doing} s3://{self._bucket}/{self._key(file_id)}"
-
     def _arguments(self, names: set[str]) -> dict[str, Any]:
-        """Return those of the upload's arguments that another request has to have too."""
+        """Return the arguments of uploads that another request needs too."""
         return {name: value for name, value in self._upload.items() if name in names}
 
     # --- storing --------------------------------------------------------------------------------------------------
@@ -194,11 +175,11 @@ class S3Storage(FileStorage):
         return FileInfo(file_id, filename or UNNAMED, self._upload.get("ContentType") or content_type, 0, now())
 
     def _send(self, file_id: str, content: Content, known: int | None = None) -> FileInfo:
-        """Store content; ``known`` is its CRC-32 where that is certain before it was read."""
+        """Store content; ``known`` is its CRC-32, if it is certain before the content is read."""
         info = self._new_info(file_id, content.filename, self._upload.get("ContentType") or content.content_type)
         if known is None and content.size is not None and content.size >= self._transfer.multipart_threshold:
             known = crc32_of(content)
-        with failing(self._what("store", file_id)), content.open() as source:
+        with translating(self._what("store", file_id)), content.open() as source:
             head = source.read(self._transfer.multipart_threshold)
             if len(head) < self._transfer.multipart_threshold:
                 return self._put(info, head)
@@ -207,22 +188,22 @@ class S3Storage(FileStorage):
     def _put(self, info: FileInfo, data: bytes) -> FileInfo:
         """Store content that is in memory, with one request."""
         crc32 = zlib.crc32(data)
-        info = replace(info, content_length=len(data), checksum=shown(crc32))
-        arguments = described(info, self._upload)
+        info = replace(info, content_length=len(data), checksum=format_crc32(crc32))
+        arguments = arguments_of(info, self._upload)
         if self._checksums():
-            # Ours and not boto3's, which over HTTPS would send it behind the content in a form of its own.
-            arguments["ChecksumCRC32"] = encoded(crc32)
+            # Our own checksum: over HTTPS, boto3 would send its checksum in a trailer.
+            arguments["ChecksumCRC32"] = encode_crc32(crc32)
         try:
             self._client.put_object(**self._where(info.file_id), Body=data, **arguments)
         except S3_ERRORS as error:
-            self._unless_stored(info.file_id, arguments, error)
+            self._unless_stored(info.file_id, arguments["Metadata"], error)
         return info
 
     def _put_large(self, info: FileInfo, reader: SummedReader, known: int | None, size: int | None) -> FileInfo:
         """Store content in parts, several at a time; boto3 aborts the upload when anything fails."""
-        arguments = described(replace(info, checksum=None if known is None else shown(known)), self._upload)
+        arguments = arguments_of(replace(info, checksum=None if known is None else format_crc32(known)), self._upload)
         if self._checksums() and known is not None:
-            arguments["ChecksumCRC32"] = encoded(known)
+            arguments["ChecksumCRC32"] = encode_crc32(known)
         elif self._checksums():
             arguments |= {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
         try:
@@ -230,11 +211,11 @@ class S3Storage(FileStorage):
                 reader, **self._where(info.file_id), ExtraArgs=arguments, Config=self._config_for(size)
             )
         except S3_ERRORS as error:
-            self._unless_stored(info.file_id, arguments, error)
-        return replace(info, content_length=reader.length, checksum=shown(reader.sum))
+            self._unless_stored(info.file_id, arguments["Metadata"], error)
+        return replace(info, content_length=reader.length, checksum=format_crc32(reader.sum))
 
     def _config_for(self, size: int | None) -> TransferConfig:
-        """Return the transfer's configuration with parts so large that there are not too many."""
+        """Return the transfer's configuration, with parts large enough for S3's limit on their number."""
         config = self._transfer
         smallest = -(-(size or 0) // _PART_LIMIT)
         if smallest > config.multipart_chunksize:
@@ -242,19 +223,9 @@ class S3Storage(FileStorage):
             config.multipart_chunksize = smallest
         return config
 
-    def _unless_stored(self, file_id: str, arguments: Mapping[str, Any], error: Exception) -> None:
-        """Raise the error of an upload, unless the object is there after all: the answer may be what was lost.
-
-        The object tells which attempt has made it. One that was there before does not count.
-        """
-        if may_have_arrived(error):
-            try:
-                found = self._head(file_id)
-            except S3_ERRORS:
-                raise error from None
-            if found["Metadata"].get(ATTEMPT) == arguments["Metadata"][ATTEMPT]:
-                return
-        raise error
+    def _metadata(self, file_id: str) -> Mapping[str, str]:
+        metadata: Mapping[str, str] = self._head(file_id)["Metadata"]
+        return metadata
 
     def _head(self, file_id: str) -> dict[str, Any]:
         mode = {"ChecksumMode": "ENABLED"} if self._checksums() else {}
@@ -269,18 +240,18 @@ class S3Storage(FileStorage):
         return found
 
     def _copy(self, source_id: str, file_id: str) -> FileInfo:
-        with failing(self._what("copy", source_id), source_id):
+        with translating(self._what("copy", source_id), source_id):
             found = self._head(source_id)
             when = now()
-            info = replace(understood(source_id, found), file_id=file_id, last_modified=when)
-            self._copy_object(self._original(source_id, found), file_id, copied(found, when, self._upload))
+            info = replace(info_of(source_id, found), file_id=file_id, last_modified=when)
+            self._copy_object(self._original(source_id, found), file_id, arguments_of_copy(found, when, self._upload))
         return info
 
     def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
         if isinstance(source, S3Storage) and source._endpoint == self._endpoint:
-            with failing(source._what("copy", source_id), source_id):
+            with translating(source._what("copy", source_id), source_id):
                 found = source._head(source_id)
-            known = understood(source_id, found)
+            known = info_of(source_id, found)
             info = self._new_info(file_id, known.filename, known.content_type)
             try:
                 return self._save_copy_of(source._original(source_id, found), known, info)
@@ -289,13 +260,13 @@ class S3Storage(FileStorage):
                     raise
         with source._open(source_id) as file:
             content = self._verified(file)
-            return self._send(file_id, content, crc32_in(file.checksum))
+            return self._send(file_id, content, parse_crc32(file.checksum))
 
     def _save_copy_of(self, original: Original, known: FileInfo, info: FileInfo) -> FileInfo:
-        """Let S3 copy an object that was looked at, with a name and a type that may be others."""
+        """Let S3 copy a known version of an object, perhaps with another name and type."""
         info = replace(info, content_length=known.content_length, checksum=known.checksum)
-        with failing(f"copy s3://{original.where['Bucket']}/{original.where['Key']}", known.file_id):
-            answer = self._copy_object(original, info.file_id, described(info, self._upload))
+        with translating(f"copy s3://{original.where['Bucket']}/{original.where['Key']}", known.file_id):
+            answer = self._copy_object(original, info.file_id, arguments_of(info, self._upload))
             if original.differs_from(answer):
                 self._delete(info.file_id)
                 raise CopyDiffers(f"file {known.file_id} was replaced while it was copied")
@@ -308,14 +279,14 @@ class S3Storage(FileStorage):
         try:
             return original.copy(self._client, self._where(file_id), arguments)
         except S3_ERRORS as error:
-            self._unless_stored(file_id, arguments, error)
+            self._unless_stored(file_id, arguments["Metadata"], error)
         return {}
 
     # --- finding --------------------------------------------------------------------------------------------------
 
     def _open(self, file_id: str) -> StoredFile:
         found = self._get(file_id)
-        info = understood(file_id, found)
+        info = info_of(file_id, found)
         reader = RangeReader(
             found["Body"],
             info.content_length,
@@ -325,7 +296,7 @@ class S3Storage(FileStorage):
         return S3Object(info, reader, self.public_url(file_id), self, found)
 
     def _get(self, file_id: str, **arguments: str) -> dict[str, Any]:
-        with failing(self._what("read", file_id), file_id):
+        with translating(self._what("read", file_id), file_id):
             found: dict[str, Any] = self._client.get_object(
                 **self._where(file_id), **self._arguments(_OF_READING), **arguments
             )
@@ -341,17 +312,15 @@ class S3Storage(FileStorage):
             raise
         if not found.get("ContentRange", "").startswith(f"bytes {start}-"):
             found["Body"].close()
-            raise StorageFailed(
-                f"cannot {self._what('read', file_id)}: the server gives another range than it was asked for"
-            )
+            raise StorageFailed(f"cannot {self._what('read', file_id)}: the server sent another range than requested")
         return found["Body"]
 
     def _info(self, file_id: str) -> FileInfo:
-        with failing(self._what("look at", file_id), file_id):
-            return understood(file_id, self._head(file_id))
+        with translating(self._what("look at", file_id), file_id):
+            return info_of(file_id, self._head(file_id))
 
     def _exists(self, file_id: str) -> bool:
-        with failing(self._what("look for", file_id)):
+        with translating(self._what("look for", file_id)):
             try:
                 self._head(file_id)
             except S3_ERRORS as error:
@@ -370,33 +339,29 @@ class S3Storage(FileStorage):
     # --- deleting -------------------------------------------------------------------------------------------------
 
     def _delete(self, file_id: str) -> None:
-        with failing(self._what("delete", file_id)):
+        with translating(self._what("delete", file_id)):
             try:
                 self._client.delete_object(**self._where(file_id), **self._arguments(_OF_ACCESS))
             except S3_ERRORS as error:
-                if not is_missing(error):  # Amazon says nothing of it, some servers do
+                if not is_missing(error):  # an error on some servers, none on Amazon's
                     raise
 
-    def _delete_many(self, file_ids: list[str]) -> dict[str, Exception]:
-        unique = list(dict.fromkeys(file_ids))
-        failed: dict[str, Exception] = {}
-        for start in range(0, len(unique), _DELETE_LIMIT):
-            failed |= self._delete_batch(unique[start : start + _DELETE_LIMIT])
-        return failed
+    #: What S3 deletes with one request.
+    _batch_limit = 1000
 
     def _delete_batch(self, file_ids: list[str]) -> dict[str, Exception]:
         what = f"delete {len(file_ids)} files of s3://{self._bucket}/{self._prefix}"
         doomed = {"Objects": [{"Key": self._key(each)} for each in file_ids], "Quiet": True}
         try:
-            with failing(what):
+            with translating(what):
                 answer = self._client.delete_objects(Bucket=self._bucket, Delete=doomed, **self._arguments(_OF_ACCESS))
         except StorageFailed as error:
             if code_of(error.__cause__) in _NO_BATCHES:
-                return super()._delete_many(file_ids)
+                return self._delete_each(file_ids)
             return dict.fromkeys(file_ids, error)
         return {
             each["Key"].removeprefix(self._prefix): StorageFailed(
-                f"cannot delete s3://{self._bucket}/{each['Key']}: the server says {each.get('Code')}"
+                f"cannot delete s3://{self._bucket}/{each['Key']}: the server answers {each.get('Code')}"
             )
             for each in answer.get("Errors", ())
             if each.get("Code") != "NoSuchKey"
@@ -404,39 +369,15 @@ class S3Storage(FileStorage):
 
     # --- URLs -----------------------------------------------------------------------------------------------------
 
-    def url(
-        self,
-        file_or_id: StoredFile | str,
-        *,
-        expires_in: int | timedelta | None = None,
-        filename: str | None = None,
-        disposition: str | None = None,
-        content_type: str | None = None,
-    ) -> str:
-        """Return a URL at which S3 gives the file: signed, unless ``sign_urls`` is off or ``public_base_url`` is given.
+    @property
+    def _public(self) -> bool:
+        return self._upload.get("ACL") == "public-read" or not self._sign_urls or self._public_base_url is not None
 
-        It stays the same for a fourth of ``expires_in``, so that a browser finds in its cache what it has; up to that
-        much longer it works. With credentials that expire (a role), it ends with them.
+    def _signed_url(self, key: str, expires_in: int, headers: Mapping[str, str]) -> str:
+        return self._connection.urls.signed(key, expires_in, headers)
 
-        An unsigned URL says nothing of name, disposition and type: S3 lets only who signs change them. There they are
-        what the object was stored with.
-        """
-        file_id = self._id(file_or_id)
-        expiry = self._expiry if expires_in is None else seconds("expires_in", expires_in)
-        parameters = overrides(filename, disposition, content_type)
-        if not self._sign_urls or self._public_base_url is not None:
-            return self._plain_url(file_id)
-        with failing(self._what("sign a URL of", file_id)):
-            return self._connection.urls.signed(self._key(file_id), expiry, parameters)
-
-    def public_url(self, file_or_id: StoredFile | str) -> str | None:
-        """Return the URL without a signature where the objects are public, None where they are not.
-
-        They are with the policy ``public-read``, with ``sign_urls`` off, and with a ``public_base_url``.
-        """
-        file_id = self._id(file_or_id)
-        public = self._upload.get("ACL") == "public-read" or not self._sign_urls or self._public_base_url is not None
-        return self._plain_url(file_id) if public else None
+    def _unsigned_url(self, key: str) -> str:
+        return self._connection.urls.plain(key)
 
     def _upload_form(
         self, file_id: str, max_size: int, content_type: str | None, filename: str | None, expires_in: int
@@ -444,7 +385,7 @@ class S3Storage(FileStorage):
         if not can_be_sent(self._upload):
             return None
         limits = {"max_size": max_size, "expires_in": seconds("expires_in", expires_in)}
-        with failing(self._what("sign a form for", file_id)):
+        with translating(self._what("sign a form for", file_id)):
             return form_of(
                 self._client,
                 self._bucket,
@@ -454,9 +395,3 @@ class S3Storage(FileStorage):
                 filename=filename,
                 **limits,
             )
-
-    def _plain_url(self, file_id: str) -> str:
-        if self._public_base_url is not None:
-            return f"{self._public_base_url}/{quote(self._key(file_id), safe='/~')}"
-        with failing(self._what("find the URL of", file_id)):
-            return self._connection.urls.plain(self._key(file_id))

@@ -1,4 +1,4 @@
-"""Objects that the server copies by itself, so that no byte comes here."""
+"""Copies made by the server itself, so that no bytes come here."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from boto3.s3.transfer import TransferConfig
 
 from depot_lite.errors import DepotError, StorageFailed
 from depot_lite.io.boto3.errors import code_of
-from depot_lite.io.boto3.stream import RangeReader, S3StoredFile
+from depot_lite.io.boto3.stream import RangeReader
 from depot_lite.io.interfaces import FileInfo, FileStorage
+from depot_lite.io.objects.readers import ObjectFile
 
-#: What S3 copies with one request, and how large the parts of what is larger are.
+#: The largest object that S3 copies with one request, and the size of parts for larger ones.
 _COPY_LIMIT: Final = 5 * 1024**3
 _COPY_PART: Final = 512 * 1024**2
 
-#: How servers refuse to copy what this client may not read, or what they cannot copy as it is asked for. A bucket or an
-#: object of another account may be said not to be there.
+#: Codes of servers that refuse a copy: this client may not read the source, or they do not support such a copy. Buckets
+#: and objects of other accounts may be reported as missing.
 _REFUSALS: Final = {
     "AccessDenied",
     "AllAccessDisabled",
@@ -36,11 +37,11 @@ _REFUSALS: Final = {
 
 
 class CopyDiffers(StorageFailed):
-    """The server has copied something else than what was looked at, or says so."""
+    """Raised when the server has copied another version than the known one, or says so."""
 
 
-class S3Object(S3StoredFile):
-    """A file that knows its storage and its version, so that S3 can copy just that."""
+class S3Object(ObjectFile):
+    """A stored file with its storage and version, so that S3 can copy exactly this version."""
 
     def __init__(
         self, info: FileInfo, reader: RangeReader, url: str | None, storage: FileStorage, found: Mapping[str, Any]
@@ -52,12 +53,12 @@ class S3Object(S3StoredFile):
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """An object that is to be copied.
+    """The source of a copy.
 
     Args:
         where: its bucket and its key.
-        found: the headers that it had when it was looked at.
-        reading: the arguments that whoever reads it has to give.
+        found: its headers.
+        reading: the arguments that requests to read it need.
     """
 
     where: Mapping[str, str]
@@ -65,13 +66,13 @@ class Original:
     reading: Mapping[str, Any]
 
     def arguments(self) -> dict[str, Any]:
-        """Return the arguments of a copy that speak of the original."""
+        """Return the arguments of a copy that concern its source."""
         keys = {f"CopySource{name}": value for name, value in self.reading.items() if name.startswith("SSECustomer")}
-        # What was looked at, and not what may have taken its place.
+        # This version, and no later one.
         return {**keys, "CopySourceIfMatch": self.found["ETag"]}
 
     def copy(self, client: Any, where: Mapping[str, str], described: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Let the server copy it to a bucket and a key, and return the answer; there is none to a copy in parts."""
+        """Let the server copy it to a bucket and a key; return the answer, empty for a copy in parts."""
         arguments = {**described, **self.arguments(), "MetadataDirective": "REPLACE"}
         if self.found["ContentLength"] <= _COPY_LIMIT:
             answer: Mapping[str, Any] = client.copy_object(**where, CopySource=dict(self.where), **arguments)
@@ -81,21 +82,21 @@ class Original:
         return {}
 
     def differs_from(self, answer: Mapping[str, Any]) -> bool:
-        """Return whether the answer tells that something else was copied.
+        """Return whether the answer shows that another version was copied.
 
-        Some servers, radosgw for one, copy whatever is there, on whichever condition.
+        Some servers, radosgw for one, ignore the condition of a copy.
         """
         before, after = _md5_in(self.found), _md5_in({**answer, **answer.get("CopyObjectResult", {})})
         return None not in (before, after) and before != after
 
 
 def is_refusal(error: DepotError) -> bool:
-    """Return whether the server has refused to copy, and might let the bytes be read and stored all the same."""
+    """Return whether the server refused the copy, but may let the bytes be read and stored."""
     return isinstance(error, CopyDiffers) or code_of(error.__cause__) in _REFUSALS
 
 
 def _md5_in(headers: Mapping[str, Any]) -> str | None:
-    """Return the MD5 of an object; None where its ETag is none, as that of several parts or of an encrypted object."""
+    """Return the MD5 of an object; None if its ETag is no MD5: after an upload in parts, or with encryption."""
     etag = str(headers.get("ETag", "-")).strip('"')
     encrypted = headers.get("ServerSideEncryption", "AES256") != "AES256" or "SSECustomerAlgorithm" in headers
     return None if encrypted or "-" in etag else etag

@@ -1,22 +1,29 @@
-"""The one place where errors of boto3 become ours. None of them tells a secret, and each keeps its cause."""
+"""Errors of boto3, translated to ours."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, Final
 
 from boto3.exceptions import Boto3Error, S3UploadFailedError
 from botocore import exceptions as botocore
 from urllib3.exceptions import HTTPError
 
-from depot_lite.errors import StorageFailed, StoredFileNotFound
+from depot_lite.io.objects.errors import (
+    BROKEN,
+    DAMAGED,
+    DENIED,
+    FAILED,
+    FULL,
+    NO_BUCKET,
+    OVERLOADED,
+    REFUSED,
+    UNREACHABLE,
+    ErrorTable,
+)
 
-#: Whatever boto3 raises. Bodies of responses let some errors of urllib3 through.
-S3_ERRORS: Final = (botocore.BotoCoreError, botocore.ClientError, Boto3Error, HTTPError)
-
-# A HEAD has no body to tell the code in, so there the status stands for it.
+# The answer to a HEAD has no body for the code, so botocore reports the status as code.
 _MISSING: Final = {"NoSuchKey", "NotFound", "404"}
 _DENIED: Final = {"AccessDenied", "AllAccessDisabled", "AccountProblem", "Forbidden", "403"}
 _WRONG_KEYS: Final = {
@@ -48,6 +55,7 @@ _NO_CREDENTIALS: Final = (
     botocore.NoAuthTokenError,
     botocore.TokenRetrievalError,
 )
+_FULL: Final = {"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "507"}
 #: Nothing was sent.
 _UNREACHABLE: Final = (
     botocore.EndpointConnectionError,
@@ -57,52 +65,70 @@ _UNREACHABLE: Final = (
 )
 
 
-@contextmanager
-def failing(what: str, file_id: str | None = None) -> Iterator[None]:
-    """Turn errors of boto3 into ours.
+class _S3Errors(ErrorTable):
+    library = "boto3"
+    # Bodies of responses let some errors of urllib3 through.
+    errors = (botocore.BotoCoreError, botocore.ClientError, Boto3Error, HTTPError)
+    reasons = (
+        ("{complaint}", {botocore.ParamValidationError}),
+        (NO_BUCKET, {"NoSuchBucket"}),
+        (
+            f"{DENIED}; where the bucket may not be listed (s3:ListBucket), S3 says so also of files that are missing",
+            _DENIED,
+        ),
+        (REFUSED, _WRONG_KEYS),
+        (f"{OVERLOADED}, also after {{attempts}}", _THROTTLED),
+        (FULL, _FULL),
+        (
+            "the bucket takes no ACLs; configure the depot without 'policy' and without ACL in 'upload_metadata'",
+            {"AccessControlListNotSupported"},
+        ),
+        (FAILED, {botocore.ClientError}),
+        (
+            "there are no credentials, or not all; give access_key_id and secret_access_key, or configure boto3's own",
+            set(_NO_CREDENTIALS),
+        ),
+        (BROKEN, {botocore.ResponseStreamingError, botocore.IncompleteReadError, ConnectionError}),
+        (UNREACHABLE, {*_UNREACHABLE, botocore.HTTPClientError, HTTPError}),
+        (DAMAGED, {botocore.FlexibleChecksumError}),
+    )
 
-    Args:
-        what: what was attempted and where, for the message: ``store s3://bucket/key``.
-        file_id: the file whose absence is a `StoredFileNotFound`; not given where absence means something else.
-    """
-    try:
-        yield
-    except botocore.ParamValidationError as error:
-        # Its text quotes values, of which one may be a key for encryption; and a traceback would print it as the cause.
-        raise StorageFailed(f"cannot {what}: {_without_values(str(error))}") from None
-    except S3_ERRORS as error:
-        if file_id is not None and is_missing(error):
-            raise StoredFileNotFound(f"file {file_id} is not in its storage") from error
-        raise translated(what, error) from error
+    def facts(self, error: BaseException) -> Mapping[str, object]:
+        if isinstance(error, botocore.ParamValidationError):
+            return {"complaint": _without_values(str(error))}
+        if isinstance(error, botocore.ClientError):
+            return {"code": code_of(error), "status": status_of(error), "attempts": f"{_tries(error)} attempts"}
+        return {}
 
+    def is_missing(self, error: Exception) -> bool:
+        """Return whether the error says that there is no such object. A missing bucket is another error."""
+        return code_of(error) in _MISSING
 
-def translated(what: str, error: Exception) -> StorageFailed:
-    """Return our error for one of boto3's."""
-    return StorageFailed(f"cannot {what}: {_reason(error)}")
+    def may_have_arrived(self, error: Exception) -> bool:
+        """Return whether the request may have succeeded: its answer was lost, or answers a retry.
 
+        If completing a multipart upload is repeated because its answer was lost, the upload no longer exists.
+        """
+        if isinstance(error, botocore.ClientError):
+            return status_of(error) >= 500 or code_of(error) in {"NoSuchUpload", "RequestTimeout"}
+        return isinstance(error, (botocore.HTTPClientError, HTTPError)) and not isinstance(error, _UNREACHABLE)
 
-def is_missing(error: Exception) -> bool:
-    """Return whether the error says that there is no such object. Where there is no bucket, it is not that."""
-    return code_of(error) in _MISSING
+    def cause(self, error: Exception) -> Exception | None:
+        # Its text quotes values, and one may be an encryption key.
+        return None if isinstance(error, botocore.ParamValidationError) else error
 
-
-def may_have_arrived(error: Exception) -> bool:
-    """Return whether the request may have been obeyed all the same: its answer was lost, or is no answer to it.
-
-    A request to complete a multipart upload that is repeated, after its answer was lost, finds no upload any more.
-    """
-    if isinstance(error, botocore.ClientError):
-        return status_of(error) >= 500 or code_of(error) in {"NoSuchUpload", "RequestTimeout"}
-    return isinstance(error, (botocore.HTTPClientError, HTTPError)) and not isinstance(error, _UNREACHABLE)
+    def subject(self, error: BaseException) -> BaseException:
+        cause = error.__cause__ or error.__context__
+        return cause if isinstance(error, S3UploadFailedError) and cause is not None else error
 
 
 def code_of(error: BaseException | None) -> str:
-    """Return the code that S3 gave, ``""`` for an error that is not S3's."""
+    """Return the code in S3's answer, ``""`` for other errors."""
     return str(_part(error, "Error").get("Code", ""))
 
 
 def status_of(error: BaseException | None) -> int:
-    """Return the status of the response, 0 for an error that is not S3's."""
+    """Return the status of S3's answer, 0 for other errors."""
     return int(_part(error, "ResponseMetadata").get("HTTPStatusCode", 0))
 
 
@@ -111,44 +137,17 @@ def _part(error: BaseException | None, name: str) -> dict[str, Any]:
     return found
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, botocore.ClientError):
-        return _reason_of_code(code_of(error), status_of(error), _tries(error))
-    if isinstance(error, _NO_CREDENTIALS):
-        return "there are no credentials, or not all; give access_key_id and secret_access_key, or what boto3 reads"
-    if isinstance(error, botocore.ResponseStreamingError | botocore.IncompleteReadError | ConnectionError):
-        return f"the connection broke ({type(error).__name__})"
-    if isinstance(error, (*_UNREACHABLE, botocore.HTTPClientError, HTTPError)):
-        return f"the endpoint cannot be reached or did not answer ({type(error).__name__})"
-    if isinstance(error, botocore.FlexibleChecksumError):
-        return "the bytes that came are not those that were stored (their checksum differs)"
-    if isinstance(error, S3UploadFailedError) and isinstance(error.__cause__ or error.__context__, Exception):
-        return _reason(error.__cause__ or error.__context__)
-    return f"boto3 failed ({type(error).__name__})"
-
-
-def _reason_of_code(code: str, status: int, tries: int) -> str:
-    if code == "NoSuchBucket":
-        return "there is no such bucket"
-    if code in _DENIED:
-        return (
-            f"access is denied ({code}); where the bucket may not be listed (s3:ListBucket), S3 says so also of files"
-            " that are missing"
-        )
-    if code in _WRONG_KEYS:
-        return f"the credentials are refused ({code})"
-    if code in _THROTTLED:
-        return f"the server is overloaded or throttles ({code}), also after {tries} attempts"
-    if code == "AccessControlListNotSupported":
-        return "the bucket takes no ACLs; configure the depot without 'policy' and without ACL in 'upload_metadata'"
-    return f"the server refuses or fails ({code}, status {status})"
-
-
 def _tries(error: botocore.ClientError) -> int:
     return int(_part(error, "ResponseMetadata").get("RetryAttempts", 0)) + 1
 
 
 def _without_values(text: str) -> str:
-    """Return boto3's complaint about parameters without what they were."""
+    """Return boto3's complaint about parameters, without their values."""
     text = re.sub(r"value: .*?, (?=type: |valid )", "", text, flags=re.DOTALL)
     return " ".join(text.split())
+
+
+ERRORS: Final = _S3Errors()
+S3_ERRORS: Final = ERRORS.errors
+translating = ERRORS.translating
+is_missing = ERRORS.is_missing

@@ -1,11 +1,10 @@
-"""What a bucket holds, page by page.
+"""Listings of a bucket, page by page.
 
-boto3 makes dictionaries of all that S3 says of an object, at a cost that exceeds the server's own. Here the body of an
-answer is read by expat, for keys, sizes and times only, between botocore's receiving and its parsing it: signing,
-redirects, attempts and errors stay botocore's. An answer that is not understood here, a broken one included, is left to
-botocore as it came.
+boto3 makes a dictionary for each object, which costs more than the server's own work. So expat reads keys, sizes and
+times from the body of an answer, after botocore has received it and before botocore parses it. Signing, redirects,
+retries and errors stay with botocore, and so do answers that expat cannot read.
 
-A list that is silently shorter than what is there would be mistaken for deletions, so whatever leaves a doubt raises.
+An incomplete list would be mistaken for deletions, so every doubt raises.
 """
 
 from __future__ import annotations
@@ -19,28 +18,29 @@ from xml.parsers import expat
 
 from botocore.parsers import ResponseParserError
 
-from depot_lite.errors import InvalidFileId, StorageFailed
-from depot_lite.io.boto3.errors import failing
-from depot_lite.io.fileid import ID_LENGTH, check_file_id
+from depot_lite.errors import StorageFailed
+from depot_lite.io.boto3.errors import translating
+from depot_lite.io.fileid import ID_LENGTH
 from depot_lite.io.interfaces import FileEntry
+from depot_lite.io.objects.storage import entries_below
 
 _EVENT: Final = "before-parse.s3.ListObjectsV2"
-#: What botocore is left with.
+#: The body that botocore parses instead.
 _EMPTY: Final = b"<ListBucketResult></ListBucketResult>"
-#: Under which key of the answer our objects are. None of S3's is written so.
+#: The key of our objects in the answer; no key of S3's looks like it.
 _OBJECTS: Final = "depot_lite objects"
 
 _TRUTHS: Final = {"true": True, "false": False}
 
 _Object = tuple[str, int, datetime]
 
-# Whether the request of this thread is one of ours: the client may be the user's too, who gets what botocore makes.
+# Whether this thread makes a request of ours: the client may be the user's, whose own listings botocore parses.
 _reading: Final = ContextVar("_reading", default=False)
 
 
 def prepare(client: Any) -> None:
-    """Let `listing` read the answers that come to this client. What others ask through it is not touched."""
-    # First: botocore looks through each answer for an error, and need not look through what was read here.
+    """Let `listing` read the answers to its requests through this client. Other requests are not affected."""
+    # First: botocore searches each answer for an error, which is needless once it was read here.
     client.meta.events.register_first(_EVENT, _take_over, unique_id="depot_lite.io.boto3.listing")
 
 
@@ -48,12 +48,12 @@ def listing(ask: Callable[..., Mapping[str, Any]], bucket: str, prefix: str) -> 
     """Yield the files directly below the prefix, with no more than one page of them in memory.
 
     Args:
-        ask: ``list_objects_v2`` of a client that was prepared. Of another one, it takes longer.
+        ask: ``list_objects_v2`` of a prepared client; an unprepared one takes longer.
 
     Raises:
-        StorageFailed: it cannot be told whether these are all.
+        StorageFailed: the list may be incomplete.
     """
-    # What is in further folders below the prefix is not ours, and S3 need not list it.
+    # Objects in further folders below the prefix are not ours, and S3 need not list them.
     where = {"Bucket": bucket, "Prefix": prefix, "Delimiter": "/"}
     what = f"list s3://{bucket}/{prefix}"
     token: str | None = None
@@ -61,9 +61,9 @@ def listing(ask: Callable[..., Mapping[str, Any]], bucket: str, prefix: str) -> 
         answer = _asked(ask, what, where if token is None else {**where, "ContinuationToken": token})
         before, token = token, _next_token(answer, what)
         if token is not None and token == before:
-            raise StorageFailed(f"cannot {what}: the server gives the same page again")
+            raise StorageFailed(f"cannot {what}: the server sends the same page again")
         try:
-            yield from list(_entries(_objects(answer), prefix))
+            yield from list(entries_below(prefix, _objects(answer)))
         except (KeyError, TypeError, AttributeError) as error:
             raise StorageFailed(f"cannot {what}: an object has no key, no size or no time") from error
         if token is None:
@@ -73,7 +73,7 @@ def listing(ask: Callable[..., Mapping[str, Any]], bucket: str, prefix: str) -> 
 def _asked(ask: Callable[..., Mapping[str, Any]], what: str, arguments: Mapping[str, str]) -> Mapping[str, Any]:
     ours = _reading.set(True)
     try:
-        with failing(what):
+        with translating(what):
             return ask(**arguments)
     except (ResponseParserError, ValueError) as error:
         raise StorageFailed(f"cannot {what}: the server's answer is damaged or no listing") from error
@@ -84,7 +84,8 @@ def _asked(ask: Callable[..., Mapping[str, Any]], what: str, arguments: Mapping[
 def _next_token(answer: Mapping[str, Any], what: str) -> str | None:
     more, token = answer.get("IsTruncated"), answer.get("NextContinuationToken")
     if more is None or (more and not token):
-        raise StorageFailed(f"cannot {what}: the server does not say {'how it goes on' if more else 'if that is all'}")
+        missing = "where the next page begins" if more else "whether there is another page"
+        raise StorageFailed(f"cannot {what}: the server does not say {missing}")
     return token if more else None
 
 
@@ -92,23 +93,8 @@ def _objects(answer: Mapping[str, Any]) -> list[_Object]:
     if _OBJECTS in answer:
         found: list[_Object] = answer[_OBJECTS]
         return found
-    # botocore has parsed it, because we could not or were not called: a stubbed client makes no request.
+    # Parsed by botocore: expat could not read it, or a stubbed client made no request.
     return [(each["Key"], each["Size"], each["LastModified"].astimezone(UTC)) for each in answer.get("Contents", ())]
-
-
-def _entries(objects: list[_Object], prefix: str) -> Iterator[FileEntry]:
-    start = len(prefix)
-    for key, size, when in objects:
-        if key.startswith(prefix) and _is_id(key[start:]):
-            yield FileEntry.told(key[start:], size, when)
-
-
-def _is_id(file_id: str) -> bool:
-    try:
-        check_file_id(file_id)
-    except InvalidFileId:
-        return False
-    return True
 
 
 # --- the body of an answer --------------------------------------------------------------------------------------------
@@ -120,7 +106,7 @@ def _take_over(response_dict: dict[str, Any], customized_response_dict: dict[str
         return
     try:
         objects, said = _read(response_dict["body"])
-        customized_response_dict[_OBJECTS] = _understood(objects, said)
+        customized_response_dict[_OBJECTS] = _decode(objects, said)
     except (expat.ExpatError, KeyError, ValueError):
         return  # botocore repeats the request where the body is damaged
     customized_response_dict["IsTruncated"] = _TRUTHS.get(said.get("IsTruncated", "").strip().lower())
@@ -130,10 +116,10 @@ def _take_over(response_dict: dict[str, Any], customized_response_dict: dict[str
 
 
 def _read(body: bytes) -> tuple[list[tuple[str, str, str]], dict[str, str]]:
-    """Return key, size and time of each object as they are written, and the other elements with text: name -> text."""
+    """Return key, size and time of each object as written, and the text of other elements by name."""
     objects: list[tuple[str, str, str]] = []
     said: dict[str, str] = {}
-    # What stands before the end of an element: its text is the last, as white space between elements comes before it.
+    # The texts before the end of an element. Its own is the last: white space between elements comes before it.
     texts: list[str] = []
     name = ""
 
@@ -141,7 +127,7 @@ def _read(body: bytes) -> tuple[list[tuple[str, str, str]], dict[str, str]]:
         nonlocal name
         name = ended
         if ended == "Contents":
-            # Taken out, so that no object inherits what the next one lacks.
+            # Popped, so that no object inherits values from the one before.
             objects.append((said.pop("Key"), said.pop("Size"), said.pop("LastModified")))
         elif texts:
             said[ended] = texts[-1]
@@ -152,7 +138,7 @@ def _read(body: bytes) -> tuple[list[tuple[str, str, str]], dict[str, str]]:
     parser = expat.ParserCreate()
     parser.buffer_size = len(body)
     parser.buffer_text = True  # each text in one piece
-    # As few calls of Python's as can be: they are what a listing costs.
+    # As few calls of Python as possible: they are the cost of a listing.
     parser.CharacterDataHandler, parser.EndElementHandler = texts.append, end
     parser.StartDoctypeDeclHandler = _refuse
     parser.Parse(body, True)
@@ -162,22 +148,22 @@ def _read(body: bytes) -> tuple[list[tuple[str, str, str]], dict[str, str]]:
 
 
 def _refuse(*_: object) -> None:
-    raise StorageFailed("the server's listing defines a document type, which none of S3 does: it is not read")
+    raise StorageFailed("the server's listing has a document type, unlike any of S3's, and is not read")
 
 
-def _understood(objects: list[tuple[str, str, str]], said: Mapping[str, str]) -> list[_Object]:
+def _decode(objects: list[tuple[str, str, str]], said: Mapping[str, str]) -> list[_Object]:
     decoded = _Decoder() if said.get("EncodingType") == "url" else str
     return [(decoded(key), int(size), _time(when)) for key, size, when in objects]
 
 
 class _Decoder:
-    """URL-encoded keys as they are. What stands before the file id is the same in most, and decoded once."""
+    """Decoder of URL-encoded keys. The part before the file id is the same in most keys, and decoded once."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
 
     def __call__(self, key: str) -> str:
-        # Two characters more than an id has, so that no escape is cut in two.
+        # Two characters more than an id, so that no escape is cut.
         end = key[-ID_LENGTH - 2 :]
         if "%" in end or "+" in end:
             return unquote_plus(key)

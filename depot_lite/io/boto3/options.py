@@ -1,15 +1,13 @@
-"""The options of an `S3Storage`, as programs and .ini files give them, made into what boto3 takes.
+"""The options of an `S3Storage`, converted to arguments of boto3.
 
-No value of an option that may hold a secret is ever quoted: not in an error, and not in a representation.
+Values that may hold a secret are quoted neither in errors nor in representations.
 """
 
 from __future__ import annotations
 
 import inspect
-import json
 import os
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -18,8 +16,7 @@ from boto3.s3.transfer import S3Transfer, TransferConfig
 from botocore.config import Config
 
 from depot_lite.errors import ConfigurationError
-from depot_lite.io.boto3.urls import LONGEST
-from depot_lite.io.options import integer
+from depot_lite.io.objects.options import choice, known, mapping, web_address
 
 _POLICIES: Final = (
     "private",
@@ -29,46 +26,16 @@ _POLICIES: Final = (
     "bucket-owner-read",
     "bucket-owner-full-control",
 )
-# What belongs to one content and not to all, or is computed here.
-_OF_ONE_FILE: Final = ("MpuObjectSize", "ChecksumType")
+# Arguments that belong to one content, or are computed here.
+_PER_FILE: Final = ("MpuObjectSize", "ChecksumType")
 _CLIENT_OPTIONS: Final = frozenset(inspect.signature(boto3.Session.client).parameters) - {"self", "service_name"}
 
 
-def seconds(option: str, value: object) -> int:
-    """Return an expiry in seconds.
-
-    >>> seconds("expires_in", timedelta(minutes=5))
-    300
-
-    Raises:
-        ConfigurationError: it is none, or longer than S3 takes.
-    """
-    return integer(option, int(value.total_seconds()) if isinstance(value, timedelta) else value, 1, LONGEST)
-
-
-def mapping(option: str, value: object) -> dict[str, Any]:
-    """Return a copy of a dictionary; a string holds it as JSON.
-
-    Raises:
-        ConfigurationError: it is none.
-    """
-    if isinstance(value, str):
-        try:
-            value = json.loads(value or "{}")
-        except ValueError:
-            value = None
-    elif value is None:
-        value = {}
-    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return dict(value)
-    raise ConfigurationError(f"{option}: a dictionary is wanted, or a string that holds one as JSON")
-
-
 def either(first: str, first_value: str | None, second: str, second_value: str | None) -> str | None:
-    """Return the value of an option that has two names.
+    """Return the value of an option with two names.
 
     Raises:
-        ConfigurationError: they say different things.
+        ConfigurationError: the two values differ.
     """
     if first_value and second_value and first_value != second_value:
         raise ConfigurationError(f"{first}={first_value!r} and {second}={second_value!r} contradict each other")
@@ -76,63 +43,39 @@ def either(first: str, first_value: str | None, second: str, second_value: str |
 
 
 def bucket_of(bucket: str | None, bucket_name: str | None, access_key_id: str | None) -> str:
-    """Return the name of the bucket; where none is given, the one that filedepot makes of the access key."""
+    """Return the name of the bucket; if not set, filedepot's name with the access key."""
     name = either("bucket", bucket, "bucket_name", bucket_name)
     if name is None and access_key_id:
         name = f"filedepot-{access_key_id.lower()}"
     if name is None:
-        raise ConfigurationError("bucket is missing: the name of a bucket is wanted")
+        raise ConfigurationError("bucket is missing: expected the name of a bucket")
     return name
 
 
 def prefix_of(prefix: str | None, folder_name: str | None) -> str:
-    """Return what all keys begin with. A prefix is taken as it is, as filedepot does; a folder ends in a slash."""
+    """Return the start of all keys. A prefix is used unchanged, as in filedepot; a folder gets a slash at its end."""
     folder = f"{folder_name.strip('/')}/" if folder_name and folder_name.strip("/") else None
     return either("prefix", prefix, "folder_name", folder) or ""
-
-
-def web_address(option: str, value: str | None) -> str | None:
-    """Return a URL without a slash at its end.
-
-    Raises:
-        ConfigurationError: it is none, or tells a password, which every error about a connection would repeat.
-    """
-    if not value:
-        return None
-    try:
-        parts = urlsplit(value)
-        fine = parts.scheme in {"http", "https"} and parts.hostname and not parts.query and not parts.fragment
-    except ValueError:
-        fine = False
-    if not fine:
-        raise ConfigurationError(f"{option}: a URL such as 'https://s3.example.com' is wanted")
-    if parts.username is not None or parts.password is not None:
-        raise ConfigurationError(f"{option} holds a user name or a password: give access_key_id and secret_access_key")
-    return value.rstrip("/")
 
 
 def upload_arguments(
     policy: str | None, storage_class: str | None, upload_metadata: Mapping[str, Any] | str | None
 ) -> dict[str, Any]:
-    """Return the arguments that every upload gets. No ACL is among them unless one was asked for."""
+    """Return the arguments of every upload. No ACL is among them unless it is configured."""
     found = mapping("upload_metadata", upload_metadata)
     allowed = [
         each
         for each in S3Transfer.ALLOWED_UPLOAD_ARGS
-        if each not in _OF_ONE_FILE and (not each.startswith("Checksum") or each == "ChecksumAlgorithm")
+        if each not in _PER_FILE and (not each.startswith("Checksum") or each == "ChecksumAlgorithm")
     ]
-    if unknown := sorted(set(found) - set(allowed)):
-        raise ConfigurationError(
-            f"upload_metadata: unknown {', '.join(unknown)}; there is {', '.join(sorted(allowed))}"
-        )
-    if policy and policy not in _POLICIES:
-        raise ConfigurationError(f"policy={policy!r}: one of {', '.join(_POLICIES)} is wanted")
+    known("upload_metadata", found, allowed)
+    policy = choice("policy", policy, _POLICIES)
     for option, value, argument in (("policy", policy, "ACL"), ("storage_class", storage_class, "StorageClass")):
         chosen = either(option, value, f"upload_metadata[{argument!r}]", found.get(argument))
         if chosen is not None:
             found[argument] = chosen
     if not isinstance(found.get("SSECustomerKey", ""), str | bytes):
-        raise ConfigurationError("upload_metadata['SSECustomerKey']: a string or bytes are wanted")
+        raise ConfigurationError("upload_metadata['SSECustomerKey']: expected a string or bytes")
     found["Metadata"] = {str(key): str(value) for key, value in mapping("Metadata", found.get("Metadata")).items()}
     return found
 
@@ -147,12 +90,9 @@ def client_arguments(
 ) -> dict[str, Any]:
     """Return the arguments of ``boto3.Session.client``."""
     found = mapping("connection_kwargs", connection_kwargs)
-    if unknown := sorted(set(found) - _CLIENT_OPTIONS):
-        raise ConfigurationError(
-            f"connection_kwargs: unknown {', '.join(unknown)}; there is {', '.join(sorted(_CLIENT_OPTIONS))}"
-        )
+    known("connection_kwargs", found, _CLIENT_OPTIONS)
     if bool(access_key_id) != bool(secret_access_key):
-        raise ConfigurationError("access_key_id and secret_access_key: both are wanted or none")
+        raise ConfigurationError("access_key_id and secret_access_key: expected both or neither")
     for option, value, argument in (
         ("access_key_id", access_key_id, "aws_access_key_id"),
         ("secret_access_key", secret_access_key, "aws_secret_access_key"),
@@ -168,30 +108,30 @@ def client_arguments(
     return found
 
 
-def _config(own: Any, endpoint_url: str | None, concurrency: int) -> Config:
-    if own is not None and not isinstance(own, Config):
-        raise ConfigurationError("connection_kwargs['config']: a botocore.config.Config is wanted")
+def _config(given: Any, endpoint_url: str | None, concurrency: int) -> Config:
+    if given is not None and not isinstance(given, Config):
+        raise ConfigurationError("connection_kwargs['config']: expected a botocore.config.Config")
     chosen: dict[str, Any] = {
-        # As many connections are kept as there may be transfers, and those that one large upload adds.
+        # One connection for each transfer, and some for the parts of a large upload.
         "max_pool_connections": concurrency + 10,
-        # Else some regions sign URLs by version 2, which most servers have given up.
+        # Otherwise some regions sign URLs by version 2, which most servers no longer accept.
         "signature_version": "s3v4",
     }
     endpoint = endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if endpoint and not (urlsplit(endpoint).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn")):
-        # Servers that do not know the checksums that boto3 sends behind the content since 1.36 refuse every upload
+        # Since 1.36 boto3 sends checksums in trailers. Servers that do not support these refuse every upload
         # (https://github.com/boto/boto3/issues/4392).
         chosen["request_checksum_calculation"] = chosen["response_checksum_validation"] = "when_required"
     elif not endpoint:
-        # Else signed URLs lead to the address for all regions, which redirects to another host than was signed.
+        # Otherwise signed URLs lead to the global address, which redirects to a host that was not signed.
         chosen["s3"] = {"addressing_style": "virtual"}
     config = Config(**chosen)
-    # What the user's says wins.
-    return config if own is None else config.merge(own)
+    # The user's settings win.
+    return config if given is None else config.merge(given)
 
 
 def transfer_of(value: TransferConfig | Mapping[str, Any] | str | None) -> TransferConfig:
-    """Return how large content is sent: unlike boto3's default through our client, also where awscrt is installed."""
+    """Return the configuration of transfers. They use our client even if awscrt is installed."""
     if isinstance(value, TransferConfig):
         return value
     options = {"preferred_transfer_client": "classic", **mapping("transfer_config", value)}

@@ -1,9 +1,9 @@
-"""URLs of objects: where they are, and signed ones that stay the same for a while.
+"""URLs of objects: plain ones, and signed ones that stay the same for a while.
 
-boto3 signs with the time of the call, so that each rendering of a page has other URLs and no browser finds in its cache
-what it has. Here the time is rounded, which takes a signature of our own: AWS Signature Version 4 in a query string
-(https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html). What boto3 signs in another way
-is left to it.
+boto3 signs with the time of the call, so that a page has new URLs at each rendering and browsers cannot use their
+caches. Here the time is rounded, and the signature is ours: AWS Signature Version 4 in a query string
+(https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html). Other kinds of signatures are left to
+boto3.
 """
 
 from __future__ import annotations
@@ -20,24 +20,22 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from botocore.exceptions import NoCredentialsError
 
+from depot_lite.io.objects.options import LONGEST
 from depot_lite.signing import rounded
-
-#: Seven days: S3 takes no longer expiry.
-LONGEST: Final = 7 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
 class _Probe:
-    """What boto3 made of a request that it signed for us: its URL, and who signed it for which region."""
+    """A request that boto3 signed as a sample: its URL, signer and scope."""
 
     url: str
     signer: Any
-    #: ``region/service``; None where it was not signed by version 4.
+    #: ``region/service``; None if it was not signed by version 4.
     scope: str | None
 
 
 class ObjectUrls:
-    """The URLs of the objects of one bucket, as one client would ask for them. Makes no request."""
+    """The URLs of the objects of one bucket, as one client requests them. Makes no request."""
 
     def __init__(self, client: Any, bucket: str) -> None:
         self._client = client
@@ -50,40 +48,40 @@ class ObjectUrls:
         """Return the URL without a signature."""
         return self._at(self._probe(), key)
 
-    def signed(self, key: str, expires_in: int, overrides: Mapping[str, str]) -> str:
-        """Return a URL that works for at least so many seconds.
+    def signed(self, key: str, expires_in: int, headers: Mapping[str, str]) -> str:
+        """Return a URL that works for at least ``expires_in`` seconds.
 
         Args:
-            overrides: parameters of GetObject for headers of the answer, such as ``ResponseContentType``.
+            headers: the result of `response_headers`.
 
         Raises:
-            NoCredentialsError: there is nothing to sign with.
+            NoCredentialsError: there are no credentials to sign with.
         """
         probe = self._probe()
         if probe.scope is None:
-            params = {"Bucket": self._bucket, "Key": key, **overrides}
+            named = {_PARAMETERS[name]: value for name, value in headers.items()}
+            params = {"Bucket": self._bucket, "Key": key, **named}
             url: str = self._client.generate_presigned_url("get_object", Params=params, ExpiresIn=expires_in)
             return url
-        # Asked each time, for credentials that expire are renewed meanwhile.
+        # Each time, since credentials that expire are renewed meanwhile.
         credentials = probe.signer.get_auth_instance("s3", probe.scope.partition("/")[0], "s3v4-query").credentials
         if credentials is None:
             raise NoCredentialsError
         start, expiry = rounded(time.time(), expires_in, LONGEST)
-        query = {_PARAMETERS[name]: value for name, value in overrides.items()}
-        return _signed(self._at(probe, key), query, credentials, probe.scope, start, expiry)
+        return _signed(self._at(probe, key), headers, credentials, probe.scope, start, expiry)
 
     def _at(self, probe: _Probe, key: str) -> str:
         # "/" stands between the folders of a prefix; "~" is unreserved (RFC 3986).
         return probe.url + quote(key, safe="/~")
 
     def _probe(self) -> _Probe:
-        """Return what boto3 makes of a key, found out once: host and path depend on region, endpoint and bucket."""
+        """Return the sample, made once: host and path depend on region, endpoint and bucket."""
         if self._found is None:
             self._probing.request = None
             self._probing.active = True
             params, url = {"Bucket": self._bucket, "Key": "k"}, ""
             try:
-                # The URL without a signature needs no credentials; it is captured before they are missed.
+                # The unsigned URL needs no credentials: it is captured before boto3 looks for them.
                 with suppress(NoCredentialsError):
                     url = self._client.generate_presigned_url("get_object", Params=params, ExpiresIn=60)
             finally:
@@ -95,10 +93,10 @@ class ObjectUrls:
         return self._found
 
     def _scope(self, query: Mapping[str, list[str]]) -> str | None:
-        """Return region and service that version 4 signs for."""
+        """Return the region and service of a signature of version 4."""
         if "X-Amz-Credential" in query:
             return "/".join(query["X-Amz-Credential"][0].split("/")[-3:-1])
-        # boto3 signs by version 2 where it was not told otherwise, although it signs requests by version 4.
+        # By default boto3 signs URLs by version 2, although it signs requests by version 4.
         if "AWSAccessKeyId" in query and self._client.meta.config.signature_version == "s3v4":
             region = self._client.meta.region_name
             return f"{'us-east-1' if region in {None, 'aws-global'} else region}/s3"
@@ -109,9 +107,10 @@ class ObjectUrls:
             self._probing.request = request.url, request_signer
 
 
+#: Parameters of GetObject for headers of the answer.
 _PARAMETERS: Final = {
-    "ResponseContentType": "response-content-type",
-    "ResponseContentDisposition": "response-content-disposition",
+    "response-content-type": "ResponseContentType",
+    "response-content-disposition": "ResponseContentDisposition",
 }
 
 

@@ -1,14 +1,14 @@
 """GCSStorage: files in a bucket of Google Cloud Storage.
 
-An object is called by the file id behind ``prefix``; name, type, time and checksum are in its metadata, where filedepot
-has them too, so that each reads what the other wrote. Objects are private, and no ACL is sent, unless a ``policy`` asks
-for one: buckets with uniform access take none.
+The name of an object is ``prefix`` and the file id; the file's name, type, time and checksum are in its metadata, where
+filedepot keeps them too, so that the two libraries read each other's files. Objects are private: no ACL is sent unless
+a ``policy`` is given, since buckets with uniform access accept none.
 
-Constructing makes no request, and reads no credentials but those that it is given. A small file is stored with one
-request, a large one in pieces by a resumable upload, in memory that does not grow with it. Google verifies a CRC-32C of
-either, and shows an object when it is whole and not before.
+The constructor makes no request, and reads no credentials except given ones. A small file is stored with one request, a
+large one in pieces by a resumable upload, with constant memory. Google verifies a CRC-32C of both. An object appears
+when it is complete, not before.
 
-Whatever is sent may be sent twice, when an answer is lost. An object tells which attempt has made it.
+Requests are repeated when their answers are lost. So the metadata of an object name the attempt that made it.
 """
 
 from __future__ import annotations
@@ -28,107 +28,103 @@ from requests import Response
 from depot_lite.errors import ConfigurationError, DepotError, StorageFailed, StoredFileNotFound
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import check_file_id, new_file_id
-from depot_lite.io.gcs.client import GCSConnection
-from depot_lite.io.gcs.errors import GCS_ERRORS, failing, is_missing, may_have_arrived, status_of
+from depot_lite.io.gcs.client import GCSConnection, NewClient
+from depot_lite.io.gcs.errors import ERRORS, GCS_ERRORS, is_missing, status_of, translating
 from depot_lite.io.gcs.listing import listing
-from depot_lite.io.gcs.objects import ATTEMPT, Found, checksum_of, copied, described, labelled, overrides
-from depot_lite.io.gcs.options import bucket_of, credentials_of, piece_size, predefined_acl, seconds, web_address
+from depot_lite.io.gcs.objects import Found, labelled, resource_of, resource_of_copy
+from depot_lite.io.gcs.options import bucket_of, credentials_of, piece_size, predefined_acl
 from depot_lite.io.gcs.stream import GCSStoredFile, SummedReader, body_of
 from depot_lite.io.gcs.uploads import ResumableUpload
 from depot_lite.io.gcs.urls import form_of
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
-from depot_lite.io.objects.metadata import crc32_in, crc32_of, now, shown
-from depot_lite.io.options import boolean, executor_of, integer
+from depot_lite.io.objects.metadata import (
+    ATTEMPT,
+    checksum_metadata,
+    crc32_of,
+    format_crc32,
+    now,
+    parse_crc32,
+)
+from depot_lite.io.objects.options import seconds, web_address
+from depot_lite.io.objects.storage import ObjectStorage
+from depot_lite.io.options import boolean, integer
 
 __all__ = ["GCSStorage"]
 
-#: What Google takes in one batch (https://cloud.google.com/storage/docs/batch).
-_BATCH_LIMIT: Final = 100
-
-#: How servers refuse batches, of which an emulator may know nothing; and copies of what this client may not read.
+#: Statuses of servers that refuse batches, as emulators may; and copies of objects that this client may not read.
 _NO_BATCHES: Final = {400, 404, 405, 501}
 _NO_COPIES: Final = {400, 401, 403, 404, 405, 501}
 
 
-class GCSStorage(FileStorage):
+class GCSStorage(ObjectStorage[str | None]):
     """Files in ``bucket``. Options may be strings, as they come from .ini files and the environment.
 
     The first six are filedepot's, by position too.
+
+    `ObjectStorage` describes the options for URLs and threads. URLs are signed only if the credentials can do so, as
+    those of a service account can; else the application has to serve the files. Credentials that impersonate one make a
+    request for each new URL. Name and disposition count for files that a browser shows (images, PDF, audio, video,
+    plain text). All others are downloads, under the name that they were stored with, and all have the type that they
+    were stored with: Google prefers what an object says to what a URL does. Objects are public with the policy
+    ``public-read``, with ``sign_urls`` off, and with a ``public_base_url``.
     """
+
+    table = ERRORS
 
     def __init__(
         self,
-        # Only to make a bucket; that of the credentials where it is not given.
+        # Only to make a bucket; by default the project of the credentials.
         project_id: str | None = None,
-        # What a service account's JSON file holds, or its path, or credentials of google-auth. Without them, the
-        # library finds some as it always does: GOOGLE_APPLICATION_CREDENTIALS, gcloud's, the role of the machine.
+        # The content or the path of a service account's JSON file, or credentials of google-auth. By default Google's
+        # library looks for some: GOOGLE_APPLICATION_CREDENTIALS, gcloud's, the role of the machine.
         credentials: Any = None,
         bucket: str | None = None,
-        # "public-read" lets everybody read each object. None sends no ACL, and the bucket decides.
+        # "public-read" lets everybody read each object. By default no ACL is sent, and the bucket decides.
         policy: str | None = None,
         storage_class: str | None = None,
-        # What names of objects begin with, such as "media/".
+        # The start of all names of objects, such as "media/".
         prefix: str = "",
         *,
         # A server other than Google's, such as an emulator.
         endpoint_url: str | None = None,
-        # A google.cloud.storage.Client that is ready, instead of project, credentials and endpoint.
+        # A google.cloud.storage.Client, instead of project, credentials and endpoint.
         client: Any = None,
-        # Whether `url` signs. Without it, URLs work only where the objects are public.
         sign_urls: bool | str = True,
-        # Seconds (or a timedelta) that a signed URL works at least.
         signed_url_expiry: int | str | timedelta = 3600,
-        # Where a CDN shows the objects: URLs are this, a slash and the object's name.
         public_base_url: str | None = None,
         # How many bytes of large content one request sends; two such pieces of each upload are in memory.
         chunk_size: int | str = 8 * 1024 * 1024,
         # For how many seconds a request that failed is repeated.
         retry_for: int | str = 120,
-        # Make the bucket at first use if it is not there.
+        # Make the bucket at first use if it is missing.
         create_bucket: bool | str = False,
-        # How many files a flush uploads at once.
         concurrency: int | str = 16,
-        # The threads that do it; those that all storages share where there is none.
         executor: Executor | None = None,
     ) -> None:
+        super().__init__(prefix or "", concurrency, executor, sign_urls, signed_url_expiry, public_base_url)
         self._bucket = bucket_of(bucket)
-        self._prefix = prefix or ""
-        self._concurrency = integer("concurrency", concurrency, 1, 1000)
-        self._executor = executor_of("executor", executor)
         self._acl = predefined_acl(policy)
         self._storage_class = storage_class or None
-        self._sign_urls = boolean("sign_urls", sign_urls)
-        self._expiry = seconds("signed_url_expiry", signed_url_expiry)
-        self._public_base_url = web_address("public_base_url", public_base_url)
         self._piece_size = piece_size("chunk_size", chunk_size)
         if client is not None and (project_id or credentials or endpoint_url):
             raise ConfigurationError("client and the options of a new client contradict each other")
-        found = credentials_of(credentials)
-        self._connection = GCSConnection(
-            self._bucket,
-            client,
-            credentials=found,
-            project=project_id or getattr(found, "project_id", None),
-            endpoint=web_address("endpoint_url", endpoint_url),
-            create_bucket=boolean("create_bucket", create_bucket),
-            connections=self._concurrency + 10,
-            retry_for=integer("retry_for", retry_for, 1, 24 * 3600),
-        )
+        endpoint, create = web_address("endpoint_url", endpoint_url), boolean("create_bucket", create_bucket)
+        new = NewClient(credentials_of(credentials), project_id, endpoint, self._concurrency + 10)
+        retries = integer("retry_for", retry_for, 1, 24 * 3600)
+        self._connection = GCSConnection(self._bucket, client, new, create_bucket=create, retry_for=retries)
 
     @property
     def location(self) -> Hashable:
-        """Bucket and prefix. Not the server, since one may have several addresses."""
+        """Bucket and prefix, without the server, which may have several addresses."""
         return "gcs", self._bucket, self._prefix
 
     def __repr__(self) -> str:
         """Show where the files are."""
         return f"GCSStorage({self._bucket!r}, prefix={self._prefix!r})"
 
-    def _key(self, file_id: str) -> str:
-        return self._prefix + file_id
-
-    def _what(self, doing: str, file_id: str) -> str:
-        return f"{doing} gs://{self._bucket}/{self._key(file_id)}"
+    @property
+    def _root(self) -> str:
+        return f"gs://{self._bucket}/"
 
     def _path(self, file_id: str) -> str:
         return f"/b/{self._bucket}/o/{quote(self._key(file_id), safe='')}"
@@ -137,13 +133,13 @@ class GCSStorage(FileStorage):
         return self._connection.blob(self._key(file_id))
 
     def _ask(self, call: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
-        """Return what a call to Google's library gives."""
+        """Return the result of a call to Google's library."""
         return self._connection.repeated(partial(call, *arguments, **more, **self._connection.how))
 
     # --- storing --------------------------------------------------------------------------------------------------
 
     def save(self, content: Content, *, file_id: str | None = None) -> FileInfo:
-        """Store content that is ready and return what was stored. Under a new id nothing is ever overwritten."""
+        """Store prepared content and return its info. Under a new id, nothing is ever overwritten."""
         if file_id is None:
             return self._store(new_file_id(), content, new=True)
         return self._save(check_file_id(file_id), content)
@@ -159,7 +155,7 @@ class GCSStorage(FileStorage):
         return self._send(file_id, content, condition=0 if new else None)
 
     def _described(self, info: FileInfo) -> dict[str, Any]:
-        return described(info, self._storage_class, public=self._public)
+        return resource_of(info, self._storage_class, public=self._public)
 
     def _new_info(self, file_id: str, filename: str | None, content_type: str) -> FileInfo:
         return FileInfo(file_id, filename or UNNAMED, content_type, 0, now())
@@ -170,13 +166,13 @@ class GCSStorage(FileStorage):
         """Store content.
 
         Args:
-            known: its CRC-32 where that is certain before it was read.
-            condition: the generation that there has to be before; 0 is none.
+            known: its CRC-32, if it is certain before the content is read.
+            condition: the generation to replace; 0 is none.
         """
         info = self._new_info(file_id, content.filename, content.content_type)
         if known is None and content.size is not None and content.size >= self._piece_size:
             known = crc32_of(content)
-        with failing(self._what("store", file_id)), content.open() as source:
+        with translating(self._what("store", file_id)), content.open() as source:
             head = source.read(self._piece_size)
             if len(head) < self._piece_size:
                 return self._put(info, head, condition)
@@ -184,7 +180,7 @@ class GCSStorage(FileStorage):
 
     def _put(self, info: FileInfo, data: bytes, condition: int | None) -> FileInfo:
         """Store content that is in memory, with one request."""
-        info = replace(info, content_length=len(data), checksum=shown(zlib.crc32(data)))
+        info = replace(info, content_length=len(data), checksum=format_crc32(zlib.crc32(data)))
         resource = self._described(info)
         try:
             self._ask(
@@ -196,13 +192,12 @@ class GCSStorage(FileStorage):
                 checksum="crc32c",
             )
         except GCS_ERRORS as error:
-            if not self._is_stored(info.file_id, resource, error):
-                raise
+            self._unless_stored(info.file_id, resource["metadata"], error)
         return info
 
     def _put_large(self, info: FileInfo, reader: SummedReader, known: int | None, condition: int | None) -> FileInfo:
         """Store content in pieces."""
-        info = replace(info, checksum=None if known is None else shown(known))
+        info = replace(info, checksum=None if known is None else format_crc32(known))
         resource = self._described(info)
         blob = labelled(self._blob(info.file_id), resource)
         try:
@@ -215,49 +210,35 @@ class GCSStorage(FileStorage):
             )
             ResumableUpload(self._connection.session, url, self._connection.repeated, self._piece_size).send(reader)
         except GCS_ERRORS as error:
-            if not self._is_stored(info.file_id, resource, error):
-                raise
+            self._unless_stored(info.file_id, resource["metadata"], error)
         info = replace(info, content_length=reader.length)
-        return info if known is not None else self._add_checksum(info, resource, shown(reader.sum))
+        return info if known is not None else self._add_checksum(info, resource, format_crc32(reader.sum))
 
     def _add_checksum(self, info: FileInfo, resource: Mapping[str, Any], checksum: str) -> FileInfo:
-        """Tell the checksum of a stream, which was not known before its metadata were sent."""
-        summed = replace(info, checksum=checksum)
-        with suppress(*GCS_ERRORS):  # the file is whole without it, and some may create and not change
-            # Only of our object, which somebody may have replaced meanwhile.
+        """Add the checksum of a stream, which was not known before its metadata were sent."""
+        with suppress(
+            *GCS_ERRORS
+        ):  # the file is complete without it, and not everybody who may create objects may change them
+            # Only to our object, which another writer may have replaced meanwhile.
             found = self._look(info.file_id)
             if found.metadata.get(ATTEMPT) == resource["metadata"][ATTEMPT]:
                 self._connection.json(
                     "PATCH",
                     self._path(info.file_id),
-                    json={"metadata": {**found.metadata, **checksum_of(summed)}},
+                    json={"metadata": {**found.metadata, **checksum_metadata(checksum)}},
                     params={"ifGenerationMatch": found.generation},
                 )
-                return summed
+                return replace(info, checksum=checksum)
         return info
 
-    def _is_stored(self, file_id: str, resource: Mapping[str, Any], error: Exception) -> bool:
-        """Return whether the object is there although its upload has failed: the answer may be what was lost.
-
-        The object tells which attempt has made it. One that was there before does not count.
-        """
-        if not may_have_arrived(error):
-            return False
-        try:
-            found = self._look(file_id)
-        except (*GCS_ERRORS, StorageFailed):
-            return False
-        if found.metadata.get(ATTEMPT) == resource["metadata"][ATTEMPT]:
-            return True
-        if status_of(error) == 412:
-            raise StorageFailed(f"cannot {self._what('store', file_id)}: there is a file already") from error
-        return False
+    def _metadata(self, file_id: str) -> Mapping[str, str]:
+        return self._look(file_id).metadata
 
     def _look(self, file_id: str) -> Found:
-        """Return what the server knows of an object.
+        """Return the server's record of an object.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is no such object.
             StorageFailed: there is no bucket.
         """
         blob = self._blob(file_id)
@@ -269,55 +250,55 @@ class GCSStorage(FileStorage):
         return Found.in_blob(blob)
 
     def _check_bucket_after(self, error: Exception) -> None:
-        """Raise `StorageFailed` where the error is that something is missing, and it is the bucket."""
+        """Raise `StorageFailed` if the error is a missing object because the bucket is missing."""
         if is_missing(error):
             self._connection.check_bucket()
 
     # --- copying --------------------------------------------------------------------------------------------------
 
     def _copy(self, source_id: str, file_id: str) -> FileInfo:
-        with failing(self._what("copy", source_id), source_id):
+        with translating(self._what("copy", source_id), source_id):
             found = self._look(source_id)
             when = now()
             info = replace(found.info(source_id), file_id=file_id, last_modified=when)
-            self._rewrite(self, source_id, found, file_id, copied(found, when, self._storage_class))
+            self._rewrite(self, source_id, found, file_id, resource_of_copy(found, when, self._storage_class))
         return info
 
     def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
         if isinstance(source, GCSStorage) and source._connection.endpoint == self._connection.endpoint:
-            with failing(source._what("copy", source_id), source_id):
+            with translating(source._what("copy", source_id), source_id):
                 found = source._look(source_id)
             known = found.info(source_id)
             info = self._new_info(file_id, known.filename, known.content_type)
             try:
                 return self._save_copy_of(source, source_id, found, info)
             except DepotError as error:
-                # This client may not read what that of the source may.
+                # The source may be readable for the source's client only.
                 if status_of(error.__cause__) not in _NO_COPIES:
                     raise
         with source._open(source_id) as file:
             content = self._verified(file)
-            return self._send(file_id, content, crc32_in(file.checksum))
+            return self._send(file_id, content, parse_crc32(file.checksum))
 
     def _save_copy_of(self, source: GCSStorage, source_id: str, found: Found, info: FileInfo) -> FileInfo:
-        """Let Google copy an object that was looked at, with a name and a type that may be others."""
+        """Let Google copy a known version of an object, perhaps with another name and type."""
         known = found.info(source_id)
         info = replace(info, content_length=known.content_length, checksum=known.checksum)
         kept = {name: value for name, value in found.kept.items() if name != "contentDisposition"}
         resource = {**kept, **self._described(info)}
-        with failing(source._what("copy", source_id), source_id):
+        with translating(source._what("copy", source_id), source_id):
             self._rewrite(source, source_id, found, info.file_id, resource)
         return info
 
     def _rewrite(
         self, source: GCSStorage, source_id: str, found: Found, file_id: str, resource: Mapping[str, Any]
     ) -> None:
-        """Copy an object inside Google, step by step where it is large and goes far."""
+        """Copy an object inside Google, in several steps if it is large and goes to another region."""
         path = f"{source._path(source_id)}/rewriteTo{self._path(file_id)}"
         parameters = {
             "fields": "done,rewriteToken",
             "destinationPredefinedAcl": self._acl,
-            # What was looked at, and not what may have taken its place.
+            # This version, and no later one.
             "ifSourceGenerationMatch": None if found.generation is None else str(found.generation),
         }
         try:
@@ -328,13 +309,12 @@ class GCSStorage(FileStorage):
         except GCS_ERRORS as error:
             if status_of(error) == 412:
                 raise StorageFailed(f"file {source_id} was replaced while it was copied") from error
-            if not self._is_stored(file_id, resource, error):
-                raise
+            self._unless_stored(file_id, resource["metadata"], error)
 
     # --- finding --------------------------------------------------------------------------------------------------
 
     def _open(self, file_id: str) -> StoredFile:
-        with failing(self._what("read", file_id), file_id):
+        with translating(self._what("read", file_id), file_id):
             answer = self._get(file_id)
         found = Found.in_headers(answer.headers)
         request = partial(self._get_range, file_id, found.generation)
@@ -344,9 +324,9 @@ class GCSStorage(FileStorage):
     def _get(self, file_id: str, start: int = 0, generation: int | None = None) -> Response:
         """Return an answer whose body is on its way.
 
-        By the XML API: the JSON API tells the metadata in a request of its own, and the library asks that.
+        By the XML API: the JSON API, which the library uses, needs another request for the metadata.
         """
-        # What was stored compressed comes as it was stored. Else the server would unpack it, and know no ranges.
+        # Without this, the server unpacks objects that were stored compressed, and supports no ranges of them.
         headers = {"Accept-Encoding": "gzip"} | ({"Range": f"bytes={start}-"} if start else {})
         path = f"/{self._bucket}/{quote(self._key(file_id), safe='/~')}"
         try:
@@ -359,7 +339,7 @@ class GCSStorage(FileStorage):
         """Return the bytes from a position on, of the same object."""
         what = self._what("read", file_id)
         try:
-            with failing(what, file_id):
+            with translating(what, file_id):
                 answer = self._get(file_id, start, generation)
         except StoredFileNotFound as error:
             if self._exists(file_id):
@@ -367,15 +347,15 @@ class GCSStorage(FileStorage):
             raise
         if start and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
             answer.close()
-            raise StorageFailed(f"cannot {what}: the server gives another range than it was asked for")
+            raise StorageFailed(f"cannot {what}: the server sent another range than requested")
         return answer
 
     def _info(self, file_id: str) -> FileInfo:
-        with failing(self._what("look at", file_id), file_id):
+        with translating(self._what("look at", file_id), file_id):
             return self._look(file_id).info(file_id)
 
     def _exists(self, file_id: str) -> bool:
-        with failing(self._what("look for", file_id)):
+        with translating(self._what("look for", file_id)):
             there: bool = self._ask(self._blob(file_id).exists)
             if not there:
                 self._connection.check_bucket()
@@ -390,7 +370,7 @@ class GCSStorage(FileStorage):
     # --- deleting -------------------------------------------------------------------------------------------------
 
     def _delete(self, file_id: str) -> None:
-        with failing(self._what("delete", file_id)):
+        with translating(self._what("delete", file_id)):
             try:
                 self._ask(self._blob(file_id).delete)
             except GCS_ERRORS as error:
@@ -398,78 +378,45 @@ class GCSStorage(FileStorage):
                     raise
                 self._check_bucket_after(error)
 
-    def _delete_many(self, file_ids: list[str]) -> dict[str, Exception]:
-        unique = list(dict.fromkeys(file_ids))
-        failed: dict[str, Exception] = {}
-        for start in range(0, len(unique), _BATCH_LIMIT):
-            failed |= self._delete_batch(unique[start : start + _BATCH_LIMIT])
-        return failed
+    #: What Google takes in one batch (https://cloud.google.com/storage/docs/batch).
+    _batch_limit = 100
 
     def _delete_batch(self, file_ids: list[str]) -> dict[str, Exception]:
         try:
-            with failing(f"delete {len(file_ids)} files of gs://{self._bucket}/{self._prefix}"):
+            with translating(f"delete {len(file_ids)} files of gs://{self._bucket}/{self._prefix}"):
                 statuses = self._connection.delete([self._key(each) for each in file_ids])
                 if 404 in statuses:
                     self._connection.check_bucket()
         except StorageFailed as error:
             if status_of(error.__cause__) in _NO_BATCHES:
-                return super()._delete_many(file_ids)
+                return self._delete_each(file_ids)
             return dict.fromkeys(file_ids, error)
-        # What was refused in a batch, as when there is too much to do, is asked for once more by itself.
+        # Deletions that were refused in the batch, for example by an overloaded server, are repeated one by one.
         again = [each for each, status in zip(file_ids, statuses, strict=True) if not (status < 300 or status == 404)]
-        return super()._delete_many(again)
+        return self._delete_each(again)
 
     # --- URLs -----------------------------------------------------------------------------------------------------
-
-    def url(
-        self,
-        file_or_id: StoredFile | str,
-        *,
-        expires_in: int | timedelta | None = None,
-        filename: str | None = None,
-        disposition: str | None = None,
-        content_type: str | None = None,
-    ) -> str | None:
-        """Return a URL where Google gives the file: signed, unless ``sign_urls`` is off or a ``public_base_url`` given.
-
-        It stays the same for a fourth of ``expires_in``, so that a browser finds in its cache what it has; up to that
-        much longer it works. None where the credentials cannot sign, so that the application has to serve the file:
-        those of a service account can. Credentials that impersonate one make a request for each new URL.
-
-        Name and disposition count for files that a browser shows (images, PDF, audio, video, plain text). All others
-        are downloads, under the name that they were stored with, and all have the type that they were stored with:
-        Google prefers what an object says to what a URL does. An unsigned URL says nothing of these.
-        """
-        file_id = self._id(file_or_id)
-        expiry = self._expiry if expires_in is None else seconds("expires_in", expires_in)
-        parameters = overrides(filename, disposition, content_type)
-        if not self._sign_urls or self._public_base_url is not None:
-            return self._plain_url(file_id)
-        with failing(self._what("sign a URL of", file_id)):
-            urls = self._connection.urls
-            return urls.signed(self._key(file_id), expiry, parameters) if urls.can_sign else None
-
-    def public_url(self, file_or_id: StoredFile | str) -> str | None:
-        """Return the URL without a signature where the objects are public, None where they are not.
-
-        They are with the policy ``public-read``, with ``sign_urls`` off, and with a ``public_base_url``.
-        """
-        file_id = self._id(file_or_id)
-        return self._plain_url(file_id) if self._public else None
 
     @property
     def _public(self) -> bool:
         return self._acl == "publicRead" or not self._sign_urls or self._public_base_url is not None
 
+    def _signed_url(self, key: str, expires_in: int, headers: Mapping[str, str]) -> str | None:
+        urls = self._connection.urls
+        return urls.signed(key, expires_in, headers) if urls.can_sign else None
+
+    def _unsigned_url(self, key: str) -> str:
+        return self._connection.urls.plain(key)
+
     def _upload_form(
         self, file_id: str, max_size: int, content_type: str | None, filename: str | None, expires_in: int
     ) -> tuple[str, dict[str, str]] | None:
         expiry = seconds("expires_in", expires_in)
-        with failing(self._what("sign a form for", file_id)):
+        with translating(self._what("sign a form for", file_id)):
             if not self._connection.urls.can_sign:
                 return None
             return form_of(
-                self._connection.signing_client,
+                self._connection.bare_client,
                 self._bucket,
                 self._key(file_id),
                 self._acl,
@@ -479,9 +426,3 @@ class GCSStorage(FileStorage):
                 filename=filename,
                 expires_in=expiry,
             )
-
-    def _plain_url(self, file_id: str) -> str:
-        if self._public_base_url is not None:
-            return f"{self._public_base_url}/{quote(self._key(file_id), safe='/~')}"
-        with failing(self._what("find the URL of", file_id)):
-            return self._connection.urls.plain(self._key(file_id))

@@ -1,15 +1,13 @@
-"""The one client of a storage, which all threads share, and the bucket that it is for."""
+"""The client of a `GCSStorage`, and its bucket."""
 
 from __future__ import annotations
 
 import os
 import random
-import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import google.auth
 from google.api_core.exceptions import Conflict, GoogleAPICallError, from_http_response
@@ -19,8 +17,9 @@ from requests import Response, Session
 from requests.adapters import HTTPAdapter
 
 from depot_lite.errors import StorageFailed
-from depot_lite.io.gcs.errors import GCS_ERRORS, failing, is_missing, is_passing, status_of
+from depot_lite.io.gcs.errors import GCS_ERRORS, is_missing, is_passing, status_of, translating
 from depot_lite.io.gcs.urls import ObjectUrls
+from depot_lite.io.objects.clients import BucketConnection
 
 #: Seconds to wait for a connection, and for the next bytes.
 _TIMEOUT: Final = (10, 60)
@@ -29,76 +28,36 @@ _LONGEST_PAUSE: Final = 30.0
 _Result = TypeVar("_Result")
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
-    process: int
-    client: Any
-    urls: ObjectUrls
+class NewClient(NamedTuple):
+    """The options of a client that is not ready."""
+
+    #: Those of the environment if not set.
+    credentials: Credentials | None
+    #: That of the credentials if not set.
+    project: str | None
+    endpoint: str | None
+    #: How many connections are kept.
+    connections: int
 
 
-class GCSConnection:
-    """A client that is made when it is first wanted, and again in the child after a fork.
+class GCSConnection(BucketConnection[ObjectUrls]):
+    """The client of a `GCSStorage`, and its bucket."""
 
-    Not in the constructor: looking for credentials may ask the network. And two processes that use one connection get
-    each other's answers.
-    """
-
-    def __init__(
-        self,
-        bucket: str,
-        ready: Any,
-        *,
-        credentials: Credentials | None,
-        project: str | None,
-        endpoint: str | None,
-        create_bucket: bool,
-        connections: int,
-        retry_for: int,
-    ) -> None:
-        self.bucket = bucket
-        self._ready = ready
-        self._credentials = credentials
-        self._project = project
-        self._endpoint = endpoint
-        self._create_bucket = create_bucket
-        self._connections = connections
+    def __init__(self, bucket: str, ready: Any, new: NewClient, *, create_bucket: bool, retry_for: int) -> None:
+        super().__init__(bucket, ready, create_bucket=create_bucket)
+        self._new = new
         self._retry_for = retry_for
-        #: Seconds to wait before a request is repeated for the first time; the next time twice as long, and so on.
+        #: Seconds to wait before the first repetition of a request; the wait doubles each time.
         self.pause = 1.0
-        self._made: _Made | None = None
-        self._lock = threading.Lock()
-        # Whether the bucket is known to be there.
-        self._seen = False
-
-    @property
-    def client(self) -> Any:
-        """The client, of a bucket that was made if it was missing and shall be."""
-        if self._create_bucket and not self._seen:
-            client = self._get().client
-            with self._lock:
-                if not self._seen:
-                    self._make_bucket(client)
-                    self._seen = True
-        return self._get().client
-
-    @property
-    def urls(self) -> ObjectUrls:
-        """The URLs of the bucket's objects, which need no request and so no bucket."""
-        return self._get().urls
-
-    @property
-    def signing_client(self) -> Any:
-        """The client, for what needs no request."""
-        return self._get().client
 
     @property
     def endpoint(self) -> str:
-        """Which server this is: two storages there may copy from one another."""
-        return str(self._get().client.api_endpoint)
+        """The server. Two storages on one server may copy from each other."""
+        return str(self.bare_client.api_endpoint)
 
     @property
     def how(self) -> dict[str, Any]:
-        """The arguments of every call to Google's library, which repeats nothing: `repeated` does."""
+        """The arguments of every call to Google's library. It repeats nothing: `repeated` does."""
         return {"timeout": _TIMEOUT, "retry": None}
 
     def blob(self, key: str) -> Any:
@@ -106,10 +65,10 @@ class GCSConnection:
         return self.client.bucket(self.bucket).blob(key)
 
     def repeated(self, request: Callable[[], _Result]) -> _Result:
-        """Return what a request gives, which is sent again for a while if it fails as it may not the next time.
+        """Return the result of a request, which is repeated for a while after passing errors.
 
-        Google's library would do it, and keep each error in a circle with all that its traceback holds: with it files
-        and their connections would stay open until they are collected as garbage.
+        Google's own retries keep each error in a reference cycle with its traceback: files and connections would stay
+        open until the next garbage collection.
         """
         end, pause = time.monotonic() + self._retry_for, self.pause
         while True:
@@ -122,7 +81,7 @@ class GCSConnection:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def call(self, method: str, path: str, *, stream: bool = False, **arguments: Any) -> Response:
-        """Send a request that the library has no call for, as often as its policy says, and return the answer.
+        """Send a request that the library has no call for, with retries, and return the answer.
 
         Raises:
             GoogleAPICallError: the server refuses or fails.
@@ -139,7 +98,7 @@ class GCSConnection:
         return self.repeated(attempt)
 
     def json(self, method: str, path: str, **arguments: Any) -> Mapping[str, Any]:
-        """Do what `call` does, with the JSON API, and return what the answer holds."""
+        """Send a request to the JSON API, like `call`, and return the parsed answer."""
         found: Mapping[str, Any] = self.call(method, f"/storage/v1{path}", **arguments).json()
         return found
 
@@ -156,30 +115,23 @@ class GCSConnection:
 
         try:
             return self.repeated(attempt)
-        except ValueError:  # the answer is none to a batch: some emulators know none
+        except ValueError:  # this is no answer to a batch, which some emulators do not support
             return [501] * len(keys)
 
     @property
     def session(self) -> Session:
-        """What sends requests that are authorised."""
+        """The session that sends authorised requests."""
         return cast(Session, self.client._http)
 
-    def _get(self) -> _Made:
-        made = self._made
-        if made is None or made.process != os.getpid():
-            with self._lock:
-                made = self._made
-                if made is None or made.process != os.getpid():
-                    client = self._new_client() if self._ready is None else self._ready
-                    urls = ObjectUrls(str(client.api_endpoint), self.bucket, client._credentials)
-                    made = self._made = _Made(os.getpid(), client, urls)
-        return made
+    def _new_urls(self, client: Any) -> ObjectUrls:
+        return ObjectUrls(str(client.api_endpoint), self.bucket, client._credentials)
 
     def _new_client(self) -> Any:
-        credentials, project = self._credentials, self._project
-        options = {"api_endpoint": self._endpoint} if self._endpoint else None
-        with failing(f"use bucket {self.bucket!r}"):
-            # The library asks for none where there is an emulator.
+        credentials, project, endpoint, connections = self._new
+        project = project or getattr(credentials, "project_id", None)
+        options = {"api_endpoint": endpoint} if endpoint else None
+        with translating(f"use bucket {self.bucket!r}"):
+            # The library needs none for an emulator.
             if credentials is None and not os.environ.get("STORAGE_EMULATOR_HOST"):
                 credentials, found = google.auth.default(scopes=storage.Client.SCOPE)
                 project = project or found
@@ -187,34 +139,26 @@ class GCSConnection:
                 client = storage.Client(project, credentials, client_options=options)
             except ValueError as error:
                 raise StorageFailed(f"cannot use bucket {self.bucket!r}: the client refuses its options") from error
-        # Else it asks for the bucket, in a thread of its own and for nobody but telemetry, at the first use.
+        # Otherwise a thread of the library requests the bucket at the first use, only for telemetry.
         client._bucket_metadata_cache = None
         for scheme in ("https://", "http://"):
-            # As many connections are kept as there may be transfers. Not where certificates are in an adapter.
+            # One connection for each transfer. An adapter of another class holds certificates, and stays.
             if type(client._http.get_adapter(scheme)) is HTTPAdapter:
-                client._http.mount(scheme, HTTPAdapter(pool_maxsize=self._connections))
+                client._http.mount(scheme, HTTPAdapter(pool_maxsize=connections))
         return client
 
-    def check_bucket(self) -> None:
-        """Raise `StorageFailed` if there is no bucket.
-
-        Where an object is missing, the answer's status does not say whether its bucket is. So the first time it is
-        asked for, lest all files be called missing because of a typing error. It is asked what it holds, since who may
-        use objects need not be allowed to look at the bucket.
-        """
-        if self._seen:
-            return
+    def _look_for_bucket(self) -> None:
+        # By a listing: permission to use objects need not include permission to read the bucket.
         try:
             self.json("GET", f"/b/{self.bucket}/o", params={"maxResults": 1, "fields": "kind"})
         except GoogleAPICallError as error:
             if is_missing(error):
                 raise StorageFailed(f"there is no bucket {self.bucket!r}") from error
-            if status_of(error) != 403:  # it is there, and we may not look at it
+            if status_of(error) != 403:  # it exists, and we may not look at it
                 raise
-        self._seen = True
 
     def _make_bucket(self, client: Any) -> None:
-        with failing(f"make bucket {self.bucket!r}"):
+        with translating(f"make bucket {self.bucket!r}"):
             try:
                 if self.repeated(partial(client.bucket(self.bucket).exists, **self.how)):
                     return
@@ -226,5 +170,7 @@ class GCSConnection:
                 raise StorageFailed(f"cannot make bucket {self.bucket!r}: project_id is missing")
             try:
                 self.repeated(partial(client.create_bucket, self.bucket, **self.how))
-            except Conflict:  # another process was faster, or the bucket is somebody else's, which its use will tell
+            except (
+                Conflict
+            ):  # another process was faster, or the bucket belongs to another project, which its first use shows
                 return

@@ -1,7 +1,7 @@
-"""What a bucket holds, page by page.
+"""Listings of a bucket, page by page.
 
-Only names, sizes and times are asked for, and no object of Google's library is made of each. A list that is silently
-shorter than what is there would be mistaken for deletions, so whatever leaves a doubt raises.
+Only names, sizes and times are requested, and no objects of Google's library are made. An incomplete list would be
+mistaken for deletions, so every doubt raises.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from depot_lite.errors import InvalidFileId, StorageFailed
-from depot_lite.io.fileid import check_file_id
-from depot_lite.io.gcs.errors import failing
+from depot_lite.errors import StorageFailed
+from depot_lite.io.gcs.errors import translating
 from depot_lite.io.interfaces import FileEntry
+from depot_lite.io.objects.storage import entries_below
 
 _FIELDS: Final = "kind,nextPageToken,items(name,size,timeCreated)"
 
@@ -25,19 +25,19 @@ def listing(ask: Callable[..., Mapping[str, Any]], bucket: str, prefix: str) -> 
         ask: ``objects.list`` of the JSON API, with these parameters.
 
     Raises:
-        StorageFailed: it cannot be told whether these are all.
+        StorageFailed: the list may be incomplete.
     """
-    # What is in further folders below the prefix is not ours, and need not be listed.
+    # Objects in further folders below the prefix are not ours, and need not be listed.
     where = {"prefix": prefix, "delimiter": "/", "fields": _FIELDS}
     what = f"list gs://{bucket}/{prefix}"
     token: str | None = None
     while True:
         try:
-            with failing(what):
+            with translating(what):
                 answer = ask(where if token is None else {**where, "pageToken": token})
             if answer["kind"] != "storage#objects":
                 raise StorageFailed(f"cannot {what}: the server's answer is no listing")
-            entries = list(_entries(answer.get("items", ()), prefix))
+            entries = list(entries_below(prefix, map(_object, answer.get("items", ()))))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StorageFailed(f"cannot {what}: the server's answer is damaged or no listing") from error
         yield from entries
@@ -45,25 +45,8 @@ def listing(ask: Callable[..., Mapping[str, Any]], bucket: str, prefix: str) -> 
         if token is None:
             return
         if token == before:
-            raise StorageFailed(f"cannot {what}: the server gives the same page again")
+            raise StorageFailed(f"cannot {what}: the server sends the same page again")
 
 
-def _entries(items: list[Mapping[str, str]], prefix: str) -> Iterator[FileEntry]:
-    start = len(prefix)
-    for each in items:
-        name = each["name"]
-        size, when = int(each["size"]), _time(each["timeCreated"])
-        if name.startswith(prefix) and _is_id(name[start:]):
-            yield FileEntry.told(name[start:], size, when)
-
-
-def _is_id(file_id: str) -> bool:
-    try:
-        check_file_id(file_id)
-    except InvalidFileId:
-        return False
-    return True
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)
+def _object(item: Mapping[str, str]) -> tuple[str, int, datetime]:
+    return item["name"], int(item["size"]), datetime.fromisoformat(item["timeCreated"]).astimezone(UTC)

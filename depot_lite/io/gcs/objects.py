@@ -1,6 +1,6 @@
-"""What an object tells of its file: the resource that an upload writes, and the headers or the resource that are read.
+"""Objects as Google describes them: the resource of an upload, and the headers or resource of an answer.
 
-Name, time and type are written as filedepot does, so that each reads what the other wrote.
+Name, time and type are written as in filedepot, so that the two libraries read each other's files.
 """
 
 from __future__ import annotations
@@ -9,30 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from secrets import token_hex
 from typing import Any, Final
-from urllib.parse import quote, unquote
 
-from google_crc32c import Checksum
+from depot_lite.io.interfaces import FileInfo
+from depot_lite.io.objects.metadata import NO_TYPE, attempt_at, disposition_of, info_in, is_passive, metadata_of
 
-from depot_lite.errors import ConfigurationError
-from depot_lite.io.content import clean_filename
-from depot_lite.io.disposition import INLINE_TYPES, content_disposition
-from depot_lite.io.interfaces import UNNAMED, FileInfo
-from depot_lite.io.media_types.detection import valid_media_type
-
-#: Keys of the metadata; the first three are filedepot's.
-_FILENAME: Final = "x-depot-filename"
-_MODIFIED: Final = "x-depot-modified"
+#: filedepot's key for the type; only filedepot reads it.
 _TYPE: Final = "x-depot-content-type"
-_CHECKSUM: Final = "x-depot-checksum"
-#: Which attempt to upload made the object: how an upload whose answer was lost is known again.
-ATTEMPT: Final = "x-depot-attempt"
-_TIME_FORMAT: Final = "%Y-%m-%d %H:%M:%S"
-_NO_TYPE: Final = "application/octet-stream"
 
-#: What of an object a copy keeps, beside its type and its metadata: as a resource has it, as headers have it, and as
-#: Google's library has it.
+#: Properties that a copy keeps, beside type and metadata: their names in resources, headers, and Google's library.
 _KEPT: Final = (
     ("contentDisposition", "Content-Disposition", "content_disposition"),
     ("cacheControl", "Cache-Control", "cache_control"),
@@ -44,26 +29,26 @@ _OF_METADATA: Final = "x-goog-meta-"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An object that was looked at."""
+    """The server's record of an object."""
 
     metadata: Mapping[str, str]
     content_type: str
     length: int
     when: datetime
-    #: Which version of the object this is; None where the server does not say.
+    #: The version of the object; None if the server does not say.
     generation: int | None
-    #: CRC-32C of the bytes in base64, as Google has it.
+    #: CRC-32C of the bytes, in the form of Google's headers.
     crc32c: str | None
-    #: More of its resource.
+    #: More properties of its resource.
     kept: Mapping[str, str]
 
     @classmethod
     def in_blob(cls, blob: Any) -> Found:
-        """Return what Google's library has found out."""
+        """Return the record in an object of Google's library."""
         kept = {name: getattr(blob, attribute) for name, _, attribute in _KEPT}
         return cls(
             blob.metadata or {},
-            blob.content_type or _NO_TYPE,
+            blob.content_type or NO_TYPE,
             blob.size,
             blob.time_created.astimezone(UTC),
             blob.generation,
@@ -73,7 +58,7 @@ class Found:
 
     @classmethod
     def in_headers(cls, headers: Mapping[str, str]) -> Found:
-        """Return what comes with the bytes."""
+        """Return the record in the headers of an answer."""
         kept = {name: headers.get(header, "") for name, header, _ in _KEPT}
         hashes = dict(each.strip().partition("=")[::2] for each in headers.get("x-goog-hash", "").split(","))
         when = headers.get("Last-Modified")
@@ -84,9 +69,9 @@ class Found:
                 for name, value in headers.items()
                 if name.lower().startswith(_OF_METADATA)
             },
-            headers.get("Content-Type") or _NO_TYPE,
+            headers.get("Content-Type") or NO_TYPE,
             int(headers.get("x-goog-stored-content-length") or headers["Content-Length"]),
-            # An emulator may not say it.
+            # Some emulators do not send it.
             parsedate_to_datetime(when).astimezone(UTC) if when else datetime.now(UTC),
             None if generation is None else int(generation),
             hashes.get("crc32c"),
@@ -94,53 +79,34 @@ class Found:
         )
 
     def info(self, file_id: str) -> FileInfo:
-        """Return what is known of the file; filedepot wrote some of it, and others none."""
-        filename = clean_filename(unquote(self.metadata.get(_FILENAME, "")))
-        try:
-            when = datetime.strptime(self.metadata.get(_MODIFIED, ""), _TIME_FORMAT).replace(tzinfo=UTC)
-        except ValueError:
-            when = self.when
-        checksum = self.metadata.get(_CHECKSUM)
-        return FileInfo(file_id, filename or UNNAMED, self.content_type, self.length, when, checksum)
+        """Return the file's info."""
+        return info_in(self.metadata, file_id, self.content_type, self.length, self.when)
 
 
-def described(info: FileInfo, storage_class: str | None, *, public: bool) -> dict[str, Any]:
+def resource_of(info: FileInfo, storage_class: str | None, *, public: bool) -> dict[str, Any]:
     """Return the resource of a new object.
 
     Args:
         public: whether it has URLs that are not signed.
     """
-    metadata = {
-        # It may come back as a header, which is ASCII, so it is encoded, as filedepot does.
-        _FILENAME: quote(info.filename, safe="!#$&+-.^_`|~"),
-        _TYPE: info.content_type,
-        **_new_attempt(info.last_modified),
-    }
-    resource = {"contentType": info.content_type, "metadata": metadata | checksum_of(info)}
+    resource = {"contentType": info.content_type, "metadata": {_TYPE: info.content_type, **metadata_of(info)}}
     return resource | _disposition(info, public=public) | _of_class(storage_class)
 
 
 def _disposition(info: FileInfo, *, public: bool) -> dict[str, str]:
-    """Return how a browser treats the object, where that is not left to the URL.
+    """Return the Content-Disposition of the object, unless it is left to the URL.
 
-    What a signed URL says counts only where the object says nothing (https://github.com/rails/rails/pull/33814). So an
-    image says nothing, lest it could not be downloaded under another name, and a page says that it is a download, lest
-    anybody could have it run.
+    A signed URL's disposition counts only if the object has none (https://github.com/rails/rails/pull/33814). So images
+    have none, and can be downloaded under other names; pages are downloads, so that nobody can make a browser run them.
     """
-    passive = valid_media_type(info.content_type) in INLINE_TYPES
-    if passive and not public:
+    if is_passive(info.content_type) and not public:
         return {}
-    return {"contentDisposition": content_disposition("inline" if passive else "attachment", info.filename)}
+    return {"contentDisposition": disposition_of(info)}
 
 
-def checksum_of(info: FileInfo) -> dict[str, str]:
-    """Return the part of an object's metadata that tells the checksum, nothing where none is known."""
-    return {} if info.checksum is None else {_CHECKSUM: info.checksum}
-
-
-def copied(found: Found, when: datetime, storage_class: str | None) -> dict[str, Any]:
+def resource_of_copy(found: Found, when: datetime, storage_class: str | None) -> dict[str, Any]:
     """Return the resource of a copy of an object."""
-    metadata = {**found.metadata, **_new_attempt(when)}
+    metadata = {**found.metadata, **attempt_at(when)}
     return {**found.kept, "contentType": found.content_type, "metadata": metadata} | _of_class(storage_class)
 
 
@@ -148,12 +114,8 @@ def _of_class(storage_class: str | None) -> dict[str, str]:
     return {} if storage_class is None else {"storageClass": storage_class}
 
 
-def _new_attempt(when: datetime) -> dict[str, str]:
-    return {_MODIFIED: when.strftime(_TIME_FORMAT), ATTEMPT: token_hex(8)}
-
-
 def labelled(blob: Any, resource: Mapping[str, Any]) -> Any:
-    """Give the library's object, of which nothing is known yet, what a resource says, and return it."""
+    """Return a new object of the library's, with the properties of a resource."""
     blob.content_type = resource["contentType"]
     if "contentDisposition" in resource:
         blob.content_disposition = resource["contentDisposition"]
@@ -161,23 +123,3 @@ def labelled(blob: Any, resource: Mapping[str, Any]) -> Any:
     if "storageClass" in resource:
         blob.storage_class = resource["storageClass"]
     return blob
-
-
-def overrides(filename: str | None, disposition: str | None, content_type: str | None) -> dict[str, str]:
-    """Return the parameters of a URL's query for headers of the answer."""
-    found = {}
-    if disposition not in {None, "inline", "attachment"}:
-        raise ConfigurationError(f"disposition={disposition!r}: 'inline' or 'attachment' is wanted")
-    if disposition is not None or filename is not None:
-        # A name alone is one to save under.
-        found["response-content-disposition"] = content_disposition(disposition or "attachment", filename or "")
-    if content_type is not None:
-        if valid_media_type(content_type) is None or not (content_type.isprintable() and content_type.isascii()):
-            raise ConfigurationError(f"content_type={content_type!r}: a type such as 'image/png' is wanted")
-        found["response-content-type"] = content_type
-    return found
-
-
-def new_crc32c() -> Any:
-    """Return a CRC-32C of nothing, which is told of bytes and tells its digest."""
-    return Checksum()  # type: ignore[no-untyped-call]  # its own lack

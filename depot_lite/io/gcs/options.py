@@ -1,16 +1,14 @@
-"""The options of a `GCSStorage`, as programs and .ini files give them, made into what Google's library takes.
+"""The options of a `GCSStorage`, converted to arguments of Google's library.
 
-No value of an option that may hold a secret is ever quoted: not in an error, and not in a representation.
+Values that may hold a secret are quoted neither in errors nor in representations.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from google.auth.credentials import Credentials
 from google.auth.exceptions import GoogleAuthError
@@ -18,11 +16,11 @@ from google.oauth2.credentials import Credentials as UserCredentials
 from google.oauth2.service_account import Credentials as ServiceAccount
 
 from depot_lite.errors import ConfigurationError
-from depot_lite.io.gcs.urls import LONGEST
+from depot_lite.io.objects.options import choice
 from depot_lite.io.options import integer
 
-#: What a policy is called in options, and in requests. Nothing is sent for "private", which is what objects are in a
-#: bucket that nobody has opened: a bucket with uniform access, as new ones have it, refuses every ACL.
+#: The names of policies in options and in requests. Nothing is sent for "private", the default of buckets: a bucket
+#: with uniform access, as new ones have it, refuses every ACL.
 _POLICIES: Final = {
     "private": None,
     "public-read": "publicRead",
@@ -36,39 +34,26 @@ _POLICIES: Final = {
 _PIECE_UNIT: Final = 256 * 1024
 
 
-def seconds(option: str, value: object) -> int:
-    """Return an expiry in seconds.
-
-    >>> seconds("expires_in", timedelta(minutes=5))
-    300
-
-    Raises:
-        ConfigurationError: it is none, or longer than signatures may last.
-    """
-    return integer(option, int(value.total_seconds()) if isinstance(value, timedelta) else value, 1, LONGEST)
-
-
 def bucket_of(bucket: str | None) -> str:
     """Return the name of the bucket.
 
     Raises:
-        ConfigurationError: there is none, or it is none.
+        ConfigurationError: it is missing or invalid.
     """
     if not bucket:
-        raise ConfigurationError("bucket is missing: the name of a bucket is wanted")
+        raise ConfigurationError("bucket is missing: expected the name of a bucket")
     if not all(character.isascii() and (character.isalnum() or character in "-_.") for character in bucket):
-        raise ConfigurationError(f"bucket={bucket!r}: the name of a bucket is wanted, without 'gs://' and without '/'")
+        raise ConfigurationError(f"bucket={bucket!r}: expected the name of a bucket, without 'gs://' and '/'")
     return bucket
 
 
 def predefined_acl(policy: str | None) -> str | None:
-    """Return the ACL that is asked for with each upload, None for none.
+    """Return the ACL of uploads, None if not set.
 
     Raises:
-        ConfigurationError: there is no such policy.
+        ConfigurationError: the policy is unknown.
     """
-    if policy and policy not in _POLICIES:
-        raise ConfigurationError(f"policy={policy!r}: one of {', '.join(_POLICIES)} is wanted")
+    policy = choice("policy", policy, _POLICIES)
     return _POLICIES[policy] if policy else None
 
 
@@ -78,42 +63,23 @@ def piece_size(option: str, value: object) -> int:
     >>> piece_size("chunk_size", "1000000")
     1048576
     """
-    wanted = integer(option, value, 1, 1024**3)
-    return -(-wanted // _PIECE_UNIT) * _PIECE_UNIT
-
-
-def web_address(option: str, value: str | None) -> str | None:
-    """Return a URL without a slash at its end.
-
-    Raises:
-        ConfigurationError: it is none, or has more than a host, a port and a path.
-    """
-    if not value:
-        return None
-    try:
-        parts = urlsplit(value)
-        plain = not (parts.query or parts.fragment or "@" in parts.netloc)
-    except ValueError:
-        plain = False
-    if not plain or parts.scheme not in {"http", "https"} or not parts.hostname:
-        # Without the value: a password in it would be told.
-        raise ConfigurationError(f"{option}: a URL such as 'https://storage.example.com' is wanted, without a password")
-    return value.rstrip("/")
+    size = integer(option, value, 1, 1024**3)
+    return -(-size // _PIECE_UNIT) * _PIECE_UNIT
 
 
 def credentials_of(value: Any) -> Credentials | None:
-    """Return the credentials, None for those of the environment.
+    """Return the credentials, None to take them from the environment.
 
     Args:
-        value: those of google-auth; a dictionary as it is in the file that Google gives for a service account, that as
-            JSON, or the path of the file.
+        value: credentials of google-auth; or the content of a service account's file, as a dictionary or JSON; or the
+            path of the file.
 
     Raises:
-        ConfigurationError: it is none of these, without a word of what it says.
+        ConfigurationError: the value is something else. It is not quoted.
     """
     if value is None or value == "" or isinstance(value, Credentials):
         return value or None
-    # The kinds are chosen here: a file that a stranger has written could else name a server to ask for a token.
+    # Only these kinds: a file from a stranger could name a server that is asked for a token.
     info = value if isinstance(value, Mapping) else _read(value)
     kinds: dict[object, Callable[[dict[str, Any]], Any]] = {
         "service_account": ServiceAccount.from_service_account_info,
@@ -122,33 +88,33 @@ def credentials_of(value: Any) -> Credentials | None:
     kind = kinds.get(info.get("type", "service_account"))
     if kind is None:
         raise ConfigurationError(
-            f"credentials: those of a service account or of a user are wanted; of another kind ({info['type']!r}), give"
+            f"credentials: expected a service account or a user, got {info['type']!r}; of other kinds, give"
             " google-auth's object, or let GOOGLE_APPLICATION_CREDENTIALS name the file"
         )
     try:
         found: Credentials = kind(dict(info))
     except (GoogleAuthError, ValueError, TypeError, AttributeError, KeyError) as error:
-        # Without its text and its traceback, which may quote the key.
+        # Without text and traceback, which may quote the key.
         raise ConfigurationError(f"credentials are incomplete or damaged ({type(error).__name__})") from None
     return found
 
 
 def _read(value: Any) -> Mapping[str, Any]:
-    """Return what a JSON text holds, or a file with one."""
-    wanted = "credentials: a dictionary, JSON, the path of a JSON file, or credentials of google-auth are wanted"
+    """Return the content of a JSON text, or of a JSON file."""
+    expected = "credentials: expected a dictionary, JSON, the path of a JSON file, or credentials of google-auth"
     if not isinstance(value, str | Path):
-        raise ConfigurationError(f"{wanted}, not {type(value).__name__}")
+        raise ConfigurationError(f"{expected}, got {type(value).__name__}")
     text = str(value)
     if not text.lstrip().startswith("{"):
         try:
             text = Path(value).read_text("utf-8")
         except (OSError, ValueError) as error:
-            # The path is not told either: it may be a key that was pasted in its place.
-            raise ConfigurationError(f"{wanted}; there is no file that can be read ({type(error).__name__})") from None
+            # Without the path, too: it may be a key that was pasted in its place.
+            raise ConfigurationError(f"{expected}; no file can be read there ({type(error).__name__})") from None
     try:
         found = json.loads(text)
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise ConfigurationError(f"{wanted}; this JSON is damaged")
+        raise ConfigurationError(f"{expected}; this JSON is damaged")
     return found

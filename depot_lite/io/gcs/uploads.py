@@ -1,9 +1,9 @@
-"""Resumable uploads: large content in pieces, of which two are in memory.
+"""Resumable uploads: large content in pieces, two of them in memory.
 
-https://cloud.google.com/storage/docs/performing-resumable-uploads. Google's library sends them too, but takes streams
-only that can go back, and leaves an upload open that has failed.
+https://cloud.google.com/storage/docs/performing-resumable-uploads. Google's library sends them too, but needs
+seekable streams, and leaves failed uploads open.
 
-The URL of an upload is all that is needed to write to it. So no error tells it, neither as its cause.
+The URL of an upload suffices to write to it. So no error contains it, nor does its cause.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from requests.exceptions import ConnectionError as NoConnection
 from depot_lite.io.gcs.stream import SummedReader
 
 _TIMEOUT: Final = (10, 60)
-#: The server has what it was sent, and waits for more.
+#: The server has received everything that was sent, and waits for more.
 _INCOMPLETE: Final = 308
 
 
 class ResumableUpload:
-    """One upload, which is whole when its last piece has come, and not there before.
+    """One upload. Its object appears when the last piece has arrived.
 
     Args:
-        repeated: calls a function, again if it fails as it may not the next time.
+        repeated: calls a function, and repeats it after passing errors.
     """
 
     def __init__(
@@ -39,16 +39,16 @@ class ResumableUpload:
         self._piece_size = piece_size
 
     def send(self, reader: SummedReader) -> None:
-        """Send all that a stream has.
+        """Send all bytes of a stream.
 
         Raises:
             GoogleAPICallError, RequestException: the server refuses, fails, or cannot be reached. The upload is
-                cancelled then, and so it is if reading fails.
+                cancelled then, as after an error of the stream.
         """
         try:
             start, piece = 0, reader.read(self._piece_size)
             while True:
-                # Read before the piece is sent: who sends the last has to say that it is.
+                # Read before the piece is sent: the last request has to say that it is the last.
                 following = reader.read(self._piece_size) if len(piece) == self._piece_size else b""
                 self._send_piece(piece, start, None if following else reader)
                 if not following:
@@ -59,7 +59,7 @@ class ResumableUpload:
             raise
 
     def _send_piece(self, piece: bytes, start: int, finished: SummedReader | None) -> None:
-        """Send one piece, as often as the policy says; after a failure only what the server has not got.
+        """Send one piece, with retries; after a failure only the bytes that the server lacks.
 
         Args:
             finished: the reader, if this is the last piece.
@@ -84,11 +84,11 @@ class ResumableUpload:
         self._repeated(attempt)
 
     def _reached(self, answer: Response, position: int) -> int:
-        """Return how many bytes of the whole the server has."""
+        """Return how many bytes of the content the server has."""
         last = answer.headers.get("Range", "").rpartition("-")[2]
         reached = int(last) + 1 if last.isdigit() else 0
         if reached < position:
-            # What it had it has lost, and we no longer have what came before.
+            # The server has lost bytes that we no longer have either.
             raise from_http_status(410, "the upload has lost bytes")  # type: ignore[no-untyped-call]  # Google's own lack
         return reached
 
@@ -105,6 +105,6 @@ class ResumableUpload:
         return answer
 
     def _cancel(self) -> None:
-        """Give the upload up. What is left open all the same, the server removes after a week."""
+        """Cancel the upload. If that fails, the server removes it after a week."""
         with suppress(RequestException, GoogleAPICallError):
             self._session.delete(self._url, timeout=_TIMEOUT)

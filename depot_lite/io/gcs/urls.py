@@ -1,11 +1,11 @@
-"""URLs of objects: where they are, and signed ones that stay the same for a while; and forms of browsers.
+"""URLs of objects: plain ones, and signed ones that stay the same for a while; and forms for browsers.
 
-Google's library signs with the time of the call, so that each rendering of a page has other URLs and no browser finds
-in its cache what it has. Here the time is rounded, which takes a signature of our own: version 4 in a query string
+Google's library signs with the time of the call, so that a page has new URLs at each rendering and browsers cannot use
+their caches. Here the time is rounded, and the signature is ours: version 4 in a query string
 (https://cloud.google.com/storage/docs/access-control/signing-urls-manually). Forms are left to the library.
 
-Whoever signs needs a private key. Credentials of a service account hold one; those of a machine, a container or a user
-do not, and then nothing is signed here.
+Signing needs a private key. A service account's credentials have one; the credentials of a machine, a container or a
+user do not, and then nothing is signed.
 """
 
 from __future__ import annotations
@@ -22,14 +22,11 @@ from google.auth.credentials import Signing
 
 from depot_lite.io.disposition import content_disposition
 from depot_lite.io.interfaces import UNNAMED, FileInfo
-from depot_lite.io.objects.metadata import now
+from depot_lite.io.objects.metadata import NO_TYPE, now
+from depot_lite.io.objects.options import LONGEST
 from depot_lite.signing import rounded
 
-#: Seven days: signatures of version 4 last no longer.
-LONGEST: Final = 7 * 24 * 3600
-
-_NO_TYPE: Final = "application/octet-stream"
-#: ACLs that show the object to nobody whom its bucket's owner does not know, as forms have them.
+#: The names in forms of ACLs that keep the object private to the owners of project, bucket and object.
 _CLOSED: Final = {
     "projectPrivate": "project-private",
     "bucketOwnerRead": "bucket-owner-read",
@@ -43,13 +40,13 @@ def can_sign(credentials: object) -> bool:
 
 
 class ObjectUrls:
-    """The URLs of the objects of one bucket. Makes no request, unless credentials that impersonate sign by one."""
+    """The URLs of the objects of one bucket. Only credentials that impersonate make a request, to sign."""
 
     def __init__(self, endpoint: str, bucket: str, credentials: Any) -> None:
         self._endpoint = endpoint
         self._bucket = bucket
         self._credentials = credentials
-        # The same text is signed again and again while the time in it stays, and RSA is slow.
+        # The same text is signed repeatedly while the rounded time stays, and RSA is slow.
         self._signature = lru_cache(maxsize=1024)(self._new_signature)
 
     @property
@@ -61,17 +58,17 @@ class ObjectUrls:
         """Return the URL without a signature."""
         return self._endpoint + self._path(key)
 
-    def signed(self, key: str, expires_in: int, overrides: Mapping[str, str]) -> str:
-        """Return a URL that works for at least so many seconds.
+    def signed(self, key: str, expires_in: int, headers: Mapping[str, str]) -> str:
+        """Return a URL that works for at least ``expires_in`` seconds.
 
         Args:
-            overrides: parameters of the query for headers of the answer: ``response-content-type`` and the like.
+            headers: the result of `response_headers`.
         """
         start, expiry = rounded(time.time(), expires_in, LONGEST)
         moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(start))
         scope = f"{moment[:8]}/auto/storage/goog4_request"
         parameters = {
-            **overrides,
+            **headers,
             "X-Goog-Algorithm": "GOOG4-RSA-SHA256",
             "X-Goog-Credential": f"{self._credentials.signer_email}/{scope}",
             "X-Goog-Date": moment,
@@ -110,14 +107,13 @@ def form_of(
 ) -> tuple[str, dict[str, str]]:
     """Return the URL and the fields of a form that stores one object.
 
-    What the policy does not name is refused, so nobody adds a field. The object is a download, and shown to nobody whom
-    the bucket does not show all to: nobody has looked at it yet. What adopts it makes a copy with the ACL, the metadata
-    and the type that every file has.
+    Google refuses fields that the policy does not name. The object is a download, and no more public than its bucket,
+    since nobody has checked it yet. Adoption makes a copy with the ACL, the metadata and the type of a regular file.
 
     Args:
-        described: tells the resource of a file.
+        described: returns the resource of a file.
     """
-    label = described(FileInfo("", filename or UNNAMED, content_type or _NO_TYPE, 0, now()))
+    label = described(FileInfo("", filename or UNNAMED, content_type or NO_TYPE, 0, now()))
     fields = {f"x-goog-meta-{name}": value for name, value in label["metadata"].items()}
     fields["Content-Disposition"] = content_disposition("attachment", filename or UNNAMED)
     if acl in _CLOSED:
@@ -126,7 +122,7 @@ def form_of(
     if content_type is not None and content_type.endswith("/*"):
         conditions.append(["starts-with", "$Content-Type", content_type.removesuffix("*")])
     else:
-        fields["Content-Type"] = content_type or _NO_TYPE
+        fields["Content-Type"] = content_type or NO_TYPE
     form = client.generate_signed_post_policy_v4(
         bucket, key, timedelta(seconds=expires_in), conditions=conditions, fields=fields
     )

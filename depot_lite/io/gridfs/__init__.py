@@ -1,20 +1,20 @@
 """GridFSStorage: files in a MongoDB database, as GridFS keeps them.
 
-A file is a document in ``<collection>.files`` and its chunks of 255 KiB in ``<collection>.chunks``, as GridFS specifies
-it, so that ``mongofiles`` and every driver read it. What filedepot wrote is read, listed and deleted: its ids, 24
-digits, are taken wherever a file id is. What other programs put into the collection is read by such an id, and neither
+A file is a document in ``<collection>.files`` and its chunks of 255 KiB in ``<collection>.chunks``, as in the GridFS
+specification, so that ``mongofiles`` and every driver can read it. Files of filedepot are read, listed and deleted:
+their ids, 24 digits, are accepted wherever a file id is. Files of other programs are read by such ids, and neither
 listed nor swept.
 
-The file id is in ``metadata``, and ``_id`` is another for each version of a file: GridFS ties chunks to ``_id``, and
-the old bytes have to stay until the new ones are whole. The document comes last, so a file is there when it is whole.
-It is inserted on condition that there is none of this file id, so nobody has to look first; a unique index decides
-between two that do so at once.
+The file id is in ``metadata``, and each version of a file has its own ``_id``: GridFS ties chunks to ``_id``, and the
+old bytes have to stay until the new ones are complete. The document is written last, so that a file appears when it is
+complete. It is inserted on condition that its file id has no document, without a search before; a unique index decides
+between simultaneous inserts.
 
-The chunks are written and read without pymongo's ``GridFSBucket``: that one looks for indexes at each upload, holds 48
-MB of each in memory, and can replace nothing without a time in which there is no file.
+The chunks are written and read without pymongo's ``GridFSBucket``, which looks for indexes at each upload, holds 48 MB
+of each upload in memory, and cannot replace a file without a gap in which there is none.
 
-If the process dies in the middle of an upload or a deletion, chunks may stay that belong to no file: they are never
-listed. `GridFSStorage.remove_orphaned_chunks` removes them. GridFS cannot copy inside the server: a copy goes through
+If the process dies in the middle of an upload or a deletion, chunks may stay that belong to no file. They are never
+listed; `GridFSStorage.remove_orphaned_chunks` removes them. GridFS cannot copy inside the server: copies go through
 this process. It has no URLs: the middleware serves the files.
 """
 
@@ -35,23 +35,25 @@ from depot_lite.errors import ConfigurationError, StorageFailed
 from depot_lite.io.content import Content, clean_filename
 from depot_lite.io.fileid import check_file_id, id_of_object_id, object_id_in
 from depot_lite.io.gridfs.client import GridFSConnection, database_of
-from depot_lite.io.gridfs.errors import MONGO_ERRORS, failing
+from depot_lite.io.gridfs.errors import MONGO_ERRORS, translating
 from depot_lite.io.gridfs.stream import CHUNK, ChunkReader, ChunkWriter
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
+from depot_lite.io.objects.metadata import NO_TYPE
+from depot_lite.io.objects.storage import batches
 from depot_lite.io.options import executor_of, integer
 
 __all__ = ["GridFSStorage"]
 
 logger: Final = logging.getLogger("depot_lite")
 
-#: How many files are deleted with the same three requests, and how many documents a listing gets with one.
+#: How many files three requests delete, and how many documents one request of a listing returns.
 _DELETE_LIMIT: Final = 1000
 _PAGE: Final = 1000
 
 _NEWEST: Final = [("metadata.revision", -1)]
 _NOT_OURS: Final = {"metadata.file_id": {"$exists": False}}
 _FILEDEPOTS: Final = {"last_modified": {"$exists": True}}
-#: What is asked of a file for a listing.
+#: The fields that a listing requests.
 _LISTED: Final = {"length": 1, "uploadDate": 1, "metadata.file_id": 1}
 
 _Document = Mapping[str, Any]
@@ -66,31 +68,31 @@ class GridFSStorage(FileStorage):
     def __init__(
         self,
         # mongodb://user:password@host/database?options, which are pymongo's (timeouts, TLS, maxPoolSize ...). It is
-        # never shown. Its read preference does not count: what was just stored has to be there.
+        # never shown. Its read preference is ignored: a file has to be readable as soon as it is stored.
         mongouri: str | None = None,
         # GridFS calls it bucket.
         collection: str = "filedepot",
         *,
-        # The database, where the URI names none or another.
+        # The database, by default the one in the URI.
         database: str | None = None,
-        # A pymongo.MongoClient that is ready, instead of the URI. It is not closed.
+        # A pymongo.MongoClient, instead of the URI. It is not closed.
         client: Any = None,
         # How many files a flush uploads at once.
         concurrency: int | str = 8,
-        # The threads that do it; those that all storages share where there is none.
+        # The threads for it; by default all storages share some.
         executor: Executor | None = None,
     ) -> None:
         if (mongouri is None) == (client is None):
-            raise ConfigurationError("mongouri is missing, or client is one too many: one of the two is wanted")
+            raise ConfigurationError("expected either mongouri or client")
         if not collection or set(collection) & set("$\0"):
-            raise ConfigurationError(f"collection={collection!r}: the name of a collection is wanted")
+            raise ConfigurationError(f"collection={collection!r}: expected the name of a collection")
         self._concurrency = integer("concurrency", concurrency, 1, 1000)
         self._executor = executor_of("executor", executor)
         self._connection = GridFSConnection(mongouri, client, database_of(mongouri, database), collection)
 
     @property
     def location(self) -> Hashable:
-        """Database and collection. Not the server, since one may have several addresses."""
+        """Database and collection, without the server, which may have several addresses."""
         return "gridfs", self._connection.database, self._connection.collection
 
     def __repr__(self) -> str:
@@ -98,7 +100,7 @@ class GridFSStorage(FileStorage):
         return f"GridFSStorage(database={self._connection.database!r}, collection={self._connection.collection!r})"
 
     def close(self) -> None:
-        """Close the connections. Whoever uses the storage again opens others."""
+        """Close the connections. The next use opens others."""
         self._connection.close()
 
     def _what(self, doing: str, file_id: object) -> str:
@@ -112,7 +114,7 @@ class GridFSStorage(FileStorage):
     def _save(self, file_id: str, content: Content) -> FileInfo:
         content_type, name = content.content_type, content.filename or UNNAMED
         generation = ObjectId()
-        with failing(self._what("store", file_id)):
+        with translating(self._what("store", file_id)):
             self._connection.prepare()
             writer = ChunkWriter(self._connection.chunks, generation)
             try:
@@ -121,7 +123,7 @@ class GridFSStorage(FileStorage):
                 document = {
                     "_id": generation,
                     "filename": name,
-                    # Where filedepot and older drivers have it.
+                    # As filedepot and older drivers do.
                     "contentType": content_type,
                     "length": Int64(writer.length),
                     "chunkSize": CHUNK,
@@ -134,52 +136,52 @@ class GridFSStorage(FileStorage):
                 raise
         if not is_new:
             self._drop_older(file_id, document)
-        return _understood(file_id, document)
+        return _info_of(file_id, document)
 
     def _enter(self, file_id: str, document: dict[str, Any]) -> bool:
-        """Insert the document that makes the file, and return whether there was none before."""
+        """Insert the document of the file, and return whether the file is new."""
         if object_id_in(file_id) is None and self._is_first(file_id, document):
             return True
         while True:
             latest = self._latest(file_id, {"metadata.revision": 1})
             document["metadata"]["revision"] = 0 if latest is None else _revision(latest) + 1
-            with suppress(DuplicateKeyError):  # another came first; it is the older one then
+            with suppress(DuplicateKeyError):  # another writer was faster; that version is the older one
                 self._connection.files.insert_one(document)
                 return latest is None
 
     def _is_first(self, file_id: str, document: Mapping[str, Any]) -> bool:
-        """Insert the document if there is no other of this file, with one request; return whether that was so."""
+        """Insert the document unless the file has one, with one request; return whether it was inserted."""
         fields = {key: each for key, each in document.items() if key != "metadata"}
         said = {f"metadata.{key}": each for key, each in document["metadata"].items() if key != "file_id"}
         try:
             done = self._connection.files.update_one(
                 {"metadata.file_id": file_id}, {"$setOnInsert": fields | said}, upsert=True
             )
-        except DuplicateKeyError:  # another came first
+        except DuplicateKeyError:  # another writer was faster
             return False
         return done.matched_count == 0
 
     def _forget(self, generation: ObjectId) -> None:
-        """Remove what a failed upload may have left: the document too, whose answer may be what was lost."""
+        """Remove the remains of a failed upload, the document included: perhaps only its answer was lost."""
         with suppress(*MONGO_ERRORS):
             self._connection.files.delete_one({"_id": generation})
             self._connection.chunks.delete_many({"files_id": generation})
 
     def _drop_older(self, file_id: str, document: _Document) -> None:
-        """Delete the versions before this one. The file is replaced already: what fails is only a leftover."""
+        """Delete the versions before this one. The file is replaced already, so a failure only leaves them behind."""
         older = {"metadata.revision": {"$not": {"$gte": _revision(document)}}}
         try:
-            self._drop({"$and": [_wanted([file_id]), older]})
+            self._drop({"$and": [_versions_of([file_id]), older]})
         except MONGO_ERRORS as error:
             logger.warning("an older version of file %s was left in %r: %s", file_id, self, type(error).__name__)
 
     # --- finding --------------------------------------------------------------------------------------------------
 
     def _latest(self, file_id: str, fields: Mapping[str, Any] | None = None) -> _Document | None:
-        return self._connection.files.find_one(_wanted([file_id]), fields, sort=_NEWEST)
+        return self._connection.files.find_one(_versions_of([file_id]), fields, sort=_NEWEST)
 
     def _find(self, file_id: str) -> _Document:
-        with failing(self._what("look for", file_id)):
+        with translating(self._what("look for", file_id)):
             found = self._latest(file_id)
         if found is None:
             raise self._missing(file_id)
@@ -187,8 +189,8 @@ class GridFSStorage(FileStorage):
 
     def _open(self, file_id: str) -> StoredFile:
         document = self._find(file_id)
-        # What it is made of needs the file that it is made for.
-        file = StoredFile(_understood(file_id, document), lambda: cast(BinaryIO, reader))
+        # The reader needs the file, whose info it may renew.
+        file = StoredFile(_info_of(file_id, document), lambda: cast(BinaryIO, reader))
         reader = ChunkReader(
             self._connection.chunks, document, self._what("read", file_id), partial(self._renew, file_id, file)
         )
@@ -196,15 +198,15 @@ class GridFSStorage(FileStorage):
 
     def _renew(self, file_id: str, file: StoredFile) -> _Document:
         document = self._find(file_id)
-        file.info = _understood(file_id, document)
+        file.info = _info_of(file_id, document)
         return document
 
     def _exists(self, file_id: str) -> bool:
-        with failing(self._what("look for", file_id)):
+        with translating(self._what("look for", file_id)):
             return self._latest(file_id, {"_id": 1}) is not None
 
     def _list(self) -> Iterator[FileEntry]:
-        """Yield filedepot's files, then ours. One of filedepot's that is replaced meanwhile may come twice."""
+        """Yield filedepot's files, then ours. A file of filedepot that is replaced meanwhile may come twice."""
         for document in self._theirs():
             yield _entry(id_of_object_id(str(document["_id"])), document)
         held: FileEntry | None = None
@@ -226,9 +228,9 @@ class GridFSStorage(FileStorage):
             after = page[-1]["_id"]
 
     def _ours(self) -> Iterator[_Document]:
-        """Yield our documents, those of one file behind each other, the newest last.
+        """Yield our documents, sorted by file and version.
 
-        One that is stored meanwhile comes later in the index than those that it replaces, so no file is missed.
+        A version stored meanwhile comes after the ones that it replaces, so no file is missed.
         """
         after, seen, order = "", list[ObjectId](), [("metadata.file_id", 1), ("metadata.revision", 1)]
         while page := self._page({"metadata.file_id": {"$gte": after}, "_id": {"$nin": seen}}, order):
@@ -239,56 +241,54 @@ class GridFSStorage(FileStorage):
             there = [each["_id"] for each in page if each["metadata"]["file_id"] == last]
             after, seen = last, [*seen, *there] if last == after else there
 
-    def _page(self, wanted: Mapping[str, Any], order: list[tuple[str, int]]) -> list[_Document]:
-        """Return the next documents. Each page is asked for anew: a server forgets a cursor that waits ten minutes."""
-        with failing(f"list {self._connection.collection!r} in database {self._connection.database!r}"):
-            # One more than can be found, so that the server knows that nothing follows.
-            found = self._connection.files.find(wanted, _LISTED, sort=order, limit=_PAGE, batch_size=_PAGE + 1)
+    def _page(self, where: Mapping[str, Any], order: list[tuple[str, int]]) -> list[_Document]:
+        """Return the next documents. Each page is a new query: a server forgets a cursor that waits ten minutes."""
+        with translating(f"list {self._connection.collection!r} in database {self._connection.database!r}"):
+            # One more than possible, so that the server knows that nothing follows.
+            found = self._connection.files.find(where, _LISTED, sort=order, limit=_PAGE, batch_size=_PAGE + 1)
             return list(found)
 
     # --- deleting -------------------------------------------------------------------------------------------------
 
     def _delete(self, file_id: str) -> None:
-        with failing(self._what("delete", file_id)):
-            self._drop(_wanted([file_id]))
+        with translating(self._what("delete", file_id)):
+            self._drop(_versions_of([file_id]))
 
     def _delete_many(self, file_ids: list[str]) -> dict[str, Exception]:
-        unique = list(dict.fromkeys(file_ids))
         failed: dict[str, Exception] = {}
-        for start in range(0, len(unique), _DELETE_LIMIT):
-            batch = unique[start : start + _DELETE_LIMIT]
+        for batch in batches(file_ids, _DELETE_LIMIT):
             try:
-                with failing(self._what("delete", f"{batch[0]} and {len(batch) - 1} more")):
-                    self._drop(_wanted(batch))
+                with translating(self._what("delete", f"{batch[0]} and {len(batch) - 1} more")):
+                    self._drop(_versions_of(batch))
             except StorageFailed as error:
                 failed |= dict.fromkeys(batch, error)
         return failed
 
-    def _drop(self, wanted: Mapping[str, Any]) -> None:
-        """Delete files: the documents first, since a file without all of its chunks must not be found."""
-        # All in one answer.
-        found = self._connection.files.find(wanted, {"_id": 1}, batch_size=10 * _DELETE_LIMIT)
+    def _drop(self, where: Mapping[str, Any]) -> None:
+        """Delete files: the documents first, since a file without all its chunks must not be found."""
+        # A batch that holds all of them.
+        found = self._connection.files.find(where, {"_id": 1}, batch_size=10 * _DELETE_LIMIT)
         if generations := [each["_id"] for each in found]:
             self._connection.files.delete_many({"_id": {"$in": generations}})
             self._connection.chunks.delete_many({"files_id": {"$in": generations}})
 
     def remove_orphaned_chunks(self, older_than: timedelta = timedelta(days=1)) -> int:
-        """Remove the chunks that uploads and deletions which were cut off have left; return of how many files.
+        """Remove the chunks that interrupted uploads and deletions have left; return the number of their files.
 
-        It reads the index of all chunks, so it takes a while, and may run while the storage is used.
+        It reads the index of all chunks, which takes a while. The storage may be used meanwhile.
 
         Args:
-            older_than: how long ago the upload began, at least; longer than any takes.
+            older_than: the least age of an upload; longer than any upload takes.
         """
         limit, removed = _now() - older_than, 0
-        with failing(f"clean {self._connection.collection!r} in database {self._connection.database!r}"):
+        with translating(f"clean {self._connection.collection!r} in database {self._connection.database!r}"):
             chunks = self._connection.chunks
             batch: list[ObjectId] = []
             # Sorted, so that the index alone is read and not the bytes.
             pipeline: list[dict[str, Any]] = [{"$sort": {"files_id": 1, "n": 1}}, {"$group": {"_id": "$files_id"}}]
             for each in chunks.aggregate(pipeline, allowDiskUse=True):
                 generation = each["_id"]
-                # Other programs' may be anything, and tell no time.
+                # Ids of other programs may have any type, without a time.
                 if isinstance(generation, ObjectId) and generation.generation_time < limit:
                     batch.append(generation)
                 if len(batch) >= _PAGE:
@@ -305,20 +305,20 @@ class GridFSStorage(FileStorage):
 
 
 def _now() -> datetime:
-    """Return the time as BSON can tell it: in whole milliseconds."""
+    """Return the time in whole milliseconds, the precision of BSON."""
     now = datetime.now(UTC)
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
-def _wanted(file_ids: list[str]) -> dict[str, Any]:
-    """Return the condition for all versions of some files, filedepot's among them."""
+def _versions_of(file_ids: list[str]) -> dict[str, Any]:
+    """Return the filter for all versions of some files, filedepot's included."""
     ours = {"metadata.file_id": file_ids[0] if len(file_ids) == 1 else {"$in": file_ids}}
     old = [ObjectId(digits) for each in file_ids if (digits := object_id_in(each)) is not None]
     return {"$or": [ours, {"_id": {"$in": old}, **_NOT_OURS}]} if old else ours
 
 
 def _metadata(document: _Document) -> Mapping[str, Any]:
-    """Return what is said beside GridFS's own keys; other programs may have put anything there."""
+    """Return the metadata of a document, empty if another program has put something else there."""
     metadata = document.get("metadata")
     return metadata if isinstance(metadata, Mapping) else {}
 
@@ -327,9 +327,9 @@ def _revision(document: _Document) -> int:
     return int(_metadata(document).get("revision", 0))
 
 
-def _understood(file_id: str, document: _Document) -> FileInfo:
+def _info_of(file_id: str, document: _Document) -> FileInfo:
     metadata = _metadata(document)
-    content_type = document.get("contentType") or metadata.get("contentType") or "application/octet-stream"
+    content_type = document.get("contentType") or metadata.get("contentType") or NO_TYPE
     name = clean_filename(document.get("filename")) or UNNAMED
     checksum = metadata.get("checksum")
     return FileInfo(
@@ -343,7 +343,7 @@ def _understood(file_id: str, document: _Document) -> FileInfo:
 
 
 def _aware(when: datetime) -> datetime:
-    """Return a time of the database's, which a client gives with a zone or without."""
+    """Return a time of the database in UTC; clients return times with or without a zone."""
     return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
 
 

@@ -1,4 +1,4 @@
-"""The bytes of a file in GridFS: cut into chunks on their way in, put together on their way out."""
+"""The bytes of a file in GridFS: divided into chunks when written, joined when read."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ from bson import ObjectId
 from pymongo.collection import Collection
 
 from depot_lite.errors import StorageFailed
-from depot_lite.io.gridfs.errors import failing
+from depot_lite.io.gridfs.errors import translating
+from depot_lite.io.objects.metadata import format_crc32
 from depot_lite.io.objects.readers import PiecewiseReader
 
-#: The size that drivers cut files into: a little under a power of two, so that the document is one at most.
+#: The default of the drivers: a little less than a power of two, so that a chunk's document does not exceed one.
 CHUNK: Final = 255 * 1024
-#: How many bytes of chunks travel at once, either way. A message of MongoDB's has 48 MB at most.
+#: How many bytes of chunks one request transfers. A message of MongoDB has 48 MB at most.
 _BATCH: Final = 16 * CHUNK
 
 
 class ChunkWriter:
-    """Stores what it reads as the chunks of one file, and knows then how much that was."""
+    """Writer of the chunks of one file, with their length and checksum."""
 
     def __init__(self, chunks: Collection[dict[str, Any]], generation: ObjectId) -> None:
         self._chunks = chunks
         self._generation = generation
-        #: How many bytes were stored.
+        #: The number of stored bytes.
         self.length = 0
         self._sum = 0
 
     @property
     def checksum(self) -> str:
-        """The checksum of what was stored."""
-        return f"crc32:{self._sum:08x}"
+        """The checksum of the stored bytes."""
+        return format_crc32(self._sum)
 
     def take(self, source: BinaryIO) -> None:
-        """Store all that a source gives."""
+        """Store all bytes of a source."""
         batch: list[dict[str, Any]] = []
         for number, data in enumerate(_pieces(source)):
             batch.append({"files_id": self._generation, "n": number, "data": data})
@@ -49,7 +50,7 @@ class ChunkWriter:
 
 
 def _pieces(source: BinaryIO) -> Iterator[bytes]:
-    """Yield bytes of one chunk each; only the last may have less. A stream may give them in smaller ones."""
+    """Yield the bytes of each chunk; only the last may be shorter. The stream may return smaller pieces."""
     held = bytearray()
     while data := source.read(CHUNK - len(held)):
         held += data
@@ -61,15 +62,15 @@ def _pieces(source: BinaryIO) -> Iterator[bytes]:
 
 
 class ChunkReader(PiecewiseReader):
-    """The content of a file, which is asked for page by page: no cursor is left open on the server, or lost there.
+    """The content of a file, read page by page: no cursor stays open on the server, or is lost there.
 
-    A page is what is wanted now, and twice as much as the one before as long as reading goes on where that ended.
+    A page has the requested bytes, and twice as many as the page before while reading is sequential.
 
     Args:
-        document: what the collection of files has of it.
-        what: what is being done, for messages.
-        renewed: returns the document again. Who begins to read when another has replaced the file is given the new one,
-            of which this tells its owner; in the middle it is too late.
+        document: the file's document.
+        what: the attempt, for messages.
+        renewed: returns the file's current document, and updates the owner's info. If the file is replaced before
+            reading begins, the new version is read; later, reading fails.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class ChunkReader(PiecewiseReader):
         self._what = what
         self._renewed = renewed
         self._describe(document)
-        # The number of the first chunk of the page, and the page; how many the next may have.
+        # The number of the first chunk of the page; the page; how many chunks the next may have.
         self._first, self._page = 0, list[bytes]()
         self._ahead = 1
         self._begun = False
@@ -98,13 +99,13 @@ class ChunkReader(PiecewiseReader):
         """Return ``size`` bytes, fewer at the end only, all of them if it is negative or None.
 
         Raises:
-            StorageFailed: chunks are missing, or the server does not give them.
+            StorageFailed: chunks are missing, or the server does not send them.
         """
         self._begin(size)
         return super().read(size)
 
     def _begin(self, size: int | None) -> None:
-        """Make sure of the file: from here on it is this one, whoever replaces it, or an error."""
+        """Settle which version is read. From here on it is this one, or an error."""
         while not self._begun and self._position < self._length:
             if self._fetch(self._length if size is None or size < 0 else size):
                 self._begun = True
@@ -119,27 +120,27 @@ class ChunkReader(PiecewiseReader):
         self._describe(document)
         return bool(before != self._id)
 
-    def _piece(self, wanted: int) -> bytes:
+    def _piece(self, size: int) -> bytes:
         number, start = divmod(self._position, self._size)
-        if not self._first <= number < self._first + len(self._page) and not self._fetch(wanted):
+        if not self._first <= number < self._first + len(self._page) and not self._fetch(size):
             self._renewed()  # raises if the file was deleted
             raise StorageFailed(f"cannot {self._what}: it was replaced while it was read, or chunk {number} is missing")
         data = self._page[number - self._first]
-        return data[start : start + wanted] if start or wanted < len(data) else data
+        return data[start : start + size] if start or size < len(data) else data
 
-    def _fetch(self, wanted: int) -> bool:
-        """Get the chunk at the position and some of those behind it; return whether it is there."""
+    def _fetch(self, size: int) -> bool:
+        """Get the chunk at the position and some after it; return whether it exists."""
         number = self._position // self._size
         goes_on = bool(self._page) and number == self._first + len(self._page)
-        needed = (self._position + wanted - 1) // self._size - number + 1
+        needed = (self._position + size - 1) // self._size - number + 1
         most = max(1, _BATCH // self._size)
-        # Not beyond the end: an empty chunk behind it, which some drivers wrote, is none of the file.
+        # Not beyond the end: an empty chunk there, which some drivers wrote, does not belong to the file.
         left = -(-self._length // self._size) - number
         count = min(max(needed, 1, self._ahead if goes_on else 1), most, left)
         self._ahead = min(2 * count, most)
         numbers = {"$gte": number, "$lt": number + count}
-        # One more than can be found, so that the server knows that nothing follows.
-        with failing(self._what):
+        # One more than possible, so that the server knows that nothing follows.
+        with translating(self._what):
             found = list(self._chunks.find({"files_id": self._id, "n": numbers}, batch_size=count + 1).sort("n", 1))
         self._first, self._page = number, self._checked(number, found)
         return bool(found)

@@ -449,5 +449,5 @@ def _failing(operation: str, file_id: str) -> Iterator[None]:
 
 def _failure(operation: str, file_id: str, error: OSError) -> StorageFailed:
     reason = f"cannot {operation} file {file_id}: {error.strerror or error}"
-    # With the number, so that a caller can tell a full disk (errno.ENOSPC) from the rest.
+    # With the number, by which a full disk (errno.ENOSPC) becomes a StorageFull.
     return StorageFailed(reason) if error.errno is None else StorageFailed(error.errno, reason)

@@ -1,1 +1,1 @@
-"""What storages of objects share: metadata, and readers of what comes in pieces."""
+"""Parts that storages of objects share: metadata, readers, errors, options, clients, and the template of a storage."""

@@ -1,13 +1,13 @@
 """ObjectStoreStorage: files wherever obstore puts them: Azure Blob Storage, S3, Google Cloud Storage, a folder, memory.
 
-The key of an object is the file id behind ``prefix``. In the cloud, name, type and checksum are attributes of the
-object; a folder and a web server keep none, so there they are a header in front of the bytes, in the same object.
+The key of an object is ``prefix`` and the file id. In the cloud, name, type and checksum are attributes of the object;
+folders and web servers keep none, so there they are a header before the bytes, in the same object.
 
-Constructing makes no request. A small file is stored with one request, a large one in parts, in memory that does not
-grow with it. Every store shows an object when it is whole and not before.
+The constructor makes no request. A small file is stored with one request, a large one in parts, with constant memory.
+In every store, an object appears when it is complete, not before.
 
-Under an event loop, ``storage.aio`` awaits what obstore does, and uses threads only to read content from disks and
-other blocking sources.
+Under an event loop, ``storage.aio`` awaits obstore, and uses threads only to read content from disks and other blocking
+sources.
 """
 
 from __future__ import annotations
@@ -21,52 +21,55 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final, TypeVar
-from urllib.parse import quote
 
 from depot_lite.concurrency.greenlets import Greenlets, beside
-from depot_lite.errors import ConfigurationError, InvalidFileId, StorageFailed
+from depot_lite.errors import ConfigurationError, StorageFailed
 from depot_lite.io.aio import AsyncStorage, Fetched
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import check_file_id, new_file_id
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
-from depot_lite.io.objects.metadata import crc32_in, crc32_of, now, shown
-from depot_lite.io.objects.s3 import ATTEMPT, overrides
+from depot_lite.io.objects.metadata import crc32_of, format_crc32, now, parse_crc32
+from depot_lite.io.objects.readers import ObjectFile
+from depot_lite.io.objects.storage import ObjectStorage, entries_below
 from depot_lite.io.objectstore.client import StoreClient, Upload
 from depot_lite.io.objectstore.errors import (
+    ERRORS,
     OBSTORE_ERRORS,
-    failing,
     is_changed,
     is_missing,
     is_no_container,
     is_refusal,
-    may_have_arrived,
+    translating,
 )
 from depot_lite.io.objectstore.files import InAttributes, InHeader, attributes_of, info_of
-from depot_lite.io.objectstore.options import CLOUDS, place_of, prefix_of, seconds, store_of, web_address
-from depot_lite.io.objectstore.stream import ObjectReader, StoredObject
+from depot_lite.io.objectstore.options import CLOUDS, address_of, prefix_of, store_of
+from depot_lite.io.objectstore.stream import ChunkedBody, ObjectReader
 from depot_lite.io.objectstore.urls import ObjectUrls
-from depot_lite.io.options import boolean, executor_of, integer
+from depot_lite.io.options import integer
 
 __all__ = ["ObjectStoreStorage"]
 
 T = TypeVar("T")
 
-#: How many bytes are handed over at a time, and how many parts a store takes.
+#: How many bytes obstore gets at a time, and how many parts stores accept.
 _STEP: Final = 1024 * 1024
 _PART_LIMIT: Final = 10_000
-#: The smallest part that S3 takes, and the largest that is no mistake.
+#: The smallest part that S3 accepts, and the largest plausible one.
 _PARTS: Final = (5 * 1024 * 1024, 1024**3)
-#: What stores delete with one request.
-_BATCH: Final = {"azure": 256}
-_DELETE_LIMIT: Final = 1000
 
 
-class ObjectStoreStorage(FileStorage):
+class ObjectStoreStorage(ObjectStorage[str | None]):
     """Files at ``url``. Options may be strings, as they come from .ini files and the environment; dictionaries as JSON.
 
-    For example ``url="az://container"`` with ``config={"account_name": "...", "account_key": "..."}``. What is not
-    given, obstore looks for in the environment.
+    For example ``url="az://container"`` with ``config={"account_name": "...", "account_key": "..."}``. obstore looks
+    for options that are not set in the environment.
+
+    `ObjectStorage` describes the options for URLs and threads. Name, disposition and type of a signed URL are heeded by
+    Azure, with an account key, and by no other store: there, a URL with any of them is None, and the application has to
+    serve the file. Public are the files of a storage with a ``public_base_url``.
     """
+
+    table = ERRORS
 
     def __init__(
         self,
@@ -83,73 +86,54 @@ class ObjectStoreStorage(FileStorage):
         retry_config: Mapping[str, Any] | str | None = None,
         # One of obstore's credential providers.
         credential_provider: Callable[[], Any] | None = None,
-        # Make the folder of a file:// URL if it is not there.
+        # Make the folder of a file:// URL if it is missing.
         mkdir: bool | str = False,
-        # Whether `url` signs.
         sign_urls: bool | str = True,
-        # Seconds (or a timedelta) that a signed URL works at least.
         signed_url_expiry: int | str | timedelta = 3600,
-        # Where a CDN, or a public container, shows the objects: URLs are this, a slash, the prefix and the id.
         public_base_url: str | None = None,
-        # Content of so many bytes and more is sent in parts of so many bytes, so many at a time.
+        # Content of this size and more is sent in parts of this size, so many at a time.
         part_size: int | str = 8 * 1024 * 1024,
         parts_at_once: int | str = 4,
-        # How many files a flush uploads at once.
         concurrency: int | str = 16,
-        # The threads that do it; those that all storages share where there is none.
         executor: Executor | None = None,
     ) -> None:
-        self._place = place_of(url)
-        self._prefix = prefix_of(prefix)
-        self._concurrency = integer("concurrency", concurrency, 1, 1000)
-        self._executor = executor_of("executor", executor)
+        self._address = address_of(url)
+        super().__init__(prefix_of(prefix), concurrency, executor, sign_urls, signed_url_expiry, public_base_url)
         self._part_size = integer("part_size", part_size, *_PARTS)
-        self._sign_urls = boolean("sign_urls", sign_urls)
-        self._expiry = seconds("signed_url_expiry", signed_url_expiry)
-        self._public_base_url = web_address("public_base_url", public_base_url)
         self._layout = self._new_layout()
-        # A web server may limit how much it lists, unnoticed.
-        self.list_is_complete = self._place.kind != "http"
-        store = store_of(
-            self._place,
-            config=config,
-            client_options=client_options,
-            retry_config=retry_config,
-            credential_provider=credential_provider,
-            mkdir=mkdir,
-        )
+        # A web server may limit its listings without saying so.
+        self.list_is_complete = self._address.kind != "http"
+        store = store_of(self._address, config, client_options, retry_config, credential_provider, mkdir)
         self._client = StoreClient(store, integer("parts_at_once", parts_at_once, 1, 100))
-        self._urls = ObjectUrls(self._client, self._place, provided=credential_provider is not None)
-        # Whether the container is known to be there.
-        self._seen = self._place.kind not in CLOUDS
+        self._urls = ObjectUrls(self._client, self._address, provided=credential_provider is not None)
+        # Whether the container is known to exist.
+        self._seen = self._address.kind not in CLOUDS
 
     def _new_layout(self) -> InAttributes | InHeader:
-        """Return where the store keeps what is known of a file."""
-        if self._place.kind in CLOUDS or self._place.kind == "memory":
-            return InAttributes(dashes=self._place.kind != "azure")
+        """Return the layout of the metadata in this store."""
+        if self._address.kind in CLOUDS or self._address.kind == "memory":
+            return InAttributes(dashes=self._address.kind != "azure")
         if self._public_base_url is not None:
-            raise ConfigurationError(f"public_base_url: a store at {self._place.url} has no attributes to show")
+            raise ConfigurationError(f"public_base_url: a store at {self._address.url} has no attributes for it")
         return InHeader()
 
     @property
     def location(self) -> Hashable:
-        """Kind, container and prefix; for S3 what `S3Storage` says. Not the server, since it may have several names."""
-        return self._place.location(self._client.store, self._prefix)
+        """Kind, container and prefix, for S3 as in `S3Storage`; without the server, which may have several names."""
+        return self._address.location(self._client.store, self._prefix)
 
     @property
     def aio(self) -> AsyncStorage:
-        """The same methods, awaited; what obstore does is awaited too, and runs in no thread of Python's."""
+        """The same methods, awaited. obstore is awaited too, without threads of Python's."""
         return AsyncStorage(self, Greenlets())
 
     def __repr__(self) -> str:
         """Show where the files are."""
-        return f"ObjectStoreStorage({self._place.url!r}, prefix={self._prefix!r})"
+        return f"ObjectStoreStorage({self._address.url!r}, prefix={self._prefix!r})"
 
-    def _key(self, file_id: str) -> str:
-        return self._prefix + file_id
-
-    def _what(self, doing: str, file_id: str) -> str:
-        return f"{doing} {self._place.url.rstrip('/')}/{self._key(file_id)}"
+    @property
+    def _root(self) -> str:
+        return f"{self._address.url.rstrip('/')}/"
 
     # --- storing --------------------------------------------------------------------------------------------------
 
@@ -161,13 +145,12 @@ class ObjectStoreStorage(FileStorage):
         *,
         file_id: str | None = None,
     ) -> str:
-        """Store a new file and return its id; a small one is refused where the id holds a file already.
+        """Store a new file and return its id; a small one is refused if the id has a file already.
 
-        The store itself refuses, so that of two who create at the same time one fails. No store does so for files that
-        are sent in parts.
+        The store itself refuses, so that one of two simultaneous calls fails. No store does so for files sent in parts.
 
         Raises:
-            StorageFailed: as `FileStorage.create`, and for an id that is taken.
+            StorageFailed: as `FileStorage.create`, and for an id that has a file.
         """
         opened = Content.of(content, filename, content_type)
         info = self._store(new_file_id() if file_id is None else check_file_id(file_id), opened, new=True)
@@ -178,7 +161,7 @@ class ObjectStoreStorage(FileStorage):
         return self._store(file_id, content)
 
     def _store(self, file_id: str, content: Content, known: int | None = None, *, new: bool = False) -> FileInfo:
-        """Store content; ``known`` is its CRC-32 where that is certain before it was read."""
+        """Store content; ``known`` is its CRC-32, if it is certain before the content is read."""
         reading = _reading(content)
         info = FileInfo(file_id, content.filename or UNNAMED, reading(lambda: content.content_type), 0, now())
         if known is None and content.size is not None and content.size >= self._part_size:
@@ -192,81 +175,70 @@ class ObjectStoreStorage(FileStorage):
 
     def _put(self, info: FileInfo, data: bytes, *, new: bool) -> FileInfo:
         """Store content that is in memory, with one request."""
-        info = replace(info, content_length=len(data), checksum=shown(zlib.crc32(data)))
-        told = attributes_of(info)
-        attributes, header = self._layout.encoded(told)
-        with failing(self._what("store", info.file_id)):
+        info = replace(info, content_length=len(data), checksum=format_crc32(zlib.crc32(data)))
+        metadata = attributes_of(info)
+        attributes, header = self._layout.encode(metadata)
+        with translating(self._what("store", info.file_id)):
             try:
                 self._client.put(self._key(info.file_id), header + data, attributes, new=new and self._can_refuse)
             except OBSTORE_ERRORS as error:
-                self._unless_stored(info.file_id, told, error)
+                self._unless_stored(info.file_id, metadata, error)
         return info
 
     @property
     def _can_refuse(self) -> bool:
-        """Whether the store can be told to store an object only if there is none."""
+        """Whether the store can refuse to replace an object."""
         config: Mapping[str, Any] = getattr(self._client.store, "config", {})
-        return self._place.kind != "http" and config.get("conditional_put") != "disabled"
+        return self._address.kind != "http" and config.get("conditional_put") != "disabled"
 
     def _put_large(
         self, info: FileInfo, head: bytes, pieces: Iterator[bytes], known: int | None, size: int | None
     ) -> FileInfo:
-        """Store content in parts, several at a time. Whatever fails, no part stays."""
-        told = attributes_of(replace(info, checksum=None if known is None else shown(known)))
-        attributes, header = self._layout.encoded(told)
+        """Store content in parts, several at a time. After any failure, no part stays."""
+        metadata = attributes_of(replace(info, checksum=None if known is None else format_crc32(known)))
+        attributes, header = self._layout.encode(metadata)
         what = self._what("store", info.file_id)
         part_size = max(self._part_size, -(-(size or 0) // _PART_LIMIT))
-        if self._place.kind == "http":
-            raise StorageFailed(f"cannot {what}: a web server takes no parts; with a larger part_size it is sent whole")
-        with failing(what):
+        if self._address.kind == "http":
+            raise StorageFailed(f"cannot {what}: a web server accepts no parts; a larger part_size avoids them")
+        with translating(what):
             upload = self._client.upload(self._key(info.file_id), attributes, part_size)
         try:
             length, crc32 = self._send(upload, what, header, head, pieces)
             if known not in {None, crc32}:
                 raise StorageFailed("the content changed while it was stored")
-            with failing(what):
+            with translating(what):
                 try:
                     upload.finish()
                 except OBSTORE_ERRORS as error:
-                    self._unless_stored(info.file_id, told, error)
+                    self._unless_stored(info.file_id, metadata, error)
         except BaseException as error:
             upload.abort(error)
             raise
-        return replace(info, content_length=length, checksum=shown(crc32) if known is not None else None)
+        return replace(info, content_length=length, checksum=format_crc32(crc32) if known is not None else None)
 
     @staticmethod
     def _send(upload: Upload, what: str, header: bytes, head: bytes, pieces: Iterator[bytes]) -> tuple[int, int]:
-        """Send it and return its length and CRC-32."""
-        with failing(what):
+        """Send the content and return its length and CRC-32."""
+        with translating(what):
             upload.write(header + head)
         length, crc32 = len(head), zlib.crc32(head)
         for piece in pieces:
-            with failing(what):
+            with translating(what):
                 upload.write(piece)
             length, crc32 = length + len(piece), zlib.crc32(piece, crc32)
         return length, crc32
 
-    def _unless_stored(self, file_id: str, told: Mapping[str, str], error: Exception) -> None:
-        """Raise the error of an upload, unless the object is there after all: the answer may be what was lost.
-
-        The object tells which attempt has made it. One that was there before does not count.
-        """
-        if may_have_arrived(error):
-            try:
-                _, found = self._look(file_id)
-            except (*OBSTORE_ERRORS, StorageFailed):
-                raise error from None
-            if found.get(ATTEMPT) == told[ATTEMPT]:
-                return
-        raise error
+    def _metadata(self, file_id: str) -> Mapping[str, str]:
+        return self._look(file_id)[1]
 
     def _copy(self, source_id: str, file_id: str) -> FileInfo:
         return self._copy_of(self, source_id, file_id)
 
     def _copy_of(self, source: ObjectStoreStorage, source_id: str, file_id: str) -> FileInfo:
-        """Let the store copy an object, and return what the copy tells: the source may be replaced meanwhile."""
+        """Let the store copy an object, and return the info of the copy: the source may be replaced meanwhile."""
         try:
-            with failing(source._what("copy", source_id), source_id):
+            with translating(source._what("copy", source_id), source_id):
                 self._client.copy(source._key(source_id), self._key(file_id))
         except StorageFailed as error:
             if is_refusal(error.__cause__):
@@ -285,45 +257,43 @@ class ObjectStoreStorage(FileStorage):
 
     def _read_and_store(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
         with source._open(source_id) as file:
-            return self._store(file_id, self._verified(file), crc32_in(file.checksum))
+            return self._store(file_id, self._verified(file), parse_crc32(file.checksum))
 
     # --- finding --------------------------------------------------------------------------------------------------
 
     def _open(self, file_id: str) -> StoredFile:
         what = self._what("read", file_id)
-        with failing(what, file_id):
+        with translating(what, file_id):
             result = self._client.get(self._key(file_id))
             body = self._client.body(result)
             first = self._begin(body)
-            told = self._told(what, result.attributes, first)
-            info = info_of(file_id, result.meta, told, self._layout.header)
+            metadata = self._metadata_in(what, result.attributes, first)
+            info = info_of(file_id, result.meta, metadata, self._layout.header)
         reader = ObjectReader(
-            body,
-            first[self._layout.header :],
+            ChunkedBody(body, self._client.following, first[self._layout.header :]),
             info.content_length,
             what,
-            self._client.following,
             partial(self._body_from, file_id, result.meta["e_tag"]),
         )
-        return StoredObject(info, reader, self.public_url(file_id))
+        return ObjectFile(info, reader, self.public_url(file_id))
 
     def _begin(self, body: Any) -> memoryview:
-        """Return as much of a body as has the header."""
+        """Return the start of a body, with at least the header."""
         first = b""
         while len(first) < self._layout.header and (chunk := self._client.following(body)) is not None:
             first += bytes(chunk)
         return memoryview(first)
 
-    def _told(self, what: str, attributes: Any, first: memoryview | bytes) -> Mapping[str, str]:
-        told = self._layout.decoded(attributes, bytes(first[: self._layout.header]))
-        if told is None:
-            raise StorageFailed(f"cannot {what}: it is damaged, or not stored by depot_lite: it has no header")
-        return told
+    def _metadata_in(self, what: str, attributes: Any, first: memoryview | bytes) -> Mapping[str, str]:
+        metadata = self._layout.decode(attributes, bytes(first[: self._layout.header]))
+        if metadata is None:
+            raise StorageFailed(f"cannot {what}: it has no header: it is damaged, or was not stored by depot_lite")
+        return metadata
 
-    def _body_from(self, file_id: str, etag: str | None, start: int) -> Any:
-        """Return the body from a position on, of the same object."""
+    def _body_from(self, file_id: str, etag: str | None, start: int) -> ChunkedBody:
+        """Return the body of the same object from a position on."""
         condition = {} if etag is None else {"if_match": etag}
-        with failing(self._what("read", file_id), file_id):
+        with translating(self._what("read", file_id), file_id):
             try:
                 result = self._client.get(
                     self._key(file_id), range={"offset": start + self._layout.header}, **condition
@@ -332,28 +302,28 @@ class ObjectStoreStorage(FileStorage):
                 if is_changed(error):
                     raise StorageFailed(f"file {file_id} was replaced while it was read") from error
                 raise
-        return self._client.body(result)
+        return ChunkedBody(self._client.body(result), self._client.following)
 
     def _info(self, file_id: str) -> FileInfo:
-        with failing(self._what("look at", file_id), file_id):
+        with translating(self._what("look at", file_id), file_id):
             try:
-                meta, told = self._look(file_id)
+                record, metadata = self._look(file_id)
             except OBSTORE_ERRORS as error:
                 self._check_container(error)
                 raise
-        return info_of(file_id, meta, told, self._layout.header)
+        return info_of(file_id, record, metadata, self._layout.header)
 
     def _look(self, file_id: str) -> tuple[Any, Mapping[str, str]]:
-        """Return what the store says of an object, and what the object tells."""
+        """Return the store's record of an object, and its metadata."""
         if not self._layout.header:
             result = self._client.get(self._key(file_id), head=True)
-            return result.meta, self._told("", result.attributes, b"")
+            return result.meta, self._metadata_in("", result.attributes, b"")
         result = self._client.get(self._key(file_id))
         first = self._begin(self._client.body(result, self._layout.header))
-        return result.meta, self._told(self._what("look at", file_id), result.attributes, first)
+        return result.meta, self._metadata_in(self._what("look at", file_id), result.attributes, first)
 
     def _exists(self, file_id: str) -> bool:
-        with failing(self._what("look for", file_id)):
+        with translating(self._what("look for", file_id)):
             try:
                 self._client.get(self._key(file_id), head=True)
             except OBSTORE_ERRORS as error:
@@ -364,10 +334,10 @@ class ObjectStoreStorage(FileStorage):
         return True
 
     def _check_container(self, error: Exception) -> None:
-        """Raise where an object is missing because its container is.
+        """Raise if an object is missing because its container is.
 
-        The answer to HEAD has no body that says which. So the first time it is asked for, lest all files be called
-        missing because of a typing error.
+        The answer to a HEAD does not say. So the first such answer is checked, lest a typing error in the container's
+        name make all files look missing.
         """
         if self._seen or not is_missing(error):
             return
@@ -381,7 +351,7 @@ class ObjectStoreStorage(FileStorage):
     def _list(self) -> Iterator[FileEntry]:
         pages = self._client.pages(self._prefix)
         while True:
-            with failing(self._what("list", "")):
+            with translating(self._what("list", "")):
                 page = next(pages, None)
             if page is None:
                 return
@@ -389,38 +359,30 @@ class ObjectStoreStorage(FileStorage):
 
     def _entries(self, page: list[Any]) -> Iterator[FileEntry]:
         # A web server lists paths from its root, and obstore leaves them so.
-        prefix = self._place.key(self._prefix) if self._place.kind == "http" else self._prefix
-        start = len(prefix)
-        for each in page:
-            path: str = each["path"]
-            # What is in further folders below the prefix is not ours.
-            if path.startswith(prefix) and _is_id(path[start:]):
-                yield FileEntry.told(path[start:], each["size"] - self._layout.header, each["last_modified"])
+        prefix = self._address.key(self._prefix) if self._address.kind == "http" else self._prefix
+        header = self._layout.header
+        return entries_below(prefix, ((each["path"], each["size"] - header, each["last_modified"]) for each in page))
 
     # --- deleting -------------------------------------------------------------------------------------------------
 
     def _delete(self, file_id: str) -> None:
-        with failing(self._what("delete", file_id)):
+        with translating(self._what("delete", file_id)):
             try:
                 self._client.delete([self._key(file_id)])
             except OBSTORE_ERRORS as error:
                 if not is_missing(error):
                     raise
 
-    def _delete_many(self, file_ids: list[str]) -> dict[str, Exception]:
-        unique = list(dict.fromkeys(file_ids))
-        size = _BATCH.get(self._place.kind, _DELETE_LIMIT)
-        failed: dict[str, Exception] = {}
-        for start in range(0, len(unique), size):
-            failed |= self._delete_batch(unique[start : start + size])
-        return failed
+    @property
+    def _batch_limit(self) -> int:
+        return 256 if self._address.kind == "azure" else 1000
 
     def _delete_batch(self, file_ids: list[str]) -> dict[str, Exception]:
         try:
             self._client.delete([self._key(each) for each in file_ids])
         except OBSTORE_ERRORS:
-            # Of a batch obstore tells one failure, and some stores fail for what is missing: so one by one.
-            return super()._delete_many(file_ids)
+            # obstore reports one failure of a batch, and some stores fail for missing objects: so one by one.
+            return self._delete_each(file_ids)
         return {}
 
     # --- URLs -----------------------------------------------------------------------------------------------------
@@ -430,38 +392,19 @@ class ObjectStoreStorage(FileStorage):
         """Whether the storage has URLs of its own: with a ``public_base_url``, or where it can sign."""
         return self._public_base_url is not None or (self._sign_urls and self._urls.can_sign)
 
-    def url(
-        self,
-        file_or_id: StoredFile | str,
-        *,
-        expires_in: int | timedelta | None = None,
-        filename: str | None = None,
-        disposition: str | None = None,
-        content_type: str | None = None,
-    ) -> str | None:
-        """Return a signed URL at which the store gives the file; None where it has none, or cannot tell what is asked.
+    @property
+    def _public(self) -> bool:
+        return self._public_base_url is not None
 
-        It stays the same for a fourth of ``expires_in``, so that a browser finds in its cache what it has; up to that
-        much longer it works. Name, disposition and type are told by Azure, with an account key, and by no other store:
-        there they are what the object was stored with, and with any of them the middleware has to serve the file.
-        """
-        file_id = self._id(file_or_id)
-        expiry = self._expiry if expires_in is None else seconds("expires_in", expires_in)
-        if self._public_base_url is not None or not self._sign_urls:
-            return self.public_url(file_id)
-        with failing(self._what("sign a URL of", file_id)):
-            return self._urls.signed(self._key(file_id), expiry, overrides(filename, disposition, content_type))
+    def _signed_url(self, key: str, expires_in: int, headers: Mapping[str, str]) -> str | None:
+        return self._urls.signed(key, expires_in, headers)
 
-    def public_url(self, file_or_id: StoredFile | str) -> str | None:
-        """Return the URL without a signature, None without a ``public_base_url``."""
-        file_id = self._id(file_or_id)
-        if self._public_base_url is None:
-            return None
-        return f"{self._public_base_url}/{quote(self._key(file_id), safe='/~')}"
+    def _unsigned_url(self, key: str) -> None:
+        return None
 
 
 def _reading(content: Content) -> Callable[[Callable[[], T]], T]:
-    """Return how content is read: in a thread where an event loop must not wait for a disk or a stream."""
+    """Return how to read content: in a thread if an event loop would wait for a disk or a stream."""
     source = content.source
     in_memory = isinstance(source, bytes | bytearray | memoryview | io.BytesIO | Fetched) or (
         isinstance(source, tempfile.SpooledTemporaryFile) and not source._rolled  # type: ignore[attr-defined]  # not public
@@ -471,10 +414,3 @@ def _reading(content: Content) -> Callable[[Callable[[], T]], T]:
 
 def _here(call: Callable[[], T]) -> T:
     return call()
-
-
-def _is_id(file_id: str) -> bool:
-    try:
-        return check_file_id(file_id) == file_id
-    except InvalidFileId:
-        return False

@@ -1,7 +1,7 @@
-"""Requests to one store: synchronous, or awaited where an event loop must go on (`depot_lite.concurrency.greenlets`).
+"""Requests to one store: synchronous, or awaited under an event loop (`depot_lite.concurrency.greenlets`).
 
-obstore's own threads do the work in either case; a process that is forked after they began has none of them, and would
-wait for ever, so there every request is refused.
+obstore's own threads do the work in either case. A process that is forked after their start has none of them and would
+wait for ever, so it refuses every request.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from depot_lite.errors import ConfigurationError
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: How much of a body comes at a time, at least, and how many entries of a listing.
+#: The least size of a chunk of a body, and the number of entries in a page of a listing.
 _CHUNK: Final = 256 * 1024
 _PAGE: Final = 1000
 
 
 class _Process:
-    """Whether obstore's threads run in this process, or did in the one that it was forked from."""
+    """The use of obstore in this process and the one that it was forked from."""
 
     used = False
     forked = False
@@ -36,7 +36,7 @@ class _Process:
         self.forked = self.used
 
     def begin(self) -> None:
-        """Note that obstore is used; raise ConfigurationError where it was before a fork, after which it hangs."""
+        """Record the use of obstore; raise ConfigurationError if it was used before a fork, after which it hangs."""
         if self.forked:
             raise ConfigurationError(
                 "obstore was used before this process was forked, and cannot be after it: "
@@ -50,7 +50,7 @@ os.register_at_fork(after_in_child=_process.fork)
 
 
 class StoreClient:
-    """What is asked of one store, synchronously or awaited."""
+    """Requests to one store, synchronous or awaited."""
 
     def __init__(self, store: ObjectStore, concurrency: int) -> None:
         self.store = store
@@ -63,7 +63,7 @@ class StoreClient:
         return awaited(awaitable(*args, **options)) if waiting() else call(*args, **options)
 
     def put(self, key: str, data: bytes, attributes: dict[str, str] | None, *, new: bool) -> None:
-        """Store an object with one request; ``new``: only if there is none."""
+        """Store an object with one request; with ``new``, replace none."""
         self._ask(
             obstore.put,
             obstore.put_async,
@@ -86,11 +86,11 @@ class StoreClient:
         return Upload(self.store, key, options)
 
     def get(self, key: str, **options: Any) -> obstore.GetResult:
-        """Return an object, whose bytes are on their way; or a part of it, or what is known of it."""
+        """Return an object, whose bytes are on their way; or a range of it, or only its attributes."""
         return self._ask(obstore.get, obstore.get_async, self.store, key, options=cast(Any, options))
 
     def body(self, result: obstore.GetResult, size: int = _CHUNK) -> Any:
-        """Return the bytes of an answer, for `following`, in chunks of at least a size."""
+        """Return the body of an answer, for `following`, in chunks of at least ``size`` bytes."""
         return result.stream(min_chunk_size=size)
 
     def following(self, stream: Any) -> Any:
@@ -101,7 +101,7 @@ class StoreClient:
         return awaited(anext(cast(AsyncIterator[Any], stream), None))
 
     def delete(self, keys: list[str]) -> None:
-        """Delete objects. Some stores raise where one is missing."""
+        """Delete objects. Some stores raise if one is missing."""
         self._ask(obstore.delete, obstore.delete_async, self.store, keys)
 
     def copy(self, source: str, key: str) -> None:
@@ -109,7 +109,7 @@ class StoreClient:
         self._ask(obstore.copy, obstore.copy_async, self.store, source, key)
 
     def pages(self, prefix: str, size: int = _PAGE) -> Iterator[list[obstore.ObjectMeta]]:
-        """Yield what is below a prefix, page by page."""
+        """Yield the objects below a prefix, page by page."""
         _process.begin()
         stream = obstore.list(self.store, prefix=prefix or None, chunk_size=size)
         while (page := self.following(stream)) is not None:
@@ -122,7 +122,7 @@ class StoreClient:
 
 
 class Upload:
-    """An object that is being stored in parts; it is there once it is finished, and not before."""
+    """An upload in parts. Its object appears when it is finished."""
 
     def __init__(self, store: ObjectStore, key: str, options: dict[str, Any]) -> None:
         self._awaited = waiting()
@@ -145,7 +145,7 @@ class Upload:
         self._done(self._writer.close())
 
     def abort(self, error: BaseException) -> None:
-        """Let the parts disappear; where that fails too, the first error is what counts."""
+        """Remove the parts. If that fails too, the first error counts."""
         details: tuple[type[BaseException], BaseException, TracebackType | None] = (
             type(error),
             error,

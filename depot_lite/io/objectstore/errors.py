@@ -1,25 +1,22 @@
-"""The one place where errors of obstore become ours. None of them tells a secret, and each keeps its cause."""
+"""Errors of obstore, translated to ours."""
 
 from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Final
 
 from obstore import exceptions as obstore
 
-from depot_lite.errors import DepotError, StorageFailed, StoredFileNotFound
+from depot_lite.errors import StorageFailed
+from depot_lite.io.objects.errors import FAILED, FULL, OVERLOADED, REFUSED, ErrorTable
 
-#: Whatever obstore raises. What is missing is an OSError, a bad path or option a ValueError.
-OBSTORE_ERRORS: Final = (obstore.BaseError, OSError, ValueError, NotImplementedError)
-
-# What servers say is in the text only: the code in the XML or JSON of their answer, and its status.
+# The code and status of a server's answer are in the text of an error only.
 _CODE: Final = re.compile(r"<Code>(\w+)</Code>")
 _STATUS: Final = re.compile(r"status code: (\d{3})")
 _OS_ERROR: Final = re.compile(r"\(os error (\d+)\)")
-#: How servers say that a bucket or container is missing, where they say which of the two is.
+#: Texts of servers that distinguish a missing bucket or container from a missing object.
 _NO_CONTAINER: Final = (
     "NoSuchBucket",
     "ContainerNotFound",
@@ -37,41 +34,67 @@ _WRONG_KEYS: Final = {
     "AuthorizationFailure",
     "InvalidAuthenticationInfo",
 }
-#: What S3 says of an object that is too large to be copied with one request, and others of what they never copy.
+#: Codes of S3 for an object too large to copy with one request, and of servers that do not support copies.
 _REFUSALS: Final = {"InvalidRequest", "InvalidArgument", "NotImplemented", "MethodNotAllowed"}
-#: How a text begins that may quote what was signed or sent to log in.
+_FULL: Final = {"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", 507}
+#: Signs of a signature or a password in a text.
 _SECRETS: Final = re.compile(r"\bsig=|X-Amz-Signature=|X-Goog-Signature=|://[^/\s@]*:[^/\s@]*@")
+#: Texts of obstore: a request was not sent, or not answered.
+_BUILDER: Final = "builder error"
+_HTTP: Final = "HTTP error"
 
 
-@contextmanager
-def failing(what: str, file_id: str | None = None) -> Iterator[None]:
-    """Turn errors of obstore into ours.
+class _ObstoreErrors(ErrorTable):
+    library = "obstore"
+    # A missing object is an OSError, an invalid path or option a ValueError.
+    errors = (obstore.BaseError, OSError, ValueError, NotImplementedError)
+    reasons = (
+        ("there is no such bucket or container", set(_NO_CONTAINER)),
+        (REFUSED, {*_WRONG_KEYS, obstore.UnauthenticatedError, 401}),
+        ("access is denied, or the credentials are refused ({code})", {obstore.PermissionDeniedError, 403}),
+        ("it was changed meanwhile", {obstore.PreconditionError}),
+        ("there is a file already", {obstore.AlreadyExistsError}),
+        ("this store cannot do that", {NotImplementedError, obstore.NotSupportedError}),
+        (OVERLOADED, {429, 503}),
+        (FULL, _FULL),
+        (FAILED, {"status"}),
+        ("the address is refused; http:// needs client_options={{'allow_http': True}}", {_BUILDER}),
+        ("the server cannot be reached or did not answer", {_HTTP}),
+        ("the disk fails ({disk})", {"disk"}),
+        ("{library} failed ({code})", {"code"}),
+    )
 
-    Args:
-        what: what was attempted and where, for the message: ``store az://container/key``.
-        file_id: the file whose absence is a `StoredFileNotFound`; not given where absence means something else.
-    """
-    try:
-        yield
-    except DepotError:
-        raise
-    except OBSTORE_ERRORS as error:
-        if file_id is not None and is_missing(error):
-            raise StoredFileNotFound(f"file {file_id} is not in its storage") from error
-        raise translated(what, error) from _without_secrets(error)
+    def facts(self, error: BaseException) -> Mapping[str, object]:
+        text, status = str(error), _status(error)
+        code, number = _CODE.search(text), _OS_ERROR.search(text)
+        facts: dict[str, object] = {sign: True for sign in (*_NO_CONTAINER, _BUILDER, _HTTP) if sign in text}
+        facts["code"] = type(error).__name__ if code is None else code[1]
+        if status:
+            facts["status"] = status
+        if number is not None:
+            facts["disk"] = errno.errorcode.get(int(number[1]), number[1])
+        return facts
 
+    def is_missing(self, error: Exception) -> bool:
+        """Return whether the error says that there is no such object. A missing container is another error."""
+        return isinstance(error, FileNotFoundError) and not is_no_container(error)
 
-def translated(what: str, error: Exception) -> StorageFailed:
-    """Return our error for one of obstore's."""
-    reason = f"cannot {what}: {_reason(error)}"
-    # With the number, so that a caller can tell a full disk (errno.ENOSPC) from the rest.
-    number = _OS_ERROR.search(str(error))
-    return StorageFailed(reason) if number is None else StorageFailed(int(number[1]), reason)
+    def may_have_arrived(self, error: Exception) -> bool:
+        """Return whether the upload may have succeeded: its answer was lost, or a repeated one found the first."""
+        if isinstance(error, obstore.AlreadyExistsError):
+            return True
+        # Every error of an upload in parts is an OSError.
+        unclear = isinstance(error, obstore.GenericError | OSError) and not isinstance(error, FileNotFoundError)
+        return unclear and _status(error) in {0, *range(500, 600)}
 
+    def cause(self, error: Exception) -> Exception | None:
+        return None if _SECRETS.search(str(error)) else error
 
-def is_missing(error: Exception) -> bool:
-    """Return whether the error says that there is no such object. Where there is no container, it is not that."""
-    return isinstance(error, FileNotFoundError) and not is_no_container(error)
+    def translated(self, what: str, error: Exception) -> StorageFailed:
+        failed = super().translated(what, error)
+        # With the number, by which a full disk (errno.ENOSPC) becomes a StorageFull.
+        number = _OS_ERROR.search(str(error))
+        return failed if number is None else StorageFailed(int(number[1]), str(failed))
 
 
 def is_no_container(error: Exception) -> bool:
@@ -80,66 +103,24 @@ def is_no_container(error: Exception) -> bool:
 
 
 def is_changed(error: Exception) -> bool:
-    """Return whether the object is another one than was asked for."""
+    """Return whether the object is no longer the requested version."""
     return isinstance(error, obstore.PreconditionError)
 
 
 def is_refusal(error: BaseException | None) -> bool:
-    """Return whether the store does not do what it was asked for, at all or with an object as large as this."""
-    told = _CODE.search(str(error))
+    """Return whether the store does not support the request, in general or for an object of this size."""
+    code = _CODE.search(str(error))
     return isinstance(error, NotImplementedError | obstore.NotSupportedError) or (
-        told is not None and told[1] in _REFUSALS
+        code is not None and code[1] in _REFUSALS
     )
 
 
-def may_have_arrived(error: Exception) -> bool:
-    """Return whether an upload may be there all the same: its answer was lost, or a repeated one found the first."""
-    if isinstance(error, obstore.AlreadyExistsError):
-        return True
-    # Of uploads in parts every error is an OSError.
-    unclear = isinstance(error, obstore.GenericError | OSError) and not isinstance(error, FileNotFoundError)
-    return unclear and _status(error) in {0, *range(500, 600)}
-
-
-def _status(error: Exception) -> int:
+def _status(error: BaseException) -> int:
     found = _STATUS.search(str(error))
     return 0 if found is None else int(found[1])
 
 
-def _reason(error: Exception) -> str:
-    text, status = str(error), _status(error)
-    told = _CODE.search(text)
-    code = type(error).__name__ if told is None else told[1]
-    if is_no_container(error):
-        return "there is no such bucket or container"
-    if code in _WRONG_KEYS or isinstance(error, obstore.UnauthenticatedError) or status == 401:
-        return f"the credentials are refused ({code})"
-    if isinstance(error, obstore.PermissionDeniedError) or status == 403:
-        return f"access is denied, or the credentials are refused ({code})"
-    if isinstance(error, obstore.PreconditionError):
-        return "it was changed meanwhile"
-    if isinstance(error, obstore.AlreadyExistsError):
-        return "there is a file already"
-    if isinstance(error, NotImplementedError | obstore.NotSupportedError):
-        return "this store cannot do that"
-    return _of_transport(text, status, code)
-
-
-def _of_transport(text: str, status: int, code: str) -> str:
-    if status in {429, 503}:
-        return f"the server is overloaded or throttles ({code})"
-    if status:
-        return f"the server refuses or fails ({code}, status {status})"
-    if "builder error" in text:
-        return "the address is not taken; one of http:// needs client_options={'allow_http': True}"
-    if "HTTP error" in text:
-        return "the server cannot be reached or did not answer"
-    number = _OS_ERROR.search(text)
-    if number is not None:
-        return f"the disk fails ({errno.errorcode.get(int(number[1]), number[1])})"
-    return f"obstore failed ({code})"
-
-
-def _without_secrets(error: Exception) -> Exception | None:
-    """Return the cause to chain, which a traceback prints; None for one that quotes a secret."""
-    return None if _SECRETS.search(str(error)) else error
+ERRORS: Final = _ObstoreErrors()
+OBSTORE_ERRORS: Final = ERRORS.errors
+translating = ERRORS.translating
+is_missing = ERRORS.is_missing

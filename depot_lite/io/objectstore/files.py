@@ -1,8 +1,8 @@
-"""What an object tells of its file: name, type and checksum.
+"""The metadata of files in a store: name, type and checksum.
 
-Stores in the cloud keep them as attributes of the object, written as `S3Storage` writes them, so that each reads what
-the other stored. A folder or a web server keeps none: there they are a header of fixed length in front of the bytes.
-One object has both, and so is replaced, copied and deleted with one step, and no crash can part them.
+Stores in the cloud keep them as attributes of the object, in the form of `S3Storage`, so that the two storages read
+each other's files. Folders and web servers keep none: there they are a header of fixed length before the bytes. One
+object has both, so that it is replaced, copied and deleted in one step, and no crash can separate them.
 """
 
 from __future__ import annotations
@@ -13,34 +13,27 @@ from typing import Any, Final
 
 from depot_lite.errors import StorageFailed
 from depot_lite.io.interfaces import FileInfo
-from depot_lite.io.objects.s3 import described, understood
+from depot_lite.io.objects.metadata import MODIFIED, disposition_of, info_in, metadata_of
 
-#: Length of a header, and how it begins. Listings tell the length of objects; that of files is this much less.
+#: Length and start of a header. Listings have the lengths of objects, which include it.
 HEADER: Final = 2048
-_BEGINS: Final = b"depot_lite file 1\n"
+_MAGIC: Final = b"depot_lite file 1\n"
 
 _TYPE: Final = "Content-Type"
-_SHOWN: Final = "Content-Disposition"
-#: S3Storage's time of storing. A store that copies an object copies its attributes, so it would be that of another.
-_TIME: Final = "x-depot-modified"
+_DISPOSITION: Final = "Content-Disposition"
 
 
 def attributes_of(info: FileInfo) -> dict[str, str]:
-    """Return what is to be remembered of a file, with a mark of this attempt to store it."""
-    found = described(info, {"Metadata": {}})
-    metadata = {name: value for name, value in found["Metadata"].items() if name != _TIME}
-    return {_TYPE: found["ContentType"], _SHOWN: found["ContentDisposition"], **metadata}
+    """Return the metadata of a new object, with the mark of this attempt to store it."""
+    metadata = metadata_of(info)
+    # Copies made by the store keep the attributes, and would have the time of their source.
+    del metadata[MODIFIED]
+    return {_TYPE: info.content_type, _DISPOSITION: disposition_of(info), **metadata}
 
 
-def info_of(file_id: str, meta: Mapping[str, Any], told: Mapping[str, str], header: int) -> FileInfo:
-    """Return what an object tells, given what its store says of it."""
-    found = {
-        "Metadata": told,
-        "ContentType": told.get(_TYPE),
-        "ContentLength": meta["size"] - header,
-        "LastModified": meta["last_modified"],
-    }
-    return understood(file_id, found)
+def info_of(file_id: str, record: Mapping[str, Any], metadata: Mapping[str, str], header: int) -> FileInfo:
+    """Return a file's info from its metadata and the store's record of the object."""
+    return info_in(metadata, file_id, metadata.get(_TYPE), record["size"] - header, record["last_modified"])
 
 
 class InAttributes:
@@ -51,37 +44,37 @@ class InAttributes:
     def __init__(self, *, dashes: bool) -> None:
         self._dashes = dashes
 
-    def encoded(self, told: Mapping[str, str]) -> tuple[dict[str, str] | None, bytes]:
-        """Return what is sent beside the bytes, and what is sent in front of them."""
+    def encode(self, metadata: Mapping[str, str]) -> tuple[dict[str, str] | None, bytes]:
+        """Return the attributes to send with the bytes, and the header to send before them."""
         if self._dashes:
-            return dict(told), b""
-        return {name.replace("-", "_") if name.startswith("x-") else name: text for name, text in told.items()}, b""
+            return dict(metadata), b""
+        return {name.replace("-", "_") if name.startswith("x-") else name: text for name, text in metadata.items()}, b""
 
-    def decoded(self, attributes: Mapping[str, str], header: bytes) -> Mapping[str, str] | None:
-        """Return what was told."""
+    def decode(self, attributes: Mapping[str, str], header: bytes) -> Mapping[str, str] | None:
+        """Return the metadata of an object."""
         return {name.replace("_", "-") if name.startswith("x_") else name: text for name, text in attributes.items()}
 
 
 class InHeader:
-    """A header in front of the bytes."""
+    """A header before the bytes."""
 
     header: Final = HEADER
 
-    def encoded(self, told: Mapping[str, str]) -> tuple[dict[str, str] | None, bytes]:
-        """Return what is sent beside the bytes, and what is sent in front of them."""
-        # The disposition is for who reads the object by a URL, and would read the header.
-        text = json.dumps({name: value for name, value in told.items() if name != _SHOWN})
-        header = _BEGINS + text.encode().ljust(HEADER - len(_BEGINS) - 1) + b"\n"
+    def encode(self, metadata: Mapping[str, str]) -> tuple[dict[str, str] | None, bytes]:
+        """Return the attributes to send with the bytes, and the header to send before them."""
+        # The disposition is for readers of the object's URL, which would read the header too.
+        text = json.dumps({name: value for name, value in metadata.items() if name != _DISPOSITION})
+        header = _MAGIC + text.encode().ljust(HEADER - len(_MAGIC) - 1) + b"\n"
         if len(header) != HEADER:
             raise StorageFailed("name and type of the file are too long to be stored")
         return None, header
 
-    def decoded(self, attributes: Mapping[str, str], header: bytes) -> Mapping[str, str] | None:
-        """Return what was told; None where there is no header, so that it is no file of ours."""
-        if len(header) != HEADER or not header.startswith(_BEGINS):
+    def decode(self, attributes: Mapping[str, str], header: bytes) -> Mapping[str, str] | None:
+        """Return the metadata of an object, None without a header: the file is not ours."""
+        if len(header) != HEADER or not header.startswith(_MAGIC):
             return None
         try:
-            told: dict[str, str] = json.loads(header[len(_BEGINS) :])
+            metadata: dict[str, str] = json.loads(header[len(_MAGIC) :])
         except ValueError:
             return None
-        return told
+        return metadata

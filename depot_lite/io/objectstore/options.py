@@ -1,12 +1,11 @@
-"""The options of an `ObjectStoreStorage`, as programs and .ini files give them, made into a store of obstore's.
+"""The options of an `ObjectStoreStorage`, converted to a store of obstore's.
 
-obstore passes over some names that it does not know and takes some options without using them; here both are refused.
-No value of an option is ever quoted, for any may hold a secret.
+obstore ignores some unknown names, and accepts some options without using them; here both are refused. Values are never
+quoted, since any of them may hold a secret.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,12 +16,10 @@ from obstore import exceptions, parse_scheme
 from obstore.store import ObjectStore, from_url
 
 from depot_lite.errors import ConfigurationError
-from depot_lite.io.options import boolean, integer
+from depot_lite.io.objects.options import known, mapping
+from depot_lite.io.options import boolean
 
-#: Seven days: S3, Google and Azure's user delegation keys sign for no longer.
-LONGEST: Final = 7 * 24 * 3600
-
-#: Stores that keep attributes, and so have buckets, credentials and configurations.
+#: Stores with attributes, buckets, credentials and configurations.
 CLOUDS: Final = {"s3", "gcs", "azure"}
 _RETRIES: Final = {"max_retries", "retry_timeout", "backoff"}
 _BACKOFF: Final = {"init_backoff", "max_backoff", "base"}
@@ -30,15 +27,15 @@ _SCHEMES: Final = "s3://bucket, gs://bucket, az://container, file:///folder, mem
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where the files are: a URL without secrets, and what obstore takes it for."""
+class Address:
+    """The address of a store: a URL without secrets, and its kind."""
 
     url: str
     #: s3, gcs, azure, http, local or memory.
     kind: str
 
     def key(self, prefix: str) -> str:
-        """Return where keys begin, as the server has them: the path of the URL and the prefix."""
+        """Return the start of keys on the server: the path of the URL and the prefix."""
         parts = urlsplit(self.url)
         path = unquote(parts.path).strip("/")
         if self.kind == "azure" and parts.scheme == "https":
@@ -46,7 +43,7 @@ class Place:
         return f"{path}/{prefix}" if path else prefix
 
     def location(self, store: ObjectStore, prefix: str) -> Hashable:
-        """Return what another storage of the same files says too, of whichever class it is."""
+        """Return the `FileStorage.location`, equal for storages of the same files, of any class."""
         if self.kind == "memory":
             return None
         if self.kind not in CLOUDS:
@@ -57,106 +54,57 @@ class Place:
         return self.kind, *account, bucket, self.key(prefix)
 
 
-def place_of(url: object) -> Place:
-    """Return where a URL leads.
+def address_of(url: object) -> Address:
+    """Return the address of a URL.
 
     Raises:
-        ConfigurationError: nowhere that obstore knows, or it holds what may be a secret.
+        ConfigurationError: obstore does not support the URL, or it may hold a secret.
     """
     if not isinstance(url, str) or "://" not in url:
-        raise ConfigurationError(f"url: {_SCHEMES} is wanted")
+        raise ConfigurationError(f"url: expected {_SCHEMES}")
     try:
         parts, kind = urlsplit(url), parse_scheme(url)
         _ = parts.port
     except (exceptions.BaseError, ValueError):
-        raise ConfigurationError(f"url: {_SCHEMES} is wanted") from None
-    # abfss://container@account.dfs.core.windows.net tells no user.
+        raise ConfigurationError(f"url: expected {_SCHEMES}") from None
+    # abfss://container@account.dfs.core.windows.net has no user.
     if parts.password is not None or (parts.username is not None and parts.scheme not in {"abfs", "abfss"}):
         raise ConfigurationError("url holds a user name or a password: give them in config or client_options")
     if parts.query or parts.fragment:
-        raise ConfigurationError("url has a query or a fragment: give what is in it, such as a SAS token, in config")
-    return Place(url, kind)
+        raise ConfigurationError("url has a query or a fragment: give its content, such as a SAS token, in config")
+    return Address(url, kind)
 
 
 def prefix_of(prefix: str | None) -> str:
-    """Return what keys begin with: a folder with its slash, or nothing.
+    """Return the start of all keys: a folder with its slash, or nothing.
 
     >>> prefix_of("media"), prefix_of("/media/"), prefix_of(None)
     ('media/', 'media/', '')
 
     Raises:
-        ConfigurationError: a part of it is empty or leads upwards, or is none that object stores take as it is.
+        ConfigurationError: a part of it is empty, leads upwards, or has characters that stores would change.
     """
     folder = (prefix or "").strip("/")
     if not folder:
         return ""
     fine = folder.isprintable() and folder.isascii() and not set(folder) & set('\\{}^%`[]"<>~#|*?')
     if not fine or any(part in {"", ".", ".."} for part in folder.split("/")):
-        raise ConfigurationError(f"prefix={prefix!r}: a folder such as 'media/photos' is wanted")
+        raise ConfigurationError(f"prefix={prefix!r}: expected a folder such as 'media/photos'")
     return f"{folder}/"
 
 
-def seconds(option: str, value: object) -> int:
-    """Return an expiry in seconds.
-
-    >>> seconds("expires_in", timedelta(minutes=5))
-    300
-
-    Raises:
-        ConfigurationError: it is none, or longer than stores sign for.
-    """
-    return integer(option, int(value.total_seconds()) if isinstance(value, timedelta) else value, 1, LONGEST)
-
-
-def web_address(option: str, value: str | None) -> str | None:
-    """Return a URL without a slash at its end.
-
-    Raises:
-        ConfigurationError: it is none, or tells a user or a password.
-    """
-    if not value:
-        return None
-    try:
-        parts = urlsplit(value)
-        fine = parts.scheme in {"http", "https"} and parts.hostname and "@" not in parts.netloc
-    except ValueError:
-        fine = False
-    if not fine or set(value) & set("?#"):
-        raise ConfigurationError(f"{option}: a URL such as 'https://cdn.example.com' is wanted, with no user in it")
-    return value.rstrip("/")
-
-
-def mapping(option: str, value: object) -> dict[str, Any]:
-    """Return a copy of a dictionary; a string holds it as JSON.
-
-    Raises:
-        ConfigurationError: it is none.
-    """
-    if isinstance(value, str):
-        try:
-            value = json.loads(value or "{}")
-        except ValueError:
-            value = None
-    elif value is None:
-        value = {}
-    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return dict(value)
-    raise ConfigurationError(f"{option}: a dictionary is wanted, or a string that holds one as JSON")
-
-
 def store_of(
-    place: Place,
-    *,
+    address: Address,
     config: object,
     client_options: object,
     retry_config: object,
     credential_provider: Callable[[], Any] | None,
     mkdir: object,
 ) -> ObjectStore:
-    """Return the store. Nothing is asked of the network.
+    """Return the store, without a request.
 
     Raises:
-        ConfigurationError: an option is unknown, or none of this kind of store's.
+        ConfigurationError: an option is unknown, or does not apply to this kind of store.
     """
     given: dict[str, Any] = {
         "config": mapping("config", config),
@@ -166,20 +114,20 @@ def store_of(
         "mkdir": boolean("mkdir", mkdir),
     }
     options = {name: value for name, value in given.items() if value}
-    if foreign := sorted(set(options) - _options_of(place.kind)):
-        raise ConfigurationError(f"{', '.join(foreign)}: no option of a store at {place.url}")
+    if foreign := sorted(set(options) - _options_of(address.kind)):
+        raise ConfigurationError(f"{', '.join(foreign)}: no option of a store at {address.url}")
     try:
-        return _made(place.url, **options)
+        return _made(address.url, **options)
     except exceptions.UnknownConfigurationKeyError:
-        unknown = [name for name in options["config"] if not _is_known(place, name)]
-        raise ConfigurationError(f"config: unknown {', '.join(map(repr, unknown))} for {place.url}") from None
+        unknown = [name for name in options["config"] if not _is_known(address, name)]
+        raise ConfigurationError(f"config: unknown {', '.join(map(repr, unknown))} for {address.url}") from None
     except (exceptions.BaseError, ValueError, TypeError, OSError) as error:
-        # Its text may quote what was refused, and a traceback prints the cause.
-        raise ConfigurationError(f"obstore makes no store for {place.url}: {_complaint(error)}") from None
+        # Without the cause: its text may quote the refused value.
+        raise ConfigurationError(f"obstore makes no store for {address.url}: {_complaint(error)}") from None
 
 
 def _made(url: str, **options: Any) -> ObjectStore:
-    # obstore types the options of each kind of store by themselves, which a dictionary cannot follow.
+    # obstore's types have separate options for each kind of store, which a dictionary cannot match.
     make: Any = from_url
     store: ObjectStore = make(url, **options)
     return store
@@ -191,9 +139,9 @@ def _options_of(kind: str) -> set[str]:
     return {"http": {"client_options", "retry_config"}, "local": {"mkdir"}}.get(kind, set())
 
 
-def _is_known(place: Place, name: str) -> bool:
+def _is_known(address: Address, name: str) -> bool:
     try:
-        _made(place.url, config={name: "0"})
+        _made(address.url, config={name: "0"})
     except exceptions.UnknownConfigurationKeyError:
         return False
     except (exceptions.BaseError, ValueError, TypeError):
@@ -202,27 +150,26 @@ def _is_known(place: Place, name: str) -> bool:
 
 
 def _complaint(error: Exception) -> str:
-    """Return what obstore complains of, where that is sure to quote no value."""
+    """Return obstore's complaint, if it is sure to quote no value."""
     text = str(error).partition("\n")[0]
-    for known in (
+    for harmless in (
         "Account must be specified",
         "Container name must be specified",
         "Missing bucket name",
         "Invalid key",
     ):
-        if known in text:
+        if harmless in text:
             return text
     if "Unable to canonicalize" in text:
-        return "there is no such folder; mkdir makes it"
-    return f"an option is not what it should be ({type(error).__name__})"
+        return "there is no such folder; the option mkdir makes it"
+    return f"an option is invalid ({type(error).__name__})"
 
 
 def _retries(given: dict[str, Any]) -> dict[str, Any]:
     """Return obstore's ``retry_config``; times may be seconds."""
     backoff = mapping("retry_config['backoff']", given.get("backoff"))
-    for option, found, known in (("retry_config", given, _RETRIES), ("retry_config['backoff']", backoff, _BACKOFF)):
-        if unknown := sorted(set(found) - known):
-            raise ConfigurationError(f"{option}: unknown {', '.join(unknown)}; there is {', '.join(sorted(known))}")
+    for option, found, allowed in (("retry_config", given, _RETRIES), ("retry_config['backoff']", backoff, _BACKOFF)):
+        known(option, found, allowed)
     for found in (given, backoff):
         for name in {"retry_timeout", "init_backoff", "max_backoff"} & found.keys():
             if not isinstance(found[name], timedelta):
@@ -234,4 +181,4 @@ def _duration(name: str, value: object) -> timedelta:
     try:
         return timedelta(seconds=float(value))  # type: ignore[arg-type]  # whatever was given
     except (TypeError, ValueError, OverflowError):
-        raise ConfigurationError(f"retry_config[{name!r}]: a timedelta or a number of seconds is wanted") from None
+        raise ConfigurationError(f"retry_config[{name!r}]: expected a timedelta or a number of seconds") from None

@@ -1,9 +1,9 @@
-"""URLs of objects that need no other credentials than themselves, and stay the same for a while.
+"""Signed URLs of objects, which stay the same for a while.
 
-obstore signs with the time of the call, and says nothing of the name and type that a browser is told. For Azure, whose
-account key is known, a shared access signature is made here, which does say them
-(https://learn.microsoft.com/rest/api/storageservices/create-service-sas). Else obstore signs, once for each file and
-span of time, which this process remembers; a URL that has to tell a name or a type is left to the middleware.
+obstore signs with the time of the call, and without headers for the answer. For Azure, if the account key is known, a
+shared access signature is made here, with headers
+(https://learn.microsoft.com/rest/api/storageservices/create-service-sas). Otherwise obstore signs once for each file
+and span of time, and this process remembers the URL; a URL with headers is left to the middleware.
 """
 
 from __future__ import annotations
@@ -18,58 +18,61 @@ from functools import cached_property, lru_cache
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
+from depot_lite.io.objects.options import LONGEST
 from depot_lite.io.objectstore.client import StoreClient
-from depot_lite.io.objectstore.options import CLOUDS, LONGEST, Place
+from depot_lite.io.objectstore.options import CLOUDS, Address
 from depot_lite.signing import rounded
 
 _VERSION: Final = "2022-11-02"
-#: How many URLs that obstore signed are remembered.
+#: How many URLs signed by obstore are remembered.
 _REMEMBERED: Final = 4096
-#: Where obstore finds an account's key, unless the options have one.
+#: Variables in which obstore looks for an account's key, unless the options have one.
 _KEY_VARIABLES: Final = ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_MASTER_KEY")
 _ACCOUNT_VARIABLE: Final = "AZURE_STORAGE_ACCOUNT_NAME"
-#: Options with which obstore signs by something else than the account's key, or not at all.
+#: Options with which obstore does not sign with the account's key.
 _OTHER_CREDENTIALS: Final = {"sas_key", "token", "client_secret", "federated_token_file", "skip_signature"}
-#: What the answer is told, as overrides of S3 name it, and as Azure's do.
-_OVERRIDES: Final = {"ResponseContentDisposition": "rscd", "ResponseContentType": "rsct"}
+#: Azure's parameters for headers of the answer.
+_PARAMETERS: Final = {"response-content-disposition": "rscd", "response-content-type": "rsct"}
 
 
 class ObjectUrls:
     """The signed URLs of one store's objects."""
 
-    def __init__(self, client: StoreClient, place: Place, *, provided: bool) -> None:
+    def __init__(self, client: StoreClient, address: Address, *, provided: bool) -> None:
         self._client = client
         config: Mapping[str, Any] = getattr(client.store, "config", {})
-        self._account, self._account_key = _account_of(config) if place.kind == "azure" and not provided else ("", b"")
-        # What was signed elsewhere cannot sign, and what needs no signature has none.
-        self.can_sign: Final = place.kind in CLOUDS and not {"sas_key", "skip_signature"} & config.keys()
+        self._account, self._account_key = (
+            _account_of(config) if address.kind == "azure" and not provided else ("", b"")
+        )
+        # A shared access signature cannot sign URLs, and skip_signature needs none.
+        self.can_sign: Final = address.kind in CLOUDS and not {"sas_key", "skip_signature"} & config.keys()
         self._remembered: Callable[[str, int, int], str] = lru_cache(_REMEMBERED)(self._ask)
 
-    def signed(self, key: str, expires_in: int, told: Mapping[str, str]) -> str | None:
-        """Return a URL that works for at least so many seconds; None where it could not say what it has to.
+    def signed(self, key: str, expires_in: int, headers: Mapping[str, str]) -> str | None:
+        """Return a URL that works for at least ``expires_in`` seconds; None if it cannot have the headers.
 
         Args:
-            told: parameters of GetObject for headers of the answer, as S3 names them.
+            headers: the result of `response_headers`.
         """
         if not self.can_sign:
             return None
         start, expiry = rounded(time.time(), expires_in, LONGEST)
         if self._account_key:
-            return self._shared_access(key, start, expiry, {_OVERRIDES[name]: text for name, text in told.items()})
-        return None if told else self._remembered(key, start, expiry)
+            return self._shared_access(key, start, expiry, {_PARAMETERS[name]: text for name, text in headers.items()})
+        return None if headers else self._remembered(key, start, expiry)
 
     def _ask(self, key: str, start: int, expiry: int) -> str:
         return self._client.sign(key, timedelta(seconds=expiry))
 
-    def _shared_access(self, key: str, start: int, expiry: int, told: Mapping[str, str]) -> str:
+    def _shared_access(self, key: str, start: int, expiry: int, headers: Mapping[str, str]) -> str:
         url = self._base + quote(key, safe="/~")
-        query = {"sv": _VERSION, "sr": "b", "sp": "r", "st": _time(start), "se": _time(start + expiry), **told}
+        query = {"sv": _VERSION, "sr": "b", "sp": "r", "st": _time(start), "se": _time(start + expiry), **headers}
         query["sig"] = self._signature(url, query)
         return f"{url}?{urlencode(query, quote_via=quote)}"
 
     def _signature(self, url: str, query: Mapping[str, str]) -> str:
         path = unquote(urlsplit(url).path)
-        # The path of an emulator begins with the account, which Azure has in the host.
+        # The path of an emulator begins with the account, which is in the host of Azure.
         path = path.removeprefix(f"/{self._account}") if not _is_azure(url) else path
         resource = f"/blob/{self._account}{path}"
         names = ("sv", "sr", "", "", "", "rscd", "", "", "rsct")
@@ -78,12 +81,12 @@ class ObjectUrls:
 
     @cached_property
     def _base(self) -> str:
-        """Return what the URL of every object begins with: host and path depend on endpoint, account and container."""
+        """Return the start of all URLs: host and path depend on endpoint, account and container."""
         return self._client.sign("k", timedelta(seconds=60)).partition("?")[0].removesuffix("k")
 
 
 def _account_of(config: Mapping[str, Any]) -> tuple[str, bytes]:
-    """Return the account and its key, where it is with the key that obstore signs."""
+    """Return the account and its key, if obstore signs with the key."""
     name = config.get("account_name") or os.environ.get(_ACCOUNT_VARIABLE, "")
     key = config.get("account_key")
     if key is None and not _OTHER_CREDENTIALS & config.keys():

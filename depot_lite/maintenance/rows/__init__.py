@@ -1,1 +1,1 @@
-"""Where references are: models, tables, columns and rows."""
+"""Columns and rows that contain references, and how they are read and rewritten."""

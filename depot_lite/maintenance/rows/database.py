@@ -1,7 +1,7 @@
-"""The database, as maintenance reads it: page by page along primary keys, whatever a user has at hand to reach it.
+"""Reading the database page by page along primary keys, through a session, an engine or a connection.
 
-No page leaves a transaction open behind it, unless all pages are to be seen as they were at one moment (`snapshot`):
-PostgreSQL and MariaDB keep old versions of rows for that, while SQLite would let writers wait.
+No transaction stays open after a page, unless all pages should show the rows as they were at one moment (`snapshot`):
+PostgreSQL and MariaDB keep old versions of rows for that, while SQLite would block writers.
 """
 
 from __future__ import annotations
@@ -30,32 +30,32 @@ from sqlalchemy.orm import Session
 from depot_lite.errors import ConfigurationError, MaintenanceStopped
 from depot_lite.maintenance.rows.places import Place
 
-#: Rows that are read at a time. Few enough to hold up no event loop for long, in which they are fetched; and more
-#: objects at once would keep Python's garbage collector busy, which costs more than the additional queries.
+#: Rows per page. Few enough not to block the event loop in which they are fetched; and with more objects at once,
+#: Python's garbage collector would cost more than the additional queries.
 PAGE: Final = 250
 
 
 class Row(NamedTuple):
-    """A row that names files, as far as maintenance knows it."""
+    """A row that names files: its key and the text of the column."""
 
-    #: The primary key, as the database has it; empty where the table has none.
+    #: The primary key; empty if the table has none.
     key: tuple[Any, ...]
-    #: What the column holds, as text.
+    #: The value of the column as text.
     text: str
-    #: Whether the database says that this is JSON; None where it cannot say.
+    #: Whether the text is JSON according to the database; None if it cannot tell.
     valid: bool | None
 
 
 class Database:
     """The rows behind a session, an engine or a connection.
 
-    A session lends its engine: its own transaction is not touched, and what it has not committed is not seen. Where it
-    is bound to a connection, as in tests, that one is read, in the transaction that it is in.
+    Of a session, the engine is used: its transaction is not touched, and its uncommitted changes are not seen. If it is
+    bound to a connection, as in tests, rows are read through that connection and in its transaction.
     """
 
     def __init__(self, bind: Session | Engine | Connection) -> None:
         if not isinstance(bind, Session | Engine | Connection):
-            raise ConfigurationError(f"{bind!r}: a Session, an Engine or a Connection is wanted")
+            raise ConfigurationError(f"expected a Session, an Engine or a Connection, got {bind!r}")
         self._bind = bind
 
     def _bind_of(self, place: Place) -> Engine | Connection:
@@ -65,7 +65,7 @@ class Database:
 
     @contextmanager
     def connection(self, place: Place) -> Iterator[Connection]:
-        """Give a connection to the database of a table; whoever writes through it commits."""
+        """Provide a connection to the database of a table; a caller that writes through it commits."""
         bind = self._bind_of(place)
         if isinstance(bind, Connection):
             yield bind
@@ -73,26 +73,26 @@ class Database:
             with bind.connect() as connection:
                 yield connection
 
-    def is_ours(self, place: Place) -> bool:
-        """Return whether transactions can be begun and ended here, which a connection of the user's forbids."""
+    def owns_transactions(self, place: Place) -> bool:
+        """Return whether transactions are begun and ended here, and not by the user of a connection."""
         return isinstance(self._bind_of(place), Engine)
 
     def pages(self, place: Place, *, after: Sequence[Any] = (), size: int = PAGE) -> Iterator[list[Row]]:
         """Yield the rows that name files, in the order of their primary keys, each page in a transaction of its own.
 
         Args:
-            after: the key of the row behind which to begin.
-            size: how many rows a page has.
+            after: the key of the last row of the previous page.
+            size: rows per page.
 
         Raises:
-            MaintenanceStopped: they cannot be read.
+            MaintenanceStopped: the table cannot be read.
         """
         with Reader(self, snapshot=False) as reader:
             yield from reader.pages(place, after=after, size=size)
 
 
 class Reader:
-    """Reads the pages of many tables; with ``snapshot``, as they were at one moment, where the database can."""
+    """A reader of pages of several tables; with ``snapshot``, as of one moment if the database supports that."""
 
     def __init__(self, database: Database, *, snapshot: bool) -> None:
         self._database = database
@@ -116,10 +116,10 @@ class Reader:
         return self._connections[bind]
 
     def pages(self, place: Place, *, after: Sequence[Any] = (), size: int = PAGE) -> Iterator[list[Row]]:
-        """Yield the rows that name files, in the order of their primary keys where there is one.
+        """Yield the rows that name files, in the order of the primary key if the table has one.
 
         Raises:
-            MaintenanceStopped: they cannot be read.
+            MaintenanceStopped: the table cannot be read.
         """
         try:
             connection = self._connection(place)
@@ -132,7 +132,7 @@ class Reader:
                 if len(page) < size:
                     return
                 after = page[-1].key
-                if None in after:  # SQLite allows it, and `>` would leave out what follows
+                if None in after:  # SQLite allows it, and `>` would skip the rows after it
                     raise MaintenanceStopped(
                         f"{place}: a row has NULL in its primary key, so rows cannot be told apart"
                     )
@@ -142,21 +142,21 @@ class Reader:
     def _page(self, connection: Connection, place: Place, after: Sequence[Any], size: int) -> list[Row]:
         query = _query(place, connection.dialect.name).order_by(*place.key).limit(size)
         if after:
-            query = query.where(_behind(place, after))
-        found = connection.execute(query).all()  # one by one, they take longer
-        if len(place.key) == 1:  # nearly always, and then there is a quicker way
+            query = query.where(_after(place, after))
+        found = connection.execute(query).all()  # faster than fetching one by one
+        if len(place.key) == 1:  # the common case, and faster
             rows = [Row((key,), text, valid) for key, text, valid in found]
         else:
             rows = [Row(tuple(row[:-2]), row[-2], row[-1]) for row in found]
         rows = _as_text(place, rows)
-        if self._database.is_ours(place) and not (self._snapshot and _keeps_versions(connection)):
+        if self._database.owns_transactions(place) and not (self._snapshot and _keeps_versions(connection)):
             connection.rollback()
         return rows
 
     def _streamed(self, connection: Connection, place: Place, size: int) -> Iterator[list[Row]]:
         query = _query(place, connection.dialect.name)
-        if not self._snapshot and self._database.is_ours(place) and _keeps_versions(connection):
-            # Not AUTOCOMMIT, which the engine's may be: PostgreSQL streams in transactions only.
+        if not self._snapshot and self._database.owns_transactions(place) and _keeps_versions(connection):
+            # Also if the engine has AUTOCOMMIT: PostgreSQL streams in transactions only.
             connection = connection.execution_options(isolation_level="READ COMMITTED")
         with connection.execution_options(yield_per=size).execute(query) as result:
             for partition in result.partitions():
@@ -173,18 +173,18 @@ def _query(place: Place, dialect: str) -> Select[Any]:
 
 
 def as_text(place: Place, dialect: str) -> ColumnElement[str]:
-    """Return what the column holds as text: PostgreSQL's driver would parse JSON at once."""
+    """Return the column as text; without a cast, PostgreSQL's driver would parse JSON."""
     return cast(place.text, Text) if dialect == "postgresql" else type_coerce(place.text, Text)
 
 
 def _valid(place: Place, dialect: str) -> ColumnElement[Any]:
-    """Return whether the column holds JSON, NULL where the database cannot tell."""
+    """Return an expression for whether the column is JSON; NULL if the database cannot tell."""
     if dialect == "postgresql":
-        return literal(None) if place.is_text else literal(1)  # JSONB is nothing else
+        return literal(None) if place.is_text else literal(1)  # JSONB is always valid
     return func.json_valid(place.text)
 
 
-def _behind(place: Place, after: Sequence[Any]) -> ColumnElement[bool]:
+def _after(place: Place, after: Sequence[Any]) -> ColumnElement[bool]:
     if len(place.key) == 1:
         found: ColumnElement[bool] = place.key[0] > after[0]
         return found
@@ -193,20 +193,20 @@ def _behind(place: Place, after: Sequence[Any]) -> ColumnElement[bool]:
 
 
 def _as_text(place: Place, rows: list[Row]) -> list[Row]:
-    """Return the rows; where a driver gives bytes, with the text that they are."""
+    """Return the rows with text, decoded if the driver returns bytes."""
     if {type(text) for _, text, _ in rows} <= {str}:
         return rows
-    return [row._replace(text=_decoded(place, row.text)) for row in rows]
+    return [row._replace(text=_decode(place, row.text)) for row in rows]
 
 
-def _decoded(place: Place, held: object) -> str:
+def _decode(place: Place, held: object) -> str:
     try:
         return held.decode() if isinstance(held, bytes) else str(held)
     except UnicodeDecodeError as error:
-        raise MaintenanceStopped(f"{place} holds bytes that are no text: {error}") from error
+        raise MaintenanceStopped(f"{place} contains bytes that are not UTF-8: {error}") from error
 
 
 def _short(error: SQLAlchemyError) -> str:
-    """Return the first line of what a database says, without the statement and its parameters."""
-    said = getattr(error, "orig", None) or error
-    return str(said).strip().partition("\n")[0] or type(said).__name__
+    """Return the first line of the database's message, without the statement and its parameters."""
+    message = getattr(error, "orig", None) or error
+    return str(message).strip().partition("\n")[0] or type(message).__name__

@@ -1,4 +1,4 @@
-"""A column as its model knows it: which class and attribute that is, and its rows as objects, locked and loaded."""
+"""File columns as attributes of models: finds the class and the attribute, and loads rows as locked objects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from depot_lite.maintenance.rows.places import Place
 
 @dataclass(frozen=True, slots=True)
 class MappedColumn:
-    """One attribute that holds files, and its column."""
+    """An attribute that holds files, and its column."""
 
     place: Place
     mapper: Mapper[Any]
@@ -24,7 +24,7 @@ class MappedColumn:
 
     @classmethod
     def of(cls, place: Place) -> Self | None:
-        """Return the attribute of a column in the uppermost class that has it, None where no class has."""
+        """Return the attribute of a column in the topmost class that maps it; None if no class does."""
         found: dict[Mapper[Any], str] = {}
         for mapper in mappers_with_files():
             for key, each in columns_of_mapper(mapper).items():
@@ -36,36 +36,36 @@ class MappedColumn:
         return None
 
     def engine(self, bind: Any) -> Engine:
-        """Return the engine of the rows, to commit by ourselves.
+        """Return the engine of the rows, for transactions of our own.
 
         Raises:
-            ConfigurationError: there is only a connection.
+            ConfigurationError: the bind is a connection.
         """
         found = bind.get_bind(self.mapper) if isinstance(bind, Session) else bind
         if not isinstance(found, Engine):
-            # What commits on a connection of the user's may not have committed, while its former files would have gone.
-            raise ConfigurationError(f"{bind!r}: an engine, or a session with one, is wanted, to commit by ourselves")
+            # A commit on the user's connection may be undone later, after the replaced files were deleted.
+            raise ConfigurationError(f"expected an engine, or a session bound to one, to commit rows, got {bind!r}")
         return found
 
     def locked(self, session: Session, keys: Sequence[tuple[Any, ...]]) -> Sequence[Any]:
-        """Return the objects of rows, which nobody else writes until the transaction of the session ends."""
-        wanted = or_(*(_is_row(self.place, key) for key in keys))
-        _lock(session.connection(), self.place, wanted)
-        return session.scalars(select(self.mapper).where(wanted).options(lazyload("*"))).all()
+        """Return the objects of rows, locked until the transaction of the session ends."""
+        matches = or_(*(_is_row(self.place, key) for key in keys))
+        _lock(session.connection(), self.place, matches)
+        return session.scalars(select(self.mapper).where(matches).options(lazyload("*"))).all()
 
 
 def _is_row(place: Place, key: Sequence[Any]) -> ColumnElement[bool]:
     return and_(*(column == value for column, value in zip(place.key, key, strict=True)))
 
 
-def _lock(connection: Connection, place: Place, wanted: ColumnElement[bool]) -> None:
-    """Let nobody else write the rows until the transaction ends."""
+def _lock(connection: Connection, place: Place, matches: ColumnElement[bool]) -> None:
+    """Lock rows against other writers until the transaction ends."""
     if connection.dialect.name == "sqlite":
-        # It knows no locks of rows. A statement that writes begins the transaction as a writing one, even if it finds
-        # no row; one that began by reading could be overtaken.
+        # SQLite has no row locks. An UPDATE makes this a write transaction from the start, even if it matches no row;
+        # a transaction that begins by reading could be overtaken.
         connection.execute(update(place.table).where(false()).values({place.key[0]: place.key[0]}))  # type: ignore[arg-type]  # a table
     else:
-        # A statement of its own, before anything is read: what is read then is what the last writer has left. Joined
-        # with other tables, PostgreSQL could not lock.
-        query = select(literal(1)).select_from(place.table).where(wanted).order_by(*place.key).with_for_update()
+        # Locked by a separate statement before rows are read, so that the last writer's values are read. PostgreSQL
+        # cannot lock rows of some joins.
+        query = select(literal(1)).select_from(place.table).where(matches).order_by(*place.key).with_for_update()
         connection.execute(query).all()

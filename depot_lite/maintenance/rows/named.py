@@ -1,4 +1,4 @@
-"""The files that a row names, each with what the row says of it, and the rows that name certain files."""
+"""Files named by rows, with the facts stored about them; and the rows that name given files."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _QUOTED_PATH: Final = re.compile(rf'"([^"/]+)/({FILE_ID})"')
 
 
 class DepotNames:
-    """The real depots behind the names in rows."""
+    """A cache of the depots behind the names in rows."""
 
     def __init__(self) -> None:
         self._real: dict[str, str | None] = {}
 
     def real(self, name: str) -> str | None:
-        """Return the depot that a name leads to, None where it leads nowhere."""
+        """Return the depot for a name or an alias; None if it is not configured."""
         if name not in self._real:
             try:
                 self._real[name] = Depots.resolve_alias(name)
@@ -43,45 +43,45 @@ class NamedFile:
 
     depot_name: str
     file_id: str
-    #: Where in the value it is named.
+    #: Position in the value, such as ``path`` or ``variants.small.path``.
     part: str
-    #: What the row says of this file.
-    said: Mapping[str, Any]
+    #: The dictionary that describes the file in the row; empty if there is only a path.
+    facts: Mapping[str, Any]
 
     @property
     def path(self) -> str:
-        """``depot_name/file_id``, the depot as the row calls it."""
+        """``depot_name/file_id``, with the depot name from the row."""
         return f"{self.depot_name}/{self.file_id}"
 
     @property
     def size(self) -> int | None:
-        """How many bytes it has as the row says; None where it says nothing."""
-        size = self.said.get("size")
+        """The size in bytes stored in the row, if any."""
+        size = self.facts.get("size")
         return size if type(size) is int and size >= 0 else None
 
     @property
     def checksum(self) -> str | None:
-        """``algorithm:hexadecimal digest`` as the row says, None where it says nothing."""
+        """The checksum stored in the row, ``algorithm:hexadecimal digest``, if any."""
         return self._text("checksum")
 
     @property
     def content_type(self) -> str | None:
-        """The media type as the row says, None where it says nothing."""
+        """The content type stored in the row, if any."""
         return self._text("content_type")
 
     def _text(self, key: str) -> str | None:
-        held = self.said.get(key)
-        return held if isinstance(held, str) and held else None
+        text = self.facts.get(key)
+        return text if isinstance(text, str) and text else None
 
 
 def named_paths(place: Place, row: Row) -> list[tuple[str, str]]:
-    """Return depot and id of each file that a row names, each once.
+    """Return depot and id of each distinct file that a row names.
 
     Raises:
-        MaintenanceStopped: the row cannot be understood.
+        MaintenanceStopped: the row cannot be parsed.
     """
     text = row.text
-    # Nearly every row is as we write them: then what looks like a path is one, and nothing has to be parsed.
+    # Nearly every row has the form that we write. Then every string like a path is one, without parsing the JSON.
     if row.valid and "\\" not in text and text.count('"file_id"') <= text.count('"path"'):
         found = _QUOTED_PATH.findall(text)
         if found:
@@ -90,14 +90,14 @@ def named_paths(place: Place, row: Row) -> list[tuple[str, str]]:
 
 
 def named_files(place: Place, row: Row) -> list[NamedFile]:
-    """Return the files that a row names, each once, with what the row says of them.
+    """Return the distinct files that a row names, with the facts stored about them.
 
     Raises:
-        MaintenanceStopped: the row cannot be understood.
+        MaintenanceStopped: the row cannot be parsed.
     """
     data = parsed(place, row)
     found: dict[tuple[str, str], NamedFile] = {}
-    # By which says most: the dictionary of a file, a path under some key, one in the list of all.
+    # Most informative first: the dictionary of a file, a path under some key, a path in the list of all files.
     for _, each in sorted(_walked(data, "", 1), key=lambda pair: pair[0]):
         found.setdefault((each.depot_name, each.file_id), each)
     if not found and data not in (None, []):
@@ -107,9 +107,9 @@ def named_files(place: Place, row: Row) -> list[NamedFile]:
 
 def _walked(data: Any, at: str, rank: int) -> Iterator[tuple[int, NamedFile]]:
     if isinstance(data, dict):
-        own = _own(data, at)
-        if own is not None:
-            yield 0, own
+        described = _described_file(data, at)
+        if described is not None:
+            yield 0, described
         for key, each in data.items():
             yield from _walked(each, f"{at}.{key}" if at else key, 2 if key == "files" else rank)
     elif isinstance(data, list):
@@ -119,8 +119,8 @@ def _walked(data: Any, at: str, rank: int) -> Iterator[tuple[int, NamedFile]]:
         yield rank, NamedFile(found[1], found[2], at, {})
 
 
-def _own(data: dict[str, Any], at: str) -> NamedFile | None:
-    """Return the file that a dictionary describes, None where it describes none."""
+def _described_file(data: dict[str, Any], at: str) -> NamedFile | None:
+    """Return the file that a dictionary describes, if it describes one."""
     prefix = f"{at}." if at else ""
     if isinstance(path := data.get("path"), str):
         found = PATH.fullmatch(path)
@@ -134,41 +134,39 @@ def _own(data: dict[str, Any], at: str) -> NamedFile | None:
 def rows_naming(
     database: Database,
     among: Iterable[Place],
-    wanted: Mapping[str, Container[bytes]],
+    ids: Mapping[str, Container[bytes]],
     progress: Watcher | None = None,
 ) -> Iterator[tuple[Place, Row, NamedFile]]:
-    """Yield the rows that name certain files, with the files; rows that cannot be understood are left out.
+    """Yield the rows that name given files, with these files; rows that cannot be parsed are skipped.
 
     Args:
-        wanted: the packed ids, by the names of their depots. Where it is empty, nothing is read.
+        ids: depot name -> packed ids. If empty, nothing is read.
     """
     names = DepotNames()
-    if not wanted:
+    if not ids:
         return
     with Reader(database, snapshot=False) as reader:
         for place in among:
             with Step(progress, f"looking again at {place}", unit="rows") as step:
                 for page in reader.pages(place):
-                    yield from off_loop(partial(_naming, place, page, names, wanted))
+                    yield from off_loop(partial(_naming, place, page, names, ids))
                     step.add(len(page))
 
 
 def _naming(
-    place: Place, page: list[Row], names: DepotNames, wanted: Mapping[str, Container[bytes]]
+    place: Place, page: list[Row], names: DepotNames, ids: Mapping[str, Container[bytes]]
 ) -> list[tuple[Place, Row, NamedFile]]:
     found: list[tuple[Place, Row, NamedFile]] = []
     for row in page:
         try:
-            if any(_is_wanted(name, file_id, names, wanted) for name, file_id in named_paths(place, row)):
+            if any(_is_among(name, file_id, names, ids) for name, file_id in named_paths(place, row)):
                 files = named_files(place, row)
-                found += [
-                    (place, row, each) for each in files if _is_wanted(each.depot_name, each.file_id, names, wanted)
-                ]
+                found += [(place, row, each) for each in files if _is_among(each.depot_name, each.file_id, names, ids)]
         except MaintenanceStopped:
             continue
     return found
 
 
-def _is_wanted(name: str, file_id: str, names: DepotNames, wanted: Mapping[str, Container[bytes]]) -> bool:
+def _is_among(name: str, file_id: str, names: DepotNames, ids: Mapping[str, Container[bytes]]) -> bool:
     real = names.real(name)
-    return real is not None and packed(file_id) in wanted.get(real, ())
+    return real is not None and packed(file_id) in ids.get(real, ())

@@ -1,7 +1,7 @@
-"""Where references may stand: the columns of all models that hold files, and those that a user protects.
+"""Columns that may contain references: the file columns of all models, and the protected columns.
 
-All of them are looked at for each depot. A column names files of several: of the one that it is given by
-``upload_storage``, of that which it was given before, and of the depots behind their aliases.
+All of them are read for each depot, since a column may name files of several depots: of its ``upload_storage``, of
+earlier ones, and of the depots behind their aliases.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from depot_lite.fields.columns import FileType, file_type, mappers_with_files
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Place:
-    """One column whose rows may name files."""
+    """A column whose rows may name files."""
 
     table: FromClause
     column: ColumnElement[Any]
-    #: How the column treats its files; None for a protected column, of which nothing is known.
+    #: The type of a file column; None for a protected column.
     type: FileType | None = None
-    #: The mapper of the model, None where there is none.
+    #: The mapper of the model; None for a table without one.
     mapper: Mapper[Any] | None = None
 
     @property
@@ -39,17 +39,17 @@ class Place:
 
     @property
     def text(self) -> ColumnElement[str]:
-        """The column as the text that it holds, without what its type makes of it."""
+        """The column as text, without the conversions of its type."""
         return type_coerce(self.column, Text)
 
     @property
     def is_text(self) -> bool:
-        """Whether PostgreSQL knows nothing of JSON in this column."""
+        """Whether the column is text instead of JSONB on PostgreSQL."""
         return self.type is None or self.type.is_text_on("postgresql")
 
     @property
     def key(self) -> tuple[Column[Any], ...]:
-        """The columns of the primary key, none where it is not known."""
+        """The columns of the primary key; empty if not known."""
         return tuple(self.table.primary_key.columns) if isinstance(self.table, Table) else ()
 
 
@@ -58,17 +58,17 @@ def places(protect: Iterable[object] = (), models: Iterable[object] | None = Non
 
     Args:
         protect: ``"table.column"``, ``"schema.table.column"``, or an attribute of a model.
-        models: the declarative bases, or their metadata, that are meant; all that there are where not given.
+        models: declarative bases, or their metadata, to restrict the columns to; by default all.
 
     Raises:
-        ConfigurationError: there is no model with a file at all, so that every file would seem unused; or this is no
-            column.
+        ConfigurationError: no model has a file column, so that every file would seem unused; or an element of
+            ``protect`` is not a column.
     """
     configure_mappers()
-    meant = None if models is None else {id(_metadata_of(each)) for each in models}
+    wanted_metadata = None if models is None else {id(_metadata_of(each)) for each in models}
     known: dict[tuple[int, str], Place] = {}
     for place in _of_models():
-        if meant is None or id(getattr(place.table, "metadata", None)) in meant:
+        if wanted_metadata is None or id(getattr(place.table, "metadata", None)) in wanted_metadata:
             known.setdefault((id(place.table), place.column.name), place)
     if not known:
         raise ConfigurationError(
@@ -80,7 +80,7 @@ def places(protect: Iterable[object] = (), models: Iterable[object] | None = Non
 def _metadata_of(base: object) -> MetaData:
     found = base if isinstance(base, MetaData) else getattr(base, "metadata", None)
     if not isinstance(found, MetaData):
-        raise ConfigurationError(f"models: {base!r} is neither a declarative base nor its metadata")
+        raise ConfigurationError(f"models: expected a declarative base or its metadata, got {base!r}")
     return found
 
 
@@ -91,7 +91,7 @@ def _of_models() -> Iterator[Place]:
             if isinstance(each, Table):
                 metadata[id(each.metadata)] = each.metadata
                 yield from _of_table(each, mapper)
-    # Tables without a model, such as those that keep versions of rows.
+    # Tables without a model, for example tables of old versions of rows.
     for each_metadata in metadata.values():
         for each in each_metadata.tables.values():
             yield from _of_table(each, None)
@@ -111,7 +111,7 @@ def _protected(given: object) -> Place:
             return Place(found.table, found, None)
     names = given.split(".") if isinstance(given, str) else []
     if len(names) not in {2, 3} or not all(names):
-        raise ConfigurationError(f"protect: {given!r} is no column; 'table.column' or 'schema.table.column' is wanted")
+        raise ConfigurationError(f"protect: expected a column, 'table.column' or 'schema.table.column', got {given!r}")
     *schema, name, key = names
     found_table = table(name, column(key), schema=schema[0] if schema else None)
     return Place(found_table, found_table.columns[key])

@@ -1,7 +1,7 @@
-"""Which files a row names, read from its text.
+"""References in rows: extracts the files that a row names from its text.
 
-What looks like a path anywhere in a row counts as one, so that thumbnails and whatever a class of values keeps under
-keys of its own are found, too. A row that cannot be understood stops whoever asks: it may name anything.
+Every string in the form of a path counts as one, wherever it is in the row: this finds thumbnails, and files that a
+class of values stores under its own keys. A row that cannot be parsed raises an error, since it may name any file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ANY_ID: Final = re.compile(FILE_ID)
 
 
 class References:
-    """Finds the files of one depot in rows.
+    """A finder of references to the files of one depot.
 
     Raises:
         UnknownDepot: the depot is not configured.
@@ -37,28 +37,28 @@ class References:
         self._prefix = f'"{depot_name}/'
 
     def in_rows(self, place: Place, rows: Iterable[Row]) -> list[str]:
-        """Return the ids of the files of this depot that rows name; some may come twice.
+        """Return the ids of the files of this depot that rows name, possibly with repetitions.
 
         Raises:
-            MaintenanceStopped: a row cannot be understood, or names a depot that is not configured.
+            MaintenanceStopped: a row cannot be parsed, or names a depot that is not configured.
         """
         found: list[str] = []
         if place.type is None:
             for row in rows:
-                found += ANY_ID.findall(row.text)  # whatever it is, and of whichever depot
+                found += ANY_ID.findall(row.text)  # every id, of any depot and in any context
             return found
         ends, prefix = _ENDS.findall, self._prefix
         for row in rows:
             _, text, valid = row
-            # Most rows name one depot by one name. Where all that look like paths are of it, nothing else is looked at.
+            # Most rows name one depot by one name. If all strings like paths begin with it, no JSON is parsed.
             ids = ends(text) if valid else []
             if ids and text.count(prefix) == len(ids) and "\\" not in text:
                 found += ids if len(ids) != 2 or ids[0] != ids[1] else ids[1:]
             else:
-                found += [file_id for name, file_id in paths_in(place, row) if self._is_own(place, row, name)]
+                found += [file_id for name, file_id in paths_in(place, row) if self._is_of_depot(place, row, name)]
         return found
 
-    def _is_own(self, place: Place, row: Row, name: str) -> bool:
+    def _is_of_depot(self, place: Place, row: Row, name: str) -> bool:
         if name not in self._resolved:
             try:
                 self._resolved[name] = Depots.resolve_alias(name) in self._depots
@@ -71,17 +71,17 @@ class References:
 
 
 def depots_at(depot_name: str) -> set[str]:
-    """Return the depots that may hold files of this one: itself, others at its location, and those made of them."""
+    """Return the depots that may hold files of this one: itself, depots at its location, and composites of these."""
     storage = Depots.get(depot_name)
     others = (name for name in Depots.depot_names() if Depots.get(name).shares_files_with(storage))
     return {depot_name, *others}
 
 
 def paths_in(place: Place, row: Row) -> list[tuple[str, str]]:
-    """Return depot and id of each file that a row names, each once.
+    """Return depot and id of each distinct file that a row names.
 
     Raises:
-        MaintenanceStopped: the row cannot be understood.
+        MaintenanceStopped: the row cannot be parsed.
     """
     data = parsed(place, row)
     found = dict.fromkeys(_strings(data))
@@ -91,10 +91,10 @@ def paths_in(place: Place, row: Row) -> list[tuple[str, str]]:
 
 
 def parsed(place: Place, row: Row) -> Any:
-    """Return what a row holds.
+    """Return the JSON value of a row.
 
     Raises:
-        MaintenanceStopped: it is no JSON.
+        MaintenanceStopped: the row is not valid JSON.
     """
     try:
         return json.loads(row.text)
@@ -120,6 +120,6 @@ def _strings(data: Any) -> Iterator[tuple[str, str]]:
 
 
 def where(place: Place, row: Row) -> str:
-    """Return how a row is called in messages: ``movie.poster of the row 7``."""
+    """Return the name of a row in messages: ``movie.poster of the row 7``."""
     key = ", ".join(map(str, row.key))
     return f"{place} of the row {key}" if key else f"a row of {place}"

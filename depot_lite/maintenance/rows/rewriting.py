@@ -1,4 +1,4 @@
-"""A row that is written only if it still holds what was read: compare and swap in one statement, in three databases."""
+"""Compare and swap for rows: one UPDATE that takes effect only if the row still has the value that was read."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from depot_lite.maintenance.rows.database import Row, as_text
 from depot_lite.maintenance.rows.places import Place
 
 
-class Rewriting:
-    """The statements for the rows of one column."""
+class RowSwap:
+    """The compare-and-swap statements of one column."""
 
     def __init__(self, place: Place, dialect: str) -> None:
-        table: Any = place.table  # one with a primary key
+        table: Any = place.table  # it has a primary key
         key = [column == bindparam(f"depot_key_{n}", type_=column.type) for n, column in enumerate(place.key)]
         still = _exact_text(place, dialect) == bindparam("depot_old", type_=Text)
         new: ColumnElement[Any] = bindparam("depot_new", type_=Text)
@@ -46,7 +46,7 @@ class Rewriting:
         if mapper is not None and mapper.version_id_col is not None and callable(mapper.version_id_generator):
             version: Any = mapper.version_id_col
             counted: Any = func.coalesce(version, 0) + 1
-            if not isinstance(version.type, Integer):  # no counter: the mapper makes each version
+            if not isinstance(version.type, Integer):  # not a counter: the mapper generates each version
                 self._generator = mapper.version_id_generator
                 counted = bindparam("depot_version", type_=version.type)
             if version.table is table:
@@ -56,7 +56,7 @@ class Rewriting:
         self._update = update(table).where(*key, still).values(values)
 
     def swap(self, connection: Connection, row: Row, new: str) -> bool:
-        """Let a row name other files, and return whether it still held what was read."""
+        """Write a new value to a row, and return whether the row still had the value that was read."""
         held = {"depot_old": row.text, **_keys(row)}
         version = {} if self._generator is None else {"depot_version": self._generator(None)}
         if self._version is not None:
@@ -65,7 +65,7 @@ class Rewriting:
         return connection.execute(self._update, {**held, "depot_new": new, **version}).rowcount == 1
 
     def text(self, connection: Connection, row: Row) -> Any:
-        """Return what the row holds."""
+        """Return the current value of the row."""
         return connection.execute(self._select, _keys(row)).scalar()
 
 
@@ -74,31 +74,29 @@ def _keys(row: Row) -> dict[str, Any]:
 
 
 def _exact_text(place: Place, dialect: str) -> ColumnElement[str]:
-    """Return the column as text of which no two are equal that differ."""
+    """Return the column as text that compares byte by byte."""
     if dialect in {"mysql", "mariadb"}:
         return collate(cast(place.text, mysql.CHAR(charset="utf8mb4")), "utf8mb4_bin")
     return cast(place.text, Text)
 
 
 def _versioning(place: Place, version: Any, counted: Any, still: list[ColumnElement[bool]]) -> Update:
-    """Return the statement that advances the version in a table that this one inherits from.
+    """Return the statement that advances the version in a parent table of joined inheritance.
 
-    It comes before the row itself, as in a flush: of two transactions, one would else wait for the other in turn.
+    It runs before the UPDATE of the row itself, in the order of a flush, so that two transactions cannot deadlock.
     """
     key = []
     for number, column in enumerate(place.key):
         known = _ancestor(column, version.table)
         if known is None:
-            raise ConfigurationError(
-                f"{place}: no foreign key leads to {version}, which counts the versions of its rows"
-            )
+            raise ConfigurationError(f"{place}: no foreign key leads to its version column {version}")
         key.append(known == bindparam(f"depot_key_{number}", type_=column.type))
     held = exists(select(literal(1)).select_from(place.table).where(*still)).correlate(version.table)
     return update(version.table).where(*key, held).values({version: counted})
 
 
 def _ancestor(column: Column[Any], table: Any) -> Column[Any] | None:
-    """Return the column of another table that holds the same as this one, in a row of joined inheritance."""
+    """Return the column of a parent table that this column refers to, in joined inheritance."""
     for key in column.foreign_keys:
         if key.column.table is table:
             return key.column

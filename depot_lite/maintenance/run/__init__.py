@@ -1,1 +1,1 @@
-"""How a long job runs: its pace, its checkpoint, its reports."""
+"""The parts of a long job: pace, checkpoint, progress and reports."""

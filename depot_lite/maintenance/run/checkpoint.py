@@ -1,4 +1,4 @@
-"""How far a job is, in a small file: whoever was killed goes on from there."""
+"""Checkpoints: a small file from which an interrupted job resumes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _VERSION: Final = 1
 
 
 class Checkpoint:
-    """A JSON file that is there whole or not at all.
+    """A JSON file that is replaced atomically.
 
     Args:
-        path: the file; its folder has to be there.
-        job: what the job is and how it was asked for. A file that another job has left is refused.
+        path: the file; its folder has to exist.
+        job: the name and the arguments of the job. The file of another job is refused.
     """
 
     def __init__(self, path: str | Path, job: Mapping[str, Any]) -> None:
@@ -28,13 +28,13 @@ class Checkpoint:
         self._job = {"version": _VERSION, **job}
 
     def load(self) -> dict[str, Any] | None:
-        """Return what was saved last, None where there is nothing.
+        """Return the progress saved last, or None without a file.
 
         Raises:
-            ConfigurationError: the file is another job's, or none of ours, or cannot be read.
+            ConfigurationError: the file belongs to another job, is not a checkpoint, or cannot be read.
         """
         if self._path.exists() and not self._path.is_file():  # a device may have no end
-            raise ConfigurationError(f"state {self._path} is no file: another path is wanted")
+            raise ConfigurationError(f"state: expected the path of a regular file, got {self._path}")
         try:
             data = json.loads(self._path.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -43,25 +43,26 @@ class Checkpoint:
             raise ConfigurationError(f"state {self._path} cannot be read: {error}") from error
         job, progress = (data.get("job"), data.get("progress")) if isinstance(data, dict) else (None, None)
         if not isinstance(job, dict) or not isinstance(progress, dict):
-            raise ConfigurationError(f"state {self._path} is no state of a job: another file is wanted")
+            raise ConfigurationError(f"state: expected the state file of a job, got {self._path}")
         if job != self._job:
             raise ConfigurationError(
-                f"state {self._path} is that of {_shown(job)}, not of {_shown(self._job)}: delete it to begin anew"
+                f"state {self._path}: expected the state of {_describe(self._job)}, got {_describe(job)}; "
+                "delete it to start over"
             )
         return progress
 
     def save(self, progress: Mapping[str, Any]) -> None:
-        """Remember how far the job is, in the place of what was remembered before.
+        """Replace the saved progress.
 
         Raises:
-            MaintenanceStopped: it cannot be written.
+            MaintenanceStopped: the file cannot be written.
         """
         text = json.dumps({"job": self._job, "progress": progress})
         try:
             with open(self._partial, "w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
-                os.fsync(file.fileno())  # or a power failure could leave an empty file under the name
+                os.fsync(file.fileno())  # otherwise a power failure could leave an empty file under this name
             os.replace(self._partial, self._path)
         except OSError as error:
             with suppress(OSError):
@@ -69,11 +70,11 @@ class Checkpoint:
             raise MaintenanceStopped(f"state {self._path} cannot be written: {error}") from error
 
     def remove(self) -> None:
-        """Forget the job, which is done."""
+        """Delete the file of a finished job."""
         for path in (self._path, self._partial):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
 
-def _shown(job: Mapping[str, Any]) -> str:
+def _describe(job: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={value!r}" for key, value in job.items())

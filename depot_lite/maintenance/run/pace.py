@@ -1,4 +1,4 @@
-"""How many transfers are in flight, and how many bytes a second they move."""
+"""Limits for transfers: their number at a time, and bytes per second."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from depot_lite.io.options import integer
 
 T = TypeVar("T")
 
-#: Transfers in flight where nothing else is said.
+#: The default number of transfers at a time.
 WORKERS: Final = 16
 
 
 class Pace:
-    """At most ``rate`` bytes a second, over all threads together; as many as there are where it is None.
+    """A limit of ``rate`` bytes per second for all threads together; None for no limit.
 
     Raises:
-        ConfigurationError: the rate is no positive number of bytes.
+        ConfigurationError: the rate is not a positive number of bytes.
     """
 
     def __init__(self, rate: int | None) -> None:
@@ -38,13 +38,13 @@ class Pace:
         self._free_at = 0.0
 
     def take(self, size: int) -> None:
-        """Return when ``size`` bytes may have moved.
+        """Wait until ``size`` more bytes fit the rate.
 
         Raises:
             MaintenanceStopped: `stop` was called.
         """
         if self._stopped.wait(self._delay(size)):
-            raise MaintenanceStopped("the transfer was given up, because the whole was stopped")
+            raise MaintenanceStopped("the transfer was cancelled because the job was stopped")
 
     def _delay(self, size: int) -> float:
         if self.rate is None:
@@ -55,23 +55,23 @@ class Pace:
             return self._free_at - now
 
     def stop(self) -> None:
-        """End every wait, now and from now on."""
+        """End all waits, present and future."""
         self._stopped.set()
 
     def paced(self, stored: StoredFile) -> StoredFile:
-        """Return the file, read no faster than this; the same one where there is no limit.
+        """Return the file with reads limited to the rate; the same file without a limit.
 
-        With a limit no storage copies by itself, as its bytes would not come by here.
+        With a limit, bytes have to pass through this process: no server-side copies.
         """
         if self.rate is None:
             return stored
-        # No more at once than comes in a fraction of a second, so that threads share the rate evenly.
+        # A fraction of a second's bytes at a time, so that threads share the rate evenly.
         chunk = min(CHUNK_SIZE, max(4096, self.rate // 16))
-        return StoredFile(stored.info, lambda: cast(BinaryIO, _Paced(stored, self, chunk)))
+        return StoredFile(stored.info, lambda: cast(BinaryIO, _PacedReader(stored, self, chunk)))
 
 
-class _Paced(io.RawIOBase):
-    """Reads a stored file at a pace; it does not close it."""
+class _PacedReader(io.RawIOBase):
+    """A reader of a stored file that keeps to a pace; it does not close the file."""
 
     def __init__(self, stored: StoredFile, pace: Pace, chunk: int) -> None:
         self._stored = stored
@@ -103,19 +103,19 @@ class _Paced(io.RawIOBase):
 
 
 class Window(Generic[T]):
-    """Jobs in threads of their own, so many at once; results come as they are ready. A context manager.
+    """A context manager that runs jobs in threads, a limited number at a time, with results in order of completion.
 
-    One thread hands jobs in and takes results, as long as there is room. At the end, what has not begun is dropped and
-    what is under way is waited for, whatever happened.
+    One thread submits jobs and takes results. On exit, jobs that have not started are dropped and running ones are
+    waited for, also after an exception.
 
     Raises:
-        ConfigurationError: this is no number of workers.
+        ConfigurationError: the number of workers is out of range.
     """
 
     def __init__(self, workers: int) -> None:
         workers = integer("workers", workers, 1, 1000)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="depot_lite.maintenance")
-        # As many again wait, so that no thread idles while the one that hands in writes to the database.
+        # As many jobs again are queued, so that no thread idles while the submitting one writes to the database.
         self._room = 2 * workers
         self._under_way = 0
         self._ready: deque[Future[T]] = deque()
@@ -129,11 +129,11 @@ class Window(Generic[T]):
 
     @property
     def has_room(self) -> bool:
-        """Whether another job should be handed in before results are taken."""
+        """Whether another job can be submitted before results are taken."""
         return self._under_way < self._room
 
     def submit(self, job: Callable[[], T]) -> None:
-        """Hand in a job."""
+        """Queue a job."""
         self._under_way += 1
         self._threads.submit(copy_context().run, job).add_done_callback(self._done)
 
@@ -144,20 +144,20 @@ class Window(Generic[T]):
 
     @property
     def is_busy(self) -> bool:
-        """Whether there are results to come."""
+        """Whether any results are outstanding."""
         return self._under_way > 0
 
     def results(self, timeout: float | None = None) -> list[T]:
-        """Return what has become ready since the last time: at least one result, unless time runs out or none is left.
+        """Return the results since the last call: at least one, unless the timeout passes or none is outstanding.
 
         Args:
-            timeout: how many seconds to wait for a result; as long as it takes where it is None.
+            timeout: seconds to wait for the first result; None for no limit.
 
         Raises:
-            Exception: what a job raised.
+            Exception: the exception of a job.
         """
         if timeout != 0 and self._under_way and not self._ready:
-            # Only waits: what is taken in a thread would be lost with a cancellation of the task that waits for it.
+            # The thread only waits: results taken in it would be lost if the waiting task is cancelled.
             off_loop(lambda: self._wait(timeout))
         found: list[T] = []
         while self._ready:

@@ -1,4 +1,4 @@
-"""What maintenance tells: how far it is, and what it found. Plain data; nothing here is printed."""
+"""Reports and progress of maintenance jobs, as plain data."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from depot_lite.maintenance.ids import FoundFiles
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a step is: ``listing``, ``reading movie.poster``, ``deleting``."""
+    """The progress of a step: ``listing``, ``reading movie.poster``, ``deleting``."""
 
     step: str
-    #: How many are done.
+    #: Units done.
     done: int
-    #: Of how many; None where nobody knows.
+    #: Units in total; None if not known.
     total: int | None = None
-    #: What is counted: ``files`` or ``rows``.
+    #: The unit: ``files``, ``rows`` or ``seconds``.
     unit: str = "files"
-    #: How many bytes were moved or read so far; None where none are.
+    #: Bytes moved or read so far; None for steps that move none.
     bytes: int | None = None
-    #: Whether the step is over.
+    #: Whether the step has ended.
     finished: bool = False
 
 
-#: What is told of progress: called in the thread that works, a few times a second at most, and at the end of each step.
+#: A progress callback: called in the working thread, a few times per second at most, and at the end of each step.
 Watcher = Callable[[Progress], Any]
 
 
 class Step:
-    """One step of a job, which tells a watcher how far it is; a context manager."""
+    """A context manager for one step of a job, which reports its progress to a watcher."""
 
     def __init__(self, watcher: Watcher | None, name: str, total: int | None = None, unit: str = "files") -> None:
         self._watcher = watcher
@@ -45,7 +45,7 @@ class Step:
         self.bytes: int | None = None
 
     def add(self, count: int = 1, size: int | None = None) -> None:
-        """Count what was done, and its bytes."""
+        """Count units done, and their bytes."""
         self.done += count
         if size is not None:
             self.bytes = (self.bytes or 0) + size
@@ -65,48 +65,48 @@ class Step:
             self._watcher(Progress(self._name, self.done, self.total, self._unit, self.bytes, finished))
 
 
-#: Seconds between two calls of a watcher.
+#: Minimum seconds between two calls of a watcher.
 _INTERVAL: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class FailedRow:
-    """A row that was left as it was."""
+    """A row that could not be processed and was left unchanged."""
 
     #: ``table.column``.
     place: str
-    #: Its primary key.
+    #: The primary key.
     key: tuple[Any, ...]
-    #: The file that is to blame, where it is one.
+    #: The file that caused the error, if one did.
     path: str | None
     error: Exception
 
 
 @dataclass(slots=True)
 class UnusedReport:
-    """Which files of a depot no row names."""
+    """The files of a depot that no row names."""
 
     depot: str
-    #: What is older counts as unused.
+    #: Only files stored before this time count as unused.
     before: datetime
-    #: Files in the listing, whole or not.
+    #: Files in the listing, including partial ones.
     listed: int = 0
-    #: Of these, named by a row or by what is protected.
+    #: Of these, files named by a row or a protected column.
     named: int = 0
-    #: Not named, and too young to be called unused: a transaction may be about to name them.
+    #: Not named, but too young to count as unused: a transaction may be about to name them.
     young: int = 0
-    #: Not named, old enough, and kept by the ``keep_if`` hook.
+    #: Not named and old enough, but kept by the ``keep_if`` hook.
     kept: int = 0
-    #: Not named, and gone by themselves before they were looked at.
+    #: Not named, and deleted by others before they were checked.
     gone: int = 0
-    #: The unused files. After a deletion, those that were to be deleted.
+    #: The unused files; after a deletion, the files selected for it.
     files: FoundFiles = field(default_factory=FoundFiles)
-    #: How many were deleted; None after a dry run.
+    #: Number of deleted files; None after a dry run.
     deleted: int | None = None
-    #: File id -> error, where a deletion failed. The other files were deleted nevertheless.
+    #: File id -> error for failed deletions; the other files were deleted nevertheless.
     failed: dict[str, Exception] = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:
-        """The size of the unused files together."""
+        """The total size of the unused files."""
         return self.files.bytes

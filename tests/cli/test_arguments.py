@@ -1,4 +1,4 @@
-"""Words, lines and documents: what needs no process."""
+"""Arguments, lines and documents, without a process."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from depot_lite.cli.failures import WrongUsage
-from depot_lite.cli.output import document
-from depot_lite.cli.progress import Lines
-from depot_lite.cli.text import shown_duration, shown_time
-from depot_lite.cli.words import duration, parsed, parser, rate, share
+from depot_lite.cli.arguments import make_parser, parse_arguments, parse_rate, parse_share
+from depot_lite.cli.errors import WrongUsage
+from depot_lite.cli.output import json_document
+from depot_lite.cli.progress import LineWriter
+from depot_lite.durations import format_duration, format_elapsed, parse_duration
 from depot_lite.errors import ConfigurationError
 from depot_lite.maintenance.run.reports import Progress
 
@@ -28,48 +28,48 @@ COMMANDS = ["unused", "missing", "verify", "stats", "migrate", "copy", "regenera
     ],
 )
 def test_a_duration(text: str, seconds: float) -> None:
-    assert duration(text) == timedelta(seconds=seconds)
+    assert parse_duration(text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize("text", ["", "-1s", "1y", "P", "PT", "P1DT", "1e3s", "nan", "inf", "1000000d", "٣s"])
-def test_what_is_no_duration(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="90s, 10m, 24h, 7d or PT1H30M is wanted"):
-        duration(text)
+def test_durations_that_are_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="expected a duration such as 90s, 10m, 24h, 7d or PT1H30M, got"):
+        parse_duration(text)
 
 
 def test_shares_and_rates() -> None:
-    assert [share(text) for text in ("1%", "0.5", "100%", "1")] == [0.01, 0.5, 1, 1]
-    assert [rate(text) for text in ("20MB", "1 KiB/s", "7")] == [20_000_000, 1024, 7]
+    assert [parse_share(text) for text in ("1%", "0.5", "100%", "1")] == [0.01, 0.5, 1, 1]
+    assert [parse_rate(text) for text in ("20MB", "1 KiB/s", "7")] == [20_000_000, 1024, 7]
 
 
 @pytest.mark.parametrize("text", ["0", "101%", "-1", "nan", "half", ""])
-def test_what_is_no_share(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="is no share"):
-        share(text)
+def test_shares_that_are_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="expected a share"):
+        parse_share(text)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "fast", "1 TB"])
-def test_what_is_no_rate(text: str) -> None:
+def test_rates_that_are_refused(text: str) -> None:
     with pytest.raises(ConfigurationError):
-        rate(text)
+        parse_rate(text)
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ["--app", "shop", "--json", "unused", "photos", "--quiet", "--url", "sqlite://"],
         ["unused", "--app", "shop", "--json", "--quiet", "--url", "sqlite://", "photos"],
         ["--app=shop", "--json", "--quiet", "--url=sqlite://", "unused", "photos"],
     ],
 )
-def test_options_stand_before_and_after_the_command(words: list[str]) -> None:
-    found = parsed(words)
+def test_options_stand_before_and_after_the_command(arguments: list[str]) -> None:
+    found = parse_arguments(arguments)
     assert (found.app, found.json, found.quiet, found.url, found.depot) == ("shop", True, True, "sqlite://", "photos")
     assert found.older_than == timedelta(hours=24)
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         [],
         ["nothing"],
@@ -84,17 +84,17 @@ def test_options_stand_before_and_after_the_command(words: list[str]) -> None:
         ["stats", "photos", "archive"],
     ],
 )
-def test_wrong_usage_is_one_line(words: list[str]) -> None:
+def test_wrong_usage_is_one_line(arguments: list[str]) -> None:
     with pytest.raises(WrongUsage) as raised:
-        parsed(words)
+        parse_arguments(arguments)
     assert "\n" not in str(raised.value)
     assert "--help)" in str(raised.value)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_says_what_a_command_never_touches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_states_the_guarantee_of_a_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        parser().parse_args([command, "--help"])
+        make_parser().parse_args([command, "--help"])
     said = capsys.readouterr().out
     assert ended.value.code == 0
     assert any(each in said for each in ("It never touches", "It only reads", "It never deletes"))
@@ -111,7 +111,7 @@ class Clock:
 
 def test_lines_come_every_ten_seconds_and_at_the_end() -> None:
     clock, stream = Clock(), io.StringIO()
-    lines = Lines(stream, clock)
+    lines = LineWriter(stream, clock)
     for second in range(26):
         clock.now = float(second)
         lines(Progress("copying", second * 10, 1000, bytes=second * 1024**2))
@@ -132,13 +132,13 @@ class Gone(io.StringIO):
 
 def test_a_log_that_went_away_stops_nothing() -> None:
     stream = Gone()
-    Lines(stream)(Progress("copying", 1, finished=True))
+    LineWriter(stream)(Progress("copying", 1, finished=True))
     assert stream.getvalue() == ""
 
 
 def test_a_document_is_written_in_parts_and_is_json() -> None:
     when = datetime(2026, 1, 2, tzinfo=UTC)
-    parts = document(
+    parts = json_document(
         {"none": None, "time": when, "files": ({"id": n} for n in range(2)), "empty": iter(()), "é": "\x1b"}
     )
     assert next(parts) == "{"
@@ -157,9 +157,9 @@ def test_a_document_is_written_in_parts_and_is_json() -> None:
     ("seconds", "shown"), [(0, "0.0 s"), (9.9, "9.9 s"), (59.6, "1:00 min"), (60, "1:00 min"), (3600, "1:00 h")]
 )
 def test_times_as_people_read_them(seconds: float, shown: str) -> None:
-    assert shown_time(seconds) == shown
+    assert format_elapsed(seconds) == shown
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [(0, "0s"), (90, "90s"), (5400, "90m"), (86400, "24h"), (172800, "2d")])
 def test_durations_as_they_are_written(seconds: float, shown: str) -> None:
-    assert shown_duration(timedelta(seconds=seconds)) == shown
+    assert format_duration(timedelta(seconds=seconds)) == shown

@@ -1,4 +1,4 @@
-"""What the API shows of a movie and its files."""
+"""The JSON schemas of movies and their files."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from depot_lite import ImageVariant, UploadedFile, UploadedImage
 from movies.models import Movie
 
 
-class ShownFile(BaseModel):
-    """A file. Its URL works for an hour, for whoever has it."""
+class FileSchema(BaseModel):
+    """A file. Its URL works for an hour, for anyone who has it."""
 
     filename: str
     content_type: str
@@ -21,12 +21,12 @@ class ShownFile(BaseModel):
 
     @classmethod
     def of(cls, file: UploadedFile) -> Self:
-        """Return what is shown of a stored file."""
+        """Return the schema of a stored file."""
         return cls(**_keys_of(file))
 
 
-class ShownVariant(BaseModel):
-    """What was made of an image."""
+class VariantSchema(BaseModel):
+    """A variant of an image."""
 
     url: str
     width: int
@@ -36,7 +36,7 @@ class ShownVariant(BaseModel):
 
     @classmethod
     def of(cls, variant: ImageVariant) -> Self:
-        """Return what is shown of a variant."""
+        """Return the schema of a variant."""
         return cls(
             url=variant.url,
             width=variant.width,
@@ -46,52 +46,52 @@ class ShownVariant(BaseModel):
         )
 
 
-class ShownImage(ShownFile):
+class ImageSchema(FileSchema):
     """An image with its variants."""
 
     width: int | None
     height: int | None
-    variants: dict[str, ShownVariant]
+    variants: dict[str, VariantSchema]
 
     @classmethod
     def of(cls, file: UploadedFile) -> Self:
-        """Return what is shown of a stored image."""
+        """Return the schema of a stored image."""
         assert isinstance(file, UploadedImage)
-        variants = {name: ShownVariant.of(each) for name, each in file.variants.items()}
+        variants = {name: VariantSchema.of(each) for name, each in file.variants.items()}
         return cls(**_keys_of(file), width=file.width, height=file.height, variants=variants)
 
 
-class ShownMovie(BaseModel):
+class MovieSchema(BaseModel):
     """A movie with all its files."""
 
     id: int
     title: str
     year: int
-    poster: ShownImage | None
-    screenshots: list[ShownImage]
-    trailer: ShownFile | None
-    soundtrack: ShownFile | None
-    script: ShownFile | None
+    poster: ImageSchema | None
+    screenshots: list[ImageSchema]
+    trailer: FileSchema | None
+    soundtrack: FileSchema | None
+    script: FileSchema | None
 
     @classmethod
     def of(cls, movie: Movie) -> Self:
-        """Return what is shown of a movie whose files are stored."""
+        """Return the schema of a movie whose files are stored."""
         return cls(
             id=movie.id,
             title=movie.title,
             year=movie.year,
-            poster=None if movie.poster is None else ShownImage.of(movie.poster),
-            screenshots=[ShownImage.of(each) for each in movie.screenshots],
-            trailer=_shown(movie.trailer),
-            soundtrack=_shown(movie.soundtrack),
-            script=_shown(movie.script),
+            poster=None if movie.poster is None else ImageSchema.of(movie.poster),
+            screenshots=[ImageSchema.of(each) for each in movie.screenshots],
+            trailer=_file_schema(movie.trailer),
+            soundtrack=_file_schema(movie.soundtrack),
+            script=_file_schema(movie.script),
         )
 
 
-class ShownPage(BaseModel):
-    """A part of the list of movies."""
+class PageSchema(BaseModel):
+    """A page of the list of movies."""
 
-    movies: list[ShownMovie]
+    movies: list[MovieSchema]
     page: int
     pages: int
     total: int
@@ -107,5 +107,5 @@ def _keys_of(file: UploadedFile) -> dict[str, Any]:
     }
 
 
-def _shown(file: UploadedFile | None) -> ShownFile | None:
-    return None if file is None else ShownFile.of(file)
+def _file_schema(file: UploadedFile | None) -> FileSchema | None:
+    return None if file is None else FileSchema.of(file)

@@ -1,0 +1,251 @@
+"""The arguments of the command line: commands, options, and the values that these take."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, Final, NoReturn, TypeVar
+
+from depot_lite.cli.errors import WrongUsage
+from depot_lite.durations import parse_duration
+from depot_lite.errors import ConfigurationError
+from depot_lite.io.options import integer
+from depot_lite.io.sizes import size_of
+
+T = TypeVar("T")
+
+#: The name of the command, however it was started.
+PROGRAM: Final = "depot-lite"
+
+
+def parse_share(text: str) -> float:
+    """Return a share greater than 0 and at most 1, from ``1%`` or ``0.01``.
+
+    >>> parse_share("1%"), parse_share("0.5")
+    (0.01, 0.5)
+    """
+    number = text.strip()
+    try:
+        share = float(number.removesuffix("%")) / (100 if number.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 < share <= 1:
+        raise ConfigurationError(f"expected a share such as 1% or 0.01, more than 0 and at most 100%, got {text!r}")
+    return share
+
+
+def parse_rate(text: str) -> int:
+    """Return bytes per second, from ``20MB``, ``20 MiB/s`` or a bare number.
+
+    >>> parse_rate("20MB/s")
+    20000000
+    """
+    rate = size_of("rate", text.strip().removesuffix("/s"))
+    if not rate:
+        raise ConfigurationError(f"expected a rate of at least 1 byte per second, got {text!r}")
+    return rate
+
+
+def _argument_type(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """Return a parser for argparse, which prints the message of an ArgumentTypeError only."""
+
+    def parse_argument(text: str) -> T:
+        try:
+            return parse(text)
+        except ConfigurationError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return parse_argument
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that reports errors in one line and accepts no abbreviated options."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+        self.color = False  # Python 3.14 would write escape codes if FORCE_COLOR is set
+
+    def error(self, message: str) -> NoReturn:
+        raise WrongUsage(f"{message} ({self.prog} --help)")
+
+
+def _common_options(*, top: bool) -> _Parser:
+    """Return the options that are accepted both before and after the command."""
+    parser = _Parser(add_help=False, argument_default=None if top else argparse.SUPPRESS)
+    options = parser.add_argument_group("options accepted before and after the command")
+    add = options.add_argument
+    # Without this, the default behind the command would replace the value given before it.
+    flag: Any = {"action": "store_true"} if top else {"action": "store_true", "default": argparse.SUPPRESS}
+    add("--app", metavar="MODULE[:FACTORY]", help="module that configures depots and models (DEPOT_LITE_APP)")
+    add("--url", help="database URL, as SQLAlchemy takes it (DATABASE_URL)")
+    add("--json", help="write one JSON document with all details instead of a readable report", **flag)
+    add("--quiet", help="write no progress to stderr", **flag)
+    add("--traceback", help="show the traceback of an error", **flag)
+    return parser
+
+
+_EPILOG: Final = """\
+exit codes: 0 nothing found, or all done; 1 something found; 2 could not run; 130, 143 stopped by a signal
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = _Parser(
+        prog=PROGRAM,
+        parents=[_common_options(top=True)],
+        description="Maintains the files of depots and the rows that name them.",
+        epilog=_EPILOG,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True, parser_class=_Parser)
+    for name, (purpose, guarantee, add_options) in _COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            parents=[_common_options(top=False)],
+            help=purpose,
+            description=f"{purpose}.\n{guarantee}.",
+            epilog=_EPILOG,
+        )
+        add_options(command)
+    return parser
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the parsed arguments; ``--app`` and ``--url`` default to the environment.
+
+    Raises:
+        WrongUsage: the arguments are wrong or incomplete.
+    """
+    parsed = make_parser().parse_args(arguments)
+    parsed.app = parsed.app or os.environ.get("DEPOT_LITE_APP")
+    parsed.url = parsed.url or os.environ.get("DATABASE_URL")
+    return parsed
+
+
+# --- the options of each command ----------------------------------------------------------------------------------
+
+
+def _add_depot(command: argparse.ArgumentParser, default: str = "all depots") -> None:
+    command.add_argument("depot", nargs="?", metavar="DEPOT", help=f"depot or alias (default: {default})")
+
+
+def _unused(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    _add_depot(command, "the default depot")
+    add(
+        "--older-than",
+        type=_argument_type(parse_duration),
+        default=timedelta(hours=24),
+        metavar="TIME",
+        help="spare younger files; longer than the longest transaction (90s, 10m, 24h, 7d; default 24h)",
+    )
+    add("--delete", action="store_true", help="delete the files; without it nothing is changed")
+    add(
+        "--settle",
+        type=_argument_type(parse_duration),
+        default=timedelta(minutes=1),
+        metavar="TIME",
+        help="with --delete: how long after the first reading of all rows the second one begins, --older-than at "
+        "most; longer than the longest transaction (default 1m)",
+    )
+    add("--yes", action="store_true", help="do not ask before deleting files younger than a minute")
+    add(
+        "--protect",
+        action="append",
+        default=[],
+        metavar="TABLE.COLUMN",
+        help="a column outside all models: files whose ids appear in it are kept (may be repeated)",
+    )
+
+
+def _verify(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("depot", metavar="DEPOT", help="depot or alias")
+    add("--sample", type=_argument_type(parse_share), default=1.0, metavar="SHARE", help="share of the files: 1%%, 0.5")
+    add("--state", metavar="FILE", help="record progress in FILE, so that the same command resumes there")
+    _add_workers(command, 4)
+    _add_rate(command)
+
+
+def _stats(command: argparse.ArgumentParser) -> None:
+    _add_depot(command)
+    _add_number(command, "--largest", 10, "number of largest files to list")
+
+
+def _copy(command: argparse.ArgumentParser) -> None:
+    command.add_argument("source", metavar="SOURCE", help="depot that holds the files")
+    command.add_argument("target", metavar="TARGET", help="depot that receives them")
+    _add_workers(command, 16)
+    _add_rate(command)
+    _add_dry_run(command)
+
+
+def _regenerate(command: argparse.ArgumentParser) -> None:
+    command.add_argument("columns", nargs="*", metavar="TABLE.COLUMN", help="columns (default: all with variants)")
+    _add_dry_run(command)
+    _add_number(command, "--limit", None, "stop after this many rows")
+    _add_number(command, "--batch", 20, "rows locked and written in one transaction")
+
+
+def _add_workers(command: argparse.ArgumentParser, default: int) -> None:
+    _add_number(command, "--workers", default, "files processed at a time", highest=1000)
+
+
+def _add_number(
+    command: argparse.ArgumentParser, option: str, default: int | None, meaning: str, *, highest: int = 10**9
+) -> None:
+    text = meaning if default is None else f"{meaning} (default {default})"
+    parse = _argument_type(lambda value: integer(option.removeprefix("--"), value, 1, highest))
+    command.add_argument(option, type=parse, default=default, metavar="N", help=text)
+
+
+def _add_rate(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--rate", type=_argument_type(parse_rate), metavar="SIZE", help="limit in bytes per second: 20MB"
+    )
+
+
+def _add_dry_run(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--dry-run", action="store_true", help="report what would be done, and change nothing")
+
+
+#: Name -> purpose, guarantee, and the function that adds the options.
+_COMMANDS: Final[dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]]] = {
+    "unused": (
+        "Finds files that no row names, and deletes them with --delete",
+        "It never touches a row, a file that a row names, or a file younger than --older-than",
+        _unused,
+    ),
+    "missing": (
+        "Finds rows whose file is missing",
+        "It only reads: no row and no file is touched",
+        _add_depot,
+    ),
+    "verify": (
+        "Reads the files of a depot and compares them with their sizes and checksums",
+        "It only reads: no row and no file is touched; it writes nothing but --state FILE",
+        _verify,
+    ),
+    "stats": (
+        "Counts files and bytes by type and by column, and lists the largest files",
+        "It only reads: no row and no file is touched",
+        _stats,
+    ),
+    "migrate": (
+        "Copies files to another depot and lets their rows name the copies, while the application runs",
+        "It never deletes a file, and never rewrites a row that changed meanwhile; `unused` finds the old files",
+        _copy,
+    ),
+    "copy": (
+        "Copies all files of a depot into another under the same ids, as a backup; needs no database",
+        "It never touches a row, deletes no file, and never changes a file in SOURCE",
+        _copy,
+    ),
+    "regenerate": (
+        "Regenerates image variants that were made by an older recipe",
+        "It never touches an original, and never rewrites a row that changed meanwhile",
+        _regenerate,
+    ),
+}

@@ -1,0 +1,411 @@
+"""Reports of the commands: lines to read, data for JSON, and whether anything was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from depot_lite.cli.output import counts, format_count, format_number, listing, printable
+from depot_lite.durations import format_duration, format_elapsed
+from depot_lite.io.sizes import shown_size
+from depot_lite.maintenance.backup import CopyReport
+from depot_lite.maintenance.ids import FoundFile
+from depot_lite.maintenance.migration import MigrationReport
+from depot_lite.maintenance.missing import DamagedRow, MissingFile, MissingReport
+from depot_lite.maintenance.run.reports import UnusedReport
+from depot_lite.maintenance.statistics import DepotStatistics, StatisticsReport
+from depot_lite.maintenance.variants import RegenerateReport
+from depot_lite.maintenance.verdicts import Finding
+from depot_lite.maintenance.verification import VerifyReport
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The report of a command in both forms."""
+
+    lines: Iterable[str]
+    #: The keys of the JSON document; an iterator becomes an array.
+    data: Mapping[str, Any]
+    #: Whether anything was found that needs attention.
+    found: bool
+
+
+# --- unused -------------------------------------------------------------------------------------------------------
+
+
+def unused_report(report: UnusedReport, older_than: timedelta) -> Report:
+    """Report the files that no row names."""
+    data = {
+        "command": "unused",
+        "depot": report.depot,
+        "dry_run": report.deleted is None,
+        "before": report.before,
+        "listed": report.listed,
+        "named": report.named,
+        "young": report.young,
+        "kept": report.kept,
+        "gone": report.gone,
+        "unused": len(report.files),
+        "bytes": report.bytes,
+        "deleted": report.deleted,
+        "failed": ({"id": file_id, "error": str(error)} for file_id, error in report.failed.items()),
+        "files": map(_file, report.files),
+    }
+    found = bool(report.failed) if report.deleted is not None else bool(report.files)
+    return Report(_unused_lines(report, older_than), data, found)
+
+
+def _file(file: FoundFile) -> dict[str, Any]:
+    return {"id": file.file_id, "size": file.size, "time": file.last_modified}
+
+
+def _unused_lines(report: UnusedReport, older_than: timedelta) -> Iterator[str]:
+    unused, size = format_count(len(report.files), "files"), shown_size(report.bytes)
+    if report.deleted is None:
+        yield f"Depot {report.depot!r}: {unused} of {format_number(report.listed)} unused, {size}"
+    else:
+        yield f"Depot {report.depot!r}: {format_count(report.deleted, 'files')} deleted of {unused} unused, {size}"
+    yield from listing(
+        report.files,
+        ("file id", "size", "stored (UTC)"),
+        lambda file: (file.file_id, shown_size(file.size), _time(file.last_modified)),
+        right=(1,),
+    )
+    yield from counts(
+        [
+            ("listed", report.listed, ""),
+            ("named", report.named, "by rows, or protected"),
+            ("young", report.young, f"named by no row, younger than {format_duration(older_than)}"),
+            *([("kept", report.kept, "by the application")] if report.kept else []),
+            *([("gone", report.gone, "deleted by others meanwhile")] if report.gone else []),
+            ("unused", len(report.files), ""),
+        ]
+    )
+    yield from _failures(report.failed, "deleted")
+    if report.deleted is None and report.files:
+        yield ""
+        yield "Nothing was deleted, this was a dry run: --delete deletes them."
+
+
+# --- missing ------------------------------------------------------------------------------------------------------
+
+
+def missing_report(report: MissingReport) -> Report:
+    """Report the rows that name missing files."""
+    data = {
+        "command": "missing",
+        "rows": report.rows,
+        "named": report.named,
+        "missing": len(report.files),
+        "unconfigured": map(_missing_file, report.unconfigured),
+        "damaged": map(_damaged_row, report.damaged),
+        "files": map(_missing_file, report.files),
+    }
+    return Report(_missing_lines(report), data, bool(report.files or report.unconfigured or report.damaged))
+
+
+def _missing_file(file: MissingFile) -> dict[str, Any]:
+    return {"column": file.place, "key": list(file.key), "path": file.path, "part": file.part}
+
+
+def _damaged_row(row: DamagedRow) -> dict[str, Any]:
+    return {"column": row.place, "key": list(row.key), "error": row.error}
+
+
+def _missing_lines(report: MissingReport) -> Iterator[str]:
+    rows = format_count(report.rows, "rows")
+    yield f"{format_count(len(report.files), 'files')} missing of {format_number(report.named)} that {rows} name"
+    yield from _missing_table(report.files)
+    if report.unconfigured:
+        yield ""
+        yield f"{format_count(len(report.unconfigured), 'files')} in depots that are not configured:"
+        yield from _missing_table(report.unconfigured)
+    if report.damaged:
+        yield ""
+        yield f"{format_count(len(report.damaged), 'rows')} that cannot be understood:"
+        yield from listing(
+            report.damaged, ("column", "key", "error"), lambda row: (row.place, _key(row.key), row.error)
+        )
+
+
+def _missing_table(files: Sequence[MissingFile]) -> Iterator[str]:
+    return listing(
+        files,
+        ("column", "key", "named by", "path"),
+        lambda file: (file.place, _key(file.key), file.part, file.path),
+    )
+
+
+# --- verify -------------------------------------------------------------------------------------------------------
+
+
+def verify_report(report: VerifyReport, *, with_rows: bool) -> Report:
+    """Report the files that are damaged or unreadable."""
+    data = {
+        "command": "verify",
+        "depot": report.depot,
+        "with_rows": with_rows,
+        "resumed": report.resumed,
+        "listed": report.listed,
+        "read": report.read,
+        "bytes": report.bytes,
+        "unchecked": report.unchecked,
+        "gone": report.gone,
+        "unfinished": report.unfinished,
+        "damaged_rows": report.damaged_rows,
+        "found": len(report.findings),
+        "files": map(_finding, report.findings),
+    }
+    return Report(_verify_lines(report, with_rows), data, bool(report.findings or report.damaged_rows))
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "id": finding.file_id,
+        "kind": finding.kind,
+        "detail": finding.detail,
+        "rows": list(finding.rows),
+    }
+
+
+def _verify_lines(report: VerifyReport, with_rows: bool) -> Iterator[str]:
+    wrong = f"{format_count(len(report.findings), 'files')} wrong" if report.findings else "nothing wrong"
+    read = f"{format_number(report.read)} of {format_count(report.listed, 'files')} read, {shown_size(report.bytes)}"
+    yield f"Depot {report.depot!r}: {wrong}, {read}"
+    yield from listing(
+        report.findings,
+        ("file id", "is", "what was found", "named by"),
+        lambda each: (each.file_id, each.kind, each.detail, "; ".join(each.rows[:3]) or "no row"),
+    )
+    yield from counts(
+        [
+            ("listed", report.listed, ""),
+            ("read", report.read, "in several runs" if report.resumed else ""),
+            *([("unchecked", report.unchecked, "no checksum is known: only the length")] if report.unchecked else []),
+            *([("gone", report.gone, "deleted meanwhile")] if report.gone else []),
+            *([("unfinished", report.unfinished, "uploads under way or cut off")] if report.unfinished else []),
+            *([("damaged rows", report.damaged_rows, "see `missing`")] if report.damaged_rows else []),
+            ("wrong", len(report.findings), ""),
+        ]
+    )
+    if not with_rows:
+        yield ""
+        yield "Without a database (--url), files were held against what their storage remembers of them."
+
+
+# --- stats --------------------------------------------------------------------------------------------------------
+
+
+def statistics_report(report: StatisticsReport) -> Report:
+    """Report the number and size of files."""
+    data = {
+        "command": "stats",
+        "depots": {name: _depot(found) for name, found in report.depots.items()},
+        "columns": {name: asdict(found) for name, found in report.columns.items()},
+        "damaged_rows": report.damaged_rows,
+        "unconfigured": report.unconfigured,
+    }
+    return Report(_statistics_lines(report), data, bool(report.damaged_rows or report.unconfigured))
+
+
+def _depot(found: DepotStatistics) -> dict[str, Any]:
+    return {
+        "files": found.files,
+        "bytes": found.bytes,
+        "unnamed": asdict(found.unnamed),
+        "by_type": {name: asdict(amount) for name, amount in found.by_type.items()},
+        "largest": [{"id": each.file_id, "size": each.size, "row": each.row} for each in found.largest],
+    }
+
+
+def _statistics_lines(report: StatisticsReport) -> Iterator[str]:
+    for name, found in report.depots.items():
+        yield f"Depot {name!r}: {format_count(found.files, 'files')}, {shown_size(found.bytes)}"
+        yield from _amounts(found)
+        largest = [(each.file_id, shown_size(each.size), each.row or "no row") for each in found.largest]
+        yield from listing(largest, ("largest", "size", "named by"), right=(1,))
+        yield ""
+    yield "Columns"
+    columns = sorted(report.columns.items(), key=lambda item: -item[1].bytes)
+    rows = [
+        (name, format_number(each.rows), format_number(each.files), shown_size(each.bytes)) for name, each in columns
+    ]
+    yield from listing(rows, ("column", "rows", "files", "size"), right=(1, 2, 3))
+    if report.damaged_rows:
+        yield ""
+        yield f"{format_count(report.damaged_rows, 'rows')} cannot be understood: see `missing`."
+    for name, count in report.unconfigured.items():
+        yield ""
+        yield f"{format_count(count, 'files')} in depot {printable(name)!r}, which is not configured: see `missing`."
+
+
+def _amounts(found: DepotStatistics) -> Iterator[str]:
+    """Yield the types of files in a depot, largest total first, and the files that no row names."""
+    types = sorted(found.by_type.items(), key=lambda item: -item[1].bytes)
+    if found.unnamed.files:
+        types.append(("named by no row", found.unnamed))
+    rows = [(name, format_number(amount.files), shown_size(amount.bytes)) for name, amount in types]
+    yield from listing(rows, ("type", "files", "size"), right=(1, 2))
+
+
+# --- copy ---------------------------------------------------------------------------------------------------------
+
+
+def copy_report(report: CopyReport) -> Report:
+    """Report the files copied to another depot."""
+    data = {
+        "command": "copy",
+        "source": report.source,
+        "target": report.target,
+        "dry_run": report.dry_run,
+        "listed": report.listed,
+        "copied": report.files,
+        "bytes": report.bytes,
+        "unchanged": report.unchanged,
+        "gone": report.gone,
+        "seconds": round(report.seconds, 3),
+        "failed": ({"id": file_id, "error": str(error)} for file_id, error in report.failed.items()),
+    }
+    return Report(_copy_lines(report), data, bool(report.failed))
+
+
+def _copy_lines(report: CopyReport) -> Iterator[str]:
+    did = "to be copied" if report.dry_run else "copied"
+    size = shown_size(report.bytes)
+    yield f"{report.source!r} to {report.target!r}: {format_count(report.files, 'files')} {did}, {size}{_took(report)}"
+    yield from counts(
+        [
+            ("listed", report.listed, ""),
+            (did, report.files, ""),
+            ("unchanged", report.unchanged, "there already"),
+            *([("gone", report.gone, "deleted meanwhile, or not whole yet")] if report.gone else []),
+            *([("failed", len(report.failed), "")] if report.failed else []),
+        ]
+    )
+    yield from _failures(report.failed, "copied")
+    if report.dry_run:
+        yield ""
+        yield "Nothing was copied, this was a dry run."
+
+
+def _took(report: CopyReport | MigrationReport) -> str:
+    if report.dry_run or report.seconds < 1:
+        return ""
+    return f" in {format_elapsed(report.seconds)}, {shown_size(int(report.bytes / report.seconds))}/s"
+
+
+# --- migrate ------------------------------------------------------------------------------------------------------
+
+
+def migration_report(report: MigrationReport) -> Report:
+    """Report the rows moved to another depot."""
+    data = {
+        "command": "migrate",
+        "source": report.source,
+        "target": report.target,
+        "dry_run": report.dry_run,
+        "rows": report.rows,
+        "files": report.files,
+        "bytes": report.bytes,
+        "skipped": report.skipped,
+        "changed": report.changed,
+        "seconds": round(report.seconds, 3),
+        "failed": (
+            {"column": each.place, "key": list(each.key), "path": each.path, "error": str(each.error)}
+            for each in report.failed
+        ),
+    }
+    return Report(_migration_lines(report), data, bool(report.failed or report.changed))
+
+
+def _migration_lines(report: MigrationReport) -> Iterator[str]:
+    did = "to be moved" if report.dry_run else "moved"
+    moved = f"{format_count(report.rows, 'rows')} with {format_count(report.files, 'files')} {did}"
+    yield f"{report.source!r} to {report.target!r}: {moved}, {shown_size(report.bytes)}{_took(report)}"
+    yield from counts(
+        [
+            (did, report.rows, "rows"),
+            ("skipped", report.skipped, "rows that name nothing in the source"),
+            *(
+                [("changed", report.changed, "rows that others changed meanwhile: migrate again")]
+                * (report.changed > 0)
+            ),
+            *([("failed", len(report.failed), "rows")] * bool(report.failed)),
+        ]
+    )
+    if report.failed:
+        yield ""
+        yield f"{format_count(len(report.failed), 'rows')} could not be moved and are as they were:"
+        yield from listing(
+            report.failed,
+            ("column", "key", "file", "why"),
+            lambda each: (each.place, _key(each.key), each.path or "", each.error),
+        )
+    yield ""
+    if report.dry_run:
+        yield "Nothing was moved, this was a dry run."
+    else:
+        yield f"The files in {report.source!r} are still there: `unused {report.source}` finds them."
+
+
+# --- regenerate ---------------------------------------------------------------------------------------------------
+
+
+def regenerate_report(report: RegenerateReport) -> Report:
+    """Report the images whose variants were outdated."""
+    data = {
+        "command": "regenerate",
+        "dry_run": report.regenerated is None,
+        "rows": report.rows,
+        "outdated": report.outdated,
+        "regenerated": report.regenerated,
+        "changed": report.changed,
+        "failed": ({"column": each.place, "key": list(each.key), "error": str(each.error)} for each in report.failed),
+    }
+    return Report(_regenerate_lines(report), data, bool(report.failed))
+
+
+def _regenerate_lines(report: RegenerateReport) -> Iterator[str]:
+    if report.regenerated is None:
+        outdated = format_count(report.outdated, "rows")
+        yield f"{outdated} of {format_number(report.rows)} with variants of a former recipe"
+    else:
+        yield f"{format_count(report.regenerated, 'rows')} with variants made anew, of {format_number(report.rows)}"
+    yield from counts(
+        [
+            ("looked at", report.rows, "rows"),
+            ("outdated", report.outdated, "rows"),
+            *([("changed", report.changed, "rows that others changed or deleted meanwhile")] * (report.changed > 0)),
+            *([("failed", len(report.failed), "rows")] * bool(report.failed)),
+        ]
+    )
+    if report.failed:
+        yield ""
+        yield f"{format_count(len(report.failed), 'rows')} could not be done and are as they were:"
+        yield from listing(
+            report.failed, ("column", "key", "why"), lambda each: (each.place, _key(each.key), each.error)
+        )
+    if report.regenerated is None and report.outdated:
+        yield ""
+        yield "Nothing was made, this was a dry run."
+
+
+# --- parts of reports ---------------------------------------------------------------------------------------------
+
+
+def _failures(failed: Mapping[str, Exception], action: str) -> Iterator[str]:
+    """Yield the files for which an action failed, with the errors."""
+    if failed:
+        yield ""
+        yield f"{format_count(len(failed), 'files')} could not be {action}:"
+        yield from listing(list(failed.items()), ("file", "why"))
+
+
+def _key(key: tuple[Any, ...]) -> str:
+    return ", ".join(map(str, key)) or "(no primary key)"
+
+
+def _time(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S}"
