@@ -1,1 +1,1 @@
-"""depot_lite inside the frameworks that people already use: one module each, and what they share."""
+"""Integrations with other frameworks: one module each, and ``admin`` for their shared parts."""

@@ -97,7 +97,7 @@ def _exactly(file: StoredFile) -> bytes:
     return b"".join(parts)
 
 
-# --- errors -----------------------------------------------------------------------------------------------------------
+# --- when to stop -----------------------------------------------------------------------------------------------------
 
 #: What an operating system says when nothing more can be written.
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}

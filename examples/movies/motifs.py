@@ -1,4 +1,4 @@
-"""What the films show: shapes that are drawn over a gradient."""
+"""Motifs of the films: shapes drawn over a gradient."""
 
 from __future__ import annotations
 

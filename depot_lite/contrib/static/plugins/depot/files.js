@@ -1,5 +1,5 @@
-/* Files in admin pages: uploads with progress, previews, order, and a closer look. Without it everything still works:
- * checkboxes say what stays, and the file input sends what is new with the form. */
+/* Files in admin pages: uploads with progress, previews, ordering, and a lightbox. Everything also works without this
+ * script: checkboxes keep or remove files, and the file input sends new ones with the form. */
 (function () {
     "use strict";
     if (window.depotFiles) return;
@@ -12,7 +12,7 @@
         "audio/flac": "audio", "application/pdf": "pdf", "text/plain": "text",
     };
 
-    /* Text goes in as text only: names are those of users. */
+    /* Text is inserted as text nodes only, because names come from users. */
     function make(tag, attributes, ...children) {
         const made = document.createElement(tag);
         for (const [name, value] of Object.entries(attributes || {})) {
@@ -30,7 +30,7 @@
         return made;
     }
 
-    /* The same drawings as those of the page. */
+    /* The same icons as in the templates. */
     const DRAWINGS = {
         audio: "M9 18V6l10-2v12M9 18a2.5 2.5 0 1 1-5 0 2.5 2.5 0 0 1 5 0M19 16a2.5 2.5 0 1 1-5 0 2.5 2.5 0 0 1 5 0",
         pdf: "M6 3h8l4 4v14H6zM14 3v4h4M9 12h6M9 16h6",
@@ -105,7 +105,7 @@
 
         answered(request) {
             let answer = null;
-            try { answer = JSON.parse(request.responseText); } catch { /* a page of the server's, or of a login */ }
+            try { answer = JSON.parse(request.responseText); } catch { /* an HTML page, for example of a login */ }
             if (request.status === 201 && answer) this.report.done(answer);
             else if (answer && answer.errors) this.report.failed(answer.errors);
             else if (answer || request.status >= 400) this.report.failed(["the server did not take it (" + request.status + ")"]);
@@ -144,10 +144,10 @@
 
         staying() { return this.all().filter((item) => !item.classList.contains("depot-removed")); }
 
-        /* What was not taken is told until something else is chosen. */
+        /* Refused files are listed until the next selection. */
         say(text) { this.status.textContent = [this.notice, text].filter(Boolean).join(" "); }
 
-        /* An item that the page came with: buttons take the place of its checkbox. */
+        /* An item from the server: buttons replace its checkbox. */
         adopt(item) {
             const keep = item.querySelector("[data-depot-keep]");
             item.depot = { name: item.dataset.depotName, keep };
@@ -178,7 +178,7 @@
             item.append(buttons);
         }
 
-        /* What is stored can be brought back until the form is saved; what is new is forgotten. */
+        /* Stored files can be restored until the form is saved; new ones are dropped. */
         toggle(item) {
             const { name, keep } = item.depot;
             if (!keep) {
@@ -225,7 +225,7 @@
             this.say(item.depot.name + " is number " + (this.all().indexOf(item) + 1) + " of " + this.all().length + ".");
         }
 
-        /* Let the buttons fit the order, and the input hold what goes with the form. */
+        /* Update the buttons to the order, and the input to the files sent with the form. */
         arrange() {
             const all = this.all();
             all.forEach((item, index) => {
@@ -388,7 +388,7 @@
         form.requestSubmit(submitter);
     }
 
-    // --- a closer look ---------------------------------------------------------------------------------------------
+    // --- lightbox --------------------------------------------------------------------------------------------------
 
     function lookAt(files, index) {
         const dialog = make("dialog", { class: "depot-dialog", "aria-label": "Preview" });
@@ -446,7 +446,7 @@
             ).finally(() => setTimeout(() => { target.textContent = said; }, 2000));
             return;
         }
-        if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a new tab, as of any link
+        if (event.ctrlKey || event.metaKey || event.shiftKey) return; // opens a new tab, like any link
         event.preventDefault();
         const all = [...target.closest("[data-depot-viewer]").querySelectorAll("[data-depot-open]")];
         const files = all.map((link) => ({
@@ -455,13 +455,13 @@
         lookAt(files, all.indexOf(target));
     });
 
-    /* A file that the browser cannot play or draw, or that is not there: say so. Errors do not bubble. */
+    /* Report files that are missing, or that the browser cannot play or display. Errors do not bubble. */
     document.addEventListener("error", (event) => {
         const media = event.target.closest?.(".depot-media");
         if (media) media.replaceChildren(make("span", { class: "depot-card" }, "This file cannot be shown here: download it."));
     }, true);
 
-    // --- whatever comes into the page ------------------------------------------------------------------------------
+    // --- elements added to the page --------------------------------------------------------------------------------
 
     function enhance(root) {
         for (const each of root.querySelectorAll?.("[data-depot-edit]") || []) {

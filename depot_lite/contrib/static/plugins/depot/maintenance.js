@@ -1,5 +1,5 @@
-/* The maintenance page: starts jobs, shows how far they are, and what they found. A job is one request; to stop it is to
- * break the request off, and so is to leave the page. */
+/* The maintenance page: starts jobs, and displays their progress and results. A job is one request: aborting the request
+ * or leaving the page stops it. */
 (function () {
     "use strict";
     const root = document.querySelector("[data-depot-maintenance]");
@@ -11,7 +11,7 @@
     const safeAge = Number(root.dataset.depotSafeAge), shown = Number(root.dataset.depotShown);
     let current = null;
 
-    /* Text goes in as text only: names are those of users. */
+    /* Text is inserted as text nodes only, because names come from users. */
     function make(tag, attributes, ...children) {
         const made = document.createElement(tag);
         for (const [name, value] of Object.entries(attributes || {})) {
@@ -32,7 +32,7 @@
 
     // --- jobs ------------------------------------------------------------------------------------------------------
 
-    /* Yields the lines of the answer; ends without a last one if the server goes away. */
+    /* Yields the lines of the response; without a last one if the server goes away. */
     async function* lines(body) {
         const reader = body.pipeThrough(new TextDecoderStream()).getReader();
         let rest = "";
@@ -58,13 +58,13 @@
             : "the server answered " + answer.status));
     }
 
-    /* What is to be said of a job that ended before its time. */
+    /* Messages for jobs that ended early. */
     const undone = {
         delete: " What was deleted until then is gone; find unused files again to see what is left.",
         clear: " What was removed from its row until then stays removed; find missing files again to see what is left.",
     };
 
-    /* Returns the result, null where there is none. One job at a time. */
+    /* Returns the result, or null. One job at a time. */
     async function run(name, what, title) {
         if (current) return null;
         current = new AbortController();
@@ -73,7 +73,7 @@
         try {
             for await (const line of lines(await ask(name, what, current.signal))) {
                 if (line.progress) progress(line.progress);
-                if (line.error && name === "clear") more = "";  // it says itself what was done
+                if (line.error && name === "clear") more = "";  // the error contains this already
                 if (line.error) throw new Error(line.error);
                 if (line.result) return line.result;
             }
@@ -110,14 +110,14 @@
     function progress({ step: name, done, total, unit }) {
         if (total) { bar.max = total; bar.value = Math.min(done, total); } else bar.removeAttribute("value");
         step.textContent = name + ": " + number(done) + (total ? " of " + number(total) : "") + " " + unit;
-        if (name !== told) say(told = name);  // each step once: who listens would hear nothing else
+        if (name !== told) say(told = name);  // once per step, because screen readers read each message aloud
     }
 
     function say(text) { status.textContent = text; }
 
-    // --- what was found --------------------------------------------------------------------------------------------
+    // --- results ---------------------------------------------------------------------------------------------------
 
-    /* Puts a card of results in front of the others, in the place of the former one of that title. */
+    /* Inserts a card of results before the others, and removes the old one with the same title. */
     function section(title, ...children) {
         drop(title);
         const heading = make("h2", { class: "card-title" }, title);
@@ -225,9 +225,9 @@
         return made;
     }
 
-    // --- what is asked before it is done ---------------------------------------------------------------------------
+    // --- confirmations ---------------------------------------------------------------------------------------------
 
-    /* Returns a button that opens a dialog, null for who may only look. */
+    /* Returns a button that opens a dialog, or null for users with read-only access. */
     function asking(about, text, ask) {
         if (!dialog) return null;
         const made = make("button", { type: "button", class: "btn btn-outline-danger my-3", "data-depot-ask": about }, text + " …");
@@ -249,7 +249,7 @@
         find("cancel").focus();
     }
 
-    /* Lets nobody ask for the same twice: what the list names is about to change. */
+    /* Removes the buttons of a result, which is out of date after the job. */
     const forget = (about) => { for (const each of results.querySelectorAll("[data-depot-ask=" + about + "]")) each.remove(); };
 
     function drop(title) {
@@ -326,6 +326,6 @@
     find("stop").addEventListener("click", () => { if (current) current.abort(); });
     const warn = () => { ageWarning.hidden = Number(age.value) >= safeAge; };
     age.addEventListener("change", warn);
-    warn();  // a browser may have kept another choice
+    warn();  // browsers may restore another choice
     window.addEventListener("pagehide", () => { if (current) current.abort(); });
 })();
