@@ -412,9 +412,9 @@ def test_an_error_is_one_line_without_secrets(site: Site, caplog: pytest.LogCapt
     [
         ({"depot": "nowhere"}, "there is no depot 'nowhere'"),
         ({"older_than": 0}, "older_than: expected an age from the page, got 0"),
-        ({"before": "2026-01-01"}, "the request cannot be understood"),
-        ({"depot": ["films"]}, "the request cannot be understood"),
-        ({"missing": "1"}, "the request cannot be understood"),
+        ({"before": "2026-01-01"}, "the request cannot be parsed"),
+        ({"depot": ["films"]}, "the request cannot be parsed"),
+        ({"missing": "1"}, "the request cannot be parsed"),
     ],
 )
 def test_what_cannot_be_asked_for_is_refused(site: Site, what: dict[str, Any], error: str) -> None:
