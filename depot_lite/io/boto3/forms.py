@@ -1,8 +1,8 @@
 """Forms with which a browser sends a file to S3: POST with a policy, which S3 enforces.
 
-https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTConstructPolicy.html. S3
-refuses fields that the policy does not name. The object is private, even in a public storage, and a download, since
-nobody has checked it yet. Adoption makes a copy with the ACL, the metadata and the type of a regular file.
+https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTConstructPolicy.html. S3 refuses fields that the
+policy does not name. The object is private, even in a public storage, and a download, since nobody has checked it yet.
+Adoption makes a copy with the ACL, the metadata and the type of a regular file.
 """
 
 from __future__ import annotations

@@ -216,9 +216,8 @@ class GCSStorage(ObjectStorage[str | None]):
 
     def _add_checksum(self, info: FileInfo, resource: Mapping[str, Any], checksum: str) -> FileInfo:
         """Add the checksum of a stream, which was not known before its metadata were sent."""
-        with suppress(
-            *GCS_ERRORS
-        ):  # the file is complete without it, and not everybody who may create objects may change them
+        # The file is complete without it. Permission to create objects need not include changing them.
+        with suppress(*GCS_ERRORS):
             # Only to our object, which another writer may have replaced meanwhile.
             found = self._look(info.file_id)
             if found.metadata.get(ATTEMPT) == resource["metadata"][ATTEMPT]:

@@ -1,7 +1,7 @@
 """Resumable uploads: large content in pieces, two of them in memory.
 
-https://cloud.google.com/storage/docs/performing-resumable-uploads. Google's library sends them too, but needs
-seekable streams, and leaves failed uploads open.
+https://cloud.google.com/storage/docs/performing-resumable-uploads. Google's library sends them too, but needs seekable
+streams, and leaves failed uploads open.
 
 The URL of an upload suffices to write to it. So no error contains it, nor does its cause.
 """

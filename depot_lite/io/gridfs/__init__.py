@@ -83,7 +83,9 @@ class GridFSStorage(FileStorage):
         executor: Executor | None = None,
     ) -> None:
         if (mongouri is None) == (client is None):
-            raise ConfigurationError("expected either mongouri or client")
+            raise ConfigurationError(
+                f"expected either mongouri or client, got {'neither' if client is None else 'both'}"
+            )
         if not collection or set(collection) & set("$\0"):
             raise ConfigurationError(f"collection={collection!r}: expected the name of a collection")
         self._concurrency = integer("concurrency", concurrency, 1, 1000)
