@@ -23,7 +23,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
-from depot_lite.concurrency.greenlets import Greenlets, beside
+from depot_lite.concurrency.greenlets import Greenlets, run_blocking
 from depot_lite.errors import ConfigurationError, StorageFailed
 from depot_lite.io.aio import AsyncChunks, AsyncStorage
 from depot_lite.io.content import Content
@@ -466,7 +466,7 @@ def _reading(content: Content) -> Callable[[Callable[[], T]], T]:
     in_memory = isinstance(source, bytes | bytearray | memoryview | io.BytesIO | AsyncChunks) or (
         isinstance(source, tempfile.SpooledTemporaryFile) and not source._rolled  # type: ignore[attr-defined]  # not public
     )
-    return _here if in_memory else beside
+    return _here if in_memory else run_blocking
 
 
 def _here(call: Callable[[], T]) -> T:
