@@ -12,31 +12,31 @@ from typing import Any, TypeVar, cast
 
 from greenlet import getcurrent, greenlet
 
-from depot_lite.concurrency.threads import finished, in_thread
+from depot_lite.concurrency.threads import in_thread, run_to_end
 from depot_lite.errors import InvalidContent
 
 T = TypeVar("T")
 
 
-class _Running(greenlet):
-    """A greenlet of `Greenlets`, in which `awaited` may be called."""
+class _StorageGreenlet(greenlet):
+    """A greenlet of `Greenlets`, in which `wait_for` may be called."""
 
 
-def waiting() -> bool:
+def in_greenlet() -> bool:
     """Return whether the caller runs in a greenlet on an event loop, and so must not block."""
-    return isinstance(getcurrent(), _Running)
+    return isinstance(getcurrent(), _StorageGreenlet)
 
 
-def awaited(work: Awaitable[T]) -> T:
-    """Await ``work`` and return its result; to be called only if `waiting` returns True."""
+def wait_for(work: Awaitable[T]) -> T:
+    """Await ``work`` and return its result; to be called only if `in_greenlet` returns True."""
     parent = getcurrent().parent
     assert parent is not None  # noqa: S101  # for mypy: only a thread's first greenlet has none
     return cast(T, parent.switch(work))
 
 
-def beside(call: Callable[[], T]) -> T:
-    """Return the result of a call that may block; it runs in a thread if `waiting` returns True."""
-    return awaited(in_thread(call)) if waiting() else call()
+def run_blocking(call: Callable[[], T]) -> T:
+    """Return the result of a call that may block; it runs in a thread if `in_greenlet` returns True."""
+    return wait_for(in_thread(call)) if in_greenlet() else call()
 
 
 class Greenlets:
@@ -44,14 +44,14 @@ class Greenlets:
 
     async def run(self, call: Callable[[], T]) -> T:
         """Run ``call`` to its end and return its result; a cancellation is raised afterwards."""
-        return await finished(_run(call))
+        return await run_to_end(_run(call))
 
-    def starter(self) -> Callable[[Coroutine[Any, Any, bytes]], _StartedTask]:
+    def starter(self) -> Callable[[Coroutine[Any, Any, bytes]], _TaskHandle]:
         """Return the class that starts a coroutine from the synchronous code."""
-        return _StartedTask
+        return _TaskHandle
 
 
-class _StartedTask:
+class _TaskHandle:
     """A coroutine started by synchronous code."""
 
     def __init__(self, work: Coroutine[Any, Any, bytes]) -> None:
@@ -60,7 +60,7 @@ class _StartedTask:
     def result(self) -> bytes:
         """Wait for the result and return it."""
         try:
-            return awaited(self._task)
+            return wait_for(self._task)
         except asyncio.CancelledError:
             # The coroutine was cancelled, not the code that waits here, which runs to its end in any case.
             raise InvalidContent("the stream was abandoned before its end") from None
@@ -72,7 +72,7 @@ class _StartedTask:
 
 async def _run(call: Callable[[], T]) -> T:
     current = getcurrent()
-    running = _Running(call, current)
+    running = _StorageGreenlet(call, current)
     running.gr_context = current.gr_context  # the task's context variables
     result: Any = running.switch()
     while not running.dead:

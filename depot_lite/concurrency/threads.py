@@ -82,7 +82,7 @@ class Batch:
         """Run the jobs in threads without blocking the event loop; a cancellation is raised after the last one."""
         lanes = [asyncio.wrap_future(lane) for lane in self._submit(self._lanes)]
         if lanes:
-            await finished(asyncio.wait(lanes), self.stop)
+            await run_to_end(asyncio.wait(lanes), self.stop)
         self._raise_first()
 
     def _submit(self, lanes: int) -> list[Future[None]]:
@@ -100,10 +100,10 @@ async def in_thread(call: Callable[[], T], executor: Executor | None = None) -> 
     """Run ``call`` in a thread to its end and return its result; a cancellation is raised afterwards."""
     context = contextvars.copy_context()
     loop = asyncio.get_running_loop()
-    return await finished(loop.run_in_executor(executor or shared_executor(), context.run, call))
+    return await run_to_end(loop.run_in_executor(executor or shared_executor(), context.run, call))
 
 
-async def finished(work: Awaitable[T], stop: Callable[[], Any] | None = None) -> T:
+async def run_to_end(work: Awaitable[T], stop: Callable[[], Any] | None = None) -> T:
     """Wait for work that cannot be interrupted; a cancellation is raised when it has ended.
 
     ``stop`` is called at a cancellation, to shorten the wait.

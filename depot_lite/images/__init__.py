@@ -31,7 +31,7 @@ from depot_lite.errors import ConfigurationError, ImageRefused
 from depot_lite.images.budget import BUDGET
 from depot_lite.images.chunks import png_without_metadata, webp_without_metadata
 from depot_lite.images.headers import CONTENT_TYPES, EXTENSIONS, FORMATS, MAX_PIXELS, ImageInfo
-from depot_lite.images.recipes import OUTPUT_FORMATS, Frame, Pad, Recipe
+from depot_lite.images.recipes import OUTPUT_FORMATS, Pad, Recipe, Region
 from depot_lite.images.source import Source, open_source, refusing
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def verify(file: BinaryIO, *, formats: Collection[str] = FORMATS, max_pixels: in
     source = open_source(file, formats, max_pixels)
     # Even at its smallest scale, a JPEG is read to its end, with a 64th of the memory.
     _draft(source.image, (1, 1))
-    with BUDGET.taken(source.cost()), refusing():
+    with BUDGET.reserve(source.cost()), refusing():
         source.image.load()
     return source.info
 
@@ -128,18 +128,18 @@ def render(
     if animated:
         _check_animation(source.info)
     need = max(p.need[0] for p in plans.values()), max(p.need[1] for p in plans.values())
-    _draft(source.image, source.raw(need, _DRAFT_GAP))
+    _draft(source.image, source.encoded_size(need, _DRAFT_GAP))
     pictures: dict[str, list[Image.Image]] = {name: [] for name in plans}
     durations: list[float] = []
-    with BUDGET.taken(source.cost()):
+    with BUDGET.reserve(source.cost()):
         for index in range(source.info.frames if animated else 1):
-            base = _base(source, need, index)
+            base = _decode_frame(source, need, index)
             durations.append(source.image.info.get("duration") or 0)
             due = {name: plan for name, plan in plans.items() if index == 0 or plan.animated}
-            for name, picture in _pictures(base, due, source).items():
+            for name, picture in _draw(base, due, source).items():
                 pictures[name].append(picture)
             del base
-        return source.info, {name: _encoded(pictures.pop(name), plans[name], source, durations) for name in plans}
+        return source.info, {name: _encode(pictures.pop(name), plans[name], source, durations) for name in plans}
 
 
 def strip(
@@ -166,15 +166,15 @@ def strip(
     options: dict[str, Any] = {"quality": 90} if name != "PNG" else {}
     if info.format == "JPEG":
         options = _jpeg_settings(image)
-    with BUDGET.taken(source.cost()):
+    with BUDGET.reserve(source.cost()):
         with refusing():
             image.load()
-        drawn = _turned(image, source.orientation)
+        drawn = _rotate(image, source.orientation)
         if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") and name != "JPEG":
-            drawn = _in_mode(drawn, "RGB")
+            drawn = _convert_mode(drawn, "RGB")
         drawn = drawn.copy() if drawn is image else drawn
         drawn.info = {key: value for key, value in drawn.info.items() if key == "transparency"}
-        return _saved([drawn], name, options | {"icc_profile": source.icc})
+        return _save([drawn], name, options | {"icc_profile": source.icc})
 
 
 def _check_animation(info: ImageInfo) -> None:
@@ -195,13 +195,13 @@ class _Plan:
 
     def __init__(self, recipe: Recipe, info: ImageInfo) -> None:
         self.recipe = recipe
-        self.frame: Frame = recipe.frame(info.width, info.height)
-        left, top, right, bottom = self.frame.box
+        self.region: Region = recipe.region(info.width, info.height)
+        left, top, right, bottom = self.region.box
         self.whole = (left, top, right, bottom) == (0, 0, info.width, info.height)
         #: The size of the whole image at the scale of the rendition.
         self.need = (
-            info.width * self.frame.size[0] / (right - left),
-            info.height * self.frame.size[1] / (bottom - top),
+            info.width * self.region.size[0] / (right - left),
+            info.height * self.region.size[1] / (bottom - top),
         )
         default = info.format if info.format in OUTPUT_FORMATS else "PNG" if info.has_alpha else "JPEG"
         self.format = recipe.format or default
@@ -214,20 +214,20 @@ def _draft(image: Image.Image, size: tuple[int, int]) -> None:
         image.draft(None, size)
 
 
-def _base(source: Source, need: tuple[float, float], index: int) -> Image.Image:
+def _decode_frame(source: Source, need: tuple[float, float], index: int) -> Image.Image:
     """Return a frame as displayed, in a mode that can be scaled, and little larger than needed."""
     image = source.image
     with refusing():
         image.seek(index)
         image.load()
-        wide, high = source.raw(need, _GAP)
+        wide, high = source.encoded_size(need, _GAP)
         factor = max(1, min(image.width // wide, image.height // high))
-        return _turned(_reduced(image, _working_mode(image), factor), source.orientation)
+        return _rotate(_reduce(image, _working_mode(image), factor), source.orientation)
 
 
-def _reduced(image: Image.Image, mode: str, factor: int) -> Image.Image:
+def _reduce(image: Image.Image, mode: str, factor: int) -> Image.Image:
     if factor == 1 or (image.mode == mode and mode in ("L", "RGB", "CMYK")):
-        drawn = _in_mode(image, mode)
+        drawn = _convert_mode(image, mode)
         return drawn if factor == 1 else drawn.reduce(factor)
     from PIL import Image
 
@@ -236,7 +236,7 @@ def _reduced(image: Image.Image, mode: str, factor: int) -> Image.Image:
     step = factor * max(1, 1_000_000 // (image.width * factor))
     for top in range(0, image.height, step):
         band = image.crop((0, top, image.width, min(top + step, image.height)))
-        base.paste(_in_mode(band, mode).reduce(factor), (0, top // factor))
+        base.paste(_convert_mode(band, mode).reduce(factor), (0, top // factor))
     return base
 
 
@@ -252,7 +252,7 @@ def _working_mode(image: Image.Image) -> str:
     return "RGBA" if transparent else "RGB"
 
 
-def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+def _convert_mode(image: Image.Image, mode: str) -> Image.Image:
     if image.mode == mode:
         return image
     if image.mode.startswith("I"):
@@ -261,40 +261,40 @@ def _in_mode(image: Image.Image, mode: str) -> Image.Image:
     return image.convert(mode)
 
 
-def _turned(image: Image.Image, orientation: int) -> Image.Image:
+def _rotate(image: Image.Image, orientation: int) -> Image.Image:
     from PIL import Image
 
     return image if orientation == 1 else image.transpose(Image.Transpose(_TRANSPOSE[orientation]))
 
 
-def _pictures(base: Image.Image, plans: Mapping[str, _Plan], source: Source) -> dict[str, Image.Image]:
+def _draw(base: Image.Image, plans: Mapping[str, _Plan], source: Source) -> dict[str, Image.Image]:
     """Return the finished picture of each plan; the largest is drawn first."""
     candidates, found = [base], {}
     for name, plan in sorted(plans.items(), key=lambda item: -item[1].need[0] * item[1].need[1]):
-        drawn = _scaled(candidates, plan, source.info)
+        drawn = _scale(candidates, plan, source.info)
         if plan.whole:
             candidates.append(drawn)
-        found[name] = _finished(drawn, plan, source)
+        found[name] = _finish(drawn, plan, source)
     return found
 
 
-def _scaled(candidates: list[Image.Image], plan: _Plan, info: ImageInfo) -> Image.Image:
+def _scale(candidates: list[Image.Image], plan: _Plan, info: ImageInfo) -> Image.Image:
     wide, high = plan.need
     best = next((c for c in reversed(candidates) if c.width >= _GAP * wide and c.height >= _GAP * high), candidates[0])
     across, down = best.width / info.width, best.height / info.height
-    left, top, right, bottom = plan.frame.box
+    left, top, right, bottom = plan.region.box
     box = left * across, top * down, min(right * across, best.width), min(bottom * down, best.height)
-    return best.resize(plan.frame.size, _LANCZOS, box=box, reducing_gap=_GAP)
+    return best.resize(plan.region.size, _LANCZOS, box=box, reducing_gap=_GAP)
 
 
-def _finished(image: Image.Image, plan: _Plan, source: Source) -> Image.Image:
+def _finish(image: Image.Image, plan: _Plan, source: Source) -> Image.Image:
     from PIL import Image
 
-    image, profile = _coloured(image, plan, source.icc)
+    image, profile = _convert_colours(image, plan, source.icc)
     fill = plan.recipe.fill
     if isinstance(plan.recipe, Pad):
         transparent = plan.format != "JPEG" and (fill[3] < 255 or image.mode in ("LA", "RGBA"))
-        image = _flat(image, fill) if plan.format == "JPEG" else image
+        image = _flatten(image, fill) if plan.format == "JPEG" else image
         canvas = Image.new(
             "RGBA" if transparent else "RGB", (plan.recipe.width, plan.recipe.height), fill[: 4 if transparent else 3]
         )
@@ -303,7 +303,7 @@ def _finished(image: Image.Image, plan: _Plan, source: Source) -> Image.Image:
         )
         image = canvas
     elif plan.format == "JPEG":
-        image = _flat(image, fill)
+        image = _flatten(image, fill)
     if plan.format != "PNG" and image.mode == "LA":
         image = image.convert("RGBA")
     # Pillow writes comments and profiles found here, even into another format.
@@ -311,7 +311,7 @@ def _finished(image: Image.Image, plan: _Plan, source: Source) -> Image.Image:
     return image
 
 
-def _flat(image: Image.Image, fill: tuple[int, int, int, int]) -> Image.Image:
+def _flatten(image: Image.Image, fill: tuple[int, int, int, int]) -> Image.Image:
     from PIL import Image
 
     if image.mode not in ("LA", "RGBA"):
@@ -321,12 +321,12 @@ def _flat(image: Image.Image, fill: tuple[int, int, int, int]) -> Image.Image:
     return below
 
 
-def _coloured(image: Image.Image, plan: _Plan, icc: bytes | None) -> tuple[Image.Image, bytes | None]:
+def _convert_colours(image: Image.Image, plan: _Plan, icc: bytes | None) -> tuple[Image.Image, bytes | None]:
     """Return the image in L, LA, RGB or RGBA, and the colour profile to write with it."""
     from PIL import ImageCms
 
     colours = image.mode.removesuffix("A") if image.mode in ("LA", "RGBA") else image.mode
-    profile = _profile(icc, colours)
+    profile = _parse_profile(icc, colours)
     keep = plan.recipe.icc == "keep" and (colours == "RGB" or (colours == "L" and plan.format in ("JPEG", "PNG")))
     if profile is not None and keep:
         return image, icc
@@ -343,7 +343,7 @@ def _coloured(image: Image.Image, plan: _Plan, icc: bytes | None) -> tuple[Image
     return (image if image.mode in ("L", "LA", "RGB", "RGBA") else image.convert("RGB")), None
 
 
-def _profile(icc: bytes | None, mode: str) -> ImageCms.ImageCmsProfile | None:
+def _parse_profile(icc: bytes | None, mode: str) -> ImageCms.ImageCmsProfile | None:
     """Return the profile, or None if it is broken or describes colours of another mode."""
     from PIL import ImageCms
 
@@ -365,28 +365,28 @@ def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
 
 # The EXIF tags that `metadata=True` keeps. Only those known to be harmless are listed; others include serial numbers,
 # the position, the preview from before the image was cropped, and the maker's private notes.
-_KEPT: Final = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
-_KEPT_OF_EXPOSURE: Final = (
+_KEPT_TAGS: Final = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
+_KEPT_EXPOSURE_TAGS: Final = (
     *(0x829A, 0x829D, 0x8822, 0x8827, 0x9003, 0x9004, 0x9010, 0x9011, 0x9012, 0x9201, 0x9202, 0x9203, 0x9204, 0x9205),
     *(0x9207, 0x9208, 0x9209, 0x920A, 0x9290, 0x9291, 0x9292, 0xA402, 0xA403, 0xA405, 0xA406, 0xA433, 0xA434),
 )
 _EXPOSURE: Final = 0x8769
 
 
-def _encoded(pictures: list[Image.Image], plan: _Plan, source: Source, durations: list[float]) -> Rendition:
+def _encode(pictures: list[Image.Image], plan: _Plan, source: Source, durations: list[float]) -> Rendition:
     options: dict[str, Any] = {}
     if plan.recipe.quality is not None and plan.format in ("JPEG", "WEBP", "AVIF"):
         options["quality"] = plan.recipe.quality
-    if plan.recipe.metadata and plan.format != "GIF" and (exif := _kept(source.exif)):
+    if plan.recipe.metadata and plan.format != "GIF" and (exif := _kept_exif(source.exif)):
         options["exif"] = exif
     if profile := pictures[0].info.pop("icc_profile", None):
         options["icc_profile"] = profile
     if len(pictures) > 1:
-        options |= _motion(plan.format, source, durations)
-    return _saved(pictures, plan.format, options)
+        options |= _animation_options(plan.format, source, durations)
+    return _save(pictures, plan.format, options)
 
 
-def _saved(pictures: list[Image.Image], name: str, options: dict[str, Any]) -> Rendition:
+def _save(pictures: list[Image.Image], name: str, options: dict[str, Any]) -> Rendition:
     from PIL import Image
 
     # Filled by the plugins, all of which were imported to open the source.
@@ -400,7 +400,7 @@ def _saved(pictures: list[Image.Image], name: str, options: dict[str, Any]) -> R
     return Rendition(out.getvalue(), width, height, CONTENT_TYPES[name], EXTENSIONS[name])
 
 
-def _motion(name: str, source: Source, durations: list[float]) -> dict[str, Any]:
+def _animation_options(name: str, source: Source, durations: list[float]) -> dict[str, Any]:
     """Return the options for the duration of each frame, in milliseconds, and the number of repetitions."""
     # `times` is the number of runs, 0 for ever. GIF counts repetitions, and has no entry for one run; AVIF has none.
     loop = source.image.info.get("loop", None if source.info.format == "GIF" else 0)
@@ -412,14 +412,14 @@ def _motion(name: str, source: Source, durations: list[float]) -> dict[str, Any]
     return options if name == "AVIF" else options | {"loop": times}
 
 
-def _kept(exif: Image.Exif) -> bytes | None:
+def _kept_exif(exif: Image.Exif) -> bytes | None:
     from PIL import Image
 
     clean = Image.Exif()
     try:
-        clean.update({tag: exif[tag] for tag in _KEPT if tag in exif})
+        clean.update({tag: exif[tag] for tag in _KEPT_TAGS if tag in exif})
         exposure = exif.get_ifd(_EXPOSURE)
-        found: dict[int, Any] = {tag: exposure[tag] for tag in _KEPT_OF_EXPOSURE if tag in exposure}
+        found: dict[int, Any] = {tag: exposure[tag] for tag in _KEPT_EXPOSURE_TAGS if tag in exposure}
         if found:
             clean.get_ifd(_EXPOSURE).update(found)
         return clean.tobytes() if len(clean) or found else None

@@ -30,7 +30,7 @@ class Budget:
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
-    def taken(self, cost: int) -> Iterator[None]:
+    def reserve(self, cost: int) -> Iterator[None]:
         """Hold ``cost`` bytes of the budget; a thread that holds some must not ask for more."""
         ticket = object()
         with self._changed:

@@ -11,16 +11,16 @@ _METADATA: Final = {b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"tIME", b"EXIF", b"XMP 
 
 def png_without_metadata(data: bytes) -> bytes | None:
     """Return a PNG without metadata and without bytes after its end; None if it has no metadata."""
-    return _joined(data[:8], _png_chunks(data))
+    return _without_metadata_chunks(data[:8], _png_chunks(data))
 
 
 def webp_without_metadata(data: bytes) -> bytes | None:
     """Return a WebP without metadata, also according to its header; None if it has no metadata."""
-    clean = _joined(data[:12], _webp_chunks(data))
+    clean = _without_metadata_chunks(data[:12], _webp_chunks(data))
     return None if clean is None else clean[:4] + (len(clean) - 8).to_bytes(4, "little") + clean[8:]
 
 
-def _joined(head: bytes, chunks: Iterator[tuple[bytes, bytes]]) -> bytes | None:
+def _without_metadata_chunks(head: bytes, chunks: Iterator[tuple[bytes, bytes]]) -> bytes | None:
     kept, dropped = [head], False
     for name, chunk in chunks:
         if name in _METADATA:

@@ -33,7 +33,7 @@ MAX_SIDE: Final = 16_383
 _COLOUR: Final = re.compile(r"#(?:[0-9a-f]{3}|[0-9a-f]{6}|[0-9a-f]{8})", re.IGNORECASE)
 
 
-class Frame(NamedTuple):
+class Region(NamedTuple):
     """The part of a source that a rendition shows, and its size."""
 
     #: Left, top, right and bottom of the part, in pixels of the displayed source, possibly fractional.
@@ -114,7 +114,7 @@ class Recipe:
         red, green, blue, opacity = bytes.fromhex((digits + "ff")[:8])
         return red, green, blue, opacity
 
-    def frame(self, width: int, height: int) -> Frame:
+    def region(self, width: int, height: int) -> Region:
         """Return the part of a source of this size that is shown, and its size in the rendition."""
         raise ConfigurationError(f"{self!r} is only a size: use Thumbnail, Crop or Pad")
 
@@ -123,13 +123,13 @@ class Recipe:
 class Thumbnail(Recipe):
     """The whole image within ``width`` x ``height``, with its aspect ratio, never enlarged.
 
-    >>> Thumbnail(400, 400).frame(6000, 4000).size
+    >>> Thumbnail(400, 400).region(6000, 4000).size
     (400, 267)
     """
 
-    def frame(self, width: int, height: int) -> Frame:
+    def region(self, width: int, height: int) -> Region:
         """Return the whole image, scaled down to fit."""
-        return Frame((0, 0, width, height), _within(width, height, self.width, self.height))
+        return Region((0, 0, width, height), _within(width, height, self.width, self.height))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +140,8 @@ class Crop(Recipe):
         focus: the point of the source that is centred as far as the edges allow: from ``(0, 0)``, the top left
             corner, to ``(1, 1)``, the bottom right one.
 
-    >>> Crop(200, 200).frame(6000, 4000)
-    Frame(box=(1000.0, 0.0, 5000.0, 4000.0), size=(200, 200))
+    >>> Crop(200, 200).region(6000, 4000)
+    Region(box=(1000.0, 0.0, 5000.0, 4000.0), size=(200, 200))
     """
 
     focus: tuple[float, float] = (0.5, 0.5)
@@ -157,13 +157,13 @@ class Crop(Recipe):
             raise _wrong(self, "focus", "two fractions from 0 to 1, (x, y)")
         object.__setattr__(self, "focus", (x, y))
 
-    def frame(self, width: int, height: int) -> Frame:
+    def region(self, width: int, height: int) -> Region:
         """Return the largest part with the required aspect ratio, as near to the focus as possible."""
         scale = min(width / self.width, height / self.height)
         wide, high = min(self.width * scale, width), min(self.height * scale, height)
         left = min(max(self.focus[0] * width - wide / 2, 0), width - wide)
         top = min(max(self.focus[1] * height - high / 2, 0), height - high)
-        return Frame((left, top, left + wide, top + high), (self.width, self.height))
+        return Region((left, top, left + wide, top + high), (self.width, self.height))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ class Pad(Recipe):
     The background may be transparent, except in JPEG. If ``format`` is None and the rendition becomes a JPEG, a
     transparent background is white.
 
-    >>> Pad(600, 400).frame(400, 400).size
+    >>> Pad(600, 400).region(400, 400).size
     (400, 400)
     """
 
@@ -183,9 +183,9 @@ class Pad(Recipe):
         if self.format == "JPEG" and self.fill[3] < 255:
             raise _wrong(self, "background", "an opaque colour, since JPEG has no transparency")
 
-    def frame(self, width: int, height: int) -> Frame:
+    def region(self, width: int, height: int) -> Region:
         """Return the whole image, scaled down to fit."""
-        return Frame((0, 0, width, height), _within(width, height, self.width, self.height))
+        return Region((0, 0, width, height), _within(width, height, self.width, self.height))
 
 
 def _within(width: int, height: int, most_wide: int, most_high: int) -> tuple[int, int]:

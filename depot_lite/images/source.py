@@ -41,7 +41,7 @@ class Source:
     exif: Image.Exif
     icc: bytes | None
 
-    def raw(self, size: tuple[float, float], gap: float) -> tuple[int, int]:
+    def encoded_size(self, size: tuple[float, float], gap: float) -> tuple[int, int]:
         """Return a displayed size, times ``gap``, as it is before the orientation is applied."""
         width, height = size if self.orientation < 5 else size[::-1]
         return math.ceil(width * gap), math.ceil(height * gap)

@@ -26,7 +26,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
-from depot_lite.concurrency.threads import finished, in_thread
+from depot_lite.concurrency.threads import in_thread, run_to_end
 from depot_lite.errors import InvalidContent
 from depot_lite.io.content import CHUNK_SIZE, FileIntent
 
@@ -231,7 +231,7 @@ class AsyncStorage:
         stream = AsyncChunks(aiter(source), runner.starter())
         readable = stream if intent is None else FileIntent(stream, *intent[1:])
         try:
-            return await finished(asyncio.ensure_future(runner.run(partial(store, readable))), stream.abandon)
+            return await run_to_end(asyncio.ensure_future(runner.run(partial(store, readable))), stream.abandon)
         finally:
             stream.abandon()
 

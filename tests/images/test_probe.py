@@ -210,7 +210,7 @@ def test_a_missing_library_is_named_with_its_extra() -> None:
 
     assert said("PIL") == "ConfigurationError images need Pillow: pip install 'depot_lite[images]'\n"
     assert said("pillow_heif") == (
-        "ImageRefused images of the type HEIC cannot be read here (pip install 'depot_lite[heif]')\n"
+        "ImageRefused images of the type HEIC cannot be read: pip install 'depot_lite[heif]'\n"
     )
 
 

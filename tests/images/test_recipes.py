@@ -54,7 +54,7 @@ def test_a_jpeg_cannot_be_padded_with_nothing() -> None:
 
 def test_a_bare_recipe_is_refused_where_it_is_used() -> None:
     with pytest.raises(ConfigurationError, match="use Thumbnail, Crop or Pad"):
-        Recipe(10, 10).frame(100, 100)
+        Recipe(10, 10).region(100, 100)
 
 
 @pytest.mark.parametrize(("written", "format"), [("jpg", "JPEG"), ("JPG", "JPEG"), ("webp", "WEBP"), (None, None)])
@@ -109,7 +109,7 @@ def test_recipes_are_values() -> None:
 def test_what_a_recipe_takes_of_a_source(
     recipe: Recipe, source: tuple[int, int], box: tuple[float, ...], size: tuple[int, int]
 ) -> None:
-    assert recipe.frame(*source) == (box, size)
+    assert recipe.region(*source) == (box, size)
 
 
 def test_recipes_and_images_are_imported_without_pillow() -> None:

@@ -441,7 +441,7 @@ def test_no_more_is_decoded_at_a_time_than_the_budget_has_except_by_one_alone() 
 
     def work(number: int) -> None:
         for cost in (4, 5, 30, number + 1):
-            with budget.taken(cost):
+            with budget.reserve(cost):
                 with lock:
                     holding.append(cost)
                     most.append(tuple(holding))
@@ -459,13 +459,13 @@ def test_who_waits_goes_on_when_another_fails() -> None:
 
     def wait() -> None:
         entered.set()
-        with budget.taken(8):
+        with budget.reserve(8):
             passed.set()
 
     waiting = threading.Thread(target=wait)
 
     def fail() -> None:
-        with budget.taken(8):
+        with budget.reserve(8):
             waiting.start()
             assert entered.wait(60)
             assert not passed.is_set()

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 import pytest
 
 from depot_lite.concurrency import greenlets
-from depot_lite.concurrency.greenlets import Greenlets, awaited, waiting
+from depot_lite.concurrency.greenlets import Greenlets, in_greenlet, wait_for
 from depot_lite.errors import InvalidContent, InvalidFileId, StorageFailed, StoredFileNotFound
 from depot_lite.io.content import FileIntent
 from depot_lite.io.fileid import new_file_id
@@ -94,7 +94,7 @@ class TestAwaited(StorageContract):
     """What the storage does in these tests is awaited; those with threads of their own are synchronous in them."""
 
     def make_storage(self, tmp_path: Path) -> ObjectStoreStorage:
-        assert waiting(), "this is no test of awaiting"
+        assert in_greenlet(), "this is no test of awaiting"
         return ObjectStoreStorage("memory://", "media", part_size=5 * MB)
 
 
@@ -106,7 +106,7 @@ for _name in [each for each in dir(StorageContract) if each.startswith("test_")]
 def _sources_on_disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read files and streams at once in the contract, some of whose contents are such."""
     if request.cls is TestAwaited:
-        monkeypatch.setattr("depot_lite.io.objectstore.beside", lambda call: call())
+        monkeypatch.setattr("depot_lite.io.objectstore.run_blocking", lambda call: call())
 
 
 # --- the methods ------------------------------------------------------------------------------------------------------
@@ -360,7 +360,7 @@ def test_a_failure_of_the_store_is_ours(azure: Azurite) -> None:
 
 def test_synchronous_code_awaits_and_raises() -> None:
     """What is awaited comes back, an error too, through the code's own handlers."""
-    assert not waiting()
+    assert not in_greenlet()
 
     async def answer(number: int) -> int:
         await asyncio.sleep(0)
@@ -369,18 +369,18 @@ def test_synchronous_code_awaits_and_raises() -> None:
         return number
 
     def work() -> list[Any]:
-        assert waiting()
-        found: list[Any] = [awaited(answer(1))]
+        assert in_greenlet()
+        found: list[Any] = [wait_for(answer(1))]
         try:
-            awaited(answer(-1))
+            wait_for(answer(-1))
         except ValueError as error:
             found.append(error.args)
-        return [*found, awaited(answer(2))]
+        return [*found, wait_for(answer(2))]
 
     assert asyncio.run(Greenlets().run(work)) == [1, (-1,), 2]
 
     def fail() -> None:
-        awaited(answer(-2))
+        wait_for(answer(-2))
 
     with pytest.raises(ValueError, match="-2"):
         asyncio.run(Greenlets().run(fail))
@@ -392,7 +392,7 @@ def test_a_thread_started_from_it_does_not_await(threads: list[str]) -> None:
 
     async def main() -> bytes:
         file_id = await storage.aio.create(b"x")
-        return await Greenlets().run(lambda: greenlets.beside(lambda: storage.get(file_id).read()))
+        return await Greenlets().run(lambda: greenlets.run_blocking(lambda: storage.get(file_id).read()))
 
     assert asyncio.run(main()) == b"x"
     assert len(threads) == 1

@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 
-from depot_lite.concurrency.threads import Batch, finished, in_thread
+from depot_lite.concurrency.threads import Batch, in_thread, run_to_end
 
 
 class Rehearsal:
@@ -172,7 +172,7 @@ def test_what_failed_while_it_was_cancelled_leaves_no_complaint() -> None:
 
     async def main() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
-        task = asyncio.create_task(finished(fail()))
+        task = asyncio.create_task(run_to_end(fail()))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -15,7 +15,7 @@ from typing import TypeVar
 from sqlalchemy.util import await_only, greenlet_spawn
 from sqlalchemy.util.concurrency import in_greenlet
 
-from depot_lite.concurrency.threads import Batch, finished, in_thread
+from depot_lite.concurrency.threads import Batch, in_thread, run_to_end
 from depot_lite.io.interfaces import FileStorage
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ def undisturbed(call: Callable[[], None]) -> None:
         asyncio.CancelledError: the task was cancelled meanwhile.
     """
     if _awaiting():
-        await_only(finished(greenlet_spawn(call)))
+        await_only(run_to_end(greenlet_spawn(call)))
     else:
         call()
 

@@ -57,9 +57,9 @@ class MirrorStorage(CompositeStorage):
         return self._in_all(file_id, lambda each: each._save(file_id, content))
 
     def _copy(self, source_id: str, file_id: str) -> FileInfo:
-        return self._in_all(file_id, lambda each: self._copied(each, source_id, file_id))
+        return self._in_all(file_id, lambda each: self._copy_into(each, source_id, file_id))
 
-    def _copied(self, storage: FileStorage, source_id: str, file_id: str) -> FileInfo:
+    def _copy_into(self, storage: FileStorage, source_id: str, file_id: str) -> FileInfo:
         try:
             return storage._copy(source_id, file_id)
         except StoredFileNotFound:  # it has lost the file, or was added later
@@ -119,7 +119,7 @@ class MirrorStorage(CompositeStorage):
 
     def _exists(self, file_id: str) -> bool:
         try:
-            self._first(file_id, _found(file_id))
+            self._first(file_id, _look_for(file_id))
         except StoredFileNotFound:
             return False
         return True
@@ -171,7 +171,7 @@ class MirrorStorage(CompositeStorage):
         return None
 
 
-def _found(file_id: str) -> Callable[[FileStorage], bool]:
+def _look_for(file_id: str) -> Callable[[FileStorage], bool]:
     def ask(storage: FileStorage) -> bool:
         if not storage._exists(file_id):
             raise StoredFileNotFound(file_id)

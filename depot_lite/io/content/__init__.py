@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
 from depot_lite.errors import DepotError, InvalidContent, ValidationError
-from depot_lite.io.content.sources import CHUNK_SIZE, INMEMORY_FILESIZE, Source, blaming, source_of, type_of, unreadable
+from depot_lite.io.content.sources import CHUNK_SIZE, INMEMORY_FILESIZE, Source, reading, source_of, type_of, unreadable
 from depot_lite.io.media_types.detection import content_type_of
 
 __all__ = [
@@ -118,19 +118,19 @@ class Content:
             InvalidContent: the object cannot be stored; the message lists the accepted types.
         """
         if isinstance(content, Content):
-            return content._relabelled(filename, content_type)
+            return content._with_label(filename, content_type)
         if isinstance(content, FileIntent):
             inner, intended_name, intended_type = content.fileinfo
-            found = cls.of(inner, intended_name, intended_type)._relabelled(filename, content_type)
+            found = cls.of(inner, intended_name, intended_type)._with_label(filename, content_type)
             found.move = found.move or content.move
             if found.move and found.source.is_symlink():
                 raise InvalidContent(f"'{found.source}' is a symbolic link: hand over its target")
             return found
-        inner, found_name, found_type = _unwrapped(content)
+        inner, found_name, found_type = _unwrap(content)
         name = clean_filename(filename) or clean_filename(found_name)
         return cls(source_of(inner), name, content_type or found_type, move=False, handed_in=content)
 
-    def _relabelled(self, filename: str | None, content_type: str | None) -> Content:
+    def _with_label(self, filename: str | None, content_type: str | None) -> Content:
         if filename is None and content_type is None:
             return self
         return Content(
@@ -154,7 +154,7 @@ class Content:
 
         ``move=True`` is not kept, so that storing the file a second time does not remove it.
         """
-        if self._source.once:  # only this content has the bytes that were read already
+        if self._source.single_use:  # only this content has the bytes that were read already
             return FileIntent(self, self.filename, self.declared_type)
         found = Content.of(self._handed_in)
         if (found.filename, found.declared_type) == (self.filename, self.declared_type):
@@ -240,7 +240,7 @@ def is_empty_upload(content: object) -> bool:
     if isinstance(content, str):
         return content == ""
     # An upload has a type; Django's ContentFile(b""), for example, has none.
-    upload = _upload_in(content) if any(_has(content, attribute) for attribute in _DECLARED) else None
+    upload = _find_upload(content) if any(_has(content, attribute) for attribute in _TYPE_ATTRIBUTES) else None
     if upload is None:
         return False
     file, name, _ = upload
@@ -255,8 +255,8 @@ def file_from_content(content: object) -> tuple[bool, BinaryIO]:
         return True, io.BytesIO(source)
     if isinstance(source, Path):
         return True, source.open("rb")
-    if not found._source.once:
-        with blaming(source):
+    if not found._source.single_use:
+        with reading(source):
             source.seek(0)
         return False, source
     with ExitStack() as closing:
@@ -287,10 +287,10 @@ def clean_filename(name: object) -> str | None:
         return None
     last = name.replace("\\", "/").rpartition("/")[2]
     last = _SURROGATES.sub("\ufffd", _UNPRINTABLE.sub("", last)).strip()
-    return _shortened(last) if last.strip(".") else None
+    return _shorten(last) if last.strip(".") else None
 
 
-def _shortened(name: str) -> str:
+def _shorten(name: str) -> str:
     encoded = name.encode()
     if len(encoded) <= _NAME_LIMIT:
         return name
@@ -304,26 +304,26 @@ def _shortened(name: str) -> str:
 
 
 #: The attributes that may contain the declared type; the last is cgi.FieldStorage's.
-_DECLARED: Final = ("content_type", "mimetype", "type")
+_TYPE_ATTRIBUTES: Final = ("content_type", "mimetype", "type")
 
 
-def _unwrapped(content: Any) -> tuple[Any, object, str | None]:
+def _unwrap(content: Any) -> tuple[Any, object, str | None]:
     """Return the object that holds the bytes, its name and its declared type."""
     if isinstance(content, bytes):
         return content, None, None
     if isinstance(content, Path):
         return content, content.name, None
-    upload = _upload_in(content)
+    upload = _find_upload(content)
     if upload is not None:
         if upload[0] is None:
             raise InvalidContent(f"{type_of(content)} contains no file")
         return upload
     # A stored file has a file name. Other objects are not asked for it, since GzipFile warns at `filename`.
     named = "filename" if _get(content, "content_type") is not None else "name"
-    return content, _get(content, named), _declared(content)
+    return content, _get(content, named), _declared_type(content)
 
 
-def _upload_in(content: Any) -> tuple[Any, object, str | None] | None:
+def _find_upload(content: Any) -> tuple[Any, object, str | None] | None:
     """Return file, name and type of a web framework's upload, or None for any other object.
 
     Uploads of Werkzeug and Falcon have a ``stream``, others (Starlette, cgi, multipart, aiohttp, Bottle) a ``file``;
@@ -334,14 +334,14 @@ def _upload_in(content: Any) -> tuple[Any, object, str | None] | None:
         return None
     for holder in ("stream", "file"):
         if _has(content, holder) and _has(content, "filename"):
-            return _get(content, holder), _get(content, "filename"), _declared(content)
+            return _get(content, holder), _get(content, "filename"), _declared_type(content)
     if _has(content, "chunks") and _has(content, "file"):
-        return _get(content, "file"), _get(content, "name"), _declared(content)
+        return _get(content, "file"), _get(content, "name"), _declared_type(content)
     return None
 
 
-def _declared(content: Any) -> str | None:
-    for attribute in _DECLARED:
+def _declared_type(content: Any) -> str | None:
+    for attribute in _TYPE_ATTRIBUTES:
         value = _get(content, attribute)
         if isinstance(value, str):
             return value
@@ -356,7 +356,7 @@ def _has(content: Any, attribute: str) -> bool:
 
 
 def _get(content: Any, attribute: str) -> Any:
-    # Without `blaming`, since this is called ten times per upload.
+    # Without `reading`, since this is called ten times per upload.
     try:
         return getattr(content, attribute, None)
     except DepotError:

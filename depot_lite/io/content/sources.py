@@ -44,7 +44,7 @@ _PLAIN: Final = (io.FileIO, io.BytesIO, *_BUFFERED)
 
 
 @contextmanager
-def blaming(given: Any) -> Iterator[None]:
+def reading(given: Any) -> Iterator[None]:
     """Turn errors of the user's object into `InvalidContent`; a `DepotError` is passed on."""
     try:
         yield
@@ -107,10 +107,10 @@ class _Reader(io.RawIOBase):
         if self._before:
             data, self._before = self._before[: len(view)], self._before[len(view) :]
         elif self._readinto is not None:
-            with blaming(self._file):
+            with reading(self._file):
                 return int(self._readinto(view))
         else:
-            with blaming(self._file):
+            with reading(self._file):
                 data = self._read(len(view))
         view[: len(data)] = data
         return len(data)
@@ -129,7 +129,7 @@ class _Reader(io.RawIOBase):
         """Move to a position and return it."""
         if not self._seekable:
             raise io.UnsupportedOperation("a stream cannot seek")
-        with blaming(self._file):
+        with reading(self._file):
             self._file.seek(offset, whence)
             return int(self._file.tell())
 
@@ -138,7 +138,7 @@ class Source(ABC):
     """The base class of sources. ``given`` is the user's object inside all wrappers."""
 
     #: Whether the object can be read only once, so that its bytes may exist only in this source.
-    once = False
+    single_use = False
 
     def __init__(self, given: Any) -> None:
         self.given = given
@@ -218,7 +218,7 @@ class PathSource(Source):
 
     def size(self) -> int:
         """Return the size of the file at this moment."""
-        with blaming(self.given):
+        with reading(self.given):
             return self._checked(self.given.stat())
 
     def path(self) -> Path:
@@ -229,7 +229,7 @@ class PathSource(Source):
     def _file(self) -> Iterator[io.FileIO]:
         # Checked before it is opened, since opening a pipe blocks, and afterwards, since it may have been replaced.
         self.size()
-        with blaming(self.given):
+        with reading(self.given):
             file = io.FileIO(self.given)
         with file:
             self._checked(os.fstat(file.fileno()))
@@ -255,13 +255,13 @@ class FileSource(Source):
         """Return the position of the end."""
         if hasattr(self.given, "file_id") and isinstance(self.given.content_length, int):
             return self.given.content_length  # a stored file knows its length without being opened
-        with self._position_kept(), blaming(self.given):
+        with self._position_kept(), reading(self.given):
             self.given.seek(0, io.SEEK_END)
             return int(self.given.tell())
 
     @contextmanager
     def _position_kept(self) -> Iterator[None]:
-        with blaming(self.given):
+        with reading(self.given):
             position = self.given.tell()
         try:
             yield
@@ -269,21 +269,21 @@ class FileSource(Source):
             with suppress(Exception):  # the first error is the relevant one
                 self.given.seek(position)
             raise
-        with blaming(self.given):
+        with reading(self.given):
             self.given.seek(position)
 
     @contextmanager
     def opened(self, buffer_size: int = CHUNK_SIZE) -> Iterator[BinaryIO]:
         """Open the file from its start, and restore its position afterwards."""
         with self._position_kept():
-            with blaming(self.given):
+            with reading(self.given):
                 self.given.seek(0)
             with io.BufferedReader(_Reader(self.given), buffer_size) as reader:
                 yield reader
 
     def _fileno(self) -> int | None:
         """Return the descriptor of a regular file with the same bytes as ``read``, or None."""
-        with blaming(self.given), suppress(io.UnsupportedOperation):
+        with reading(self.given), suppress(io.UnsupportedOperation):
             file: Any = self.given
             if type(file) is tempfile.SpooledTemporaryFile:
                 # fileno() would move the file from memory to disk, so it is called only if the file is on disk already.
@@ -337,7 +337,7 @@ class _StreamReader(_Reader):
 class StreamSource(Source):
     """A stream of the user. Its first bytes are kept, so that the type can be recognised before it is read."""
 
-    once = True
+    single_use = True
 
     def __init__(self, given: Any) -> None:
         super().__init__(given)
@@ -441,7 +441,7 @@ def source_of(given: Any) -> Source:
     """
     if isinstance(given, bytes | bytearray | memoryview):
         # A buffer could change between the assignment and the flush, so it is copied; bytes are not.
-        with blaming(given):
+        with reading(given):
             return BytesSource(bytes(given))
     if isinstance(given, Path):
         return PathSource(given)
@@ -451,7 +451,7 @@ def source_of(given: Any) -> Source:
         )
     if not callable(getattr(given, "read", None)):
         raise InvalidContent(f"{type_of(given)} cannot be stored: {_EXPECTED}")
-    with blaming(given):
+    with reading(given):
         return _of_file(given)
 
 

@@ -35,7 +35,7 @@ from depot_lite.io.content import Content
 from depot_lite.io.fileid import ID_LENGTH, is_file_id
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.io.local.datafile import DataFile
-from depot_lite.io.local.disk import is_there, locked, names, read_small, sync_folder, unlink
+from depot_lite.io.local.disk import is_file, locked, names_in, read_small, sync_folder, unlink
 from depot_lite.io.local.sidecar import data_name, decode_filedepot, decode_sidecar, encode_sidecar, id_of_name
 from depot_lite.io.options import boolean, directory_mode, executor_of, integer, permissions
 from depot_lite.io.stored import UNNAMED, FileEntry, FileInfo, StoredFile
@@ -140,7 +140,7 @@ class LocalFileStorage(FileStorage):
                 adopted = DataFile.adopt(path, content.path, self._algorithm, self._file_mode)
                 if adopted is not None:
                     return adopted
-            return self._filled(path, self._algorithm, partial(_write_content, content))
+            return self._write_data(path, self._algorithm, partial(_write_content, content))
 
         return self._store(file_id, filename, content_type, fill)
 
@@ -162,11 +162,11 @@ class LocalFileStorage(FileStorage):
 
         def fill(path: str) -> DataFile:
             computed = self._algorithm if checksum is None else algorithm if verify else None
-            return self._filled(path, computed, partial(_write_stored, source))
+            return self._write_data(path, computed, partial(_write_stored, source))
 
         return self._store(file_id, source.filename, source.content_type, fill, checksum)
 
-    def _filled(self, path: str, algorithm: str | None, write: Callable[[DataFile], None]) -> DataFile:
+    def _write_data(self, path: str, algorithm: str | None, write: Callable[[DataFile], None]) -> DataFile:
         """Write a new data file and return it; on failure it is closed."""
         data = DataFile.create(path, algorithm, self._file_mode)
         try:
@@ -286,9 +286,9 @@ class LocalFileStorage(FileStorage):
     def _exists(self, file_id: str) -> bool:
         with _failing("look for", file_id):
             return (
-                is_there(self._sidecar(file_id))
-                or (is_there(f"{self._root}/{file_id}/metadata.json") and is_there(f"{self._root}/{file_id}/file"))
-                or is_there(self._sidecar(file_id))
+                is_file(self._sidecar(file_id))
+                or (is_file(f"{self._root}/{file_id}/metadata.json") and is_file(f"{self._root}/{file_id}/file"))
+                or is_file(self._sidecar(file_id))
             )
 
     def _find(self, file_id: str) -> tuple[FileInfo, str]:
@@ -296,12 +296,12 @@ class LocalFileStorage(FileStorage):
         with _failing("read", file_id):
             # The sidecar is read again, because between the first two attempts a folder of filedepot may be replaced:
             # the sidecar is created, then the folder removed.
-            found = self._described(file_id) or self._found_folder(file_id) or self._described(file_id)
+            found = self._read_sidecar(file_id) or self._find_folder(file_id) or self._read_sidecar(file_id)
         if found is None:
             raise self._missing(file_id)
         return found
 
-    def _described(self, file_id: str) -> tuple[FileInfo, str] | None:
+    def _read_sidecar(self, file_id: str) -> tuple[FileInfo, str] | None:
         text = read_small(self._sidecar(file_id))
         if text is None:
             return None
@@ -310,7 +310,7 @@ class LocalFileStorage(FileStorage):
             raise StorageFailed(f"the sidecar of file {file_id} is damaged: it does not name its data")
         return info, f"{self._shard(file_id)}/{data}"
 
-    def _found_folder(self, file_id: str) -> tuple[FileInfo, str] | None:
+    def _find_folder(self, file_id: str) -> tuple[FileInfo, str] | None:
         """Return description and path of a file in filedepot's form, or None if it has none that is complete."""
         path = f"{self._root}/{file_id}/file"
         text = read_small(f"{self._root}/{file_id}/metadata.json")
@@ -325,7 +325,7 @@ class LocalFileStorage(FileStorage):
 
     def _list(self) -> Iterator[FileEntry]:
         shards, folders = [], False
-        for name in names(self._root):
+        for name in names_in(self._root):
             if _SHARD.fullmatch(name):
                 shards.append(name)
             elif is_file_id(name) and os.path.isdir(f"{self._root}/{name}"):
@@ -335,7 +335,7 @@ class LocalFileStorage(FileStorage):
             # The ids of a shard are remembered, since an id may have a sidecar and one or more data files.
             seen: set[str] = set()
             look, folder = self._look, f"{self._root}/{shard}"
-            for name in names(folder):
+            for name in names_in(folder):
                 # Checked first, since it is true of half of the names.
                 if name[:ID_LENGTH] in seen:
                     continue
@@ -369,7 +369,9 @@ class LocalFileStorage(FileStorage):
     def _unfinished(self, file_id: str) -> str:
         """Return the path of data without a sidecar, or a path that does not exist."""
         shard = self._shard(file_id)
-        return next((f"{shard}/{name}" for name in names(shard) if id_of_name(name) == file_id), self._sidecar(file_id))
+        return next(
+            (f"{shard}/{name}" for name in names_in(shard) if id_of_name(name) == file_id), self._sidecar(file_id)
+        )
 
     # --- deleting -------------------------------------------------------------------------------------------------
 
@@ -392,7 +394,7 @@ class LocalFileStorage(FileStorage):
                 return
             # Only for an id without a sidecar the whole shard is read, to find the data of an interrupted upload. Such
             # data beside a complete file remains listed, and is removed by the next delete.
-            for name in list(names(shard)):
+            for name in list(names_in(shard)):
                 if id_of_name(name) == file_id:
                     unlink(f"{shard}/{name}")
 

@@ -57,7 +57,7 @@ def read_small(path: str) -> bytes | None:
 _SMALL: Final = 8192
 
 
-def is_there(path: str) -> bool:
+def is_file(path: str) -> bool:
     """Return whether a regular file exists."""
     # os.path.exists would return False for a missing permission.
     try:
@@ -72,7 +72,7 @@ def unlink(path: str) -> None:
         os.unlink(path)
 
 
-def names(folder: str) -> Iterator[str]:
+def names_in(folder: str) -> Iterator[str]:
     """Yield the names in a folder, in no particular order; none if the folder does not exist."""
     try:
         entries = os.scandir(folder)

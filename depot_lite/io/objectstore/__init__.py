@@ -22,7 +22,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from depot_lite.concurrency.greenlets import Greenlets, beside
+from depot_lite.concurrency.greenlets import Greenlets, run_blocking
 from depot_lite.errors import ConfigurationError, StorageFailed
 from depot_lite.io.aio import AsyncChunks, AsyncStorage
 from depot_lite.io.content import Content
@@ -409,7 +409,7 @@ def _reading(content: Content) -> Callable[[Callable[[], T]], T]:
     in_memory = isinstance(source, bytes | bytearray | memoryview | io.BytesIO | AsyncChunks) or (
         isinstance(source, tempfile.SpooledTemporaryFile) and not source._rolled  # type: ignore[attr-defined]  # not public
     )
-    return _here if in_memory else beside
+    return _here if in_memory else run_blocking
 
 
 def _here(call: Callable[[], T]) -> T:

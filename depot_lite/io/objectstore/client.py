@@ -15,7 +15,7 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 import obstore
 from obstore.store import ObjectStore
 
-from depot_lite.concurrency.greenlets import awaited, waiting
+from depot_lite.concurrency.greenlets import in_greenlet, wait_for
 from depot_lite.errors import ConfigurationError
 
 P = ParamSpec("P")
@@ -60,7 +60,7 @@ class StoreClient:
         self, call: Callable[P, T], awaitable: Callable[P, Awaitable[T]], /, *args: P.args, **options: P.kwargs
     ) -> T:
         _process.begin()
-        return awaited(awaitable(*args, **options)) if waiting() else call(*args, **options)
+        return wait_for(awaitable(*args, **options)) if in_greenlet() else call(*args, **options)
 
     def put(self, key: str, data: bytes, attributes: dict[str, str] | None, *, new: bool) -> None:
         """Store an object with one request; with ``new``, replace none."""
@@ -96,9 +96,9 @@ class StoreClient:
     def following(self, stream: Any) -> Any:
         """Return the next chunk of a body, or the next page of a listing; None at the end."""
         _process.begin()
-        if not waiting():
+        if not in_greenlet():
             return next(cast(Iterator[Any], stream), None)
-        return awaited(anext(cast(AsyncIterator[Any], stream), None))
+        return wait_for(anext(cast(AsyncIterator[Any], stream), None))
 
     def delete(self, keys: list[str]) -> None:
         """Delete objects. Some stores raise if one is missing."""
@@ -125,7 +125,7 @@ class Upload:
     """An upload in parts. Its object appears when it is finished."""
 
     def __init__(self, store: ObjectStore, key: str, options: dict[str, Any]) -> None:
-        self._awaited = waiting()
+        self._awaited = in_greenlet()
         self._writer: Any = (
             obstore.open_writer_async(store, key, **options)
             if self._awaited
@@ -134,7 +134,7 @@ class Upload:
 
     def _done(self, result: Any) -> None:
         if self._awaited:
-            awaited(result)
+            wait_for(result)
 
     def write(self, data: bytes) -> None:
         """Send some bytes, once there are enough for a part."""
