@@ -89,7 +89,7 @@ def _share(column: FileColumn, value: Any, state: object) -> Any:
 
 
 SABOTAGES: dict[str, tuple[Any, str, Callable[..., Any]]] = {
-    "nothing is decided at the end": (Watch, "_decide", _nothing),
+    "nothing is decided at the end": (Watch, "_judge", _nothing),
     "no end of a session is noticed": (Watch, "leave", _nothing),
     "what is asked about is taken for gone": (proof, "ask", _all_gone),
     "what is asked about is taken for named": (proof, "ask", _all_there),

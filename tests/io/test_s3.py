@@ -67,6 +67,9 @@ class TestS3Storage(StorageContract):
     def make_storage(self, tmp_path: Path) -> S3Storage:
         return self.server.storage(self.bucket, prefix="media/")
 
+    def test_a_reader_sees_the_old_file_or_the_new_one(self, tmp_path: Path) -> None:
+        pytest.skip("moto shows an object before its metadata; tests/io/test_s3_server.py tries it on a real server")
+
 
 # --- requests ---------------------------------------------------------------------------------------------------------
 
