@@ -174,7 +174,7 @@ def follow_statements(listener: Callable[[ORMExecuteState], Any], concerns: Call
         return original(self, statement, *args, **kw)
 
     execute.listener = listener  # type: ignore[attr-defined]  # the mark by which it is known
-    Session._execute_internal = execute  # type: ignore[method-assign]
+    Session._execute_internal = execute  # type: ignore[method-assign]  # meant
 
 
 def follow_flushes(listener: Callable[[Session, Sequence[object] | None], None], mark: str, in_session: str) -> None:
@@ -198,7 +198,7 @@ def follow_flushes(listener: Callable[[Session, Sequence[object] | None], None],
         original(self, objects)
 
     flush.listener = listener  # type: ignore[attr-defined]  # the mark by which it is known
-    Session._flush = flush  # type: ignore[method-assign]
+    Session._flush = flush  # type: ignore[method-assign]  # meant
 
 
 def _is_marked(session: Session, mark: str) -> bool:
