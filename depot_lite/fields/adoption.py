@@ -49,7 +49,7 @@ def adopting(kind: type[T], token: str, filename: str | None, upload_storage: st
     upload = adoptable(token)
     if upload is None:
         raise InvalidContent("the token of the upload has expired, or was not made here: upload the file again")
-    depot_name = Depots.resolve_alias(Depots.get_default() if upload_storage is None else upload_storage)
+    depot_name = Depots.find(upload_storage).name
     if upload.depot_name != depot_name:
         raise InvalidContent(f"expected a token for depot {depot_name!r}, got one for {upload.depot_name!r}")
     return kind.adopting(upload, filename)

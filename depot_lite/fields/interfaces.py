@@ -97,12 +97,8 @@ class DepotFileInfo(Reference, ABC):
 
     def _begin(self, pending: Pending, depot_name: str | None) -> None:
         object.__setattr__(self, "_pending", pending)
-        dict.__setitem__(self, "depot_name", self._real_depot(depot_name))
+        dict.__setitem__(self, "depot_name", Depots.find(depot_name).name)
         self._renew_id()
-
-    @staticmethod
-    def _real_depot(depot_name: str | None) -> str:
-        return Depots.resolve_alias(Depots.get_default() if depot_name is None else depot_name)
 
     def _renew_id(self) -> None:
         """Take a new id, without files: those of an attempt to store belong to the former id."""
@@ -174,7 +170,7 @@ class DepotFileInfo(Reference, ABC):
     def move_to(self, depot_name: str) -> None:
         """Change the depot of this pending value, unless it was given one."""
         if not self._pending_state().depot_chosen:
-            dict.__setitem__(self, "depot_name", self._real_depot(depot_name))
+            dict.__setitem__(self, "depot_name", Depots.find(depot_name).name)
             dict.__setitem__(self, "path", f"{self['depot_name']}/{self['file_id']}")
 
     def become(self, kind: type[DepotFileInfo]) -> DepotFileInfo:

@@ -202,11 +202,11 @@ def respond(
 
 
 def _respond(method: str, headers: Mapping[str, str], depot_name: str, file_id: str, delivery: Delivery) -> Response:
-    storage = Depots.get(depot_name)
-    public = Depots.visibility(depot_name) == "public" and not delivery.checked
-    file, response = storage.get(file_id), None
+    depot = Depots.find(depot_name)
+    public = depot.visibility == "public" and not delivery.checked
+    file, response = depot.storage.get(file_id), None
     try:
-        url = None if delivery.proxy else _storage_url(method, storage, file, delivery)
+        url = None if delivery.proxy else _storage_url(method, depot.storage, file, delivery)
         if url is not None:
             return _redirect(url, delivery.cache_max_age)
         response = _answer(method, headers, file, delivery, public=public)

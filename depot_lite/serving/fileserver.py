@@ -109,15 +109,14 @@ class FileServer:
         if found is None:
             return not_found()
         try:
-            private = Depots.visibility(found[0]) == "private"
-            depot_name = Depots.resolve_alias(found[0])
+            depot = Depots.find(found[0])
         except UnknownDepot:
             return not_found()
         if not request.query or "signature" not in parse_qs(request.query, keep_blank_values=True):
-            if private and self.authorize is None:
+            if depot.visibility == "private" and self.authorize is None:
                 return forbidden()
-            return ReadRequest(depot_name, found[1], self._delivery, granted=self.authorize is None)
-        return self._find_signed(request, depot_name, found)
+            return ReadRequest(depot.name, found[1], self._delivery, granted=self.authorize is None)
+        return self._find_signed(request, depot.name, found)
 
     def _find_signed(self, request: Request, depot_name: str, found: tuple[str, str]) -> ReadRequest | Response:
         try:
