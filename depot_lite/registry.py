@@ -39,12 +39,13 @@ class Registry:
 
     def __post_init__(self) -> None:
         """Follow each alias to its depot; this ends, because `with_alias` refuses circles."""
-        names: dict[str | None, Depot] = {**self.depots}
-        for alias, name in (*self.aliases.items(), (None, self.default)):
-            while name is not None and name not in self.depots:
-                name = self.aliases[name]
-            if name is not None:
-                names[alias] = self.depots[name]
+        names: dict[str | None, Depot] = {}
+        for name in (*self.depots, *self.aliases, None):
+            target = self.default if name is None else name
+            while target is not None and target not in self.depots:
+                target = self.aliases[target]
+            if target is not None:
+                names[name] = self.depots[target]
         object.__setattr__(self, "names", names)
 
     def with_depot(self, depot: Depot) -> Registry:
