@@ -11,7 +11,6 @@ can be used again, also several times within a transaction: each value gets a co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -129,11 +128,3 @@ class _SourceWithHead(FileSource):
     def head(self) -> bytes:
         """Return the first bytes."""
         return self._head
-
-
-def adoptions(columns_and_values: Iterable[tuple[object, DepotFileInfo]]) -> Iterator[Adoption]:
-    """Yield an `Adoption` for each pending value whose content is a direct upload."""
-    for column, value in columns_and_values:
-        pending = value.pending_adoption()
-        if pending is not None and pending.adopts is not None:
-            yield Adoption(str(column), value, pending, pending.adopts)

@@ -163,6 +163,12 @@ class DepotFileInfo(Reference, ABC):
         pending = self._pending_or_none()
         return None if pending is None else pending.duplicate_of
 
+    @property
+    def adopts(self) -> Upload | None:
+        """The direct upload whose file this pending value will copy; None for any other value."""
+        pending = self._pending_or_none()
+        return None if pending is None else pending.adopts
+
     def mark_duplicate_of(self, element: DepotFileInfo) -> None:
         """Mark this pending value as the copy of an element that its list has already."""
         self._pending_state().duplicate_of = element
@@ -241,8 +247,7 @@ class DepotFileInfo(Reference, ABC):
             InvalidContent: the content cannot be read.
             StorageFailed: the storage failed.
         """
-        self.follow_original()
-        pending = self._pending_or_none()
+        pending = self.follow_original()
         if pending is None:
             return
         before = dict(self)
@@ -278,16 +283,11 @@ class DepotFileInfo(Reference, ABC):
         pending = self._pending_or_none()
         return None if pending is None else (pending, dict(self))
 
-    def pending_adoption(self) -> Pending | None:
-        """Return the state of a pending value whose content is a direct upload; None for any other value."""
-        pending = self._pending_or_none()
-        source = None if pending is None else pending.source()
-        return pending if source is not None and source.adopts is not None and source.original is None else None
+    def follow_original(self) -> Pending | None:
+        """Return the state of a pending value, and None for a stored one.
 
-    def follow_original(self) -> None:
-        """Take over the content and keys of an original that a rollback has made pending again.
-
-        Called before values are stored: until then the original may still be stored a second time.
+        Called before values are stored. A copy takes over the content and keys of an original that a rollback has made
+        pending again: until then the original may still be stored a second time.
         """
         pending = self._pending_or_none()
         while pending is not None and pending.original is not None and pending.original.pending:
@@ -297,6 +297,7 @@ class DepotFileInfo(Reference, ABC):
             pending.adopts = state.adopts
             dict.clear(self)
             dict.update(self, copy.deepcopy(dict(original)), **kept)
+        return pending
 
     def store_content(
         self, content: Any, filename: str | None = None, content_type: str | None = None

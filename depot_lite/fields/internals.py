@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any, Final
@@ -117,15 +117,14 @@ def commits_by_itself(connection: Connection) -> bool:
 # --- sessions -----------------------------------------------------------------------------------------------------
 
 
-def states_to_flush(
-    session: Session,
-) -> tuple[Collection[InstanceState[Any]], Collection[InstanceState[Any]], Collection[InstanceState[Any]]]:
-    """Return the states of the new, the changed and the deleted objects of a session.
+def states_to_flush(session: Session, mark: str) -> list[list[InstanceState[Any]]]:
+    """Return the states of the new, the changed and the deleted objects whose class managers have a key in ``info``.
 
     ``session.new``, ``dirty`` and ``deleted`` make sets of objects, which costs more than all that a flush of objects
     without files needs of us.
     """
-    return session._new, session.identity_map._modified, session._deleted
+    groups: tuple[Iterable[InstanceState[Any]], ...] = (session._new, session.identity_map._modified, session._deleted)
+    return [[state for state in states if mark in state.manager.info] for states in groups]
 
 
 def is_flushing(session: Session) -> bool:
@@ -177,13 +176,13 @@ def follow_statements(listener: Callable[[ORMExecuteState], Any], concerns: Call
     Session._execute_internal = execute  # type: ignore[method-assign]  # meant
 
 
-def follow_flushes(listener: Callable[[Session, Sequence[object] | None], None], mark: str, in_session: str) -> None:
+def follow_flushes(listener: Callable[..., None], mark: str, in_session: str) -> None:
     """Call a listener before the flushes that concern it, as ``before_flush`` does, and before all of its listeners.
 
     A listener that is registered costs each flush of any object 2 % of its time. A second call does nothing.
 
     Args:
-        listener: called with the session, and the objects that ``flush(objects)`` was given.
+        listener: called with the session, the objects that ``flush(objects)`` was given, and `states_to_flush`.
         mark: a key in the ``info`` of the managers of the classes that concern it.
         in_session: a key in the ``info`` of sessions, all of whose flushes concern it.
     """
@@ -193,20 +192,13 @@ def follow_flushes(listener: Callable[[Session, Sequence[object] | None], None],
 
     @functools.wraps(original)
     def flush(self: Session, objects: Sequence[object] | None = None) -> None:
-        if in_session in self.info or _is_marked(self, mark):
-            listener(self, objects)
+        states = states_to_flush(self, mark)
+        if in_session in self.info or any(states):
+            listener(self, objects, *states)
         original(self, objects)
 
     flush.listener = listener  # type: ignore[attr-defined]  # the mark by which it is known
     Session._flush = flush  # type: ignore[method-assign]  # meant
-
-
-def _is_marked(session: Session, mark: str) -> bool:
-    for states in (session._new, session.identity_map._modified, session._deleted):
-        for state in states:
-            if mark in state.manager.info:
-                return True
-    return False
 
 
 # --- statements ---------------------------------------------------------------------------------------------------

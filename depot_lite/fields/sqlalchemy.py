@@ -32,7 +32,7 @@ from depot_lite.fields.statements import execution as statements
 from depot_lite.fields.tracking import defaults
 from depot_lite.fields.tracking import flush as tracking
 from depot_lite.fields.tracking.births import mark_bound
-from depot_lite.fields.tracking.slots import tables_with_files
+from depot_lite.fields.tracking.rows import tables_with_files
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.content import Content
 

@@ -33,7 +33,7 @@ def refusals(column: FileColumn, edit: FileEdit, held: Sequence[DepotFileInfo]) 
 
 def _check(column: FileColumn, new: object) -> None:
     values = files_in(column.accept(new, None, None))
-    checks.check([(column, each) for each in values if each.pending_adoption() is None])
+    checks.check([(column, each) for each in values if each.adopts is None])
 
 
 def _check_count(column: FileColumn, count: int) -> None:

@@ -23,9 +23,8 @@ from sqlalchemy.orm import Mapper, Session, attributes
 from depot_lite.fields.columns import file_columns
 from depot_lite.fields.statements.targets import Rows
 from depot_lite.fields.tracking.births import schemas_of
-from depot_lite.fields.tracking.ledger import enter, ledger_of, watch_of
-from depot_lite.fields.tracking.proof import batches, is_one_of
-from depot_lite.fields.tracking.slots import old_key_in
+from depot_lite.fields.tracking.ledger import ledger_of, watch_of
+from depot_lite.fields.tracking.rows import batches, is_one_of, old_key_in
 
 # Where a MetaData keeps what is below: in its ``info``. A weak dictionary would hold it for ever, since a constraint
 # refers to its table and the table to its MetaData.
@@ -107,7 +106,7 @@ def enter_cascaded(
             for key, files in found.items():
                 if any(files.values()):
                     watch = watch_of(session, connection)
-                    enter(watch, watch.candidates.row(child, key, schemas), condemned=files.values())
+                    watch.candidates.enter(watch.candidates.row(child, key, schemas), condemned=files.values())
             enter_cascaded(session, connection, child, found, seen=seen, options=options)
 
 

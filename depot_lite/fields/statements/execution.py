@@ -38,8 +38,8 @@ from depot_lite.fields.statements.targets import (
     readable_options,
 )
 from depot_lite.fields.statements.updates import each_of, update
-from depot_lite.fields.tracking import defaults, ledger
-from depot_lite.fields.tracking.proof import batches
+from depot_lite.fields.tracking import defaults
+from depot_lite.fields.tracking.rows import batches
 
 
 def _on_execute(state: ORMExecuteState) -> Any:
@@ -142,7 +142,7 @@ def _delete(state: ORMExecuteState, statement: Delete, target: Target) -> Any:
     watch = target.watch()
     for key, files in rows.items():
         row = target.row(watch, key)
-        ledger.enter(watch, row, condemned=files.values())
+        watch.candidates.enter(row, condemned=files.values())
         watch.candidates.deleted.add(row)
     options_to_read = readable_options(state.execution_options)
     enter_cascaded(target.session, target.connection(), target.table, rows, seen=set(), options=options_to_read)

@@ -19,7 +19,6 @@ from depot_lite.fields.columns import FileColumn, files_in, has_pending, paths_o
 from depot_lite.fields.statements.targets import Target
 from depot_lite.fields.statements.updates import DistinctValues, Invoke, each_of, literal_value
 from depot_lite.fields.tracking.births import Row
-from depot_lite.fields.tracking.ledger import enter
 from depot_lite.fields.tracking.outcomes import Watch
 from depot_lite.fields.tracking.storing import store_all
 
@@ -175,7 +174,7 @@ class InsertFiles:
         for column, value, key in self.given:
             row = self._target.row(watch, key, column.table)
             self._rows.append(row)
-            enter(watch, row, named=[value], doubtful=doubtful)
+            watch.candidates.enter(row, named=[value], doubtful=doubtful)
 
     def written(self, watch: Watch, *, everything: bool = False) -> None:
         """Enter that the statement was executed.

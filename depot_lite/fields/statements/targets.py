@@ -23,11 +23,10 @@ from sqlalchemy.sql.selectable import SelectBase
 from depot_lite.errors import ConfigurationError
 from depot_lite.fields import internals
 from depot_lite.fields.columns import FileColumn, file_columns
-from depot_lite.fields.tracking.births import Row, Schemas, schemas_of
+from depot_lite.fields.tracking.births import Files, Row, Schemas, schemas_of
 from depot_lite.fields.tracking.ledger import watch_of
 from depot_lite.fields.tracking.outcomes import Watch
-from depot_lite.fields.tracking.proof import is_one_of
-from depot_lite.fields.tracking.slots import Files, begin_writing
+from depot_lite.fields.tracking.rows import begin_writing, is_one_of
 
 #: Primary key -> the files in that row.
 Rows = dict[tuple[Any, ...], Files]

@@ -23,10 +23,8 @@ from depot_lite.fields import internals
 from depot_lite.fields.columns import FileColumn, has_pending, is_no_file, twin_of
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.statements.targets import MOST_PARAMETERS, Rows, Target, parameters_in
-from depot_lite.fields.tracking.ledger import enter
 from depot_lite.fields.tracking.outcomes import Watch
-from depot_lite.fields.tracking.proof import batches
-from depot_lite.fields.tracking.slots import read_rows, remember
+from depot_lite.fields.tracking.rows import batches, read_rows
 from depot_lite.fields.tracking.storing import store_all
 
 #: Sends a statement that took the place of the user's.
@@ -249,10 +247,9 @@ def _enter(target: Target, watch: Watch, old: Rows, new: NewFiles) -> None:
     """Enter the old and the new files of the rows of the statement's table."""
     for identity, files in old.items():
         row = target.row(watch, identity)
-        remember(row, files)
+        row.remember(files)
         columns = [target.columns[key] for key in new[identity]]
-        enter(
-            watch,
+        watch.candidates.enter(
             row,
             named=[new[identity][each.key] for each in columns],
             condemned=[files.get(each.column) for each in columns],
@@ -352,9 +349,8 @@ class UpdateByKey:
         for identity, files in self._new.items():
             held, kept = rows.get(identity, {}), [target.columns[key] for key in files]
             row = target.row(watch, identity, table)
-            remember(row, rows.get(identity))
-            enter(
-                watch,
+            row.remember(rows.get(identity))
+            watch.candidates.enter(
                 row,
                 named=[files[each.key] for each in kept if each.table is table],
                 condemned=[

@@ -17,7 +17,7 @@ from depot_lite.fields import columns, internals
 from depot_lite.fields.columns import NOT_LOADED, FileColumn, has_pending
 from depot_lite.fields.tracking import outcomes
 from depot_lite.fields.tracking.births import Row
-from depot_lite.fields.tracking.ledger import enter, watch_of
+from depot_lite.fields.tracking.ledger import watch_of
 from depot_lite.fields.tracking.storing import store_all
 
 
@@ -39,7 +39,7 @@ def store_default(column: FileColumn, value: Any, connection: Connection) -> Any
     store_all(session, [(column, accepted)])
     row = Row(column.table, None)
     row.mark_written()  # nothing tells when the statement has been executed
-    enter(watch_of(session, connection), row, named=[accepted])
+    watch_of(session, connection).candidates.enter(row, named=[accepted])
     return accepted
 
 

@@ -25,11 +25,8 @@ from sqlalchemy.orm import Session, SessionTransaction
 from depot_lite.fields import internals
 from depot_lite.fields.columns import paths_of
 from depot_lite.fields.interfaces import logger
-from depot_lite.fields.tracking import transfers
-from depot_lite.fields.tracking.births import Birth, Candidates, Row
-from depot_lite.fields.tracking.deletion import delete_at_end
-from depot_lite.fields.tracking.proof import Answer
-from depot_lite.fields.tracking.verdicts import End, ask, verdicts
+from depot_lite.fields.tracking import proof, transfers
+from depot_lite.fields.tracking.births import Answer, Birth, Candidates, End, Row, verdicts
 
 
 class Watch:
@@ -54,7 +51,7 @@ class Watch:
         """Ask which files of the transaction that has just ended are named. Raises only interrupts."""
         ended, self.candidates = self.candidates, Candidates()
         usable = _is_usable(connection)
-        if ended:
+        if ended.rows:
             end = End(ended, committed, over)
             self._unanswered.append(end)
             if usable:
@@ -81,7 +78,7 @@ class Watch:
         replaced, self._replaced = self._replaced, []
         unused, self._unused = self._unused, []
         if replaced or unused:
-            delete_at_end(replaced, unused)
+            transfers.delete_at_end(replaced, unused)
         cancelled, self._cancelled = self._cancelled, None
         if cancelled is not None:
             transfers.cancel(cancelled)
@@ -97,7 +94,7 @@ class Watch:
     def _ask_here(self, connection: Connection, end: End) -> None:
         try:
             asked = end.candidates.to_ask(committed=end.committed)
-            answer = ask(internals.bare(connection), end, asked) if asked else Answer()
+            answer = proof.ask(internals.bare(connection), end, asked) if asked else Answer()
             self._judge(end, asked, answer)
             self._unanswered.remove(end)
         except Exception as error:
@@ -111,7 +108,7 @@ class Watch:
         try:
             asked = end.candidates.to_ask(committed=end.committed)
             with self.engine.connect() as connection:
-                answer = ask(connection, end, asked)
+                answer = proof.ask(connection, end, asked)
             self._judge(end, asked, answer)
         except Exception as error:
             for path in asked:
@@ -184,7 +181,7 @@ def writing_session(connection: Connection) -> Session | None:
 
 def _on_end(connection: Connection, commits: bool, end: Callable[[], None]) -> None:
     found, sendable, prepared = _watches[connection], _is_usable(connection), _is_twophase(connection)
-    if not commits and sendable and found.candidates and internals.is_known_to_be_over(connection):
+    if not commits and sendable and found.candidates.rows and internals.is_known_to_be_over(connection):
         found.candidates.ended_early = True
     try:
         end()
