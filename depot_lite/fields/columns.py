@@ -55,13 +55,8 @@ def twin_of(held: Any) -> Any:
     return FileList.of(value.twin() for value in held) if isinstance(held, FileList) else held.twin()
 
 
-#: SQLAlchemy's mark for "not loaded".
+#: One of SQLAlchemy's marks for "not loaded", which are instances of `LoaderCallableStatus`.
 NOT_LOADED: Final = LoaderCallableStatus.NO_VALUE
-
-
-def is_not_loaded(value: object) -> bool:
-    """Return whether an old value is SQLAlchemy's mark for "not loaded"."""
-    return isinstance(value, LoaderCallableStatus)
 
 
 class FileType(TypeDecorator[Any]):
@@ -225,9 +220,7 @@ class FileColumn:
         return all(self._is_accepted_file(each, state) for each in value)
 
     def _is_accepted_file(self, value: Any, state: InstanceState[Any]) -> bool:
-        if not isinstance(value, self.type.upload_type):
-            return False
-        return not value.pending or (value.owner is not None and _same_owner(value.owner, state, self.key))
+        return isinstance(value, self.type.upload_type) and value.is_free_for(state, self.key)
 
     def _edited(self, edit: FileEdit, held: Any) -> Any:
         if self.type.multiple:
@@ -276,17 +269,16 @@ class FileColumn:
         return self._prepare(pending, state)
 
     def _held(self, state: InstanceState[Any] | None, held: Any) -> Any:
-        if state is not None and is_not_loaded(held) and state.key is not None:
+        if state is not None and isinstance(held, LoaderCallableStatus) and state.key is not None:
             return getattr(state.obj(), self.key)
         if self.type.multiple and not isinstance(held, FileList):
             return FileList.of(()) if state is None else list_binding.empty_list(self, state)
-        return None if is_not_loaded(held) else held
+        return None if isinstance(held, LoaderCallableStatus) else held
 
     def _accept_value(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:
         if not value.pending:
-            accepted: DepotFileInfo = self.copy_foreign(value, state, lambda each: self._row_may_name(each, state))
-            return accepted
-        if value.owner is not None and not _same_owner(value.owner, state, self.key):
+            return value if self._row_may_name(value, state) else self.copy(value, state)
+        if value.owner is not None and not value.is_free_for(state, self.key):
             owner = value.owner[0]()
             # session.merge() assigns the value of a detached object, whose stream cannot be shared: it is handed over.
             merging = owner is not None and owner.session is None and state is not None and state.session is not None
@@ -299,20 +291,32 @@ class FileColumn:
         if state is None or state.key is None:
             return False
         known = [each[self.key] for each in (state.dict, state.committed_state) if self.key in each]
-        return not known or any(is_not_loaded(each) for each in known) or value.get("path") in main_paths(*known)
+        return (
+            not known
+            or any(isinstance(each, LoaderCallableStatus) for each in known)
+            or value.get("path") in main_paths(*known)
+        )
 
-    def copy_foreign(self, held: Any, state: InstanceState[Any] | None, is_own: Callable[[DepotFileInfo], bool]) -> Any:
+    def copy_foreign(
+        self,
+        held: Any,
+        state: InstanceState[Any],
+        in_row: Iterable[Any],
+        is_own: Callable[[DepotFileInfo], bool] | None = None,
+    ) -> Any:
         """Return the files of an attribute, with a pending copy of each stored file that is not the row's own.
 
         The row that owns a file may delete it at any time, so no other row may name it.
 
         Args:
             held: a value, a list, which is changed, or None.
-            state: the object that the attribute belongs to; None for a row of a statement.
-            is_own: returns whether a stored file is the row's own.
+            state: the object that the attribute belongs to.
+            in_row: values and lists that the row has.
+            is_own: returns whether another stored file is the row's own.
         """
+        own_paths = main_paths(*in_row)
         for index, value in enumerate(files_in(held)):
-            if not value.pending and not is_own(value):
+            if not (value.pending or value.get("path") in own_paths or (is_own is not None and is_own(value))):
                 copy = self.copy(value, state)
                 if not isinstance(held, FileList):
                     return copy
@@ -334,10 +338,6 @@ class FileColumn:
         if state is not None:
             value.set_owner(weakref.ref(state), self.key)
         return value
-
-
-def _same_owner(owner: tuple[weakref.ref[Any], str], state: InstanceState[Any] | None, key: str) -> bool:
-    return owner[0]() is state and owner[1] == key
 
 
 def for_one_row(value: Any) -> Any:

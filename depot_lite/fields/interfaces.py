@@ -196,6 +196,12 @@ class DepotFileInfo(Reference, ABC):
         pending = self._pending_or_none()
         return None if pending is None else pending.owner
 
+    def is_free_for(self, state: Any, key: str) -> bool:
+        """Return whether this value is stored, or pending for this attribute of the object with this state."""
+        pending = self._pending_or_none()
+        owner = None if pending is None else pending.owner
+        return pending is None or (owner is not None and owner[0]() is state and owner[1] == key)
+
     def set_owner(self, state: weakref.ref[Any], key: str) -> None:
         """Remember the attribute that this pending value was assigned to."""
         self._pending_state().owner = (state, key)
@@ -213,12 +219,12 @@ class DepotFileInfo(Reference, ABC):
         pending = self._pending_or_none()
         if pending is None:
             return None
-        source = pending.source()
-        if source.original is not None:
-            return Depots.get_file(source.original["path"])
-        if source.handed_in is None and source.content is not None:
-            source.handed_in = source.content.labelled
-        return source.handed_in
+        original = pending.original
+        if original is not None:  # which a rollback may have made pending again
+            return original.original_content if original.pending else Depots.get_file(original["path"])
+        if pending.handed_in is None and pending.content is not None:
+            pending.handed_in = pending.content.labelled
+        return pending.handed_in
 
     @abstractmethod
     def process_content(self, content: Any, filename: str | None = None, content_type: str | None = None) -> None:
@@ -250,7 +256,7 @@ class DepotFileInfo(Reference, ABC):
         pending = self.follow_original()
         if pending is None:
             return
-        before = dict(self)
+        before = dict.copy(self)
         pending.announce = announce
         pending.variants = variants or {}
         try:
@@ -281,7 +287,7 @@ class DepotFileInfo(Reference, ABC):
     def snapshot(self) -> tuple[Pending, dict[str, Any]] | None:
         """Return the arguments for `revert`, to be kept before `store`; None for a stored value."""
         pending = self._pending_or_none()
-        return None if pending is None else (pending, dict(self))
+        return None if pending is None else (pending, dict.copy(self))
 
     def follow_original(self) -> Pending | None:
         """Return the state of a pending value, and None for a stored one.
@@ -308,6 +314,13 @@ class DepotFileInfo(Reference, ABC):
         """
         info = self._keep(Content.of(content, filename, content_type), new_file_id())
         return f"{self['depot_name']}/{info.file_id}", info.file_id
+
+    def _opened(self, content: Any, filename: str | None, content_type: str | None) -> Content:
+        # The first bytes of the assigned content have been read already. A stream does not have them any more.
+        assigned = self._pending_state().content
+        if assigned is not None and (content is self.original_content or content is assigned.source):
+            content = assigned
+        return Content.of(content, filename or self["filename"], content_type or self["content_type"])
 
     def _keep(self, content: Content, file_id: str) -> FileInfo:
         path = f"{self['depot_name']}/{file_id}"
@@ -342,8 +355,8 @@ class DepotFileInfo(Reference, ABC):
     @property
     def paths(self) -> list[str]:
         """The paths of all files that belong to the value, as a new list."""
-        files = list(self.get("files") or ())
-        path = self.get("path")
+        self._read()
+        files, path = list(dict.get(self, "files") or ()), dict.get(self, "path")
         return files if path is None or path in files or self.pending else [path, *files]
 
     def _must_be_writable(self) -> None:

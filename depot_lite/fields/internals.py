@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
 from typing import Any, Final
 
@@ -276,18 +275,13 @@ def _unwrapped(kind: Any) -> Any:
     return type(kind.__name__, (kind, DontWrapMixin), {"__module__": kind.__module__, "plain": kind})
 
 
-@contextmanager
-def own_errors() -> Iterator[None]:
-    """Let our exceptions leave SQLAlchemy as they are: what is raised while it binds, it wraps in a StatementError.
+def keep_class(error: DepotError) -> None:
+    """Let an exception of ours leave SQLAlchemy as it is: what is raised while it binds, it wraps in a StatementError.
 
-    They have another class on their way through SQLAlchemy, until `restore_error` is told of them.
+    The exception has another class on its way through SQLAlchemy, until `restore_error` is told of it.
     """
-    try:
-        yield
-    except DepotError as error:
-        kind: Any = type(error)
-        error.__class__ = _unwrapped(kind)
-        raise
+    kind: Any = type(error)
+    error.__class__ = _unwrapped(kind)
 
 
 def restore_error(error: BaseException | None) -> None:

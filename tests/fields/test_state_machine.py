@@ -9,7 +9,7 @@ around.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from depot_lite.fields.columns import FileColumn
 from depot_lite.fields.interfaces import discard
 from depot_lite.fields.statements.targets import Target
 from depot_lite.fields.tracking import proof, rows
-from depot_lite.fields.tracking.births import Answer, Birth, Candidates, Row, birth_of
+from depot_lite.fields.tracking.births import Answer, Birth, Candidates, End, Row, birth_of
 from depot_lite.fields.tracking.flush import Slot
 from depot_lite.fields.tracking.ledger import Ledger
 from depot_lite.fields.tracking.outcomes import Watch
@@ -50,12 +50,12 @@ def _nothing(*args: object, **named: object) -> None:
     pass
 
 
-def _all_gone(connection: object, end: object, asked: Mapping[str, object]) -> Answer:
+def _all_gone(connection: object, end: object) -> Answer:
     return Answer()
 
 
-def _all_there(connection: object, end: object, asked: Mapping[str, object]) -> Answer:
-    return Answer(named=set(asked))
+def _all_there(connection: object, end: End) -> Answer:
+    return Answer(named=set(end.asked))
 
 
 def _only_after_commit(

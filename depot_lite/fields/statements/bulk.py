@@ -116,8 +116,8 @@ class BulkSave:
                 if _is_of_its_row(slot):
                     slot.reconcile(files)
                 row = watch.candidates.row(table, keys[slot])
-                row.remember(held.get(keys[slot] or ()))
-                watch.candidates.enter(row, named=[slot.value] if slot.changed else (), condemned=[files], updated=True)
+                named, in_row = [slot.value] if slot.changed else [], held.get(keys[slot] or ())
+                watch.candidates.enter(row, named=named, condemned=[files], held=in_row, updated=True)
             else:
                 row = watch.candidates.new_row(table, partial(key_in, slot.state, table))
                 self._rows.append(row)

@@ -142,8 +142,7 @@ def _delete(state: ORMExecuteState, statement: Delete, target: Target) -> Any:
     watch = target.watch()
     for key, files in rows.items():
         row = target.row(watch, key)
-        watch.candidates.enter(row, condemned=files.values())
-        watch.candidates.deleted.add(row)
+        watch.candidates.enter(row, condemned=files.values(), deleted=True)
     options_to_read = readable_options(state.execution_options)
     enter_cascaded(target.session, target.connection(), target.table, rows, seen=set(), options=options_to_read)
     if state.is_executemany:  # a list of keys cannot be sent with several sets of parameters

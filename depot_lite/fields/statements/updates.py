@@ -247,12 +247,12 @@ def _enter(target: Target, watch: Watch, old: Rows, new: NewFiles) -> None:
     """Enter the old and the new files of the rows of the statement's table."""
     for identity, files in old.items():
         row = target.row(watch, identity)
-        row.remember(files)
         columns = [target.columns[key] for key in new[identity]]
         watch.candidates.enter(
             row,
             named=[new[identity][each.key] for each in columns],
             condemned=[files.get(each.column) for each in columns],
+            held=files,
             updated=True,
         )
 
@@ -349,7 +349,6 @@ class UpdateByKey:
         for identity, files in self._new.items():
             held, kept = rows.get(identity, {}), [target.columns[key] for key in files]
             row = target.row(watch, identity, table)
-            row.remember(rows.get(identity))
             watch.candidates.enter(
                 row,
                 named=[files[each.key] for each in kept if each.table is table],
@@ -357,6 +356,7 @@ class UpdateByKey:
                     *(held.get(each.column) for each in kept if each.table is table),
                     *(value for column, value in self._given[identity] if value is not files[column.key]),
                 ],
+                held=rows.get(identity),
                 updated=True,
             )
 

@@ -110,13 +110,6 @@ class Row:
             self.find_key = None
         self.written = True
 
-    def remember(self, held: Files | None) -> None:
-        """Enter the files that the row named when the transaction read it first."""
-        if held is not None:
-            self.written = True
-            if self.before is None:
-                self.before = {path for value in held.values() for path in paths_of(value)}
-
 
 @dataclass(eq=False)
 class Candidates:
@@ -165,8 +158,10 @@ class Candidates:
         *,
         named: Iterable[Any] = (),
         condemned: Iterable[Any] = (),
+        held: Files | None = None,
         updated: bool = False,
         doubtful: bool = False,
+        deleted: bool = False,
     ) -> None:
         """Enter values that a row will name, and values that it names no longer; before the statement is sent.
 
@@ -174,9 +169,17 @@ class Candidates:
             row: the row.
             named: values and lists that it will hold.
             condemned: values and lists that it holds until then.
+            held: the files in the row, if it was read.
             updated: the statement is an UPDATE.
             doubtful: the statement may leave out the row, without an error.
+            deleted: the statement deletes the row.
         """
+        if held is not None:
+            row.written = True
+            if row.before is None:
+                row.before = {path for value in held.values() for path in paths_of(value)}
+        if deleted:
+            self.deleted.add(row)
         kept = {path for value in named for path in paths_of(value)}
         for path in kept:
             self.name(path, row, updated=updated, doubtful=doubtful)
@@ -299,6 +302,12 @@ class End:
     candidates: Candidates
     committed: bool
     over: bool
+    #: The files that the database has to be asked about, with their rows.
+    asked: Mapping[str, set[Row]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Choose the files to ask about."""
+        self.asked = self.candidates.to_ask(committed=self.committed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,13 +327,12 @@ _AMBIGUOUS = "several schemas have its table, and the search_path may have been 
 _HIDDEN = "row-level security, or a view, may hide its row"
 
 
-def verdicts(end: End, asked: Mapping[str, object], answer: Answer, dialect: str) -> Iterator[Verdict]:
+def verdicts(end: End, answer: Answer, dialect: str) -> Iterator[Verdict]:
     """Yield a verdict on each file that no row was found to name.
 
     Args:
         end: the end of the transaction.
-        asked: the files that the database was asked about; of the others it is known without.
-        answer: the database's answer.
+        answer: the database's answer about the files that it was asked about; of the others it is known without.
         dialect: the name of its dialect.
     """
     files = end.candidates
@@ -332,7 +340,7 @@ def verdicts(end: End, asked: Mapping[str, object], answer: Answer, dialect: str
         if path in answer.named:
             continue
         birth = files.births.get(path)
-        if path not in asked:
+        if path not in end.asked:
             if not (end.committed and birth is not None and birth.bound):  # otherwise an inserted row names it
                 yield Verdict(path, None)
             continue

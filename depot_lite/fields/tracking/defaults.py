@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnDefault
 from sqlalchemy.engine import Connection
 
-from depot_lite.errors import InvalidContent
+from depot_lite.errors import DepotError, InvalidContent
 from depot_lite.fields import columns, internals
 from depot_lite.fields.columns import NOT_LOADED, FileColumn, has_pending
 from depot_lite.fields.tracking import outcomes
@@ -56,8 +56,11 @@ def follow_defaults(column: FileColumn) -> None:
 
 def _storing(column: FileColumn, default: ColumnDefault) -> Callable[[Any], Any]:
     def give(context: Any) -> Any:
-        with internals.own_errors():
+        try:
             value = default.arg(context) if default.is_callable else default.arg
             return store_default(column, value, context.root_connection)
+        except DepotError as error:
+            internals.keep_class(error)
+            raise
 
     return give

@@ -26,13 +26,21 @@ from sqlalchemy.orm import LoaderCallableStatus, Mapper, Session, attributes
 from sqlalchemy.orm.exc import StaleDataError
 
 from depot_lite.fields import columns, internals
-from depot_lite.fields.columns import NOT_LOADED, FileColumn, files_in, main_paths, paths_of
+from depot_lite.fields.columns import NOT_LOADED, FileColumn, files_in, paths_of
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.lists import FileList, merged
 from depot_lite.fields.tracking.births import birth_of
 from depot_lite.fields.tracking.checks import check_count
 from depot_lite.fields.tracking.ledger import LEDGER, ledger_of, listen, track_ends, watch_of
-from depot_lite.fields.tracking.rows import Flush, changed_keys, key_in, old_key_in, read_rows, tables_with_files
+from depot_lite.fields.tracking.rows import (
+    Flush,
+    changed_keys,
+    key_in,
+    keys_in,
+    old_key_in,
+    read_rows,
+    tables_with_files,
+)
 from depot_lite.fields.tracking.storing import store_all
 
 if TYPE_CHECKING:
@@ -105,12 +113,16 @@ class Slot:
         """
         if isinstance(held, LoaderCallableStatus):
             held = None if self.state.key is None else self.old
-        own_paths, value = main_paths(held), self.value
-        copied = self.column.copy_foreign(
-            value, self.state, lambda each: each.get("path") in own_paths or _is_born_of(each, self.state)
-        )
+        value = self.value
+        copied = self.column.copy_foreign(value, self.state, [held], self._has_stored)
         if copied is not value:
             self.state.dict[self.column.key] = copied
+
+    def _has_stored(self, value: DepotFileInfo) -> bool:
+        """Return whether this object has stored the value itself, in its open transaction."""
+        birth = birth_of(str(value.get("path")))
+        owner = birth.pending.owner if birth is not None and birth.value is value else None
+        return owner is not None and owner[0]() is self.state
 
     def reconcile(self, held: Any) -> None:
         """Merge the object's files with those that its row has by now, so that no deleted file is named.
@@ -139,13 +151,6 @@ class Slot:
         elif isinstance(value, DepotFileInfo) and not value.pending and birth_of(str(value.get("path"))) is None:
             known = {each.get("path") for each in files_in(held)}
             self.state.dict[self.column.key] = value if value.get("path") in known else held
-
-
-def _is_born_of(value: DepotFileInfo, state: InstanceState[Any]) -> bool:
-    """Return whether this object has stored the value itself, in its open transaction."""
-    birth = birth_of(str(value.get("path")))
-    owner = birth.pending.owner if birth is not None and birth.value is value else None
-    return owner is not None and owner[0]() is state
 
 
 def slots_of(states: Iterable[InstanceState[Any]]) -> Iterator[Slot]:
@@ -271,9 +276,7 @@ def _condemn_row(
     if held is not None and (any(held.values()) or (deleted and ledger_of(session).watches)):
         watch = watch_of(session, connection)
         row = watch.candidates.row(table, old_key_in(state, table))
-        watch.candidates.enter(row, condemned=held.values())
-        if deleted:
-            watch.candidates.deleted.add(row)
+        watch.candidates.enter(row, condemned=held.values(), deleted=deleted)
 
 
 # --- rows ---------------------------------------------------------------------------------------------------------
@@ -345,8 +348,8 @@ def _before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> 
     for slot in slots:
         table = slot.column.table
         held = flush.held(session, connection, state, table)
-        old_key = old_key_in(state, table)
-        if held is None and old_key is not None:
+        keys = keys_in(state, table)
+        if held is None and keys[0] is not None:
             raise StaleDataError(f"{slot.column}: the row of the object is not there any more")
         files = None if held is None else held.get(slot.column.column)
         if slot.changed:
@@ -357,10 +360,10 @@ def _before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> 
                 slot.reconcile(files)
                 if not is_known:
                     state.committed_state[slot.column.key] = files  # so that SQLAlchemy leaves out unchanged values
-        for key in {old_key, key_in(state, table)} - {None} or {None}:
+        named = [slot.value] if slot.changed else []
+        for key in {*keys} - {None} or {None}:
             row = watch.candidates.row(table, key)
-            row.remember(held)
-            watch.candidates.enter(row, named=[slot.value] if slot.changed else (), condemned=[files], updated=True)
+            watch.candidates.enter(row, named=named, condemned=[files], held=held, updated=True)
 
 
 def _after_update(mapper: Mapper[Any], connection: Connection, target: Any) -> None:

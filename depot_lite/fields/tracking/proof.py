@@ -43,23 +43,22 @@ def _names_one_of(column: Column[Any], kind: FileType, paths: Sequence[str], dia
     return or_(*(text.contains(path.rpartition("/")[2], autoescape=True) for path in paths))
 
 
-def ask(connection: Connection, end: End, asked: Mapping[str, Iterable[Row]]) -> Answer:
+def ask(connection: Connection, end: End) -> Answer:
     """Ask which of the files rows name: by primary key, and by path where the key may be another one by now.
 
     Args:
         connection: outside of a transaction. One that a SELECT makes the driver begin is left to the caller.
         end: the end of the transaction.
-        asked: paths, each with the rows that may name it.
 
     Raises:
         SQLAlchemyError: the database could not be asked.
         RuntimeError: a replica has answered, which may not have the transaction yet.
     """
-    answer = _ask(connection, asked)
+    answer = _ask(connection, end.asked)
     files = end.candidates
     if files.ended_early:
         # Rows that were committed before the rollback are there, under whatever key they may have got since.
-        answer.named |= _named_anywhere(connection, asked, asked.keys() - answer.named)
+        answer.named |= _named_anywhere(connection, end.asked, end.asked.keys() - answer.named)
     elif not end.committed or files.in_doubt:
         # After a rollback a row names its old file again. If the row is not found, it was deleted by a COMMIT that
         # nobody told of, or has another key: its file is looked for everywhere before it is given up.
@@ -68,7 +67,7 @@ def ask(connection: Connection, end: End, asked: Mapping[str, Iterable[Row]]) ->
             for path in files.births
             if not (end.committed and any(row.written for row in files.rows.get(path, ())))
         }
-        answer.named |= _named_anywhere(connection, asked, answer.absent - files.lost - unwritten)
+        answer.named |= _named_anywhere(connection, end.asked, answer.absent - files.lost - unwritten)
     return answer
 
 

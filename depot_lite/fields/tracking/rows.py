@@ -93,10 +93,15 @@ def _attribute(mapper: Mapper[Any], column: Any) -> Any:
     return mapper.get_property_by_column(column).key if column in mapper.columns.values() else None
 
 
+def keys_in(state: InstanceState[Any], table: Table) -> tuple[tuple[Any, ...] | None, tuple[Any, ...] | None]:
+    """Return the primary keys that an object's row has in a table until the flush and after it."""
+    return old_key_in(state, table), key_in(state, table)
+
+
 def changed_keys(state: InstanceState[Any]) -> Iterator[tuple[Table, tuple[Any, ...], tuple[Any, ...]]]:
     """Yield the tables in which an object is about to get another primary key, each with the old and the new one."""
     for table in tables_with_files(state.mapper):
-        old, new = old_key_in(state, table), key_in(state, table)
+        old, new = keys_in(state, table)
         if new is not None and old is not None and new != old:
             yield table, old, new
 

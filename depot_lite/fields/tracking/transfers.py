@@ -41,6 +41,9 @@ def side_by_side(jobs: Sequence[tuple[FileStorage, Callable[[], None]]], workers
     for storage, job in jobs:
         by_storage.setdefault(id(storage), (storage, []))[1].append(job)
     for storage, its_jobs in by_storage.values():
+        if len(its_jobs) == 1 and not _awaiting():
+            its_jobs[0]()
+            continue
         batch = Batch(its_jobs, max(workers, storage.concurrency), storage.executor)
         if _awaiting():
             await_only(batch.arun())
