@@ -400,13 +400,18 @@ def mappers_with_files() -> list[Mapper[Any]]:
     return sorted(_MAPPERS, key=str)
 
 
-def columns_of_table(table: Table) -> Mapping[str, FileColumn]:
-    """Return the file columns of a table by their keys, for statements that name no mapped class."""
+def columns_of_table(table: Table, mapper: Mapper[Any] | None) -> Mapping[str, FileColumn]:
+    """Return the file columns that a statement on a table, through a mapper or without one, may assign to, by key.
+
+    Of a hierarchy in one table, an UPDATE through a parent may name the columns of a child.
+    """
+    mapped = _NONE if mapper is None else columns_of_mapper(mapper)
+    known = {each.column for each in mapped.values()}
     return {
         column.key: FileColumn(table.name, column.key, column, kind)
         for column in table.columns
-        if (kind := file_type(column.type)) is not None
-    }
+        if (kind := file_type(column.type)) is not None and column not in known and column.key not in mapped
+    } | dict(mapped)
 
 
 def file_columns(table: Table) -> list[Column[Any]]:

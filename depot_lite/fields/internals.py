@@ -163,11 +163,12 @@ def follow_statements(listener: Callable[[ORMExecuteState], Any], concerns: Call
 
     @functools.wraps(original)
     def execute(self: Session, statement: Any, *args: Any, **kw: Any) -> Any:
-        if getattr(statement, "is_dml", False) and concerns(self, statement):
-            parent = kw.get("_parent_execute_state")
+        parent = kw.get("_parent_execute_state")
+        followed = parent is not None and listener in parent._events_todo
+        if getattr(statement, "is_dml", False) and not followed and concerns(self, statement):
             if parent is None:
                 kw["_add_event"] = listener
-            elif listener not in parent._events_todo:  # a listener's, for something that was no such statement
+            else:  # a listener's, for something that was no such statement
                 parent._events_todo = [*parent._events_todo, listener]
         return original(self, statement, *args, **kw)
 

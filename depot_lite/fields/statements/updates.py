@@ -8,7 +8,7 @@ read its own file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnDefault, Table, Update, and_, case, literal
@@ -22,20 +22,13 @@ from depot_lite.errors import InvalidContent
 from depot_lite.fields import internals
 from depot_lite.fields.columns import FileColumn, has_pending, is_no_file, twin_of
 from depot_lite.fields.interfaces import DepotFileInfo
-from depot_lite.fields.statements.targets import MOST_PARAMETERS, Rows, Target, parameters_in
+from depot_lite.fields.statements.targets import MOST_PARAMETERS, Rows, Target, each_of, parameters_in
 from depot_lite.fields.tracking.outcomes import Watch
 from depot_lite.fields.tracking.rows import batches, read_rows
 from depot_lite.fields.tracking.storing import store_all
 
-#: Sends a statement that took the place of the user's.
-Invoke = Callable[[ORMExecuteState, Target, Any], Any]
 #: Primary key -> the new files of that row, by the keys of their attributes.
 NewFiles = dict[tuple[Any, ...], dict[str, Any]]
-
-
-def each_of(parameters: Any) -> Sequence[Any]:
-    """Return the sets of parameters as a list, also if one or none was given."""
-    return parameters if isinstance(parameters, list | tuple) else [parameters]
 
 
 def literal_value(column: FileColumn, value: Any) -> Any:
@@ -74,7 +67,7 @@ class DistinctValues:
         return given
 
 
-def update(state: ORMExecuteState, statement: Update, target: Target, invoke: Invoke) -> Any:
+def update(state: ORMExecuteState, statement: Update, target: Target) -> Any:
     """Execute an UPDATE and look after its files; return None, and do nothing, if it has none."""
     if any("REPLACE" in str(prefix).upper() for prefix, _ in internals.prefixes(statement)):
         raise InvalidContent(
@@ -87,7 +80,7 @@ def update(state: ORMExecuteState, statement: Update, target: Target, invoke: In
     if changes_keys:
         target.watch().candidates.moved.add(target.table)
     if state.is_executemany:
-        return _update_many(state, statement, target, invoke)
+        return _update_many(state, statement, target)
     given = _given(statement, target, parameters)
     if not given:
         return None
@@ -114,8 +107,7 @@ def update(state: ORMExecuteState, statement: Update, target: Target, invoke: In
         new_here = {key: new[key] for key in keys}
         assigned = {key: _assigned(target, column, fresh, new_here) for key, column in columns.items()}
         _enter(target, watch, {key: rows[key] for key in keys}, new_here)
-        with target.executing(watch):
-            results.append(invoke(state, target, target.restricted(_with_values(statement, assigned), keys, keep=keep)))
+        results.append(target.invoke_for(state, _with_values(statement, assigned), watch, keys, keep=keep))
     _show_new_files(target, {key: new[key] for key in rows})
     return results[0].merge(*results[1:]) if len(results) > 1 else results[0]
 
@@ -278,7 +270,7 @@ def _show_new_files(target: Target, new: NewFiles) -> None:
 # --- by primary key -----------------------------------------------------------------------------------------------
 
 
-def _update_many(state: ORMExecuteState, statement: Update, target: Target, invoke: Invoke) -> Any:
+def _update_many(state: ORMExecuteState, statement: Update, target: Target) -> Any:
     mappings = list(each_of(state.parameters))
     named = [each for mapping in mappings for each in mapping] + list(internals.values_of(statement))
     touched = {str(column): None for each in named if (column := target.find_column(each)) is not None}
@@ -294,8 +286,8 @@ def _update_many(state: ORMExecuteState, statement: Update, target: Target, invo
     target.flush()
     by_key = UpdateByKey(target, mappings)
     state.parameters = by_key.mappings
-    with by_key:
-        return invoke(state, target, statement)
+    with by_key:  # which doubts by itself
+        return target.invoke(state, statement, None)
 
 
 class UpdateByKey:

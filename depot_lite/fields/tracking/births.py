@@ -9,7 +9,7 @@ so does a file about which the answer leaves a doubt.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -327,26 +327,27 @@ _AMBIGUOUS = "several schemas have its table, and the search_path may have been 
 _HIDDEN = "row-level security, or a view, may hide its row"
 
 
-def verdicts(end: End, answer: Answer, dialect: str) -> Iterator[Verdict]:
-    """Yield a verdict on each file that no row was found to name.
+def verdicts(end: End, answer: Answer, dialect: str) -> list[Verdict]:
+    """Return a verdict on each file that no row was found to name.
 
     Args:
         end: the end of the transaction.
         answer: the database's answer about the files that it was asked about; of the others it is known without.
         dialect: the name of its dialect.
     """
-    files = end.candidates
+    files, found = end.candidates, list[Verdict]()
     for path in files.rows:
         if path in answer.named:
             continue
         birth = files.births.get(path)
         if path not in end.asked:
             if not (end.committed and birth is not None and birth.bound):  # otherwise an inserted row names it
-                yield Verdict(path, None)
+                found.append(Verdict(path, None))
             continue
         is_new = birth is not None or path in files.lost
         doubt = _doubt_about_new(path, end, answer) if is_new else _doubt_about_old(path, end, answer, dialect)
-        yield Verdict(path, doubt, replaced=end.committed and path not in files.lost)
+        found.append(Verdict(path, doubt, replaced=end.committed and path not in files.lost))
+    return found
 
 
 def _doubt_about_new(path: str, end: End, answer: Answer) -> str | None:

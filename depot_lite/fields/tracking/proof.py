@@ -90,7 +90,7 @@ def _ask(connection: Connection, asked: Mapping[str, Iterable[Row]]) -> Answer:
             found = _find_by_path(connection, table, unknown, options)
             answer.named |= found
             present |= found
-        for batch in batches(key for key in by_key if key is not None):
+        for batch in batches([key for key in by_key if key is not None]):
             rows_found, ambiguous = _read(connection, table, batch, options, answer)
             answer.found.update(((table, schemas, key), paths) for key, paths in rows_found)
             if ambiguous:

@@ -46,7 +46,7 @@ from depot_lite.io.local.disk import (
     names_in,
     read_sidecar,
     read_small,
-    remove_sidecar,
+    remove_with_data,
     sync_folder,
     unlink,
     write_sidecar,
@@ -354,11 +354,9 @@ class LocalFileStorage(FileStorage):
             self._delete_folder(file_id)
             shard = self._shard(file_id)
             try:
-                data = remove_sidecar(shard, self._sidecar(file_id), file_id)
+                if remove_with_data(shard, self._sidecar(file_id), file_id):
+                    return
             except FileNotFoundError:
-                return
-            if data is not None:
-                unlink(f"{shard}/{data}")
                 return
             # Only for an id without a sidecar the whole shard is read, to find the data of an interrupted upload. Such
             # data beside a complete file remains listed, and is removed by the next delete.

@@ -224,12 +224,15 @@ def read_sidecar(path: str, file_id: str) -> tuple[FileInfo, str] | None:
     return FileInfo(file_id, *told), data
 
 
-def remove_sidecar(folder: str, path: str, file_id: str) -> str | None:
-    """Remove a sidecar, under the lock of its folder; return the name of the data file that it had, if any."""
+def remove_with_data(folder: str, path: str, file_id: str) -> bool:
+    """Remove a sidecar, under the lock of its folder, and its data file; return whether it named one."""
     with locked(folder):
         text = read_small(path)
         unlink(path)
-    return None if text is None else data_name(file_id, text)
+    data = None if text is None else data_name(file_id, text)
+    if data is not None:
+        unlink(f"{folder}/{data}")
+    return data is not None
 
 
 def data_name(file_id: str, text: bytes) -> str | None:
