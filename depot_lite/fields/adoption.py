@@ -18,21 +18,15 @@ from depot_lite.depots import Depots
 from depot_lite.errors import InvalidContent, SizeRefused, StoredFileNotFound, TypeRefused
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.pending import Pending
-from depot_lite.io.content import Content, FileIntent
+from depot_lite.io.content import Content
 from depot_lite.io.content.sources import FileSource
 from depot_lite.io.interfaces import FileStorage, StoredFile
 from depot_lite.io.media_types.claims import proven_type
 from depot_lite.io.media_types.detection import HEAD_SIZE
 from depot_lite.io.sizes import exact_size
-from depot_lite.uploads import PREFIX, Upload, adoptable
+from depot_lite.uploads import Upload, adoptable
 
 T = TypeVar("T", bound=DepotFileInfo)
-
-
-def token_in(value: object) -> tuple[str, str | None] | None:
-    """Return an assigned token and its file name (``FileIntent(token, "plan.pdf")``); None for any other value."""
-    content, filename = value.fileinfo[:2] if isinstance(value, FileIntent) else (value, None)
-    return (content, filename) if isinstance(content, str) and content.startswith(PREFIX) else None
 
 
 def adopting(kind: type[T], token: str, filename: str | None, upload_storage: str | None) -> T:

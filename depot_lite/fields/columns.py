@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import JSON, Column, ColumnDefault, Table, Text
+from sqlalchemy import JSON, Column, Table, Text
 from sqlalchemy.orm import ColumnProperty, LoaderCallableStatus, Mapper, class_mapper
 from sqlalchemy.types import TypeDecorator
 
@@ -22,7 +22,8 @@ from depot_lite.fields.edits import FileEdit
 from depot_lite.fields.interfaces import DepotFileInfo, FileFilter
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.options import checked_filters, checked_type, checked_validators
-from depot_lite.io.content import is_empty_upload
+from depot_lite.io.content import FileIntent, is_empty_upload
+from depot_lite.uploads import PREFIX
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import InstanceState
@@ -48,11 +49,6 @@ def main_paths(*held: object) -> set[str | None]:
 def has_pending(held: object) -> bool:
     """Return whether an attribute holds a file that is not stored yet."""
     return any(value.pending for value in files_in(held))
-
-
-def twin_of(held: Any) -> Any:
-    """Return another pending value with the same content, or a list of them, for another row."""
-    return FileList.of(value.twin() for value in held) if isinstance(held, FileList) else held.twin()
 
 
 #: One of SQLAlchemy's marks for "not loaded", which are instances of `LoaderCallableStatus`.
@@ -134,17 +130,6 @@ def file_type(kind: object) -> FileType | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _UpdateContext:
-    """The context for ``onupdate`` functions, of an UPDATE that has not been compiled yet."""
-
-    current_parameters: Mapping[str, Any]
-
-    def get_current_parameters(self, isolate_multiinsert_groups: bool = True) -> Mapping[str, Any]:
-        """Return the values that the statement assigns."""
-        return self.current_parameters
-
-
-@dataclass(frozen=True, slots=True)
 class FileColumn:
     """One attribute that holds files: the name of its class, its key, its column and the options of that."""
 
@@ -161,12 +146,7 @@ class FileColumn:
     @property
     def has_default(self) -> bool:
         """Whether the column has a default, or an ``onupdate``, that returns files."""
-        return self.column in _DEFAULTS
-
-    def computed_for_update(self, parameters: Mapping[str, Any]) -> Any:
-        """Return the value of the column's ``onupdate`` for a row that a statement updates with these parameters."""
-        default = _DEFAULTS[self.column][True]
-        return for_one_row(default.arg(_UpdateContext(parameters)) if default.is_callable else default.arg)
+        return self.column in DEFAULTS
 
     def __str__(self) -> str:
         """Return ``Document.content``."""
@@ -257,7 +237,7 @@ class FileColumn:
         if isinstance(value, dict):
             # A dictionary from a request could name the file of any user.
             raise InvalidContent(f"{self}: a dictionary is not a file; {_ACCEPTED}")
-        token = adoption.token_in(value)
+        token = _token_in(value)
         try:
             pending: DepotFileInfo = (
                 self.type.upload_type(value, self.type.upload_storage)
@@ -340,11 +320,10 @@ class FileColumn:
         return value
 
 
-def for_one_row(value: Any) -> Any:
-    """Return a value given to many rows for one of them: a twin of a pending value, which can be stored only once."""
-    if isinstance(value, list | tuple):
-        return [for_one_row(each) for each in value]
-    return value.twin() if isinstance(value, DepotFileInfo) and value.pending else value
+def _token_in(value: object) -> tuple[str, str | None] | None:
+    """Return an assigned token and its file name (``FileIntent(token, "plan.pdf")``); None for any other value."""
+    content, filename = value.fileinfo[:2] if isinstance(value, FileIntent) else (value, None)
+    return (content, filename) if isinstance(content, str) and content.startswith(PREFIX) else None
 
 
 def is_no_file(value: object) -> bool:
@@ -361,9 +340,8 @@ _ACCEPTED: Final = "assign bytes, a binary file, a pathlib.Path, an upload, a Fi
 #: Every flush and every statement looks there, even without files.
 INFO: Final = "depot_lite.columns"
 _MAPPERS: Final[weakref.WeakSet[Mapper[Any]]] = weakref.WeakSet()
-# The default of the user (False) and the `onupdate` (True), before they were wrapped to store their files.
-_DEFAULTS: weakref.WeakKeyDictionary[Column[Any], dict[bool, Any]] = weakref.WeakKeyDictionary()
-_NONE: Final[Mapping[str, FileColumn]] = {}
+#: The default of the user (False) and the `onupdate` (True), before they were wrapped to store their files.
+DEFAULTS: Final[weakref.WeakKeyDictionary[Column[Any], dict[bool, Any]]] = weakref.WeakKeyDictionary()
 
 
 def register(mapper: Mapper[Any], key: str, attribute: object) -> FileColumn | None:
@@ -378,11 +356,6 @@ def register(mapper: Mapper[Any], key: str, attribute: object) -> FileColumn | N
     return found
 
 
-def remember_default(column: Column[Any], default: ColumnDefault, *, for_update: bool) -> None:
-    """Remember the user's default or ``onupdate`` of a column, which returns files."""
-    _DEFAULTS.setdefault(column, {})[for_update] = default
-
-
 def columns_of_class(class_: type) -> Mapping[str, FileColumn]:
     """Return the file attributes of a mapped class by their keys."""
     mapper: Mapper[Any] = class_mapper(class_, configure=False)
@@ -391,7 +364,7 @@ def columns_of_class(class_: type) -> Mapping[str, FileColumn]:
 
 def columns_of_mapper(mapper: Mapper[Any]) -> Mapping[str, FileColumn]:
     """Return the file attributes of a mapper by their keys."""
-    found: Mapping[str, FileColumn] = mapper.class_manager.info.get(INFO, _NONE)
+    found: Mapping[str, FileColumn] = mapper.class_manager.info.get(INFO, {})
     return found
 
 
@@ -405,7 +378,7 @@ def columns_of_table(table: Table, mapper: Mapper[Any] | None) -> Mapping[str, F
 
     Of a hierarchy in one table, an UPDATE through a parent may name the columns of a child.
     """
-    mapped = _NONE if mapper is None else columns_of_mapper(mapper)
+    mapped = {} if mapper is None else columns_of_mapper(mapper)
     known = {each.column for each in mapped.values()}
     return {
         column.key: FileColumn(table.name, column.key, column, kind)

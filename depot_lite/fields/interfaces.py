@@ -19,7 +19,7 @@ from depot_lite.depots import Depots
 from depot_lite.errors import ConfigurationError, InvalidContent
 from depot_lite.fields.pending import Pending
 from depot_lite.fields.reference import Reference, stored_keys
-from depot_lite.fields.relocation import relocated
+from depot_lite.fields.relocation import copied
 from depot_lite.io.content import Content, clean_filename
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import UNNAMED, FileInfo
@@ -163,12 +163,6 @@ class DepotFileInfo(Reference, ABC):
         pending = self._pending_or_none()
         return None if pending is None else pending.duplicate_of
 
-    @property
-    def adopts(self) -> Upload | None:
-        """The direct upload whose file this pending value will copy; None for any other value."""
-        pending = self._pending_or_none()
-        return None if pending is None else pending.adopts
-
     def mark_duplicate_of(self, element: DepotFileInfo) -> None:
         """Mark this pending value as the copy of an element that its list has already."""
         self._pending_state().duplicate_of = element
@@ -256,7 +250,7 @@ class DepotFileInfo(Reference, ABC):
         pending = self.follow_original()
         if pending is None:
             return
-        before = dict.copy(self)
+        before = dict(self)
         pending.announce = announce
         pending.variants = variants or {}
         try:
@@ -287,7 +281,7 @@ class DepotFileInfo(Reference, ABC):
     def snapshot(self) -> tuple[Pending, dict[str, Any]] | None:
         """Return the arguments for `revert`, to be kept before `store`; None for a stored value."""
         pending = self._pending_or_none()
-        return None if pending is None else (pending, dict.copy(self))
+        return None if pending is None else (pending, dict(self))
 
     def follow_original(self) -> Pending | None:
         """Return the state of a pending value, and None for a stored one.
@@ -322,6 +316,11 @@ class DepotFileInfo(Reference, ABC):
             content = assigned
         return Content.of(content, filename or self["filename"], content_type or self["content_type"])
 
+    def _keep_main(self, content: Any, filename: str | None, content_type: str | None) -> tuple[FileInfo, str | None]:
+        """Store the content as the main file of this value; return its description and public URL."""
+        info = self._keep(self._opened(content, filename, content_type), self["file_id"])
+        return info, Depots.get(self["depot_name"]).public_url(info.file_id)
+
     def _keep(self, content: Content, file_id: str) -> FileInfo:
         path = f"{self['depot_name']}/{file_id}"
         self._announce(path)
@@ -337,20 +336,8 @@ class DepotFileInfo(Reference, ABC):
 
     def _copy_files(self, original: DepotFileInfo) -> None:
         """Copy each file of the original, and replace the old paths and ids in all keys by the new ones."""
-        depot_name, moved = self["depot_name"], {}
-        for path in original.paths:
-            old_depot, _, old_id = path.partition("/")
-            new_id = self["file_id"] if path == original["path"] else new_file_id()
-            new_path = f"{depot_name}/{new_id}"
-            self._announce(new_path)
-            source, target = Depots.get(old_depot), Depots.get(depot_name)
-            if source is target:
-                source.save_copy(old_id, file_id=new_id)
-            else:
-                with source.get(old_id) as stored:
-                    target.save(Content.of(stored), file_id=new_id)
-            moved[path] = new_path
-        dict.update(self, relocated(dict(original), moved), depot_name=depot_name)
+        keys = copied(dict(original), original.paths, self["depot_name"], self["file_id"], self._announce)
+        dict.update(self, keys)
 
     @property
     def paths(self) -> list[str]:

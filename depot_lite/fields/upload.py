@@ -141,7 +141,7 @@ class UploadedFile(DepotFileInfo):
 
         Subclasses that change the content pass it on to this method, with its name and type.
         """
-        info = self._keep(self._opened(content, filename, content_type), self.file_id)
+        info, public_url = self._keep_main(content, filename, content_type)
         dict.update(
             self,
             filename=info.filename,
@@ -149,7 +149,7 @@ class UploadedFile(DepotFileInfo):
             size=info.content_length,
             checksum=info.checksum,
             uploaded_at=info.last_modified.strftime(_UPLOADED_AT),
-            _public_url=self.depot.public_url(info.file_id),
+            _public_url=public_url,
         )
 
 

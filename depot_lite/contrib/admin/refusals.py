@@ -33,7 +33,8 @@ def refusals(column: FileColumn, edit: FileEdit, held: Sequence[DepotFileInfo]) 
 
 def _check(column: FileColumn, new: object) -> None:
     values = files_in(column.accept(new, None, None))
-    checks.check([(column, each) for each in values if each.adopts is None])
+    pending = [(each, each.follow_original()) for each in values]
+    checks.check([(column, each) for each, state in pending if state is None or state.adopts is None])
 
 
 def _check_count(column: FileColumn, count: int) -> None:

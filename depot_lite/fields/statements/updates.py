@@ -20,15 +20,22 @@ from sqlalchemy.util import immutabledict
 
 from depot_lite.errors import InvalidContent
 from depot_lite.fields import internals
-from depot_lite.fields.columns import FileColumn, has_pending, is_no_file, twin_of
+from depot_lite.fields.columns import FileColumn, has_pending, is_no_file
 from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.fields.lists import FileList
 from depot_lite.fields.statements.targets import MOST_PARAMETERS, Rows, Target, each_of, parameters_in
+from depot_lite.fields.tracking.defaults import computed_for_update
 from depot_lite.fields.tracking.outcomes import Watch
 from depot_lite.fields.tracking.rows import batches, read_rows
 from depot_lite.fields.tracking.storing import store_all
 
 #: Primary key -> the new files of that row, by the keys of their attributes.
 NewFiles = dict[tuple[Any, ...], dict[str, Any]]
+
+
+def _twin_of(held: Any) -> Any:
+    """Return another pending value with the same content, or a list of them, for another row."""
+    return FileList.of(value.twin() for value in held) if isinstance(held, FileList) else held.twin()
 
 
 def literal_value(column: FileColumn, value: Any) -> Any:
@@ -156,7 +163,7 @@ def _given(statement: Update, target: Target, parameters: dict[str, Any]) -> dic
     for column in _computed(target, {target.find_column(each) for each in given}):
         values = {getattr(key, "key", key): value for key, value in internals.values_of(statement).items()} | parameters
         assigned = {key: getattr(value, "effective_value", value) for key, value in values.items()}
-        given[column.column if target.mapper is None else column.key] = column.computed_for_update(assigned)
+        given[column.column if target.mapper is None else column.key] = computed_for_update(column, assigned)
     return given
 
 
@@ -191,7 +198,7 @@ def _stored_for_rows(
     new: NewFiles = {}
     waiting: list[tuple[FileColumn, Any]] = []
     for identity in target.read_keys(where, parameters, options):
-        new[identity] = {key: value if not new or value is None else twin_of(value) for key, value in fresh.items()}
+        new[identity] = {key: value if not new or value is None else _twin_of(value) for key, value in fresh.items()}
         waiting += [(target.columns[key], own) for key, own in new[identity].items() if has_pending(own)]
     store_all(target.session, waiting)
     return new
@@ -319,7 +326,7 @@ class UpdateByKey:
             return []  # without its primary key SQLAlchemy will refuse it
         found = {each: column for each in mapping if (column := self._target.find_column(each)) is not None}
         for column in _computed(self._target, found.values()):
-            found[column.key], mapping[column.key] = column, column.computed_for_update(mapping)
+            found[column.key], mapping[column.key] = column, computed_for_update(column, mapping)
         for each in [each for each in found if _leaves(mapping[each])]:
             del mapping[each], found[each]
         accepted = {

@@ -134,13 +134,13 @@ class Candidates:
     in_doubt: bool = False
     ended_early: bool = False
     unanswered: bool = False
-    #: The ``schema_translate_map`` of the connection, as it is when rows are entered.
-    schemas: Schemas = ()
+    #: The execution options of the connection, as they are when rows are entered.
+    options: Mapping[str, Any] = field(default_factory=dict)
     _keyed: dict[tuple[Table, tuple[Any, ...], Schemas], Row] = field(default_factory=dict)
 
     def row(self, table: Table, key: tuple[Any, ...] | None, schemas: Schemas | None = None) -> Row:
         """Return the row with this key, the same one each time; a new one if the key is None."""
-        schemas = schemas or self.schemas
+        schemas = schemas or schemas_of(self.options)
         if key is None:
             return Row(table, None, schemas)
         found = self._keyed.get((table, key, schemas))
@@ -150,7 +150,7 @@ class Candidates:
 
     def new_row(self, table: Table, find_key: Callable[[], tuple[Any, ...] | None]) -> Row:
         """Return a row that is going to be inserted, whose key may be known only then."""
-        return Row(table, None, self.schemas, find_key)
+        return Row(table, None, schemas_of(self.options), find_key)
 
     def enter(
         self,
@@ -217,7 +217,7 @@ class Candidates:
 
     def move(self, table: Table, old: tuple[Any, ...], new: tuple[Any, ...]) -> None:
         """Enter that a row gets another primary key: after a rollback it is found under the old one."""
-        row = self._keyed.get((table, old, self.schemas))
+        row = self._keyed.get((table, old, schemas_of(self.options)))
         if row is not None:
             moved = self.row(table, new)
             for rows in self.rows.values():

@@ -48,9 +48,6 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import InstanceState
 
 
-# --- slots ------------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Slot:
     """One file attribute of an object that a flush writes."""
@@ -187,12 +184,10 @@ def _read_unlocked(session: Session, slots: Iterable[Slot]) -> dict[Slot, Any]:
     """Return the files in rows, for attributes that were given stored files without having been loaded."""
     by_table: dict[tuple[Connection, Table], dict[tuple[Any, ...], list[Slot]]] = {}
     for slot in slots:
-        mapper, identity = slot.state.mapper, slot.state.key
-        if identity is not None:
-            connection = internals.connection_in_flush(session, mapper, slot.state.obj())
-            key = old_key_in(slot.state, slot.column.table)
-            if key is not None:
-                by_table.setdefault((connection, slot.column.table), {}).setdefault(key, []).append(slot)
+        state, table = slot.state, slot.column.table
+        connection, key = internals.connection_in_flush(session, state.mapper, state.obj()), old_key_in(state, table)
+        if key is not None:
+            by_table.setdefault((connection, table), {}).setdefault(key, []).append(slot)
     held: dict[Slot, Any] = {}
     for (connection, table), by_key in by_table.items():
         for key, files in read_rows(connection, table, by_key, lock=False).items():
@@ -208,17 +203,15 @@ def accept_late(value: Any) -> Any:
     """
     flushing = _flushing.get()
     session = None if flushing is None else flushing()
-    for slot in _slots_in_flush(session) if session is not None and internals.is_flushing(session) else ():
+    if session is None or not internals.is_flushing(session):
+        return value
+    new, modified, _ = internals.states_to_flush(session, columns.INFO)
+    for slot in slots_of([*new, *modified]):
         if slot.value is value:
             held_now(slot.column, slot.state)
             slot.accept()
             return slot.value
     return value
-
-
-def _slots_in_flush(session: Session) -> Iterable[Slot]:
-    new, modified, _ = internals.states_to_flush(session, columns.INFO)
-    return slots_of([*new, *modified])
 
 
 # The session whose flush has begun last, in this thread or task.
@@ -234,10 +227,10 @@ def store_late(value: DepotFileInfo) -> bool:
         return False
     slot = Slot(state, columns.columns_of_mapper(state.mapper)[owner[1]])
     # With the others of its list, if it is in one: they are of this row, too.
-    in_list = any(each is value for each in files_in(slot.value))
-    store_all(session, [(slot.column, slot.value if in_list else value)])
+    held = slot.value if any(each is value for each in files_in(slot.value)) else value
+    store_all(session, [(slot.column, held)])
     connection = internals.connection_in_flush(session, state.mapper, state.obj())
-    _enter_late(session, connection, slot, slot.value if in_list else value)
+    _enter_late(session, connection, slot, held)
     return True
 
 
@@ -297,7 +290,8 @@ def _before_insert(mapper: Mapper[Any], connection: Connection, target: Any) -> 
         elif slot.column.has_default:
             watch = watch_of(session, connection)  # so that the default finds its session
     if by_table:
-        watch, rows = watch or watch_of(session, connection), ledger_of(session).flush.inserted
+        watch = watch or watch_of(session, connection)
+        rows = session.info[LEDGER].flush.inserted
         for table, values in by_table.items():
             row = watch.candidates.new_row(table, partial(key_in, state, table))
             rows.setdefault(state, []).append(row)

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session, attributes
 from depot_lite.fields import columns
 from depot_lite.fields.columns import files_in
 from depot_lite.fields.tracking import outcomes
-from depot_lite.fields.tracking.births import Birth, schemas_of
+from depot_lite.fields.tracking.births import Birth
 from depot_lite.fields.tracking.outcomes import Watch
 from depot_lite.fields.tracking.rows import Flush
 from depot_lite.fields.tracking.transfers import delete_at_end
@@ -74,7 +74,7 @@ def frame_of(session: Session) -> list[Birth]:
 def watch_of(session: Session, connection: Connection) -> Watch:
     """Return the watch of a connection through which the session is about to write."""
     watch = outcomes.watch(connection)
-    watch.candidates.schemas = schemas_of(connection.get_execution_options())
+    watch.candidates.options = connection.get_execution_options()
     root = session.get_transaction()
     if root is not None:
         watch.transactions.add(root)

@@ -41,13 +41,11 @@ from depot_lite.io.local.disk import (
     id_of_name,
     is_file,
     locked,
-    make_folder,
     make_folders,
     names_in,
     read_sidecar,
     read_small,
     remove_with_data,
-    sync_folder,
     unlink,
     write_sidecar,
     write_small,
@@ -152,7 +150,7 @@ class LocalFileStorage(FileStorage):
         filename, content_type = content.filename or UNNAMED, content.content_type
 
         def fill(path: str) -> DataFile:
-            return DataFile.of_content(path, content, self._algorithm, self._file_mode)
+            return DataFile.of_content(path, content, self._algorithm, self._file_mode, durable=self._durable)
 
         return self._store(file_id, filename, content_type, fill)
 
@@ -174,7 +172,7 @@ class LocalFileStorage(FileStorage):
 
         def fill(path: str) -> DataFile:
             computed = self._algorithm if checksum is None else algorithm if verify else None
-            return DataFile.filled(path, copy, computed, self._file_mode)
+            return DataFile.filled(path, copy, computed, self._file_mode, durable=self._durable)
 
         def copy(data: DataFile) -> None:
             data.copy(source.fileno(), source.content_length)
@@ -195,12 +193,12 @@ class LocalFileStorage(FileStorage):
             path = f"{self._shard(file_id)}/{file_id}.{token_hex(4)}"
             try:
                 data = fill(path)
-                computed = data.finish(durable=self._durable)
-                if None not in (checksum, computed) and checksum != computed:
+                if None not in (checksum, data.checksum) and checksum != data.checksum:
                     raise StorageFailed(
-                        f"the content of file {file_id} is damaged: expected {checksum}, got {computed}"
+                        f"the content of file {file_id} is damaged: expected {checksum}, got {data.checksum}"
                     )
-                info = FileInfo(file_id, filename, content_type, data.length, datetime.now(UTC), checksum or computed)
+                now, checksum = datetime.now(UTC), checksum or data.checksum
+                info = FileInfo(file_id, filename, content_type, data.length, now, checksum)
                 write_sidecar(path + ".tmp", info, os.path.basename(path), self._file_mode, durable=self._durable)
                 replaced = self._commit(file_id, path)
             except BaseException:
@@ -248,10 +246,7 @@ class LocalFileStorage(FileStorage):
     def _make_shard(self, shard: str) -> None:
         if shard in self._shards and os.path.isdir(shard):
             return
-        make_folders(self._root, self._folder_mode, durable=self._durable)
-        make_folder(shard, self._folder_mode)
-        if self._durable:
-            sync_folder(self._root)
+        make_folders(self._root, self._folder_mode, shard, durable=self._durable)
         self._shards.add(shard)
 
     # --- finding --------------------------------------------------------------------------------------------------

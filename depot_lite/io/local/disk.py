@@ -45,6 +45,8 @@ class DataFile:
     def __init__(self, descriptor: int, algorithm: str | None, mode: int | None) -> None:
         #: Bytes written so far.
         self.length = 0
+        #: ``algorithm:digest`` of the finished file, if an algorithm was given.
+        self.checksum: str | None = None
         self._descriptor = descriptor
         self._mode = mode
         self._behind = None if algorithm is None else FollowingChecksum(descriptor, algorithm)
@@ -61,22 +63,28 @@ class DataFile:
         return cls(os.open(path, flags, 0o666 if mode is None else 0o600), algorithm, mode)
 
     @classmethod
-    def filled(cls, path: str, fill: Callable[[Self], None], algorithm: str | None, mode: int | None) -> Self:
-        """Create a file and have ``fill`` write its bytes; if that fails, the file is closed."""
+    def filled(
+        cls, path: str, fill: Callable[[Self], None], algorithm: str | None, mode: int | None, *, durable: bool
+    ) -> Self:
+        """Create a file, have ``fill`` write its bytes, and finish it."""
         file = cls.create(path, algorithm, mode)
         try:
             fill(file)
         except BaseException:
             file.close()
             raise
+        file.finish(durable=durable)
         return file
 
     @classmethod
-    def of_content(cls, path: str, content: Content, algorithm: str | None, mode: int | None) -> Self:
+    def of_content(cls, path: str, content: Content, algorithm: str | None, mode: int | None, *, durable: bool) -> Self:
         """Create a file with the bytes of ``content``, or make its own file this one if it was handed over."""
         source = content.path if content.move else None
         adopted = None if source is None else cls.adopt(path, source, algorithm, mode)
-        return adopted or cls.filled(path, partial(_write_content, content), algorithm, mode)
+        if adopted is not None:
+            adopted.finish(durable=durable)
+            return adopted
+        return cls.filled(path, partial(_write_content, content), algorithm, mode, durable=durable)
 
     @classmethod
     def adopt(cls, path: str, source: Path, algorithm: str | None, mode: int | None) -> Self | None:
@@ -134,14 +142,14 @@ class DataFile:
         if self._behind is not None:
             self._behind.follow(self.length)
 
-    def finish(self, *, durable: bool) -> str | None:
-        """Set the permissions, sync the file if ``durable``, close it, and return ``algorithm:digest``, or None."""
+    def finish(self, *, durable: bool) -> None:
+        """Set the permissions, sync the file if ``durable``, complete the checksum, and close the file."""
         try:
             if self._mode is not None:
                 os.fchmod(self._descriptor, self._mode)
             if durable:
                 os.fsync(self._descriptor)
-            return None if self._behind is None else self._behind.result(self.length)
+            self.checksum = None if self._behind is None else self._behind.result(self.length)
         finally:
             self.close()
 
@@ -295,25 +303,28 @@ def locked(folder: str) -> Iterator[int]:
         os.close(descriptor)  # also unlocks it
 
 
-def make_folder(path: str, mode: int | None) -> None:
-    """Make a folder with these permissions, or with those of the umask, unless it exists."""
+def make_folders(path: str, mode: int | None, inner: str | None = None, *, durable: bool) -> None:
+    """Make a folder, its missing parents, and a folder inside it, unless they exist.
+
+    The umask applies to the parents, which others may share, and everywhere if the mode is None.
+    """
+    parent = os.path.dirname(path)
+    if not os.path.isdir(path):
+        make_folders(parent, None, durable=durable)
+        _make_folder(path, mode, parent if durable else None)
+    if inner is not None:
+        _make_folder(inner, mode, path if durable else None)
+
+
+def _make_folder(path: str, mode: int | None, synced: str | None) -> None:
     with suppress(FileExistsError):
         if mode is None:
             os.mkdir(path)
         else:
             os.mkdir(path, mode)
             os.chmod(path, mode)  # mkdir has applied the umask
-
-
-def make_folders(path: str, mode: int | None, *, durable: bool) -> None:
-    """Make a folder and its missing parents; the umask applies to the parents, which others may share."""
-    if os.path.isdir(path):
-        return
-    parent = os.path.dirname(path)
-    make_folders(parent, None, durable=durable)
-    make_folder(path, mode)
-    if durable:
-        sync_folder(parent)
+    if synced is not None:
+        sync_folder(synced)
 
 
 def sync_folder(path: str) -> None:
@@ -327,7 +338,7 @@ def sync_folder(path: str) -> None:
 
 def write_small(path: str, data: bytes, mode: int | None, *, durable: bool) -> None:
     """Write a new file with these bytes."""
-    DataFile.filled(path, lambda file: file.write(data), None, mode).finish(durable=durable)
+    DataFile.filled(path, lambda file: file.write(data), None, mode, durable=durable)
 
 
 def read_small(path: str) -> bytes | None:
