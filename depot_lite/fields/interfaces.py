@@ -342,7 +342,8 @@ class DepotFileInfo(Reference, ABC):
     @property
     def paths(self) -> list[str]:
         """The paths of all files that belong to the value, as a new list."""
-        self._read()
+        if not dict.__contains__(self, "path"):
+            self._read()
         files, path = list(dict.get(self, "files") or ()), dict.get(self, "path")
         return files if path is None or path in files or self.pending else [path, *files]
 
