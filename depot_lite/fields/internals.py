@@ -45,11 +45,11 @@ def follow(connection: Connection, on_end: OnEnd, on_savepoint_lost: Callable[[C
     """
     itself = weakref.ref(connection)
     for name, commits in _ENDS.items():
-        setattr(connection, name, partial(_end, itself, name, on_end, commits))
+        setattr(connection, name, partial(_send_end, itself, name, on_end, commits))
     setattr(connection, _ROLLBACK_TO_SAVEPOINT, partial(_lose_savepoint, itself, on_savepoint_lost))
 
 
-def _end(itself: weakref.ref[Connection], name: str, on_end: OnEnd, commits: bool, *args: Any) -> None:
+def _send_end(itself: weakref.ref[Connection], name: str, on_end: OnEnd, commits: bool, *args: Any) -> None:
     connection = itself()
     if connection is not None:
         on_end(connection, commits, partial(_ORIGINALS[name], connection, *args))

@@ -46,7 +46,7 @@ __all__ = [
     "probe",
     "render",
     "strip",
-    "verify",
+    "verify_image",
 ]
 
 #: The largest number of pixels in all frames of an animation that is rendered as an animation.
@@ -89,7 +89,9 @@ def probe(file: BinaryIO, *, formats: Collection[str] = FORMATS, max_pixels: int
     return open_source(file, formats, max_pixels).info
 
 
-def verify(file: BinaryIO, *, formats: Collection[str] = FORMATS, max_pixels: int | None = MAX_PIXELS) -> ImageInfo:
+def verify_image(
+    file: BinaryIO, *, formats: Collection[str] = FORMATS, max_pixels: int | None = MAX_PIXELS
+) -> ImageInfo:
     """Decode the image, or the first of its frames, to its end and return what `probe` returns.
 
     Raises:
@@ -116,8 +118,8 @@ def render(
     is at least twice as large.
 
     Raises:
-        ImageRefused: as from `verify`; by the rule ``"max_pixels"`` also if a recipe keeps an animation of more than
-            `MAX_ANIMATED_PIXELS`.
+        ImageRefused: as from `verify_image`; by the rule ``"max_pixels"`` also if a recipe keeps an animation of more
+            than `MAX_ANIMATED_PIXELS`.
         ConfigurationError: also for a format that the installed Pillow cannot write.
     """
     source = open_source(file, formats, max_pixels)
@@ -152,7 +154,7 @@ def strip(
     becomes JPEG. For GIF, which has no EXIF data, and BMP, which has no metadata, the result is None.
 
     Raises:
-        ImageRefused: as from `verify`; by the rule ``"format"`` for an AVIF sequence, which cannot be rewritten.
+        ImageRefused: as from `verify_image`; by the rule ``"format"`` for an AVIF sequence, which cannot be rewritten.
     """
     source = open_source(file, formats, max_pixels)
     image, info = source.image, source.info

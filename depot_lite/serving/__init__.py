@@ -197,7 +197,7 @@ def _storage_url(method: str, storage: FileStorage, file: StoredFile, delivery: 
         file,
         expires_in=_REDIRECT_EXPIRY,
         filename=delivery.filename or info.filename,
-        disposition=_disposition(info, delivery),
+        disposition=_disposition_type(info, delivery),
         content_type=headers_of_type(info.content_type)[0][1],
     )
 
@@ -227,7 +227,7 @@ def _evaluate(
     if failed == 304:
         return Response(304, validators)
     length = info.content_length
-    saved_as = content_disposition(_disposition(info, delivery), delivery.filename or info.filename)
+    saved_as = content_disposition(_disposition_type(info, delivery), delivery.filename or info.filename)
     described = (*validators, *headers_of_type(info.content_type), ("Content-Disposition", saved_as))
     # Range is defined for GET only (section 14.2).
     if method == "HEAD":
@@ -296,7 +296,7 @@ def _validators(
     return (*tagged, ("Last-Modified", format_datetime(modified, usegmt=True)), ("Cache-Control", caching))
 
 
-def _disposition(info: FileInfo, delivery: Delivery) -> str:
+def _disposition_type(info: FileInfo, delivery: Delivery) -> str:
     return "attachment" if delivery.download or inline_type(info.content_type) is None else "inline"
 
 
@@ -382,14 +382,14 @@ def parse_range(header: str, length: int) -> range | None:
         return None
     first, last, suffix = found.groups()
     if suffix is not None:
-        return _end(int(suffix), length)
+        return _suffix_range(int(suffix), length)
     if last and int(last) < int(first):
         return None
     stop = min(int(last) + 1, length) if last else length
     return range(int(first), stop) if int(first) < stop else range(0)
 
 
-def _end(count: int, length: int) -> range | None:
+def _suffix_range(count: int, length: int) -> range | None:
     """Return the range of the last ``count`` bytes, which is empty if ``count`` is 0."""
     if count and not length:
         # The end of an empty file is satisfiable (RFC 9110 section 14.1.2), but no Content-Range can express it.

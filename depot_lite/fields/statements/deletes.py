@@ -25,7 +25,7 @@ from depot_lite.fields.columns import file_columns
 from depot_lite.fields.statements.targets import MOST_PARAMETERS, Rows, Target, parameters_in, readable_options
 from depot_lite.fields.tracking.births import schemas_of
 from depot_lite.fields.tracking.ledger import ledger_of, watch_of
-from depot_lite.fields.tracking.rows import batches, is_one_of, old_key_in
+from depot_lite.fields.tracking.rows import is_one_of, key_batches, old_key_in
 
 
 def delete(state: ORMExecuteState, statement: Delete, target: Target) -> Any:
@@ -43,7 +43,7 @@ def delete(state: ORMExecuteState, statement: Delete, target: Target) -> Any:
         state.parameters = {key: value for key, value in state.parameters.items() if key not in names} or None
     results = [
         target.invoke_for(state, statement, watch, keys, keep=keep)
-        for keys in batches(rows, max(1, MOST_PARAMETERS // len(target.table.primary_key))) or [[]]
+        for keys in key_batches(rows, max(1, MOST_PARAMETERS // len(target.table.primary_key))) or [[]]
     ]
     return results[0].merge(*results[1:]) if len(results) > 1 else results[0]
 
@@ -125,7 +125,7 @@ def enter_cascaded(
     for constraint in constraints_of(table) if new else ():
         child = constraint.table
         if child not in without:
-            found = _read(connection, constraint, new, options or {})
+            found = _read_referring(connection, constraint, new, options or {})
             schemas = schemas_of(options or {})
             for key, files in found.items():
                 if any(files.values()):
@@ -134,7 +134,7 @@ def enter_cascaded(
             enter_cascaded(session, connection, child, found, seen=seen, options=options)
 
 
-def _read(
+def _read_referring(
     connection: Connection,
     constraint: ForeignKeyConstraint,
     parents: Iterable[tuple[Any, ...]],
@@ -145,7 +145,7 @@ def _read(
     key, files = list(child.primary_key), file_columns(child)
     refers = and_(*(each.parent == parent.c[each.column.key] for each in constraint.elements))
     rows: Rows = {}
-    for batch in batches(parents):
+    for batch in key_batches(parents):
         query = select(*key, *files).select_from(child).join(parent, refers)
         query = query.where(is_one_of(list(parent.primary_key), batch)).with_for_update()
         for row in connection.execute(query, execution_options=options):

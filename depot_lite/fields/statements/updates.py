@@ -26,7 +26,7 @@ from depot_lite.fields.lists import FileList
 from depot_lite.fields.statements.targets import MOST_PARAMETERS, Rows, Target, each_of, parameters_in
 from depot_lite.fields.tracking.defaults import computed_for_update
 from depot_lite.fields.tracking.outcomes import Watch
-from depot_lite.fields.tracking.rows import batches, read_rows
+from depot_lite.fields.tracking.rows import key_batches, read_rows
 from depot_lite.fields.tracking.storing import store_all
 
 #: Primary key -> the new files of that row, by the keys of their attributes.
@@ -110,7 +110,7 @@ def update(state: ORMExecuteState, statement: Update, target: Target) -> Any:
     watch = target.watch()
     per_row = len(target.table.primary_key) * (1 + len(fresh)) + len(fresh)
     results = []
-    for keys in batches(rows, max(1, MOST_PARAMETERS // per_row)) or [[]]:
+    for keys in key_batches(rows, max(1, MOST_PARAMETERS // per_row)) or [[]]:
         new_here = {key: new[key] for key in keys}
         assigned = {key: _assigned(target, column, fresh, new_here) for key, column in columns.items()}
         _enter(target, watch, {key: rows[key] for key in keys}, new_here)
@@ -129,7 +129,7 @@ def _read_and_stored(
         rows = target.read_locked(where, parameters, options)
         return rows, {key: dict(fresh) for key in rows}
     rows = {}
-    for keys in batches(new, MOST_PARAMETERS // len(target.table.primary_key)):
+    for keys in key_batches(new, MOST_PARAMETERS // len(target.table.primary_key)):
         rows.update(target.read_locked(target.chosen(keys, where), parameters, options))
     return rows, new
 

@@ -311,7 +311,7 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Fate:
     """The fate of a file that no row was found to name.
 
     ``doubt`` is the reason to keep it, None if it is deleted. ``replaced`` is true if committed rows named it until
@@ -327,26 +327,26 @@ _AMBIGUOUS = "several schemas have its table, and the search_path may have been 
 _HIDDEN = "row-level security, or a view, may hide its row"
 
 
-def verdicts(end: End, answer: Answer, dialect: str) -> list[Verdict]:
-    """Return a verdict on each file that no row was found to name.
+def fates(end: End, answer: Answer, dialect: str) -> list[Fate]:
+    """Return the fate of each file that no row was found to name.
 
     Args:
         end: the end of the transaction.
         answer: the database's answer about the files that it was asked about; of the others it is known without.
         dialect: the name of its dialect.
     """
-    files, found = end.candidates, list[Verdict]()
+    files, found = end.candidates, list[Fate]()
     for path in files.rows:
         if path in answer.named:
             continue
         birth = files.births.get(path)
         if path not in end.asked:
             if not (end.committed and birth is not None and birth.bound):  # otherwise an inserted row names it
-                found.append(Verdict(path, None))
+                found.append(Fate(path, None))
             continue
         is_new = birth is not None or path in files.lost
         doubt = _doubt_about_new(path, end, answer) if is_new else _doubt_about_old(path, end, answer, dialect)
-        found.append(Verdict(path, doubt, replaced=end.committed and path not in files.lost))
+        found.append(Fate(path, doubt, replaced=end.committed and path not in files.lost))
     return found
 
 

@@ -26,7 +26,7 @@ from depot_lite.fields import internals
 from depot_lite.fields.columns import paths_of
 from depot_lite.fields.interfaces import logger
 from depot_lite.fields.tracking import proof, transfers
-from depot_lite.fields.tracking.births import Answer, Birth, Candidates, End, verdicts
+from depot_lite.fields.tracking.births import Answer, Birth, Candidates, End, fates
 
 
 class Watch:
@@ -117,12 +117,12 @@ class Watch:
 
     def _judge(self, end: End, answer: Answer) -> None:
         gone: set[str] = set()
-        for verdict in verdicts(end, answer, self.engine.dialect.name):
-            if verdict.doubt is not None:
-                _log_doubt(verdict.path, verdict.doubt)
+        for fate in fates(end, answer, self.engine.dialect.name):
+            if fate.doubt is not None:
+                _log_doubt(fate.path, fate.doubt)
             else:
-                gone.add(verdict.path)
-                (self._replaced if verdict.replaced else self._unused).append(verdict.path)
+                gone.add(fate.path)
+                (self._replaced if fate.replaced else self._unused).append(fate.path)
         for birth in _distinct(end.candidates.births.values()):
             self._end_birth(birth, gone, committed=end.committed)
 

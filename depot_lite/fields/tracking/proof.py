@@ -31,7 +31,7 @@ from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from depot_lite.fields.columns import FileType, file_columns, file_type, paths_of
 from depot_lite.fields.tracking.births import Answer, End, Row, Schemas
-from depot_lite.fields.tracking.rows import batches, is_one_of
+from depot_lite.fields.tracking.rows import is_one_of, key_batches
 
 
 def _names_one_of(column: Column[Any], kind: FileType, paths: Sequence[str], dialect: str) -> ColumnElement[bool]:
@@ -90,8 +90,8 @@ def _ask(connection: Connection, asked: Mapping[str, Iterable[Row]]) -> Answer:
             found = _find_by_path(connection, table, unknown, options)
             answer.named |= found
             present |= found
-        for batch in batches([key for key in by_key if key is not None]):
-            rows_found, ambiguous = _read(connection, table, batch, options, answer)
+        for batch in key_batches([key for key in by_key if key is not None]):
+            rows_found, ambiguous = _read_by_key(connection, table, batch, options, answer)
             answer.found.update(((table, schemas, key), paths) for key, paths in rows_found)
             if ambiguous:
                 answer.ambiguous.update(*by_key.values())
@@ -118,7 +118,7 @@ def _compare(
         present.update(*(by_key[key] for key in batch if key in found))
 
 
-def _read(
+def _read_by_key(
     connection: Connection, table: Table, keys: list[tuple[Any, ...]], options: dict[str, Any], answer: Answer
 ) -> tuple[list[tuple[tuple[Any, ...], set[str]]], bool]:
     """Return the keys and paths of those of the rows that are there, and whether their table is ambiguous."""
@@ -203,7 +203,7 @@ def _find_by_path(connection: Connection, table: Table, paths: Iterable[str], op
     columns: list[tuple[Column[Any], FileType]] = [
         (each, kind) for each in file_columns(table) if (kind := file_type(each.type)) is not None
     ]
-    for batch in batches((each,) for each in sorted(paths)):
+    for batch in key_batches((each,) for each in sorted(paths)):
         wanted = [path for (path,) in batch]
         conditions = [_names_one_of(column, kind, wanted, connection.dialect.name) for column, kind in columns]
         query = select(*(column for column, _ in columns)).where(or_(*conditions) if conditions else literal(False))

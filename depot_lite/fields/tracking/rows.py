@@ -43,7 +43,7 @@ def is_one_of(key: Sequence[Any], identities: Iterable[tuple[Any, ...]]) -> Colu
     return or_(tuple_(*key).in_(whole), *parts) if parts else tuple_(*key).in_(whole)
 
 
-def batches(identities: Iterable[tuple[Any, ...]], size: int = BATCH) -> list[list[tuple[Any, ...]]]:
+def key_batches(identities: Iterable[tuple[Any, ...]], size: int = BATCH) -> list[list[tuple[Any, ...]]]:
     """Return the keys in lists that one condition can name."""
     known = list(identities)
     return [known[start : start + size] for start in range(0, len(known), size)]
@@ -62,7 +62,7 @@ def old_key_in(state: InstanceState[Any], table: Table) -> tuple[Any, ...] | Non
     identity.
     """
     mapper, identity = state.mapper, () if state.key is None else state.key[1]
-    of_mapper = [_attribute(mapper, each) for each in mapper.primary_key]
+    of_mapper = [_attribute_name(mapper, each) for each in mapper.primary_key]
     of_joined = table not in {each.table for each in mapper.primary_key}
     key = []
     for position, name in enumerate(_key_attributes(mapper, table)):
@@ -84,11 +84,11 @@ def _key_attributes(mapper: Mapper[Any], table: Table) -> list[Any]:
     """Return the names of the attributes of a table's primary key, None for columns that are not mapped."""
     known = _KEYS.setdefault(mapper, {})
     if table not in known:
-        known[table] = [_attribute(mapper, each) for each in table.primary_key]
+        known[table] = [_attribute_name(mapper, each) for each in table.primary_key]
     return known[table]
 
 
-def _attribute(mapper: Mapper[Any], column: Any) -> Any:
+def _attribute_name(mapper: Mapper[Any], column: Any) -> Any:
     """Return the name of the attribute of a column, None if not mapped."""
     return mapper.get_property_by_column(column).key if column in mapper.columns.values() else None
 
@@ -127,17 +127,17 @@ def read_rows(
     if lock:
         begin_writing(connection)
     found: dict[tuple[Any, ...], Files] = {}
-    for batch in batches(sorted(keys, key=repr)):
-        rows = _read(connection, table, batch, options, lock=lock)
+    for batch in key_batches(sorted(keys, key=repr)):
+        rows = _select_rows(connection, table, batch, options, lock=lock)
         found.update((each, rows[each]) for each in batch if each in rows)
         if len(rows.keys() & set(batch)) < len(rows):
             for each in batch:
-                if each not in found and (single := _read(connection, table, [each], options, lock=lock)):
+                if each not in found and (single := _select_rows(connection, table, [each], options, lock=lock)):
                     found[each] = next(iter(single.values()))
     return found
 
 
-def _read(
+def _select_rows(
     connection: Connection,
     table: Table,
     keys: list[tuple[Any, ...]],

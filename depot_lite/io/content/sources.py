@@ -52,7 +52,7 @@ def reading(given: Any) -> Iterator[None]:
 
 def unreadable(given: Any, error: Exception) -> InvalidContent:
     """Return the `InvalidContent` for an error that the user's object raised."""
-    if _attribute(given, "closed") is True:
+    if _attribute_or_none(given, "closed") is True:
         return InvalidContent(
             f"{label_of(given)} was closed before its bytes were stored ({error}): assign a path or bytes, or keep it"
             " open until the flush"
@@ -60,7 +60,7 @@ def unreadable(given: Any, error: Exception) -> InvalidContent:
     return InvalidContent(f"{label_of(given)} cannot be read: {error}")
 
 
-def _attribute(given: Any, attribute: str) -> Any:
+def _attribute_or_none(given: Any, attribute: str) -> Any:
     """Return an attribute of the user's object for an error message, or None if that fails."""
     try:
         return getattr(given, attribute, None)
@@ -70,7 +70,7 @@ def _attribute(given: Any, attribute: str) -> Any:
 
 def label_of(given: Any) -> str:
     """Return the name of the user's object for error messages, or its type if it has none."""
-    name = given if isinstance(given, Path) else _attribute(given, "name")
+    name = given if isinstance(given, Path) else _attribute_or_none(given, "name")
     return f"'{name}'" if isinstance(name, str | Path) and str(name) else f"the {type_of(given)}"
 
 
@@ -113,7 +113,7 @@ class FileIntent:
         return f"FileIntent({type_of(content)}, {filename!r}, {content_type!r}{move})"
 
 
-class Reader(io.RawIOBase):
+class SourceReader(io.RawIOBase):
     """The user's file, to be read by a storage."""
 
     def __init__(self, file: Any, *, before: bytes = b"", seekable: bool = True) -> None:
@@ -267,7 +267,7 @@ class PathSource(Source):
     @contextmanager
     def opened(self, buffer_size: int = CHUNK_SIZE) -> Iterator[BinaryIO]:
         """Open the file, and close it afterwards."""
-        with self._file() as file, io.BufferedReader(Reader(file), buffer_size) as reader:
+        with self._file() as file, io.BufferedReader(SourceReader(file), buffer_size) as reader:
             yield reader
 
     @contextmanager
@@ -307,7 +307,7 @@ class FileSource(Source):
         with self._position_kept():
             with reading(self.given):
                 self.given.seek(0)
-            with io.BufferedReader(Reader(self.given), buffer_size) as reader:
+            with io.BufferedReader(SourceReader(self.given), buffer_size) as reader:
                 yield reader
 
     def _fileno(self) -> int | None:

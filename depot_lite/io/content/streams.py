@@ -10,14 +10,14 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from depot_lite.errors import InvalidContent, ValidationError
-from depot_lite.io.content.sources import CHUNK_SIZE, INMEMORY_FILESIZE, FileSource, Reader, Source, label_of
+from depot_lite.io.content.sources import CHUNK_SIZE, INMEMORY_FILESIZE, FileSource, Source, SourceReader, label_of
 from depot_lite.io.media_types.detection import HEAD_SIZE
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 
-class _StreamReader(Reader):
+class _StreamReader(SourceReader):
     """The user's stream, to be read by a storage up to the limit."""
 
     def __init__(self, source: StreamSource, before: bytes) -> None:
