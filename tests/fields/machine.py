@@ -18,7 +18,7 @@ from sqlalchemy import Engine, delete, insert, inspect, update
 from depot_lite.errors import StorageFailed
 from tests.conftest import IN_MEMORY
 from tests.fields.history import ATTRIBUTES, Files, History, Rows, initialize, is_there, rule
-from tests.models import Document, Page
+from tests.support.models import Document, Page
 
 #: Every kind of step that a run must have reached, or it has shown nothing.
 KINDS = (

@@ -29,11 +29,10 @@ from depot_lite.io.content import FileIntent
 from depot_lite.io.interfaces import FileStorage
 from tests.conftest import World
 from tests.fields.actions import put
-from tests.fields.models import Album, Movie
 from tests.fields.own_tables import OwnWorld, own_world
 from tests.fields.statements import add
 from tests.fields.values import read
-from tests.models import Document
+from tests.support.models import Album, Document, Movie
 
 outcome = pytest.mark.parametrize("commit", [True, False], ids=["commit", "rollback"])
 

@@ -47,7 +47,7 @@ from depot_lite import (
 )
 from depot_lite.errors import DepotError
 from tests.conftest import World
-from tests.models import Document, Plate
+from tests.support.models import Document, Plate
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -41,7 +41,7 @@ from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.conftest import World, sqlite_engine
 from tests.fields.images import Failing, files, image, read
-from tests.models import Base
+from tests.support.models import Base
 
 SMALL = Thumbnail(64, 64)
 RECIPES = {"small": SMALL, "square": Crop(32, 32, format="PNG")}

@@ -19,8 +19,7 @@ from depot_lite.io.content import FileIntent
 from depot_lite.io.interfaces import FileStorage
 from tests.conftest import World
 from tests.fields.actions import BEFORE, FIGURES, FIRST, NEW, OTHER, PHOTO, PLAN, begin, documents, put
-from tests.fields.models import Album, Signed
-from tests.models import Document
+from tests.support.models import Album, Document, Signed
 
 outcome = pytest.mark.parametrize("commit", [True, False], ids=["commit", "rollback"])
 

@@ -32,7 +32,7 @@ from depot_lite.fields.tracking.slots import Slot
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World, sqlite_engine
 from tests.fields.machine import KINDS, play
-from tests.models import Base, Document
+from tests.support.models import Base, Document
 
 pytestmark = pytest.mark.matrix
 

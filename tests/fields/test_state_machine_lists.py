@@ -26,8 +26,7 @@ from tests.conftest import sqlite_engine
 from tests.fields.history import Rows, initialize, is_there, rule
 from tests.fields.list_history import LISTS, Change, ListHistory, given, in_order, upload
 from tests.fields.machine import play
-from tests.fields.models import Movie
-from tests.models import Base, Page
+from tests.support.models import Base, Movie, Page
 
 pytestmark = pytest.mark.matrix
 

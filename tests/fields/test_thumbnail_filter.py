@@ -17,7 +17,7 @@ from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.content import FileIntent
 from depot_lite.manager import DepotManager
 from tests.conftest import World, sqlite_engine
-from tests.models import Base
+from tests.support.models import Base
 
 
 class Poster(Base):

@@ -14,9 +14,8 @@ from depot_lite.errors import InvalidContent, StorageFailed
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
 from tests.fields.bad_luck import FailingStorage
-from tests.fields.statement_models import Ticket
 from tests.fields.statements import add, changed, table_of, words
-from tests.models import Document, Employee, Folder, Manager, Page, Plate, Truck
+from tests.support.models import Account, Document, Employee, Folder, Manager, Page, Plate, Truck
 
 
 class EmptyUpload:
@@ -285,11 +284,11 @@ def test_several_parameters_with_a_condition_are_refused(world: World) -> None:
 
 def test_rows_before_the_refused_one_keep_their_new_files(world: World) -> None:
     """SQLite and MariaDB keep what was done before the failing row; an application may catch the error."""
-    add(world, *(Ticket(id=each, code=str(each), scan=str(each).encode()) for each in (1, 2, 3)))
-    rows = [{"id": 1, "code": "x", "scan": b"x"}, {"id": 2, "code": "3", "scan": b"y"}, {"id": 3, "code": "z"}]
+    add(world, *(Account(id=each, code=str(each), photo=str(each).encode()) for each in (1, 2, 3)))
+    rows = [{"id": 1, "code": "x", "photo": b"x"}, {"id": 2, "code": "3", "photo": b"y"}, {"id": 3, "code": "z"}]
     with world.session() as session:
         with pytest.raises(IntegrityError):
-            session.execute(update(Ticket), rows)
+            session.execute(update(Account), rows)
         if world.engine.dialect.name == "postgresql":
             session.rollback()
         session.commit()
@@ -380,10 +379,10 @@ def test_update_inside_a_savepoint(world: World, release: bool) -> None:
 
 
 def test_an_update_that_the_database_refuses_changes_no_file(world: World) -> None:
-    add(world, *(Ticket(code=each, scan=each.encode()) for each in "ab"))
+    add(world, *(Account(code=each, photo=each.encode()) for each in "ab"))
     with world.session() as session:
         with pytest.raises(IntegrityError), session.begin_nested():
-            session.execute(update(Ticket).values(code="same", scan=b"x"))
+            session.execute(update(Account).values(code="same", photo=b"x"))
         session.commit()
     world.check(b"a", b"b")
 

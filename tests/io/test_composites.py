@@ -29,7 +29,7 @@ from depot_lite.testing import BreakingFile, StorageContract, some_bytes, tempor
 from tests.conftest import World, sqlite_engine
 from tests.fields.actions import BEFORE, Action, begin, every_action
 from tests.fields.ends import End, some_ends
-from tests.models import Base, Document
+from tests.support.models import Base, Document
 
 
 class Failing(MemoryFileStorage):

@@ -20,7 +20,7 @@ from tests.conftest import World, sqlite_engine
 from tests.fields.actions import BEFORE, Action, begin, every_action
 from tests.fields.ends import End, some_ends
 from tests.io.gcs_server import Requests, Server, emulator
-from tests.models import Base, Document
+from tests.support.models import Base, Document
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from tests.fields.actions import BEFORE, Action, begin, some_actions
 from tests.fields.ends import End, some_ends
 from tests.io.azurite import ACCOUNT, Azurite, azurite
 from tests.io.s3_proxy import Fault, S3Proxy
-from tests.models import Base, Document
+from tests.support.models import Base, Document
 
 
 @pytest.fixture(scope="module")

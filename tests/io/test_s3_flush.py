@@ -20,8 +20,8 @@ from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.conftest import sqlite_engine
 from tests.io.s3_server import Server, moto_server
-from tests.models import Base, Document
 from tests.support.async_world import AsyncWorld
+from tests.support.models import Base, Document
 
 T = TypeVar("T")
 
