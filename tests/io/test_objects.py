@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from depot_lite.errors import ConfigurationError, StorageFailed, StoredFileNotFo
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import FileEntry, FileInfo, StoredFile
+from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.io.objects.clients import BucketConnection, PerProcess
 from depot_lite.io.objects.errors import BROKEN, OVERLOADED, REFUSED, ErrorTable
 from depot_lite.io.objects.metadata import (
@@ -24,6 +26,7 @@ from depot_lite.io.objects.metadata import (
     MODIFIED,
     crc32_of,
     disposition_of,
+    format_crc32,
     info_in,
     metadata_of,
     now,
@@ -371,55 +374,78 @@ def test_closing_reads_a_small_rest_so_that_the_connection_serves_again() -> Non
 
 
 def test_content_that_changes_while_it_is_stored_is_refused() -> None:
-    assert SummedReader(b"ab", io.BytesIO(b"cd"), None).read() == b"abcd"
-    reader = SummedReader(b"123", io.BytesIO(b"456789"), 0xCBF43926)
+    assert SummedReader(b"ab", io.BytesIO(b"cd").read, None).read() == b"abcd"
+    reader = SummedReader(b"123", io.BytesIO(b"456789").read, 0xCBF43926)
     assert (reader.read(5), reader.read(5), reader.length, reader.sum) == (b"12345", b"6789", 9, 0xCBF43926)
     with pytest.raises(StorageFailed, match="changed"):
-        SummedReader(b"1", io.BytesIO(b"2"), 0).read(5)
+        SummedReader(b"1", io.BytesIO(b"2").read, 0).read(5)
 
 
 # --- the template -----------------------------------------------------------------------------------------------------
 
 
-class Shelf(ObjectStorage[str | None]):
+#: Bytes and metadata.
+Object = tuple[bytes, Mapping[str, str]]
+
+
+class Shelf(ObjectStorage[str | None, Object]):
     """A storage of objects in a dictionary."""
 
     table = TABLE
     _batch_limit = 2
+    _part_size = 10
     _root = "shelf://b/"
 
     def __init__(self, *, public: bool = False, **options: Any) -> None:
         given = {"sign_urls": True, "signed_url_expiry": 60, "public_base_url": None} | options
         super().__init__("p/", 1, None, given["sign_urls"], given["signed_url_expiry"], given["public_base_url"])
         self.public = public
-        self.objects: dict[str, tuple[bytes, dict[str, str]]] = {}
+        self.objects: dict[str, Object] = {}
         self.batches: list[list[str]] = []
+        self.is_there = True
+        #: What the next upload answers, and whether it has stored its object.
+        self.answer: tuple[str, bool] | None = None
 
-    def _save(self, file_id: str, content: Content) -> FileInfo:
-        with content.open() as source:
-            data = source.read()
-        info = FileInfo(file_id, content.filename or "unnamed", content.content_type, len(data), now())
-        self.objects[self._key(file_id)] = data, metadata_of(info)
-        return info
+    def _put(self, info: FileInfo, data: bytes, *, new: bool) -> None:
+        metadata = metadata_of(info)
+        with self._sending(info.file_id, metadata):
+            code, arrives = self.answer or ("", True)
+            if arrives:
+                self.objects[self._key(info.file_id)] = data, metadata
+            if code:
+                raise Refusal(code)
 
-    def _metadata(self, file_id: str) -> Mapping[str, str]:
+    def _put_large(self, info: FileInfo, content: SummedReader, size: int | None, *, new: bool) -> Mapping[str, str]:
+        pieces = iter(lambda: content.read(self._part_size), b"")
+        self._put(info, b"".join(pieces), new=new)
+        return {}
+
+    def _look(self, file_id: str) -> Object:
         if self._key(file_id) not in self.objects:
             raise Refusal("Missing")
-        return self.objects[self._key(file_id)][1]
+        return self.objects[self._key(file_id)]
+
+    def _info_in(self, file_id: str, record: Object) -> FileInfo:
+        return info_in(record[1], file_id, None, len(record[0]), now())
+
+    def _metadata_in(self, record: Object) -> Mapping[str, str]:
+        return record[1]
+
+    def _check_container(self) -> None:
+        if not self.is_there:
+            raise StorageFailed("there is no shelf")
 
     def _open(self, file_id: str) -> StoredFile:
         with TABLE.translating(self._what("read", file_id), file_id):
-            info = info_in(self._metadata(file_id), file_id, None, len(self.objects[self._key(file_id)][0]), now())
-        return ObjectFile(info, io.BytesIO(self.objects[self._key(file_id)][0]), self.public_url(file_id))
-
-    def _exists(self, file_id: str) -> bool:
-        return self._key(file_id) in self.objects
+            data, _ = record = self._look(file_id)
+        return ObjectFile(self._info_in(file_id, record), io.BytesIO(data), self.public_url(file_id))
 
     def _list(self) -> Iterator[FileEntry]:
         return entries_below("p/", ((key, len(data), WHEN) for key, (data, _) in self.objects.items()))
 
-    def _delete(self, file_id: str) -> None:
-        self.objects.pop(self._key(file_id), None)
+    def _delete_object(self, key: str) -> None:
+        if self.objects.pop(key, None) is None:
+            raise Refusal("Missing")
 
     def _delete_batch(self, file_ids: list[str]) -> dict[str, Exception]:
         self.batches.append(file_ids)
@@ -456,11 +482,70 @@ def test_only_file_ids_directly_below_the_prefix_are_listed() -> None:
 def test_an_upload_whose_answer_was_lost_counts_if_the_object_has_its_mark() -> None:
     storage = Shelf()
     file_id = storage.create(b"x")
-    mine, other = dict(storage._metadata(file_id)), {ATTEMPT: "other"}
+    mine, other = dict(storage._look(file_id)[1]), {ATTEMPT: "other"}
     storage._unless_stored(file_id, mine, Refusal("Lost"))
     for name, metadata, code in ((file_id, other, "Lost"), (new_file_id(), mine, "Lost"), (file_id, mine, "Busy")):
         with pytest.raises(Refusal, match=code):
             storage._unless_stored(name, metadata, Refusal(code))
+
+
+class Once(io.RawIOBase):
+    """Bytes that can be read once."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        return self._data.readinto(buffer)
+
+
+@pytest.mark.parametrize("size", [0, 9, 10, 11, 30])
+def test_content_is_stored_whole_or_in_parts_with_its_checksum_if_it_is_known_before(size: int) -> None:
+    storage, data = Shelf(), bytes(range(size))
+    checksum = format_crc32(zlib.crc32(data))
+    for content, is_known in ((data, True), (Once(data), size < storage._part_size)):
+        info = storage.save(Content.of(content, "a.bin"))
+        assert (info.content_length, info.checksum) == (size, checksum if is_known else None)
+        with storage.get(info.file_id) as file:
+            assert (file.read(), file.filename, file.checksum) == (data, "a.bin", info.checksum)
+        assert storage._info(info.file_id).checksum == info.checksum
+
+
+@pytest.mark.parametrize("size", [9, 30])
+def test_an_upload_that_is_refused_is_an_error_and_one_whose_answer_is_lost_is_none(size: int) -> None:
+    storage, data = Shelf(), bytes(size)
+    storage.answer = "Lost", True
+    assert storage.get(storage.create(data)).read() == data
+    for code, arrives in (("Slow", False), ("Lost", False)):
+        storage.answer = code, arrives
+        with pytest.raises(StorageFailed, match="cannot store shelf://b/p/"):
+            storage.create(data)
+    assert len(storage.objects) == 1
+
+
+def test_a_file_of_another_storage_is_verified() -> None:
+    storage, other = Shelf(), MemoryFileStorage()
+    source = other.create(bytes(30), "a.bin")
+    assert storage.save_from(other, source).checksum == other.get(source).checksum
+    other._files[source] = other._files[source][0], bytes(29) + b"x"
+    with pytest.raises(StorageFailed):
+        storage.save_from(other, source)
+
+
+def test_if_the_container_is_missing_no_file_is_just_missing() -> None:
+    storage, file_id = Shelf(), new_file_id()
+    assert not storage.exists(file_id)
+    storage.delete(file_id)
+    with pytest.raises(StoredFileNotFound):
+        storage._info(file_id)
+    storage.is_there = False
+    attempts: list[Callable[[str], object]] = [storage.exists, storage.delete, storage._info]
+    for attempt in attempts:
+        with pytest.raises(StorageFailed, match="no shelf"):
+            attempt(file_id)
 
 
 def test_urls() -> None:

@@ -293,7 +293,7 @@ def test_content_that_changes_while_it_is_stored_is_refused(
         path.write_bytes(some_bytes(11 * MB, 1))
         return found
 
-    monkeypatch.setattr("depot_lite.io.boto3.crc32_of", computed_before)
+    monkeypatch.setattr("depot_lite.io.objects.storage.crc32_of", computed_before)
     with pytest.raises(StorageFailed, match="changed"):
         storage.create(path)
     assert list(storage.list()) == server.uploads(bucket) == []

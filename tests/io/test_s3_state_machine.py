@@ -9,7 +9,8 @@ from pathlib import Path
 
 from depot_lite.io.interfaces import FileStorage
 from tests.conftest import sqlite_engine
-from tests.fields.machine import KINDS, Machine, play
+from tests.fields.machine import Machine
+from tests.fields.steps import KINDS, play
 from tests.io.s3_server import Requests, Server, unavailable
 from tests.support.models import Base
 
