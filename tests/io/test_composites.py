@@ -399,3 +399,14 @@ class _Once(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int:
         return self._data.readinto(buffer)
+
+
+def test_a_composite_shows_its_storages_and_lists_thousands_of_files_once() -> None:
+    first, second = MemoryFileStorage(), MemoryFileStorage()
+    shared = [first.create(b"x") for _ in range(1001)][:10]
+    for each in shared:
+        second.create(b"x", file_id=each)
+    other = second.create(b"y")
+    storage = FallbackStorage(first, second)
+    assert sorted(storage.list()) == sorted([*first.list(), other])
+    assert repr(storage) == f"FallbackStorage({first!r}, {second!r})"

@@ -577,3 +577,19 @@ def test_no_library_of_a_backend_is_needed() -> None:
         "print({'boto3', 'botocore', 'google', 'obstore', 'pymongo', 'bson', 'requests'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_a_reader_says_what_it_can_do_and_refuses_impossible_positions() -> None:
+    with Reader(Body(0), len(DATA), "read x", Body) as reader:
+        assert (reader.readable(), reader.seekable(), reader.writable(), reader.tell()) == (True, True, False, 0)
+        assert reader.seek(5) == reader.tell() == 5
+        for offset, whence in ((-6, io.SEEK_CUR), (-1, io.SEEK_SET), (0, 7)):
+            with pytest.raises(ValueError, match="before the start, or whence is invalid"):
+                reader.seek(offset, whence)
+        assert reader.tell() == 5
+
+
+def test_a_table_without_more_says_nothing_of_an_error() -> None:
+    table, error = ErrorTable(), Refusal("Odd")
+    assert (table.facts(error), table.is_missing(error), table.may_have_arrived(error)) == ({}, False, False)
+    assert table.cause(error) is table.subject(error) is error
