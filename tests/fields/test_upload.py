@@ -22,6 +22,7 @@ from depot_lite.io.content import Content
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.testing import temporary_depots
+from tests.support.streams import Stream
 
 
 @pytest.fixture
@@ -88,19 +89,6 @@ def test_name_type_and_size_come_from_whatever_was_given(depot: FileStorage, tmp
             assert (value.filename, value.content_type, value.size) == ("plan.txt", "text/plain", 6)
     assert UploadedFile(path, filename="other.txt").filename == "other.txt"
     assert UploadedFile(b"").size == 0
-
-
-class Stream(io.RawIOBase):
-    """Something that can only be read, once, from a socket say."""
-
-    def __init__(self, data: bytes) -> None:
-        self.left = io.BytesIO(data)
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        return self.left.read(size)
 
 
 def test_a_stream_has_no_size_until_it_is_stored(depot: FileStorage) -> None:

@@ -28,6 +28,7 @@ from depot_lite.serving import respond
 from depot_lite.testing import BreakingFile, StorageContract, some_bytes, temporary_depots
 from tests.conftest import sqlite_engine
 from tests.support.models import Base, Document
+from tests.support.streams import Stream
 
 
 class Failing(MemoryFileStorage):
@@ -264,7 +265,7 @@ class TestWhenAMirrorFails:
     @pytest.mark.parametrize("content", [b"x" * 1000, "stream", "file"])
     def test_each_file_is_in_both(self, storage: MirrorStorage, near: Failing, far: Failing, content: Any) -> None:
         data = some_bytes(3_000_000)
-        given = {"stream": _Once(data), "file": io.BytesIO(data)}.get(content, content)
+        given = {"stream": Stream(data), "file": io.BytesIO(data)}.get(content, content)
         file_id = storage.create(given, "a.bin")
         expected = content if isinstance(content, bytes) else data
         for each in (near, far):
@@ -383,22 +384,6 @@ class TestWhenAMirrorFails:
 
     def test_files_of_browsers_come_through_the_application(self, storage: MirrorStorage) -> None:
         assert storage.upload_form(new_file_id(), max_size=1) is None
-
-
-class _Once(io.RawIOBase):
-    """A stream."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = io.BytesIO(data)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return False
-
-    def readinto(self, buffer: Any, /) -> int:
-        return self._data.readinto(buffer)
 
 
 def test_a_composite_shows_its_storages_and_lists_thousands_of_files_once() -> None:

@@ -37,8 +37,8 @@ from depot_lite.manager import DepotManager
 from depot_lite.testing import StorageContract, some_bytes, temporary_depots
 from tests.io.gcs_additions import PAGE
 from tests.io.gcs_server import Requests, Server, account, emulator, other_server, signing
-from tests.io.links import RawStream
 from tests.io.s3_proxy import Fault, S3Proxy
+from tests.support.streams import Stream
 
 KB: Final = 1024
 #: What is sent in pieces here: the smallest that Google takes.
@@ -108,7 +108,7 @@ def test_large_content_is_sent_in_pieces(storage: GCSStorage, requests: Requests
     data = some_bytes(2 * PIECE + 1)
     known = storage.create(data)
     assert requests.taken() == {"resumable POST": 1, "piece PUT": 3}
-    once = storage.save(Content.of(RawStream(data)))
+    once = storage.save(Content.of(Stream(data)))
     assert requests.taken() == {"resumable POST": 1, "piece PUT": 3, "object GET": 1, "object PATCH": 1}
     for file_id in (known, once.file_id):
         with storage.get(file_id) as file:
@@ -684,7 +684,7 @@ def test_one_fault_of_an_upload_is_nobodys_business(through: GCSStorage, proxy: 
         assert proxy.pending() == 0
         assert content_of(through, file_id) == content
     proxy.fail(fault, "PUT", containing="upload_id", times=4, after=500)
-    assert content_of(through, through.create(RawStream(data))) == data
+    assert content_of(through, through.create(Stream(data))) == data
     assert len(list(through.list())) == 4
 
 
@@ -701,7 +701,7 @@ def test_a_checksum_that_cannot_be_told_afterwards_is_not_missed(through: GCSSto
     """The file is whole without it."""
     patiently(through, repeats=False)
     proxy.fail(Fault.BUSY, "GET")
-    info = through.save(Content.of(RawStream(some_bytes(2 * PIECE))))
+    info = through.save(Content.of(Stream(some_bytes(2 * PIECE))))
     assert info.checksum is through.get(info.file_id).checksum is None
     assert content_of(through, info.file_id) == some_bytes(2 * PIECE)
 

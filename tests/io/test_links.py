@@ -21,8 +21,9 @@ from depot_lite.io.fileid import new_file_id
 from depot_lite.io.objects.metadata import crc32_of
 from depot_lite.testing import BreakingFile, some_bytes
 from tests.io.backends import Servers
-from tests.io.links import MB, Link, RawStream, every_link, link_to, on_links
+from tests.io.links import MB, Link, every_link, link_to, on_links
 from tests.io.s3_proxy import Fault
+from tests.support.streams import Stream
 
 #: Whether the content is sent in parts.
 in_parts = pytest.mark.parametrize("in_parts", [False, True], ids=["whole", "in parts"])
@@ -45,7 +46,7 @@ def query_of(url: str | None) -> dict[str, str]:
 @every_link
 @pytest.mark.parametrize(
     "content",
-    [b"", some_bytes(50_000), io.BytesIO(b"file"), RawStream(b"stream")],
+    [b"", some_bytes(50_000), io.BytesIO(b"file"), Stream(b"stream")],
     ids=["empty", "bytes", "file", "stream"],
 )
 def test_small_content_is_one_request(link: Link, content: Any) -> None:
@@ -59,7 +60,7 @@ def test_small_content_is_one_request(link: Link, content: Any) -> None:
 def test_sizes_at_the_edges_come_back(link: Link, more: int | None) -> None:
     """Of one part, and of two."""
     data = some_bytes(2 * link.part if more is None else link.part + more)
-    for content in (data, RawStream(data)):
+    for content in (data, Stream(data)):
         assert link.read(link.storage.create(content)) == data
 
 

@@ -35,6 +35,7 @@ from depot_lite.io.objects.metadata import (
 from depot_lite.io.objects.options import choice, known, mapping, seconds, web_address
 from depot_lite.io.objects.readers import ObjectFile, ResumingReader, SummedReader
 from depot_lite.io.objects.storage import ObjectStorage, batches, entries_below
+from tests.support.streams import Stream
 
 WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -489,24 +490,11 @@ def test_an_upload_whose_answer_was_lost_counts_if_the_object_has_its_mark() -> 
             storage._unless_stored(name, metadata, Refusal(code))
 
 
-class Once(io.RawIOBase):
-    """Bytes that can be read once."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = io.BytesIO(data)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        return self._data.readinto(buffer)
-
-
 @pytest.mark.parametrize("size", [0, 9, 10, 11, 30])
 def test_content_is_stored_whole_or_in_parts_with_its_checksum_if_it_is_known_before(size: int) -> None:
     storage, data = Shelf(), bytes(range(size))
     checksum = format_crc32(zlib.crc32(data))
-    for content, is_known in ((data, True), (Once(data), size < storage._part_size)):
+    for content, is_known in ((data, True), (Stream(data), size < storage._part_size)):
         info = storage.save(Content.of(content, "a.bin"))
         assert (info.content_length, info.checksum) == (size, checksum if is_known else None)
         with storage.get(info.file_id) as file:

@@ -28,9 +28,9 @@ from depot_lite.io.objectstore import ObjectStoreStorage
 from depot_lite.manager import DepotManager
 from depot_lite.testing import BreakingFile, StorageContract, some_bytes, temporary_depots
 from tests.io.azurite import ACCOUNT, KEY, Azurite, azurite
-from tests.io.links import RawStream
 from tests.io.s3_proxy import Fault, S3Proxy
 from tests.io.s3_server import Server, moto_server, real_server
+from tests.support.streams import Stream
 
 MB = 1024 * 1024
 PARTS: dict[str, Any] = {"part_size": 5 * MB}
@@ -289,7 +289,7 @@ def test_nothing_is_asked_before_it_has_to_be() -> None:
 def test_large_content_is_sent_in_parts(proxied: ObjectStoreStorage, proxy: S3Proxy) -> None:
     """Those, and one that joins them; its checksum is kept where it can be known before."""
     data = some_bytes(11 * MB)
-    for content, known in ((data, True), (RawStream(data), False)):
+    for content, known in ((data, True), (Stream(data), False)):
         file_id = proxied.create(content, "a.bin")
         assert proxy.taken() == ["PUT"] * 4
         with proxied.get(file_id) as file:
@@ -303,7 +303,7 @@ def test_sizes_at_the_edges_come_back(size: int, tmp_path: Path) -> None:
     data = some_bytes(size)
     for url in ("memory://", f"file://{tmp_path}"):
         storage = ObjectStoreStorage(url, part_size=5 * MB)
-        for content in (data, RawStream(data)):
+        for content in (data, Stream(data)):
             file_id = storage.create(content)
             assert content_of(storage, file_id) == data
         assert {entry.size for entry in storage.list()} == {size}

@@ -25,9 +25,9 @@ from depot_lite.io.boto3 import S3Storage
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import new_file_id
 from depot_lite.testing import StorageContract, some_bytes
-from tests.io.links import RawStream
 from tests.io.s3_proxy import Fault, S3Proxy
 from tests.io.s3_server import Requests, Server, moto_server
+from tests.support.streams import Stream
 
 MB = 1024 * 1024
 
@@ -199,7 +199,7 @@ def test_a_copy_above_the_limit_is_made_in_parts(
 
 
 @pytest.mark.parametrize("size", [0, 1000, 11 * MB])
-@pytest.mark.parametrize("wrap", [bytes, io.BytesIO, RawStream])
+@pytest.mark.parametrize("wrap", [bytes, io.BytesIO, Stream])
 def test_checksums_of_s3_itself_are_sent_and_read(
     server: Server, bucket: str, size: int, wrap: Callable[[bytes], Any]
 ) -> None:
@@ -212,7 +212,7 @@ def test_checksums_of_s3_itself_are_sent_and_read(
     with storage.get(info.file_id) as file:
         assert file.read() == data
         # moto tells of multipart uploads the checksum of the parts' checksums only, which is none of the file.
-        if size < 8 * MB or wrap is not RawStream:
+        if size < 8 * MB or wrap is not Stream:
             assert file.checksum == info.checksum
 
 
