@@ -14,16 +14,17 @@ from typing import Any, BinaryIO, cast
 
 import pytest
 
-from depot_lite.errors import ConfigurationError, StorageFailed, StoredFileNotFound
+from depot_lite.errors import ConfigurationError, DepotError, StorageFailed, StoredFileNotFound
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import new_file_id
-from depot_lite.io.interfaces import FileEntry, FileInfo, StoredFile
+from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage, StoredFile
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.io.objects.clients import BucketConnection, PerProcess
 from depot_lite.io.objects.errors import BROKEN, OVERLOADED, REFUSED, ErrorTable
 from depot_lite.io.objects.metadata import (
     ATTEMPT,
     MODIFIED,
+    attempt_at,
     crc32_of,
     disposition_of,
     format_crc32,
@@ -35,6 +36,7 @@ from depot_lite.io.objects.metadata import (
 from depot_lite.io.objects.options import choice, known, mapping, seconds, web_address
 from depot_lite.io.objects.readers import ObjectFile, ResumingReader, SummedReader
 from depot_lite.io.objects.storage import ObjectStorage, batches, entries_below
+from depot_lite.io.objects.versions import ObjectVersion, VersionedStorage
 from tests.support.streams import Stream
 
 WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -581,3 +583,85 @@ def test_a_table_without_more_says_nothing_of_an_error() -> None:
     table, error = ErrorTable(), Refusal("Odd")
     assert (table.facts(error), table.is_missing(error), table.may_have_arrived(error)) == ({}, False, False)
     assert table.cause(error) is table.subject(error) is error
+
+
+# --- versions ---------------------------------------------------------------------------------------------------------
+
+
+class VersionedShelf(Shelf, VersionedStorage[str | None, Object]):
+    """A shelf whose objects are copied to others without being read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.copies = 0
+        #: The code with which the next copy is refused.
+        self.refusal = ""
+
+    def _open(self, file_id: str) -> StoredFile:
+        with TABLE.translating(self._what("read", file_id), file_id):
+            record = self._look(file_id)
+        return ObjectVersion(self._info_in(file_id, record), io.BytesIO(record[0]), None, self, record)
+
+    def _reaches(self, source: FileStorage) -> bool:
+        return isinstance(source, VersionedShelf)
+
+    def _refuses(self, error: DepotError) -> bool:
+        return isinstance(error.__cause__, Refusal) and error.__cause__.code == "Forbidden"
+
+    def _description(self, info: FileInfo, record: Object) -> dict[str, Any]:
+        return metadata_of(info)
+
+    def _same_description(self, record: Object, when: datetime) -> dict[str, Any]:
+        return {**record[1], **attempt_at(when)}
+
+    def _copy_version(
+        self, source: VersionedShelf, source_id: str, record: Object, file_id: str, description: Mapping[str, Any]
+    ) -> None:
+        if self.refusal:
+            raise Refusal(self.refusal)
+        if source._look(source_id) is not record:
+            raise StorageFailed("file was replaced while it was copied")
+        self.copies += 1
+        self.objects[self._key(file_id)] = record[0], description
+
+
+def test_a_copy_has_all_of_its_original_but_the_time_and_the_mark_of_its_attempt() -> None:
+    storage = VersionedShelf()
+    source = storage.create(b"words", "a.txt")
+    info = storage.save_copy(source)
+    assert (storage.copies, storage.get(info.file_id).read()) == (1, b"words")
+    assert replace(info, file_id=source) == storage._info(source)
+    first, second = storage._look(source)[1], storage._look(info.file_id)[1]
+    assert first[ATTEMPT] != second[ATTEMPT]
+    with pytest.raises(StoredFileNotFound):
+        storage.copy(new_file_id())
+
+
+def test_a_file_that_is_open_is_stored_again_by_a_copy_of_this_version() -> None:
+    storage = VersionedShelf()
+    source = storage.create(b"words", "a.txt")
+    with storage.get(source) as file:
+        info = storage.save(Content.of(file, "b.txt"))
+        assert (storage.copies, info.filename, info.content_length) == (1, "b.txt", 5)
+        assert info.checksum == storage._info(source).checksum
+        storage.replace(source, b"other")
+        with pytest.raises(StorageFailed, match="replaced while it was copied"):
+            storage.save(Content.of(file))
+    assert storage.get(info.file_id).read() == b"words"
+
+
+@pytest.mark.parametrize(("refusal", "copies"), [("", 1), ("Forbidden", 0)])
+def test_a_file_of_another_storage_is_copied_by_the_server_or_read_if_it_refuses(refusal: str, copies: int) -> None:
+    storage, other = VersionedShelf(), VersionedShelf()
+    source = other.create(b"words", "a.txt")
+    storage.refusal = refusal
+    info = storage.save_from(other, source)
+    assert (storage.copies, other.copies) == (copies, 0)
+    assert (storage.get(info.file_id).read(), info.filename, info.checksum) == (
+        *(b"words", "a.txt", other._info(source).checksum),
+    )
+    storage.refusal = "WrongKey"
+    with pytest.raises(StorageFailed, match="credentials are refused"):
+        storage.save_from(other, source)
+    with pytest.raises(StoredFileNotFound):
+        storage.save_from(other, new_file_id())

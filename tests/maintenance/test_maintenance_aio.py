@@ -107,6 +107,7 @@ def test_a_depot_is_verified_without_a_database(depots: Depots) -> None:
     assert asyncio.run(aio.verify(None, "default")).read == 1
 
 
+@pytest.mark.matrix  # it takes seconds of the clock
 def test_variants_are_regenerated(pictures: AsyncWorld, depots: Depots) -> None:
     """The loop turns while images are decoded."""
     covers.add(pictures.engine, *(covers.Cover(front=covers.picture(1200, 900)) for _ in range(6)))
