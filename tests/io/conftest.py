@@ -1,4 +1,4 @@
-"""Where the storages under test keep their files."""
+"""Where the storages under test keep their files, and the rows that name them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,20 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
+from tests.conftest import sqlite_engine
 from tests.io.backends import Place, Servers, place_on
+from tests.support.models import Base
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """SQLite alone: that the databases differ is tested with local files."""
+    made = sqlite_engine(tmp_path_factory.mktemp("rows") / "test.db")
+    Base.metadata.create_all(made)
+    yield made
+    made.dispose()
 
 
 @pytest.fixture(scope="module")

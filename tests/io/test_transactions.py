@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import delete, select
 
 from depot_lite.errors import StorageFailed
 from depot_lite.fields.upload import UploadedFile
@@ -17,20 +17,11 @@ from depot_lite.io.interfaces import FileStorage
 from depot_lite.maintenance import delete_unused_files
 from depot_lite.manager import DepotManager
 from depot_lite.testing import some_bytes, temporary_depots
-from tests.conftest import World, sqlite_engine
+from tests.conftest import World
 from tests.fields.actions import BEFORE, Action, begin, every_action
 from tests.fields.ends import End, some_ends
 from tests.io.backends import KINDS, REMOTE, Counts, Place, on
 from tests.support.models import Base, Document
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """SQLite alone: that the databases differ is tested with local files."""
-    made = sqlite_engine(tmp_path_factory.mktemp("transactions") / "test.db")
-    Base.metadata.create_all(made)
-    yield made
-    made.dispose()
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The models of the tests: one of each way in which a class can have a file.
 
-A model that one module alone needs is in that module. The applications that the admins and the command work for have
-models of their own, since they are imported in other processes.
+A model that one module alone needs is in that module. The sites of the admins and the command's shop are applications
+with models of their own.
 """
 
 from __future__ import annotations
