@@ -1,5 +1,5 @@
 """A stored file comes back: its bytes, name, type, time and checksum."""
-# ruff: noqa: S101  # tests assert, also those that ship
+# ruff: noqa: S101  # these are tests
 
 from __future__ import annotations
 

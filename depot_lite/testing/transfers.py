@@ -1,5 +1,5 @@
 """Files of other storages, and listings."""
-# ruff: noqa: S101  # tests assert, also those that ship
+# ruff: noqa: S101  # these are tests
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ _HEADERS: Final = (
 
 
 def signature_type(head: bytes, claims: list[str]) -> str | None:
-    """Return the type of a common format by its first bytes; what is claimed about them does not matter."""
+    """Return the type of a common format by its first bytes, whatever is claimed about them."""
     for offset, signature, media_type in _SIGNATURES:
         if head.startswith(signature, offset):
             return media_type

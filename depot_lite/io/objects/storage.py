@@ -1,7 +1,7 @@
 """`ObjectStorage`: the template of a storage of objects.
 
-It has the steps of each method: options, metadata, checksum, one request or several, and what happens if the answer is
-lost. A backend has the requests.
+It has the steps of each method: options, metadata, checksum, one request or several, the decision about a lost answer.
+A backend has the requests.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class ObjectStorage(FileStorage, Generic[Url, Record]):
 
     @contextmanager
     def _sending(self, file_id: str, metadata: Mapping[str, str]) -> Iterator[None]:
-        """Translate the errors of an upload; there is none if the object was stored and the answer was lost."""
+        """Translate the errors of an upload. A lost answer is no error if the object was stored."""
         with self.table.translating(self._what("store", file_id)):
             try:
                 yield
