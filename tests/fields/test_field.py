@@ -29,6 +29,7 @@ from sqlalchemy import (
     union_all,
     update,
 )
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_column
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql import column as bare_column
@@ -47,7 +48,7 @@ from depot_lite import (
 )
 from depot_lite.errors import DepotError
 from tests.conftest import World
-from tests.models import Document, Plate
+from tests.support.models import Document, Plate
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -613,3 +614,29 @@ def test_a_session_bound_to_nothing_can_still_be_assigned_to() -> None:
     with Session() as session:
         session.add(document)
         assert document in session.new
+
+
+def test_on_postgresql_the_column_is_jsonb_and_is_cast_in_expressions() -> None:
+    """Compiled without a server, as Alembic does offline."""
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's
+    assert isinstance(UploadedFileField().load_dialect_impl(dialect), postgresql.JSONB)
+    assert isinstance(UploadedFileField(text=True).load_dialect_impl(dialect), Text)
+    statement = str(CreateTable(Document.metadata.tables["document"]).compile(dialect=dialect))
+    assert "content JSONB" in statement
+    assert "CAST(document.content AS TEXT)" in str(select(Document.content).compile(dialect=dialect))
+    name = Plate.original["filename"]
+    assert "CAST(plate.original_col AS JSONB)" in str(select(name).compile(dialect=dialect))
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ({"path": "default/x"}, "a dictionary is not a file"),
+        (7, "int cannot be stored"),
+        (b"x", "bytes is not a stored file"),
+    ],
+)
+def test_only_stored_files_become_parameters(value: object, reason: str) -> None:
+    process = UploadedFileField().process_bind_param
+    with pytest.raises(InvalidContent, match=reason):
+        process(value, postgresql.dialect())  # type: ignore[no-untyped-call]  # SQLAlchemy's

@@ -28,6 +28,7 @@ from depot_lite.io.composite.mirror import MirrorStorage
 from depot_lite.io.content import Content, FileIntent
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.local import LocalFileStorage, LocalStoredFile
+from depot_lite.io.local.disk import names_in
 from depot_lite.testing import StorageContract, some_bytes
 
 LARGE = 20 * 1024 * 1024 + 7
@@ -946,3 +947,11 @@ def test_a_damaged_file_of_another_local_storage_is_not_saved(tmp_path: Path, si
     with target.get(file_id) as kept:
         assert kept.read() == b"old"
     assert len(list((tmp_path / "target").rglob("*.*"))) == 2
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error_and_a_missing_one_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").touch()
+    assert list(names_in(f"{tmp_path}/missing")) == list(names_in(f"{tmp_path}/file")) == []
+    with pytest.raises(StorageFailed, match=r"cannot list .*loop: Too many levels of symbolic links"):
+        list(names_in(f"{tmp_path}/loop"))
