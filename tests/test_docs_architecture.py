@@ -1,4 +1,4 @@
-"""Paths, floors and modules that the documentation names are those of the code."""
+"""Paths, layers and modules that the documentation names are those of the code."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def test_the_api_page_has_the_module_of_every_public_name() -> None:
     assert sorted({*depot_lite._HOMES.values(), "depot_lite.errors"} - {*documented}) == []
 
 
-def test_floors_are_those_of_the_contract() -> None:
+def test_layers_are_those_of_the_contract() -> None:
     """docs/architecture.md draws the first contract of import-linter."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     (drawing,) = re.findall(r"```text\n(.*?)```", (ROOT / "docs/architecture.md").read_text(), re.DOTALL)
-    floors = [re.findall(r"\w+", line[:32]) for line in drawing.splitlines()]
-    assert floors == [re.findall(r"\w+", layer) for layer in contracts[0]["layers"]]
+    layers = [re.findall(r"\w+", line[:32]) for line in drawing.splitlines()]
+    assert layers == [re.findall(r"\w+", layer) for layer in contracts[0]["layers"]]
