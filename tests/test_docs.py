@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, select
+from sqlalchemy import Engine, create_engine, select, text
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 import depot_lite
@@ -196,6 +199,108 @@ def test_uploads_outside_a_transaction_run_as_printed(tmp_path: Path, depots: No
             assert session.get_one(model, 1).content.file.read() == b"new"
 
 
+# --- lists ------------------------------------------------------------------------------------------------------------
+
+
+class OneBase(DeclarativeBase):
+    """The model of docs/lists.md before."""
+
+
+class ManyBase(DeclarativeBase):
+    """And after."""
+
+
+class OneShot(OneBase):
+    __tablename__ = "movie"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    screenshots: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
+
+
+class OneShotAsText(OneBase):
+    __tablename__ = "movie_text"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    screenshots: Mapped[UploadedFile | None] = mapped_column(UploadedFileField(text=True))
+
+
+class ManyShots(ManyBase):
+    __tablename__ = "movie"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    screenshots: Mapped[list[UploadedFile]] = mapped_column(UploadedFileField(multiple=True), nullable=True)
+
+
+class ManyShotsAsText(ManyBase):
+    __tablename__ = "movie_text"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    screenshots: Mapped[list[UploadedFile]] = mapped_column(UploadedFileField(text=True, multiple=True), nullable=True)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(OneShot, ManyShots), (OneShotAsText, ManyShotsAsText)], ids=["json", "text"]
+)
+def test_a_column_of_one_file_is_converted_to_one_of_many(
+    engine: Engine, before: Any, after: Any, depots: None
+) -> None:
+    """By the statement of docs/lists.md, which may be executed twice; files stay where they are."""
+    storage = DepotManager.configure("default", MemoryFileStorage())
+    statements = re.findall(r"```sql\n(.*?)\n```", (ROOT / "docs/lists.md").read_text(), re.DOTALL)
+    postgresql, sqlite, mariadb = statements
+    as_text = before is OneShotAsText
+    statement = {"postgresql": sqlite if as_text else postgresql, "sqlite": sqlite, "mariadb": mariadb}[
+        engine.dialect.name
+    ]
+    OneBase.metadata.create_all(engine)
+    try:
+        with Session(engine) as session:
+            session.add_all([before(id=1, screenshots=b"one"), before(id=2)])
+            session.commit()
+            for _ in range(2):
+                session.execute(text(statement.replace("UPDATE movie ", f"UPDATE {before.__tablename__} ")))
+            session.commit()
+        with Session(engine) as session:
+            movie = session.get_one(after, 1)
+            assert [each.file.read() for each in movie.screenshots] == [b"one"]
+            assert list(session.get_one(after, 2).screenshots) == []
+            movie.screenshots.append(UploadedFile(b"two"))
+            session.commit()
+            assert [each.file.read() for each in movie.screenshots] == [b"one", b"two"]
+            session.delete(movie)
+            session.commit()
+        assert list(storage.list()) == []
+    finally:
+        OneBase.metadata.drop_all(engine)
+
+
+async def _lists_under_asyncio(path: Path) -> None:
+    (read,) = blocks("docs/transactions.md", "aio.read")
+    engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
+    async with engine.begin() as connection:
+        await connection.run_sync(ManyBase.metadata.create_all)
+    async with AsyncSession(engine) as session:
+        movie = ManyShots(id=1, screenshots=[b"1"])
+        session.add(movie)
+        await session.commit()
+        await session.refresh(movie)
+        movie.screenshots.append(UploadedFile(b"2"))
+        await session.commit()
+        await session.refresh(movie)
+        names = {"DepotManager": DepotManager, "document": SimpleNamespace(content=movie.screenshots[1])}
+        exec(f"async def reading():\n    {read}    return data", names)
+        assert await names["reading"]() == b"2"
+    async with AsyncSession(engine, expire_on_commit=False) as session:
+        movie = await session.get_one(ManyShots, 1)
+        await session.commit()
+        movie.screenshots += [UploadedFile(b"3")]
+        await session.commit()
+        assert [each.size for each in movie.screenshots] == [1, 1, 1]
+    await engine.dispose()
+
+
+def test_lists_are_changed_under_asyncio_as_the_page_says(tmp_path: Path, depots: None) -> None:
+    """After a refresh, or without expiry; the page also shows how bytes are read in a thread."""
+    DepotManager.configure("default", MemoryFileStorage())
+    asyncio.run(_lists_under_asyncio(tmp_path / "page.db"))
+
+
 # --- validators -------------------------------------------------------------------------------------------------------
 
 
@@ -259,9 +364,6 @@ def test_fastapi_reports_errors_as_printed(people: dict[str, Any]) -> None:
 
 @pytest.mark.server
 def test_flask_shows_the_form_again_as_printed(people: dict[str, Any]) -> None:
-    import io
-    from types import SimpleNamespace
-
     from flask import Flask
     from jinja2 import DictLoader
 
