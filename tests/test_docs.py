@@ -283,7 +283,10 @@ async def _lists_under_asyncio(path: Path) -> None:
         movie.screenshots.append(UploadedFile(b"2"))
         await session.commit()
         await session.refresh(movie)
-        names = {"DepotManager": DepotManager, "document": SimpleNamespace(content=movie.screenshots[1])}
+        names: dict[str, Any] = {
+            "DepotManager": DepotManager,
+            "document": SimpleNamespace(content=movie.screenshots[1]),
+        }
         exec(f"async def reading():\n    {read}    return data", names)
         assert await names["reading"]() == b"2"
     async with AsyncSession(engine, expire_on_commit=False) as session:
