@@ -357,13 +357,19 @@ class Depots:
             ConfigurationError: none has been registered.
         """
         if (middleware := cls._state.middleware) is None:
-            raise ConfigurationError("no middleware serves the files: call DepotManager.make_middleware")
+            raise ConfigurationError(
+                "no middleware serves the files: call DepotManager.make_middleware (WSGI) or make_asgi_middleware "
+                "(ASGI) when the application starts"
+            )
         return middleware
 
     @classmethod
     def _refuse_second_middleware(cls) -> None:
         if cls._state.middleware is not None:
-            raise AlreadyConfigured("a middleware that serves the files has already been registered")
+            raise AlreadyConfigured(
+                "a middleware that serves the files has already been registered; in tests, use "
+                "depot_lite.testing.temporary_depots"
+            )
 
     # --- state, for tests -----------------------------------------------------------------------------------------
 

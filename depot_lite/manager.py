@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterable
 from typing import Any
 
 from depot_lite.asgi import DepotASGI
 from depot_lite.depots import Depots
+from depot_lite.errors import ConfigurationError
 from depot_lite.middleware import DepotMiddleware
+from depot_lite.serving.fileserver import FileServer
 
 
 class DepotManager(Depots):
@@ -22,7 +26,9 @@ class DepotManager(Depots):
 
         Raises:
             AlreadyConfigured: a middleware has been registered; it keeps serving.
+            ConfigurationError: an option is unknown, or has a wrong value.
         """
+        _check_options(DepotMiddleware, options)
         with cls._lock:
             cls._refuse_second_middleware()
             middleware = DepotMiddleware(app, **options)
@@ -39,12 +45,25 @@ class DepotManager(Depots):
 
         Raises:
             AlreadyConfigured: a middleware has been registered; it keeps serving.
+            ConfigurationError: an option is unknown, or has a wrong value.
         """
+        _check_options(DepotASGI, options)
         with cls._lock:
             cls._refuse_second_middleware()
             middleware = DepotASGI(app, **options)
             cls.set_middleware(middleware)
         return middleware
+
+
+def _check_options(middleware: type, options: Iterable[str]) -> None:
+    """Refuse options that neither a middleware nor its `FileServer` has."""
+    own, shared = (inspect.signature(each).parameters for each in (middleware, FileServer))
+    known = [each for each in {**own, **shared} if each not in {"app", "options"}]
+    unknown = [each for each in options if each not in known]
+    if unknown:
+        raise ConfigurationError(
+            f"{middleware.__name__}: unknown option {', '.join(unknown)}; the options are {', '.join(known)}"
+        )
 
 
 # filedepot's functions of this module.

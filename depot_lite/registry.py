@@ -82,7 +82,9 @@ class Registry:
             AlreadyConfigured: a depot or an alias has it.
         """
         if name in self.depots:
-            raise AlreadyConfigured(f"depot {name!r} has already been configured")
+            raise AlreadyConfigured(
+                f"depot {name!r} has already been configured; in tests, use depot_lite.testing.temporary_depots"
+            )
         if name in self.aliases:
             raise AlreadyConfigured(
                 f"{name!r} is an alias of {self.aliases[name]!r}; choose another name for the depot"

@@ -21,7 +21,13 @@ from depot_lite.fields import adoption, list_binding
 from depot_lite.fields.edits import FileEdit
 from depot_lite.fields.interfaces import DepotFileInfo, FileFilter
 from depot_lite.fields.lists import FileList
-from depot_lite.fields.options import checked_filters, checked_type, checked_validators
+from depot_lite.fields.options import (
+    checked_filters,
+    checked_storage,
+    checked_type,
+    checked_validators,
+    checked_variants,
+)
 from depot_lite.io.content import FileIntent, is_empty_upload
 from depot_lite.uploads import PREFIX
 
@@ -82,11 +88,11 @@ class FileType(TypeDecorator[Any]):
             self.impl = Text()  # type: ignore[assignment]  # an instance, as TypeDecorator itself sets it
         self._filters = checked_filters(filters)
         self.upload_type = checked_type(upload_type)
-        self.upload_storage = upload_storage
+        self.upload_storage = checked_storage(upload_storage)
         self.text = text
         self.multiple = multiple
         self._validators = checked_validators(validators, self.upload_type, multiple=multiple)
-        self._variants = dict(variants or {})
+        self._variants = checked_variants(variants)
         self._text_on: dict[str, bool] = {}
         self.upload_type.check_variants(self._variants)
 
@@ -245,7 +251,9 @@ class FileColumn:
                 else adoption.adopting(self.type.upload_type, *token, self.type.upload_storage)
             )
         except InvalidContent as error:
-            raise InvalidContent(f"{self}: {error}") from error
+            several = isinstance(value, list | tuple) and not self.type.multiple
+            hint = "; a column of several files needs multiple=True" if several else ""
+            raise InvalidContent(f"{self}: {error}{hint}") from error
         return self._prepare(pending, state)
 
     def _held(self, state: InstanceState[Any] | None, held: Any) -> Any:

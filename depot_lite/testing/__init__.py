@@ -32,6 +32,10 @@ __all__ = ["BreakingFile", "StorageContract", "some_bytes", "temporary_depots"]
 def temporary_depots() -> Iterator[type[DepotManager]]:
     """Provide the `DepotManager` without any configuration, and restore the previous one at the end.
 
+    The middleware, the signing keys and the ``delete_later`` hook are put aside as well as the depots. For an
+    application that was made before, pass its middleware to `DepotManager.set_middleware` inside (`get_middleware`
+    returns it).
+
     >>> with temporary_depots() as manager:
     ...     _ = manager.configure("default", {"depot.backend": "depot_lite.io.memory.MemoryFileStorage"})
     ...     manager.get_file("default/" + manager.get().create(b"Hello")).read()

@@ -7,10 +7,10 @@ import logging
 from typing import Any
 
 import pytest
+from depot_lite.fields.tracking.deletion import delete_at_end
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from depot_lite.fields.tracking import transfers
-from depot_lite.fields.tracking.deletion import delete_at_end
 from depot_lite.fields.tracking.outcomes import surely_failed
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.manager import DepotManager

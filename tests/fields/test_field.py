@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import eq, ne
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +21,7 @@ from sqlalchemy import (
     Text,
     case,
     cast,
+    create_engine,
     exists,
     func,
     insert,
@@ -42,11 +47,14 @@ from depot_lite import (
     FileIntent,
     InvalidContent,
     StorageFailed,
+    Thumbnail,
     UnknownDepot,
     UploadedFile,
     UploadedFileField,
+    ValidationError,
 )
 from depot_lite.errors import DepotError
+from depot_lite.fields.validators import Candidate, Size, Validator
 from tests.conftest import World
 from tests.support.models import Document, Plate
 
@@ -448,7 +456,43 @@ def test_a_filter_that_is_none_is_refused_at_once() -> None:
         UploadedFileField(filters=[len])
 
 
+class NoExe(Validator):
+    """A rule of an application."""
+
+    def __call__(self, file: Candidate) -> None:
+        """Look at the name."""
+        if file.filename.endswith(".exe"):
+            raise ValidationError("is a program", rule="no_exe")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"validators": [NoExe]}, r"validators=\[<class .*NoExe'>\]: NoExe is a class; .* such as NoExe\(\)"),
+        ({"validators": NoExe()}, r"validators=<.*NoExe object .*>: expected a list"),
+        ({"validators": Size(3)}, r"validators=Size\(max=3, min=None\): expected a list"),
+        ({"filters": FileFilter}, r"filters=<class .*FileFilter'>: expected a list"),
+        ({"variants": [Thumbnail(8, 8)]}, r"variants=\[Thumbnail\(.*\)\]: expected a dictionary of names to recipes"),
+        ({"upload_storage": 3}, r"upload_storage=3: expected the name of a depot or of an alias"),
+        ({"upload_storage": ""}, r"upload_storage='': expected the name of a depot"),
+    ],
+)
+def test_options_of_a_column_are_checked_when_it_is_declared(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        UploadedFileField(**options)
+
+
 # --- assignment -------------------------------------------------------------------------------------------------------
+
+
+def test_a_list_for_one_file_is_refused_with_the_option_for_lists() -> None:
+    files: Any = [b"1", b"2"]
+    with pytest.raises(InvalidContent, match=r"Document\.content: list .*; a column of several files .* multiple=True"):
+        Document(content=files)
+    number: Any = 3
+    with pytest.raises(InvalidContent, match=r"Document\.content: int ") as caught:
+        Document(content=number)
+    assert "multiple" not in str(caught.value)
 
 
 def test_assignment_makes_a_pending_value(world: World, queries: list[str]) -> None:
@@ -560,6 +604,64 @@ def test_core_refuses_a_fresh_file(world: World) -> None:
             with pytest.raises(InvalidContent, match=message):
                 connection.execute(insert(Document.metadata.tables["document"]).values(content=value))
     world.check()
+
+
+class OtherBase(DeclarativeBase):
+    """Models that are never created in a database."""
+
+
+class Titled:
+    """A column that SQLAlchemy copies for each model."""
+
+    cover: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
+
+
+_shared = UploadedFileField(upload_storage="archive")
+
+
+class Book(Titled, OtherBase):
+    __tablename__ = "book"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[UploadedFile | None] = mapped_column(UploadedFileField(text=True))
+    one: Mapped[UploadedFile | None] = mapped_column(_shared)
+    two: Mapped[UploadedFile | None] = mapped_column(_shared)
+
+
+class Record(Titled, OtherBase):
+    __tablename__ = "record"
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "place"),
+    [
+        ("book", "text", "book.text: "),
+        ("book", "cover", "book.cover: "),
+        ("record", "cover", "record.cover: "),
+        ("book", "one", "book.one or book.two: "),
+    ],
+)
+def test_core_names_the_column_that_refuses(table: str, name: str, place: str) -> None:
+    statement = insert(OtherBase.metadata.tables[table]).values({name: b"1"})
+    with create_engine("sqlite://").connect() as connection, pytest.raises(InvalidContent) as caught:
+        connection.execute(statement)
+    connection.engine.dispose()
+    assert str(caught.value).startswith(f"{place}bytes is not a stored file. Files are stored by an assignment")
+
+
+def test_metadata_with_file_columns_can_be_pickled() -> None:
+    restored = pickle.loads(pickle.dumps(OtherBase.metadata))
+    assert repr(restored.tables["book"].c.one.type) == "UploadedFileField(upload_storage='archive')"
+
+
+@pytest.mark.parametrize("content", [b"1", bytearray(b"1"), memoryview(b"1"), Path("1"), io.BytesIO(b"1")])
+def test_a_condition_with_content_is_refused(content: Any) -> None:
+    """It would be true for no row: rows hold references."""
+    kind = type(content).__name__
+    for column in (Document.content, Document.__table__.c.content):
+        for compare in (eq, ne):
+            with pytest.raises(InvalidContent, match=rf"document\.content: {kind} is not .* not by a condition"):
+                compare(column, content)
 
 
 def test_errors_of_the_column_are_those_of_the_library() -> None:

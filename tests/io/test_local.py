@@ -460,7 +460,7 @@ def test_a_mirror_tells_that_one_of_its_disks_is_full(small_disk: Path, root: Pa
 def test_a_path_that_is_a_file_is_a_storage_failure(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     storage = LocalFileStorage(tmp_path / "file" / "media")
-    with pytest.raises(StorageFailed, match="cannot store"):
+    with pytest.raises(StorageFailed, match=rf"cannot store file .*: Not a directory: '{tmp_path}/file/media"):
         storage.create(b"x")
     assert list(storage.list()) == []
 
@@ -509,6 +509,11 @@ def test_a_damaged_sidecar_is_named_and_can_be_deleted(storage: LocalFileStorage
             storage.get(file_id)
         storage.delete(file_id)
         assert files_below(root) == []
+
+
+def test_a_file_that_is_missing_is_named_with_its_storage(storage: LocalFileStorage, root: Path) -> None:
+    with pytest.raises(StoredFileNotFound, match=rf"is not in LocalFileStorage\('{root}'\)$"):
+        storage.get(new_file_id())
 
 
 def test_data_that_is_gone_is_not_found(storage: LocalFileStorage) -> None:
