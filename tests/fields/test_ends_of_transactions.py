@@ -7,7 +7,6 @@ import logging
 from typing import Any
 
 import pytest
-from depot_lite.fields.tracking.deletion import delete_at_end
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from depot_lite.fields.tracking import transfers
@@ -56,7 +55,7 @@ def test_an_interrupt_of_deletions_is_logged_with_the_path_and_goes_on(caplog: p
     with temporary_depots():
         path = f"default/{DepotManager.configure('default', Interrupted()).create(b'x')}"
         with caplog.at_level(logging.ERROR, "depot_lite"), pytest.raises(KeyboardInterrupt):
-            delete_at_end([path], [])
+            transfers.delete_at_end([path], [])
     assert f"left to maintenance: {path}" in caplog.text
 
 
