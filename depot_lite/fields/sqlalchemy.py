@@ -227,10 +227,9 @@ class UploadedFileField(FileType):
             return _AsJSON(self.expr, type_=JSON())[index]
 
 
-def _attached(field: UploadedFileField, column: object) -> None:
+def _attached(field: UploadedFileField, column: Column[Any]) -> None:
     # A new tuple: the copies of a type, which SQLAlchemy makes for mixins and dialects, share the attributes of it.
-    if isinstance(column, Column):
-        field._columns = (*field._columns, weakref.ref(column))
+    field._columns = (*field._columns, weakref.ref(column))
 
 
 event.listen(UploadedFileField, "after_parent_attach", _attached, propagate=True)

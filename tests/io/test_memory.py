@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from depot_lite.errors import StoredFileNotFound
+from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.testing import StorageContract
@@ -17,6 +21,11 @@ class TestMemoryFileStorage(StorageContract):
         """A test's settings may stay those of the storage that it stands for."""
         storage = MemoryFileStorage("./media", storage_path="./media", bucket="b", durable="no")
         assert storage.get(storage.create(b"x")).read() == b"x"
+
+    def test_a_missing_file_is_named_with_the_storage(self) -> None:
+        file_id = new_file_id()
+        with pytest.raises(StoredFileNotFound, match=rf"^file {file_id} is not in MemoryFileStorage\(\)$"):
+            MemoryFileStorage().get(file_id)
 
     def test_it_writes_no_file(self, tmp_path: Path) -> None:
         """Also where its options name a folder."""

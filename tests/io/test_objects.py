@@ -114,7 +114,10 @@ def test_an_error_that_quotes_a_secret_is_not_chained() -> None:
 
 
 def test_a_missing_object_is_a_missing_file_only_where_a_file_is_expected() -> None:
-    with pytest.raises(StoredFileNotFound, match="file abc"), TABLE.translating("read abc", "abc"):
+    with (
+        pytest.raises(StoredFileNotFound, match=r"^cannot read abc: file abc is not in its storage$"),
+        TABLE.translating("read abc", "abc"),
+    ):
         raise Refusal("Missing")
     with pytest.raises(StorageFailed), TABLE.translating("list"):
         raise Refusal("Missing")
