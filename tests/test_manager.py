@@ -84,6 +84,21 @@ def memory(name: str) -> FileStorage:
     return DepotManager.configure(name, MemoryFileStorage())
 
 
+class TestFind:
+    def test_a_depot_is_found_by_its_name_by_an_alias_and_as_the_default(self) -> None:
+        storage = DepotManager.configure("media", MemoryFileStorage(), visibility="private")
+        memory("archive")
+        DepotManager.alias("current", "media")
+        DepotManager.alias("photos", "current")
+        found = DepotManager.find("photos")
+        assert (found.name, found.storage, found.visibility) == ("media", storage, "private")
+        assert DepotManager.find("media") is DepotManager.find() is found
+        DepotManager.alias("current", "archive")
+        assert DepotManager.find("photos").name == "archive"
+        DepotManager.set_default("photos")
+        assert DepotManager.find().name == "archive"
+
+
 class TestConfigure:
     def test_the_first_depot_becomes_the_default(self) -> None:
         first, second = memory("first"), memory("second")

@@ -22,7 +22,7 @@ from depot_lite.fields.reference import Reference, stored_keys
 from depot_lite.fields.relocation import copied
 from depot_lite.io.content import Content, clean_filename
 from depot_lite.io.fileid import new_file_id
-from depot_lite.io.interfaces import UNNAMED, FileInfo
+from depot_lite.io.interfaces import UNNAMED, FileInfo, FileStorage
 from depot_lite.io.media_types import OCTET_STREAM
 from depot_lite.uploads import Upload
 
@@ -306,7 +306,8 @@ class DepotFileInfo(Reference, ABC):
 
         The content is read from its start and not closed.
         """
-        info = self._keep(Content.of(content, filename, content_type), new_file_id())
+        storage = Depots.get(self["depot_name"])
+        info = self._keep(storage, Content.of(content, filename, content_type), new_file_id())
         return f"{self['depot_name']}/{info.file_id}", info.file_id
 
     def _opened(self, content: Any, filename: str | None, content_type: str | None) -> Content:
@@ -318,13 +319,14 @@ class DepotFileInfo(Reference, ABC):
 
     def _keep_main(self, content: Any, filename: str | None, content_type: str | None) -> tuple[FileInfo, str | None]:
         """Store the content as the main file of this value; return its description and public URL."""
-        info = self._keep(self._opened(content, filename, content_type), self["file_id"])
-        return info, Depots.get(self["depot_name"]).public_url(info.file_id)
+        storage = Depots.get(self["depot_name"])
+        info = self._keep(storage, self._opened(content, filename, content_type), self["file_id"])
+        return info, storage.public_url(info.file_id)
 
-    def _keep(self, content: Content, file_id: str) -> FileInfo:
+    def _keep(self, storage: FileStorage, content: Content, file_id: str) -> FileInfo:
         path = f"{self['depot_name']}/{file_id}"
         self._announce(path)
-        info = Depots.get(self["depot_name"]).save(content, file_id=file_id)
+        info = storage.save(content, file_id=file_id)
         self["files"].append(path)
         return info
 

@@ -163,12 +163,13 @@ def follow_statements(listener: Callable[[ORMExecuteState], Any], concerns: Call
 
     @functools.wraps(original)
     def execute(self: Session, statement: Any, *args: Any, **kw: Any) -> Any:
-        parent = kw.get("_parent_execute_state")
-        followed = parent is not None and listener in parent._events_todo
-        if getattr(statement, "is_dml", False) and not followed and concerns(self, statement):
+        if getattr(statement, "is_dml", False):
+            parent = kw.get("_parent_execute_state")
             if parent is None:
-                kw["_add_event"] = listener
-            else:  # a listener's, for something that was no such statement
+                if concerns(self, statement):
+                    kw["_add_event"] = listener
+            elif listener not in parent._events_todo and concerns(self, statement):
+                # A listener's, for something that was no such statement.
                 parent._events_todo = [*parent._events_todo, listener]
         return original(self, statement, *args, **kw)
 

@@ -17,7 +17,7 @@ def copied(
     """Copy the files of a stored value, and return its keys with the paths and ids of the copies.
 
     Args:
-        keys: those of the value.
+        keys: the value's keys.
         paths: of all its files.
         depot_name: the depot of the copies.
         file_id: the id of the copy of the main file; the others get new ones.

@@ -1,4 +1,4 @@
-"""The headers that limit what a browser may do with a file of a given type."""
+"""The headers of a file's type, by which browsers show it without executing it."""
 
 from __future__ import annotations
 

@@ -48,13 +48,14 @@ from depot_lite.fields.validators import (
 )
 from depot_lite.fields.validators.candidate import StoredCandidate
 from depot_lite.fields.validators.names import executable_extension, extension_of
-from depot_lite.io.content import Content, file_from_content
+from depot_lite.io.content import Content
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.io.media_types.claims import contradiction, proven_type
 from depot_lite.io.media_types.names import with_usual_extension
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.io.sizes import shown_size, size_of
+from depot_lite.io.utils import file_from_content
 from depot_lite.testing import BreakingFile
 from tests.fields.contents import JPEG, PNG, Endless
 from tests.support.streams import Stream

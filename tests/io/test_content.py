@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from werkzeug.datastructures import FileStorage
 
 from depot_lite.errors import InvalidContent, StoredFileNotFound
-from depot_lite.io.content import Content, FileIntent, clean_filename, file_from_content
+from depot_lite.io.content import Content, FileIntent, clean_filename
 from depot_lite.io.interfaces import FileStorage as Storage
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.io.memory import MemoryFileStorage
+from depot_lite.io.utils import file_from_content
 
 _DATA = bytes(range(256)) * 40  # longer than a head, and no text
 

@@ -1,4 +1,4 @@
-"""DELETE: the files of the rows are condemned, and those of the rows that the database removes with them.
+"""DELETE: the files of the rows are condemned, and the files of rows that the database removes with them.
 
 Rows that refer to a deleted row by ``ON DELETE CASCADE`` go without the session: with ``passive_deletes=True``, and
 when ``delete(Parent)`` is executed. So before the rows of such a parent are deleted, the rows that will go with them

@@ -200,7 +200,7 @@ class Target:
 
         Args:
             state: of the user's statement.
-            statement: the one that takes its place.
+            statement: its replacement.
             watch: of the connection.
             keys: the primary keys of the rows.
             keep: the statement's own condition stays (`needs_condition`).

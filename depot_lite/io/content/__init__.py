@@ -20,17 +20,15 @@ import inspect
 import io
 import os
 import re
-import tempfile
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final
 
 from depot_lite.errors import DepotError, InvalidContent, ValidationError
 from depot_lite.io.content.sources import (
     CHUNK_SIZE,
     INMEMORY_FILESIZE,
     BytesSource,
-    FileIntent,
     FileSource,
     PathSource,
     Source,
@@ -48,7 +46,6 @@ __all__ = [
     "Content",
     "FileIntent",
     "clean_filename",
-    "file_from_content",
     "is_empty_upload",
 ]
 
@@ -60,6 +57,39 @@ _EXTENSION_LIMIT: Final = 32
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 # Undecodable bytes of a path: they cannot be encoded as UTF-8, so neither databases nor headers accept them.
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
+
+
+class FileIntent:
+    """Content, with the name and type under which to store it.
+
+    They take precedence over those of the content itself. ``move=True`` hands over a file, given as `pathlib.Path`: the
+    storage may rename it instead of copying it, and it is removed from its old place once it is stored.
+
+    Raises:
+        InvalidContent: ``move=True`` with anything but a path.
+
+    >>> FileIntent(b"a,b", "table.csv", "text/csv").fileinfo
+    (b'a,b', 'table.csv', 'text/csv')
+    """
+
+    def __init__(
+        self, content: Any, filename: str | None = None, content_type: str | None = None, *, move: bool = False
+    ) -> None:
+        if move and not isinstance(content, Path):
+            raise InvalidContent(f"FileIntent(..., move=True): expected a pathlib.Path, got {type_of(content)}")
+        self._fileinfo = (content, filename, content_type)
+        self.move = move
+
+    @property
+    def fileinfo(self) -> tuple[Any, str | None, str | None]:
+        """The content, the name and the type, as given."""
+        return self._fileinfo
+
+    def __repr__(self) -> str:
+        """Show the arguments."""
+        content, filename, content_type = self._fileinfo
+        move = ", move=True" if self.move else ""
+        return f"FileIntent({type_of(content)}, {filename!r}, {content_type!r}{move})"
 
 
 class Content:
@@ -134,7 +164,7 @@ class Content:
 
         ``move=True`` is not kept, so that storing the file a second time does not remove it.
         """
-        if self._source.single_use:  # only this content has the bytes that were read already
+        if self.single_use:  # only this content has the bytes that were read already
             return FileIntent(self, self.filename, self.declared_type)
         _, name, declared_type = _unwrap(self._handed_in)
         if (clean_filename(name), declared_type) == (self.filename, self.declared_type):
@@ -173,6 +203,11 @@ class Content:
     def path(self) -> Path | None:
         """The path of a regular file, or of a symbolic link to one, that holds exactly these bytes; or None."""
         return self._source.path()
+
+    @property
+    def single_use(self) -> bool:
+        """Whether the source itself can be read only once; the bytes may be in a temporary file by now."""
+        return self._source.single_use
 
     @property
     def rereadable(self) -> bool:
@@ -223,28 +258,6 @@ def is_empty_upload(content: object) -> bool:
         return False
     file, name, _ = upload
     return file is not None and clean_filename(name) is None and Content.of(file).size == 0
-
-
-def file_from_content(content: object) -> tuple[bool, BinaryIO]:
-    """Return whether the caller has to close the file, and the file itself, at its start (filedepot's helper)."""
-    found = Content.of(content)
-    source = found.source
-    if isinstance(source, bytes):
-        return True, io.BytesIO(source)
-    if isinstance(source, Path):
-        return True, source.open("rb")
-    if not found._source.single_use:
-        with reading(source):
-            source.seek(0)
-        return False, source
-    with ExitStack() as closing:
-        file = closing.enter_context(tempfile.SpooledTemporaryFile(INMEMORY_FILESIZE))
-        with found.open() as opened:
-            while chunk := opened.read(CHUNK_SIZE):
-                file.write(chunk)
-        file.seek(0)
-        closing.pop_all()  # from here on the caller closes it
-        return True, cast(BinaryIO, file)
 
 
 # --- sources ----------------------------------------------------------------------------------------------------------

@@ -80,39 +80,6 @@ def type_of(given: object) -> str:
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
-class FileIntent:
-    """Content, with the name and type under which to store it.
-
-    They take precedence over those of the content itself. ``move=True`` hands over a file, given as `pathlib.Path`: the
-    storage may rename it instead of copying it, and it is removed from its old place once it is stored.
-
-    Raises:
-        InvalidContent: ``move=True`` with anything but a path.
-
-    >>> FileIntent(b"a,b", "table.csv", "text/csv").fileinfo
-    (b'a,b', 'table.csv', 'text/csv')
-    """
-
-    def __init__(
-        self, content: Any, filename: str | None = None, content_type: str | None = None, *, move: bool = False
-    ) -> None:
-        if move and not isinstance(content, Path):
-            raise InvalidContent(f"FileIntent(..., move=True): expected a pathlib.Path, got {type_of(content)}")
-        self._fileinfo = (content, filename, content_type)
-        self.move = move
-
-    @property
-    def fileinfo(self) -> tuple[Any, str | None, str | None]:
-        """The content, the name and the type, as given."""
-        return self._fileinfo
-
-    def __repr__(self) -> str:
-        """Show the arguments."""
-        content, filename, content_type = self._fileinfo
-        move = ", move=True" if self.move else ""
-        return f"FileIntent({type_of(content)}, {filename!r}, {content_type!r}{move})"
-
-
 class SourceReader(io.RawIOBase):
     """The user's file, to be read by a storage."""
 
