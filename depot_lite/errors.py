@@ -16,6 +16,7 @@
     |  +- CountRefused
     |  +- EditRefused
     |  +- SeveralRefused
+    +- DamagedReference   (also ValueError)
     +- StorageFailed      (also OSError)
     |  +- StorageFull
     +- MaintenanceStopped (also RuntimeError)
@@ -61,6 +62,35 @@ class InvalidFileId(DepotError, ValueError):
 
 class InvalidContent(DepotError, TypeError):
     """Raised for content that cannot be stored: text instead of bytes, an object that cannot be read."""
+
+
+class DamagedReference(DepotError, ValueError):
+    """Raised for a row whose column holds something else than a reference to a file, when its value is used.
+
+    Args:
+        found: the content of the row.
+        where: the table, the column and the row.
+    """
+
+    def __init__(self, found: Any, where: str) -> None:
+        super().__init__(found, where)
+        self.found = found
+        self.where = where
+
+    def __str__(self) -> str:
+        """Say where the row is, what it holds, and how to repair it."""
+        return (
+            f"{self.where}: expected JSON with depot_name, file_id and path, got {_shortened(repr(self.found))}. "
+            f"Assign a file or None to the attribute, or delete the row. See {HELP}"
+        )
+
+
+#: The page that helps with rows of other libraries.
+HELP: Final = "https://github.com/depot-lite/depot_lite/blob/main/docs/values.md#damaged-rows"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 120 else f"{text[:117]}..."
 
 
 class ValidationError(DepotError, ValueError):

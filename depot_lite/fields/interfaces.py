@@ -89,7 +89,7 @@ class DepotFileInfo(Reference, ABC):
         if isinstance(content, GeneratorType):
             content = stored_keys(content)  # dataclasses.asdict() rebuilds dictionaries this way
         if isinstance(content, dict):
-            dict.update(self, content)
+            self._fill(content)
             return
         ready = Content.of(content, filename, content_type)
         self._begin(Pending(ready, depot_chosen=depot_name is not None), depot_name)
@@ -268,6 +268,7 @@ class DepotFileInfo(Reference, ABC):
         finally:
             pending.announce = None
         object.__setattr__(self, "_pending", None)
+        self._freeze()
 
     def revert(self, pending: Pending, before: dict[str, Any]) -> None:
         """Make the value pending again after its files were rolled back: as ``before``, but with a new id."""
