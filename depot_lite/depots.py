@@ -352,6 +352,11 @@ class Depots:
         return middleware
 
     @classmethod
+    def has_middleware(cls) -> bool:
+        """Return whether a middleware has been registered."""
+        return cls._state.middleware is not None
+
+    @classmethod
     def _refuse_second_middleware(cls) -> None:
         if cls._state.middleware is not None:
             raise AlreadyConfigured("a middleware that serves the files has already been registered")

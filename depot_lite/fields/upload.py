@@ -26,6 +26,8 @@ from typing import Any, Final
 from depot_lite.depots import Depots
 from depot_lite.errors import StoredFileNotFound
 from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.fields.reference import thawed
+from depot_lite.fields.schema import FileData, core_schema, isoformat, json_schema
 from depot_lite.io.content import CHUNK_SIZE, INMEMORY_FILESIZE, Content
 from depot_lite.io.interfaces import FileStorage, StoredFile
 
@@ -136,6 +138,42 @@ class UploadedFile(DepotFileInfo):
             self.depot_name, self.file_id, public_url, expires_in=expires_in, download=download, filename=name
         )
 
+    def as_dict(self) -> FileData:
+        """Return the file as an ordinary dictionary for other programs, ready for JSON.
+
+        It has the same keys for every file, and neither depots nor paths. Each call signs the URLs of private files
+        anew.
+
+        Raises:
+            DamagedReference: the row holds something else than a reference.
+            ConfigurationError: the depot is private, and there are no signing keys.
+        """
+        return {
+            "url": None if self.pending else url_or_none(self.depot_name, self.file_id, self.get("_public_url")),
+            "filename": self.filename,
+            "content_type": self.content_type,
+            "size": self.size,
+            "checksum": self.checksum,
+            "width": self.get("width"),
+            "height": self.get("height"),
+            "uploaded_at": isoformat(self.uploaded_at),
+            "variants": self._variants_as_dict(),
+            "meta": thawed(self.get("meta") or {}),
+        }
+
+    def _variants_as_dict(self) -> dict[str, dict[str, Any]]:
+        return {}
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Let Pydantic validate and write values of this class."""
+        return core_schema(cls)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> Any:
+        """Describe values of this class in OpenAPI."""
+        return json_schema(handler.mode)
+
     def _opened(self, content: Any, filename: str | None, content_type: str | None) -> Content:
         # The first bytes of the assigned content have been read already. A stream does not have them any more.
         assigned = self._pending_state().content
@@ -188,6 +226,13 @@ def url_of(
     if public_url is not None and plain and Depots.visibility(depot_name) != "private":
         return public_url
     return Depots.url_for(f"{depot_name}/{file_id}", expires_in=expires_in, download=download, filename=filename)
+
+
+def url_or_none(depot_name: str, file_id: str, public_url: str | None = None) -> str | None:
+    """Return the URL of a file, or None if nothing serves it: neither its storage nor a middleware."""
+    if Depots.has_middleware() or public_url is not None or Depots.get(depot_name).url(file_id) is not None:
+        return url_of(depot_name, file_id, public_url)
+    return None
 
 
 @contextmanager
