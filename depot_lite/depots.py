@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from urllib.parse import quote
 
 from depot_lite.errors import AlreadyConfigured, ConfigurationError, UnknownDepot
 from depot_lite.io.interfaces import FileStorage, StoredFile
@@ -301,6 +302,7 @@ class Depots:
         expires_in: int | timedelta | None = None,
         download: bool = False,
         filename: str | None = None,
+        label: str | None = None,
     ) -> str:
         """Return the URL at which the middleware serves the file with this path (``depot_name/file_id``).
 
@@ -312,6 +314,8 @@ class Depots:
             expires_in: seconds, or a timedelta.
             download: whether a browser saves the file instead of showing it.
             filename: the name to save it under.
+            label: the name to save it under, which an unsigned URL has as its last part. The server takes it if it has
+                the extension of the stored file.
 
         Raises:
             ConfigurationError: no middleware or no signing keys have been set.
@@ -319,8 +323,8 @@ class Depots:
         url = cls.get_middleware().url_for(path)
         private = cls._is_private(path.partition("/")[0])
         if not (private or download) and expires_in is None and filename is None:
-            return url
-        return f"{url}?{cls.signer().query(path, expires_in, download=download, filename=filename)}"
+            return url if label is None else f"{url}/{quote(label, safe='')}"
+        return f"{url}?{cls.signer().query(path, expires_in, download=download, filename=filename or label)}"
 
     @classmethod
     def _is_private(cls, depot_name: str) -> bool:

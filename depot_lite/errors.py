@@ -15,6 +15,7 @@
     |  +- ImageRefused
     |  +- CountRefused
     |  +- EditRefused
+    |  +- MetaRefused
     |  +- SeveralRefused
     +- DamagedReference   (also ValueError)
     +- StorageFailed      (also OSError)
@@ -180,6 +181,10 @@ class CountRefused(ValidationError):
 
 class EditRefused(ValidationError):
     """Raised when a form would replace a file that it did not show, because the row has changed in the meantime."""
+
+
+class MetaRefused(ValidationError):
+    """Raised for metadata that JSON cannot keep, or that the column does not declare."""
 
 
 class SeveralRefused(ValidationError):

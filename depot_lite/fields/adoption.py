@@ -30,29 +30,31 @@ from depot_lite.uploads import PREFIX, Upload, adoptable
 T = TypeVar("T", bound=DepotFileInfo)
 
 
-def token_in(value: object) -> tuple[str, str | None] | None:
-    """Return an assigned token and its file name (``FileIntent(token, "plan.pdf")``); None for any other value."""
-    content, filename = value.fileinfo[:2] if isinstance(value, FileIntent) else (value, None)
-    return (content, filename) if isinstance(content, str) and content.startswith(PREFIX) else None
+def is_token(value: object) -> bool:
+    """Return whether this is the token of a direct upload, or a `FileIntent` of one."""
+    content = value.fileinfo[0] if isinstance(value, FileIntent) else value
+    return isinstance(content, str) and content.startswith(PREFIX)
 
 
-def adopting(kind: type[T], token: str, filename: str | None, upload_storage: str | None) -> T:
+def adopting(kind: type[T], given: str | FileIntent, upload_storage: str | None) -> T:
     """Return a pending value that will adopt the file of a token.
 
     Args:
-        filename: the name to remember, instead of the ticket's.
+        given: the token, or a `FileIntent` with the name to remember instead of the ticket's, and metadata.
         upload_storage: the depot of the column, or an alias; None for the default depot.
 
     Raises:
         InvalidContent: the token was not made here, has expired, or is for another depot.
     """
+    intent = given if isinstance(given, FileIntent) else FileIntent(given)
+    token, filename, _ = intent.fileinfo
     upload = adoptable(token)
     if upload is None:
         raise InvalidContent("the token of the upload has expired, or was not made here: upload the file again")
     depot_name = Depots.resolve_alias(Depots.get_default() if upload_storage is None else upload_storage)
     if upload.depot_name != depot_name:
         raise InvalidContent(f"expected a token for depot {depot_name!r}, got one for {upload.depot_name!r}")
-    return kind.adopting(upload, filename)
+    return kind.adopting(upload, filename, intent.meta)
 
 
 @dataclass(slots=True)

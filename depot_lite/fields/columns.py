@@ -9,6 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import JSON, Column, ColumnDefault, Table, Text
@@ -16,13 +17,16 @@ from sqlalchemy.orm import ColumnProperty, LoaderCallableStatus, Mapper, class_m
 from sqlalchemy.types import TypeDecorator
 
 from depot_lite.depots import Depots
-from depot_lite.errors import EditRefused, InvalidContent
+from depot_lite.errors import EditRefused, InvalidContent, ValidationError
 from depot_lite.fields import adoption, list_binding
 from depot_lite.fields.edits import FileEdit
-from depot_lite.fields.interfaces import DepotFileInfo, FileFilter
+from depot_lite.fields.interfaces import RENAMED, DepotFileInfo, FileFilter
 from depot_lite.fields.lists import FileList
+from depot_lite.fields.meta import check_meta, checked_declaration
 from depot_lite.fields.options import checked_filters, checked_type, checked_validators
-from depot_lite.io.content import is_empty_upload
+from depot_lite.fields.validators import Extensions, FileName
+from depot_lite.fields.validators.candidate import Candidate
+from depot_lite.io.content import Content, is_empty_upload
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import InstanceState
@@ -84,6 +88,7 @@ class FileType(TypeDecorator[Any]):
         validators: Any = (),
         variants: Mapping[str, Any] | None = None,
         multiple: bool = False,
+        meta: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(none_as_null=True)
         if text:
@@ -96,6 +101,7 @@ class FileType(TypeDecorator[Any]):
         self.multiple = multiple
         self._validators = checked_validators(validators, self.upload_type, multiple=multiple)
         self._variants = dict(variants or {})
+        self._meta = checked_declaration(meta)
         self._text_on: dict[str, bool] = {}
         self.upload_type.check_variants(self._variants)
 
@@ -129,6 +135,11 @@ class FileType(TypeDecorator[Any]):
     def variants(self) -> Mapping[str, Any]:
         """The recipes of the variants made from each image, by name."""
         return self._variants
+
+    @property
+    def meta(self) -> Mapping[str, Any] | None:
+        """The names and types of the metadata of each file; None if anything is accepted."""
+        return self._meta
 
 
 def file_type(kind: object) -> FileType | None:
@@ -264,13 +275,11 @@ class FileColumn:
         if isinstance(value, dict):
             # A dictionary from a request could name the file of any user.
             raise InvalidContent(f"{self}: a dictionary is not a file; {_ACCEPTED}")
-        token = adoption.token_in(value)
+        make: Callable[..., DepotFileInfo] = self.type.upload_type
+        if adoption.is_token(value):
+            make = partial(adoption.adopting, self.type.upload_type)
         try:
-            pending: DepotFileInfo = (
-                self.type.upload_type(value, self.type.upload_storage)
-                if token is None
-                else adoption.adopting(self.type.upload_type, *token, self.type.upload_storage)
-            )
+            pending = make(value, self.type.upload_storage)
         except InvalidContent as error:
             raise InvalidContent(f"{self}: {error}") from error
         return self._prepare(pending, state)
@@ -285,6 +294,8 @@ class FileColumn:
     def _accept_value(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:
         if not value.pending:
             accepted: DepotFileInfo = self.copy_foreign(value, state, lambda each: self._row_may_name(each, state))
+            if accepted is value:
+                self._check_label(value)
             return accepted
         if value.owner is not None and not _same_owner(value.owner, state, self.key):
             owner = value.owner[0]()
@@ -327,8 +338,23 @@ class FileColumn:
             return self._prepare(self.type.upload_type(stored, self.type.upload_storage), state)
         return self._prepare(self.type.upload_type.copy_of(value, self.type.upload_storage), state)
 
+    def _check_label(self, value: DepotFileInfo) -> None:
+        """Check the metadata of a value, and the name of a stored file that was renamed.
+
+        Raises:
+            ValidationError: the column does not accept the name or the metadata.
+        """
+        try:
+            check_meta(self.type.meta, value.get("meta") or {})
+            for each in self.type.validators if value.get(RENAMED) else ():
+                if isinstance(each, Extensions | FileName):
+                    each(Candidate(Content.of(b""), value["filename"]))
+        except ValidationError as error:
+            raise error.at(str(self), value["filename"]) from None
+
     def _prepare(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:
         """Give a pending value the depot of the column, and the attribute as its owner."""
+        self._check_label(value)
         if self.type.upload_storage is not None:
             value.move_to(self.type.upload_storage)
         if state is not None:

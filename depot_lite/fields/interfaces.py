@@ -17,10 +17,11 @@ from typing import Any, ClassVar, Final, Self, cast
 
 from depot_lite.depots import Depots
 from depot_lite.errors import ConfigurationError, InvalidContent
+from depot_lite.fields.meta import plain_meta
 from depot_lite.fields.pending import Pending
 from depot_lite.fields.reference import Reference, stored_keys
 from depot_lite.fields.relocation import relocated
-from depot_lite.io.content import Content, clean_filename
+from depot_lite.io.content import Content, FileIntent, clean_filename
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import UNNAMED, FileInfo
 from depot_lite.io.media_types import OCTET_STREAM
@@ -52,9 +53,11 @@ class DepotFileInfo(Reference, ABC):
         depot_name: the depot, or an alias of it; by default the column's ``upload_storage`` or the default depot.
         filename: the name to remember, instead of the content's own.
         content_type: the declared type, used if the bytes do not show their type.
+        meta: metadata for the row, such as ``{"alt": "A cat"}``.
 
     Raises:
         InvalidContent: the content cannot be stored.
+        MetaRefused: JSON cannot keep the metadata.
         ConfigurationError: the depot is not configured.
     """
 
@@ -83,6 +86,7 @@ class DepotFileInfo(Reference, ABC):
         *,
         filename: str | None = None,
         content_type: str | None = None,
+        meta: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         object.__setattr__(self, "_pending", None)
@@ -94,6 +98,12 @@ class DepotFileInfo(Reference, ABC):
         ready = Content.of(content, filename, content_type)
         self._begin(Pending(ready, depot_chosen=depot_name is not None), depot_name)
         dict.update(self, filename=ready.filename or UNNAMED, content_type=ready.content_type, size=ready.size)
+        self._take_meta(content, meta)
+
+    def _take_meta(self, content: object, meta: Mapping[str, Any] | None = None) -> None:
+        found = content.meta if meta is None and isinstance(content, FileIntent) else meta
+        if found:
+            dict.__setitem__(self, "meta", plain_meta(found))
 
     def _begin(self, pending: Pending, depot_name: str | None) -> None:
         object.__setattr__(self, "_pending", pending)
@@ -108,6 +118,10 @@ class DepotFileInfo(Reference, ABC):
         """Take a new id, without files: those of an attempt to store belong to the former id."""
         file_id = new_file_id()
         dict.update(self, files=[], file_id=file_id, path=f"{self['depot_name']}/{file_id}")
+
+    def as_dict(self) -> Any:
+        """Return the file as an ordinary dictionary for other programs, ready for JSON."""
+        return {key: self.get(key) for key in ("filename", "content_type", "size", "checksum")}
 
     # --- copies of other values -----------------------------------------------------------------------------------
 
@@ -125,7 +139,7 @@ class DepotFileInfo(Reference, ABC):
         return value
 
     @classmethod
-    def adopting(cls, upload: Upload, filename: str | None = None) -> Self:
+    def adopting(cls, upload: Upload, filename: str | None = None, meta: Mapping[str, Any] | None = None) -> Self:
         """Return a pending value for a file that a browser has sent directly to the storage.
 
         Its type and size become known at the flush, which looks the file up and stores a copy.
@@ -134,6 +148,7 @@ class DepotFileInfo(Reference, ABC):
         name = clean_filename(filename) or upload.filename or UNNAMED
         dict.update(value, filename=name, content_type=upload.exact_type or OCTET_STREAM, size=None)
         value._begin(Pending(None, adopts=upload), upload.depot_name)
+        value._take_meta(None, meta)
         return value
 
     def twin(self) -> Self:
@@ -327,21 +342,29 @@ class DepotFileInfo(Reference, ABC):
             pending.announce(path)
 
     def _copy_files(self, original: DepotFileInfo) -> None:
-        """Copy each file of the original, and replace the old paths and ids in all keys by the new ones."""
+        """Copy each file of the original, and replace the old paths and ids in all keys by the new ones.
+
+        Keys that were set on the pending copy stay as they were set.
+        """
+        changed = {key: each for key, each in self.items() if key not in _OF_STORAGE and each != original.get(key)}
         depot_name, moved = self["depot_name"], {}
         for path in original.paths:
             old_depot, _, old_id = path.partition("/")
-            new_id = self["file_id"] if path == original["path"] else new_file_id()
+            is_main = path == original["path"]
+            new_id = self["file_id"] if is_main else new_file_id()
             new_path = f"{depot_name}/{new_id}"
             self._announce(new_path)
             source, target = Depots.get(old_depot), Depots.get(depot_name)
-            if source is target:
+            labels = [changed.get(key) if is_main else None for key in ("filename", "content_type")]
+            if source is target and not any(labels):
                 source.save_copy(old_id, file_id=new_id)
             else:
                 with source.get(old_id) as stored:
-                    target.save(Content.of(stored), file_id=new_id)
+                    target.save(Content.of(stored, *labels), file_id=new_id)
             moved[path] = new_path
-        dict.update(self, relocated(dict(original), moved), depot_name=depot_name)
+        dict.update(self, relocated({**original, **changed}, moved), depot_name=depot_name)
+        if "filename" in changed:
+            dict.pop(self, RENAMED, None)
 
     @property
     def paths(self) -> list[str]:
@@ -386,6 +409,12 @@ class DepotFileInfo(Reference, ABC):
                 "a pending file cannot be pickled: its bytes have not been stored yet; flush the session first"
             )
         return _unpickle, (type(self), dict(self))
+
+
+#: The key of a value that was renamed after its file was stored under another name.
+RENAMED: Final = "renamed"
+# The keys that say where the files are: a copy has its own.
+_OF_STORAGE: Final = frozenset({"depot_name", "file_id", "path", "files", "_public_url"})
 
 
 def _unpickle(cls: type[DepotFileInfo], data: dict[str, Any]) -> DepotFileInfo:

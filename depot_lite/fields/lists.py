@@ -145,7 +145,8 @@ class FileList(list[T]):
 def merged(base: Sequence[T], mine: Sequence[T], theirs: Sequence[T] | None) -> list[T] | None:
     """Return a list with the changes of two sessions to the same list; None if both have changed its order.
 
-    Values removed by either are removed; values added by either are there, at the end or where they were inserted.
+    Values removed by either are removed; values added by either are there, at the end or where they were inserted. Of a
+    value that both have renamed, ``mine`` is kept.
 
     Args:
         base: the list that both sessions have loaded.
@@ -154,7 +155,12 @@ def merged(base: Sequence[T], mine: Sequence[T], theirs: Sequence[T] | None) -> 
     """
     theirs = () if theirs is None else theirs
     first, one, other = ([str(each["path"]) for each in values] for values in (base, mine, theirs))
-    values = {str(each["path"]): each for each in (*theirs, *mine)}
+    known = {str(each["path"]): each for each in base}
+    # A value that one session has renamed keeps its path.
+    values = {str(each["path"]): each for each in theirs}
+    values.update(
+        (path, each) for path, each in zip(one, mine, strict=True) if path not in values or each != known.get(path)
+    )
     common = set(first) & set(one) & set(other)
     before, here, there = ([path for path in paths if path in common] for paths in (first, one, other))
     if here == before:

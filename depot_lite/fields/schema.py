@@ -7,6 +7,7 @@ direct upload, and is written as `UploadedFile.as_dict`.
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import datetime
 from typing import Any, Final, TypedDict
 
@@ -44,29 +45,42 @@ def core_schema(kind: type[DepotFileInfo]) -> dict[str, Any]:
 
     def validate(value: Any) -> DepotFileInfo:
         try:
-            return _accepted(kind, value)
+            return accepted(kind, value)
         except InvalidContent as error:  # Pydantic reports ValueErrors only
             raise ValueError(str(error)) from error
 
     return {
         "type": "function-plain",
         "function": {"type": "no-info", "function": validate},
-        "serialization": {"type": "function-plain", "function": _as_dict, "when_used": "always"},
+        "serialization": {"type": "function-plain", "function": as_data, "when_used": "always"},
     }
 
 
-def _accepted(kind: type[DepotFileInfo], value: Any) -> DepotFileInfo:
+def accepted(kind: type[DepotFileInfo], value: Any) -> DepotFileInfo:
+    """Return a value, or a pending one for content or for the token of a direct upload.
+
+    Raises:
+        InvalidContent: it is a dictionary, or cannot be stored.
+    """
     if isinstance(value, DepotFileInfo):
         return value
     if isinstance(value, dict):
         # A dictionary from a request could name the file of any user.
         raise InvalidContent("a dictionary is not a file: expected an upload, bytes or the token of a direct upload")
-    token = adoption.token_in(value)
-    return kind(value) if token is None else adoption.adopting(kind, *token, None)
+    return adoption.adopting(kind, value, None) if adoption.is_token(value) else kind(value)
 
 
-def _as_dict(value: Any) -> Any:
-    return value.as_dict() if isinstance(value, DepotFileInfo) else value
+def as_data(value: Any) -> Any:
+    """Return data for JSON with each file in it, also in dataclasses, as its ``as_dict()``."""
+    if isinstance(value, DepotFileInfo):
+        return value.as_dict()
+    if isinstance(value, dict):
+        return {key: as_data(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_data(each) for each in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {each.name: as_data(getattr(value, each.name)) for each in dataclasses.fields(value)}
+    return value
 
 
 def json_schema(mode: str) -> dict[str, Any]:

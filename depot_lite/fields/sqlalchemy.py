@@ -88,6 +88,8 @@ class UploadedFileField(FileType):
         validators: the rules for each file (`depot_lite.fields.validators`), in the order of the messages.
         variants: recipes of variants by name; needs an ``upload_type`` that makes them (`UploadedImage`).
         multiple: an ordered list of files instead of one.
+        meta: the names and types of the metadata of each file, such as ``{"alt": str, "focus": tuple[float, float]}``;
+            by default any JSON is accepted.
     """
 
     cache_ok = True
@@ -103,6 +105,7 @@ class UploadedFileField(FileType):
         validators: Any = (),
         variants: Mapping[str, Any] | None = None,
         multiple: bool = False,
+        meta: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(
             filters,
@@ -112,6 +115,7 @@ class UploadedFileField(FileType):
             validators=validators,
             variants=variants,
             multiple=multiple,
+            meta=meta,
         )
 
     def __repr__(self) -> str:

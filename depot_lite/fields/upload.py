@@ -18,17 +18,18 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from depot_lite.depots import Depots
-from depot_lite.errors import StoredFileNotFound
-from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.errors import NameRefused, StoredFileNotFound
+from depot_lite.fields.interfaces import RENAMED, DepotFileInfo
+from depot_lite.fields.meta import plain_meta
 from depot_lite.fields.reference import thawed
 from depot_lite.fields.schema import FileData, core_schema, isoformat, json_schema
-from depot_lite.io.content import CHUNK_SIZE, INMEMORY_FILESIZE, Content
+from depot_lite.io.content import CHUNK_SIZE, INMEMORY_FILESIZE, Content, clean_filename
 from depot_lite.io.interfaces import FileStorage, StoredFile
 
 # filedepot's format of ``uploaded_at``: UTC, to the second, without a time zone.
@@ -95,6 +96,39 @@ class UploadedFile(DepotFileInfo):
         return None if text is None else datetime.strptime(text, _UPLOADED_AT).replace(tzinfo=UTC)
 
     @property
+    def meta(self) -> Mapping[str, Any]:
+        """The metadata that was given with the file, or by `with_`."""
+        meta: Mapping[str, Any] = self.get("meta") or {}
+        return meta
+
+    def with_(self, *, filename: str | None = None, meta: Mapping[str, Any] | None = None) -> Self:
+        """Return a value of the same stored file with another name or other metadata; assign it to its attribute.
+
+        No byte moves: the row changes, and URLs carry the new name. The URL of a public object of a storage keeps the
+        name under which it was stored. A pending value is changed and returned itself.
+
+        Args:
+            filename: the new name; its last component is kept.
+            meta: the new metadata, in place of the former.
+
+        Raises:
+            NameRefused: the name has no usable character.
+            MetaRefused: JSON cannot keep the metadata.
+        """
+        changed: dict[str, Any] = {} if meta is None else {"meta": plain_meta(meta)}
+        if filename is not None:
+            name = clean_filename(filename)
+            if name is None:
+                raise NameRefused(f"expected a file name, got {filename!r}", rule="filename", value=filename)
+            changed |= (
+                {"filename": name} if self.pending or name == self.filename else {"filename": name, RENAMED: True}
+            )
+        if self.pending:
+            self.update(changed)
+            return self
+        return self.of_data({**self, **changed})
+
+    @property
     def depot(self) -> FileStorage:
         """The storage that holds the file."""
         return Depots.get(self.depot_name)
@@ -115,7 +149,12 @@ class UploadedFile(DepotFileInfo):
     @property
     def url(self) -> str:
         """The storage's URL of the file if it has one, signed if its files are private; else the middleware's."""
-        return url_of(self.depot_name, self.file_id, self.get("_public_url"))
+        return url_of(self.depot_name, self.file_id, self.get("_public_url"), label=self._label)
+
+    @property
+    def _label(self) -> str | None:
+        """The name for URLs, if it is not the one that the storage knows."""
+        return self.filename if self.get(RENAMED) else None
 
     def url_for(
         self, *, expires_in: int | timedelta | None = None, download: bool = False, filename: str | None = None
@@ -133,9 +172,14 @@ class UploadedFile(DepotFileInfo):
             ConfigurationError: ``expires_in`` is not positive, nothing serves the files, or there are no signing keys.
         """
         name = self.filename if download and filename is None else filename
-        public_url = self.get("_public_url")
         return url_of(
-            self.depot_name, self.file_id, public_url, expires_in=expires_in, download=download, filename=name
+            self.depot_name,
+            self.file_id,
+            self.get("_public_url"),
+            expires_in=expires_in,
+            download=download,
+            filename=name,
+            label=self._label,
         )
 
     def as_dict(self) -> FileData:
@@ -149,7 +193,9 @@ class UploadedFile(DepotFileInfo):
             ConfigurationError: the depot is private, and there are no signing keys.
         """
         return {
-            "url": None if self.pending else url_or_none(self.depot_name, self.file_id, self.get("_public_url")),
+            "url": None
+            if self.pending
+            else url_or_none(self.depot_name, self.file_id, self.get("_public_url"), label=self._label),
             "filename": self.filename,
             "content_type": self.content_type,
             "size": self.size,
@@ -158,7 +204,7 @@ class UploadedFile(DepotFileInfo):
             "height": self.get("height"),
             "uploaded_at": isoformat(self.uploaded_at),
             "variants": self._variants_as_dict(),
-            "meta": thawed(self.get("meta") or {}),
+            "meta": thawed(self.meta),
         }
 
     def _variants_as_dict(self) -> dict[str, dict[str, Any]]:
@@ -205,6 +251,7 @@ def url_of(
     expires_in: int | timedelta | None = None,
     download: bool = False,
     filename: str | None = None,
+    label: str | None = None,
 ) -> str:
     """Return the storage's URL of a file if it has one, else ``public_url``, else the middleware's.
 
@@ -214,24 +261,28 @@ def url_of(
         expires_in: the minimum lifetime, in seconds or as a timedelta.
         download: whether browsers save files of every type instead of showing them.
         filename: the name to save the file under.
+        label: the present name of a file that was renamed; used where it needs no signature of its own.
 
     Raises:
         ConfigurationError: none of the three exists: no middleware serves the files.
     """
-    disposition = "attachment" if download else None
-    storage_url = Depots.get(depot_name).url(file_id, expires_in=expires_in, filename=filename, disposition=disposition)
+    disposition, name = "attachment" if download else None, filename or label
+    storage_url = Depots.get(depot_name).url(file_id, expires_in=expires_in, filename=name, disposition=disposition)
     if storage_url is not None:
         return storage_url
     plain = expires_in is None and not download and filename is None
     if public_url is not None and plain and Depots.visibility(depot_name) != "private":
         return public_url
-    return Depots.url_for(f"{depot_name}/{file_id}", expires_in=expires_in, download=download, filename=filename)
+    path = f"{depot_name}/{file_id}"
+    return Depots.url_for(path, expires_in=expires_in, download=download, filename=filename, label=label)
 
 
-def url_or_none(depot_name: str, file_id: str, public_url: str | None = None) -> str | None:
+def url_or_none(
+    depot_name: str, file_id: str, public_url: str | None = None, *, label: str | None = None
+) -> str | None:
     """Return the URL of a file, or None if nothing serves it: neither its storage nor a middleware."""
     if Depots.has_middleware() or public_url is not None or Depots.get(depot_name).url(file_id) is not None:
-        return url_of(depot_name, file_id, public_url)
+        return url_of(depot_name, file_id, public_url, label=label)
     return None
 
 

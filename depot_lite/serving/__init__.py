@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
+from pathlib import PurePath
 from typing import Final, Self
 from urllib.parse import quote
 
@@ -138,7 +139,7 @@ class Response:
 def parse_path(path: str) -> tuple[str, str] | None:
     """Return the depot name and the file id of a path below the mountpoint, None if it is not a file's path.
 
-    A third part is ignored: it is a readable name for links and saved files.
+    A third part is a readable name for links and saved files.
 
     >>> parse_path("default/b3a1c6de-...-e2"), parse_path("default/b3a1c6de-...-e2/plan.pdf")
     (('default', 'b3a1c6de-...-e2'), ('default', 'b3a1c6de-...-e2'))
@@ -167,8 +168,18 @@ class Delivery:
     download: bool = False
     #: The name to save it under, instead of the file's name.
     filename: str | None = None
+    #: The name in the URL, which anybody can change: used if it has the extension of the file's name.
+    label: str | None = None
     #: Access was checked for this user, so no shared cache may keep the file, even of a public depot.
     checked: bool = False
+
+    def name_of(self, file: StoredFile) -> str:
+        """Return the name to save a file under."""
+        if self.filename is not None:
+            return self.filename
+        if self.label is not None and PurePath(self.label).suffix.lower() == PurePath(file.filename).suffix.lower():
+            return self.label
+        return file.filename
 
 
 def respond(
@@ -228,7 +239,7 @@ def _storage_url(method: str, storage: FileStorage, file: StoredFile, delivery: 
     return storage.url(
         file,
         expires_in=_REDIRECT_EXPIRY,
-        filename=delivery.filename or file.filename,
+        filename=delivery.name_of(file),
         disposition=_disposition(file, delivery),
         content_type=_description(file.content_type)[0][1],
     )
@@ -259,7 +270,7 @@ def _evaluate(
     if failed == 304:
         return Response(304, validators)
     length = file.content_length
-    saved_as = content_disposition(_disposition(file, delivery), delivery.filename or file.filename)
+    saved_as = content_disposition(_disposition(file, delivery), delivery.name_of(file))
     described = (*validators, *_description(file.content_type), ("Content-Disposition", saved_as))
     # Range is defined for GET only (section 14.2).
     if method == "HEAD":

@@ -221,7 +221,7 @@ def test_a_row_of_something_else_says_where_it_is_and_can_be_repaired(several: W
         if repair == "delete":
             session.delete(row)
         else:
-            row.words = b"new" if repair == "replace" else None
+            row.words = b"new" if repair == "replace" else None  # type: ignore[assignment]  # bytes are accepted too
         session.commit()
         kept = session.get(Several, 1)
         assert (kept and kept.words and kept.words.file.read()) == (b"new" if repair == "replace" else None)

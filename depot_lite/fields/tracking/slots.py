@@ -112,7 +112,7 @@ class Slot:
         """
         value, old = self.value, self.old
         if isinstance(value, FileList):
-            if isinstance(old, FileList) and paths_of(old) != paths_of(held):
+            if isinstance(old, FileList) and list(old) != list(files_in(held)):
                 counted = self.state.mapper.version_id_col is not None
                 together = None if counted else merged(old, value, held)
                 if together is None:
