@@ -19,8 +19,10 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final, Self
 
 from depot_lite.depots import Depots
@@ -31,6 +33,7 @@ from depot_lite.fields.reference import thawed
 from depot_lite.fields.schema import FileData, core_schema, isoformat, json_schema
 from depot_lite.io.content import CHUNK_SIZE, INMEMORY_FILESIZE, Content, clean_filename
 from depot_lite.io.interfaces import FileStorage, StoredFile
+from depot_lite.io.on_disk import DiskSource, OnDisk
 
 # filedepot's format of ``uploaded_at``: UTC, to the second, without a time zone.
 _UPLOADED_AT: Final = "%Y-%m-%d %H:%M:%S"
@@ -145,6 +148,29 @@ class UploadedFile(DepotFileInfo):
                 f"{self.filename!r} is not stored yet: flush the session, or read original_content"
             )
         return self.depot.get(self.file_id)
+
+    def on_disk(self) -> OnDisk:
+        """Return a context manager that gives a path with the whole file: ``with movie.trailer.on_disk() as path:``.
+
+        It works with ``async with`` too. The path has the suffix of the file's name, and exists within the block. It
+        must only be read: on a local disk it is a link to the stored file. A copy from another storage is verified.
+        A pending value gives its content.
+
+        Raises:
+            StoredFileNotFound: in the block's beginning: the file does not exist any more.
+            StorageFailed: the storage failed, or the bytes do not match their checksum.
+        """
+
+        def find(closing: ExitStack) -> DiskSource:
+            if not self.pending:
+                stored = closing.enter_context(self.file)
+                return replace(stored.disk_source(), filename=self.filename)
+            content = Content.of(self.original_content)
+            content.spool()
+            opened = partial(closing.enter_context, content.open())
+            return DiskSource(self.filename, content.content_type, content.path, opened)
+
+        return OnDisk(find)
 
     @property
     def url(self) -> str:

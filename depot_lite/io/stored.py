@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, Self
+from typing import TYPE_CHECKING, BinaryIO, Final, Self, cast
 
 from depot_lite.io.content import CHUNK_SIZE
+from depot_lite.io.on_disk import DiskSource, OnDisk
+from depot_lite.io.verified import VerifiedStream
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -137,6 +139,22 @@ class StoredFile(io.BufferedIOBase):
     def local_path(self) -> Path | None:
         """The path of the bytes on this machine, or None. It must not be written to, and is never part of a URL."""
         return None
+
+    def on_disk(self) -> OnDisk:
+        """Return a context manager that gives a path with the whole file, for ``with`` or ``async with``.
+
+        The path has the suffix of the file's name, and exists within the block. It must only be read. Use an object of
+        this class for nothing else meanwhile. The copy of a file that is not on this machine is verified.
+        """
+        return OnDisk(lambda closing: self.disk_source())
+
+    def disk_source(self) -> DiskSource:
+        """Return the name, type, path and bytes, for `OnDisk`."""
+        return DiskSource(self.filename, self.content_type, self.local_path, self._verified)
+
+    def _verified(self) -> BinaryIO:
+        self.seek(0)
+        return cast(BinaryIO, VerifiedStream(cast(BinaryIO, self), self.file_id, self.content_length, self.checksum))
 
     def _raw(self) -> BinaryIO:
         if self.closed:
