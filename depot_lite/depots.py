@@ -28,7 +28,7 @@ from urllib.parse import quote
 
 from depot_lite.errors import AlreadyConfigured, ConfigurationError, UnknownDepot
 from depot_lite.io.interfaces import FileStorage, StoredFile
-from depot_lite.registry import Registry, check_name, checked_visibility, split_path
+from depot_lite.registry import Registry, check_name, checked_visibility, differences, split_path
 from depot_lite.settings import build, options_in
 from depot_lite.signing import Signer
 
@@ -58,6 +58,8 @@ class _State:
 
     registry: Registry = field(default_factory=Registry)
     middleware: Middleware | None = None
+    #: The class and the options with which the middleware was made; None if it was made by the user.
+    middleware_options: Mapping[str, Any] | None = None
     signer: Signer | None = None
     delete_later: Callable[[list[str]], object] | None = None
 
@@ -82,6 +84,8 @@ class Depots:
     ) -> FileStorage:
         """Configure a depot and return its storage. The first depot becomes the default.
 
+        Configuring it again with the same settings does nothing and returns its storage.
+
         Args:
             name: the first part of paths, which rows remember: it contains no ``/`` and must not change later.
             config: the settings, as for `from_config`, or a storage.
@@ -91,18 +95,22 @@ class Depots:
                 caches may keep the files.
 
         Raises:
-            AlreadyConfigured: a depot or an alias has this name.
+            AlreadyConfigured: a depot with other settings, or an alias, has this name.
             ConfigurationError: the name or the settings are invalid.
             UnknownBackend: the ``backend`` does not lead to a storage class.
         """
         check_name(name)
         with cls._lock:
-            cls._state.registry.check_new(name)
             label = f"depot {name!r}"
-            options = {} if isinstance(config, FileStorage) else options_in(config, prefix, label)
+            given = {} if isinstance(config, FileStorage) else options_in(config, prefix, label)
+            options = dict(given)
             access = checked_visibility(options.pop("visibility", None) if visibility is None else visibility, label)
-            storage = config if isinstance(config, FileStorage) else build(options, label)
-            cls._set(registry=cls._state.registry.with_depot(name, storage, access))
+            settings = {"storage": config} if isinstance(config, FileStorage) else options
+            settings = {**settings, "visibility": access}
+            storage = cls._state.registry.configured(name, settings)
+            if storage is None:
+                storage = config if isinstance(config, FileStorage) else build(options, label)
+                cls._set(registry=cls._state.registry.with_depot(name, storage, access, settings))
         return storage
 
     @classmethod
@@ -361,9 +369,32 @@ class Depots:
         return cls._state.middleware is not None
 
     @classmethod
-    def _refuse_second_middleware(cls) -> None:
-        if cls._state.middleware is not None:
-            raise AlreadyConfigured("a middleware that serves the files has already been registered")
+    def _refuse_second_middleware(cls, options: Mapping[str, Any] | None = None) -> None:
+        if cls._state.middleware is None:
+            return
+        different = "" if options is None else differences(cls._state.middleware_options or {}, options)
+        if different or options is None:
+            raise AlreadyConfigured(
+                f"a middleware that serves the files has already been registered{different and ', with another '}"
+                f"{different}: make it once, when the application starts; in tests, use "
+                "depot_lite.testing.temporary_depots"
+            )
+
+    @classmethod
+    def _check_private_depots(cls, authorize: object) -> None:
+        """Refuse private depots whose files nobody could read, before the first request does.
+
+        Raises:
+            ConfigurationError: there are neither signing keys nor URLs of the storage nor an ``authorize`` hook.
+        """
+        registry = cls._state.registry
+        unsigned = cls._state.signer is None and authorize is None
+        for name, visibility in registry.visibility.items() if unsigned else ():
+            if visibility == "private" and not registry.depots[name].has_urls:
+                raise ConfigurationError(
+                    f"depot {name!r} is private, but nothing signs its URLs: call DepotManager.configure_signing "
+                    "before the middleware is made, or give it an authorize hook"
+                )
 
     # --- state, for tests -----------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
     DepotError
     +- ConfigurationError (also RuntimeError)
     |  +- UnknownDepot      (also ValueError)
-    |  +- AlreadyConfigured
+    |  +- AlreadyConfigured (also ValueError)
     |  +- UnknownBackend
     +- StoredFileNotFound (also FileNotFoundError)
     +- InvalidFileId      (also ValueError)
@@ -45,7 +45,7 @@ class UnknownDepot(ConfigurationError, ValueError):
     """Raised for a name that is neither a configured depot nor an alias of one."""
 
 
-class AlreadyConfigured(ConfigurationError):
+class AlreadyConfigured(ConfigurationError, ValueError):
     """Raised when a name or a role that can be configured only once is configured again."""
 
 

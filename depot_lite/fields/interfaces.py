@@ -16,7 +16,7 @@ from types import GeneratorType
 from typing import Any, ClassVar, Final, Self, cast
 
 from depot_lite.depots import Depots
-from depot_lite.errors import ConfigurationError, InvalidContent
+from depot_lite.errors import ConfigurationError, InvalidContent, UnknownDepot
 from depot_lite.fields.meta import plain_meta
 from depot_lite.fields.pending import Pending
 from depot_lite.fields.reference import Reference, stored_keys
@@ -112,7 +112,12 @@ class DepotFileInfo(Reference, ABC):
 
     @staticmethod
     def _real_depot(depot_name: str | None) -> str:
-        return Depots.resolve_alias(Depots.get_default() if depot_name is None else depot_name)
+        try:
+            return Depots.resolve_alias(Depots.get_default() if depot_name is None else depot_name)
+        except UnknownDepot as error:
+            if depot_name is not None and "." in depot_name:
+                raise UnknownDepot(f"{error}. Is it a file name? Then give it as filename={depot_name!r}") from None
+            raise
 
     def _renew_id(self) -> None:
         """Take a new id, without files: those of an attempt to store belong to the former id."""

@@ -162,7 +162,7 @@ def test_a_task_that_is_cancelled_meanwhile_leaves_nothing(folder: Path) -> None
         with pytest.raises(asyncio.CancelledError):
             await task
         go_on.set()
-        while os.listdir(folder):  # noqa: ASYNC240, ASYNC110  # the thread removes it at its end, and tells nobody
+        while os.listdir(folder):  # noqa: ASYNC110  # the thread removes it at its end, and tells nobody
             await asyncio.sleep(0)
 
     asyncio.run(asyncio.wait_for(cancel(), 10))
