@@ -28,7 +28,7 @@ from urllib.parse import quote
 
 from depot_lite.errors import AlreadyConfigured, ConfigurationError, UnknownDepot
 from depot_lite.io.interfaces import FileStorage, StoredFile
-from depot_lite.registry import Registry, check_name, checked_visibility, differences, split_path
+from depot_lite.registry import Depot, Registry, check_name, checked_visibility, differences, split_path
 from depot_lite.settings import build, options_in
 from depot_lite.signing import Signer
 
@@ -107,10 +107,11 @@ class Depots:
             access = checked_visibility(options.pop("visibility", None) if visibility is None else visibility, label)
             settings = {"storage": config} if isinstance(config, FileStorage) else options
             settings = {**settings, "visibility": access}
-            storage = cls._state.registry.configured(name, settings)
-            if storage is None:
-                storage = config if isinstance(config, FileStorage) else build(options, label)
-                cls._set(registry=cls._state.registry.with_depot(name, storage, access, settings))
+            known = cls._state.registry.configured(name, settings)
+            if known is not None:
+                return known
+            storage = config if isinstance(config, FileStorage) else build(options, label)
+            cls._set(registry=cls._state.registry.with_depot(Depot(name, storage, access, settings)))
         return storage
 
     @classmethod
@@ -134,8 +135,7 @@ class Depots:
         Raises:
             UnknownDepot: the name leads nowhere.
         """
-        registry = cls._state.registry
-        return registry.visibility[registry.resolve(name)]
+        return cls.find(name).visibility
 
     @classmethod
     def configure_signing(cls, *keys: str | bytes) -> None:
@@ -195,6 +195,17 @@ class Depots:
     # --- finding --------------------------------------------------------------------------------------------------
 
     @classmethod
+    def find(cls, name: str | None = None) -> Depot:
+        """Return a depot (its name, storage and visibility), by its name or an alias; without a name, the default.
+
+        Raises:
+            UnknownDepot: the name leads nowhere.
+            ConfigurationError: no name is given and no depot has been configured.
+        """
+        registry = cls._state.registry
+        return registry.names.get(name) or registry.find(name)
+
+    @classmethod
     def get(cls, name: str | None = None) -> FileStorage:
         """Return the storage of a depot, by its name or an alias; without a name, that of the default depot.
 
@@ -202,8 +213,7 @@ class Depots:
             UnknownDepot: the name leads nowhere.
             ConfigurationError: no name is given and no depot has been configured.
         """
-        registry = cls._state.registry
-        return registry.depots[registry.resolve_default() if name is None else registry.resolve(name)]
+        return cls.find(name).storage
 
     @classmethod
     def get_default(cls) -> str:
@@ -212,7 +222,7 @@ class Depots:
         Raises:
             ConfigurationError: no depot has been configured.
         """
-        return cls._state.registry.resolve_default()
+        return cls.find().name
 
     @classmethod
     def resolve_alias(cls, name: str) -> str:
@@ -221,7 +231,7 @@ class Depots:
         Raises:
             UnknownDepot: it leads nowhere. (filedepot returns None, which fails later, somewhere else.)
         """
-        return cls._state.registry.resolve(name)
+        return cls.find(name).name
 
     @classmethod
     def depot_names(cls) -> list[str]:
@@ -387,12 +397,11 @@ class Depots:
         Raises:
             ConfigurationError: there are neither signing keys nor URLs of the storage nor an ``authorize`` hook.
         """
-        registry = cls._state.registry
         unsigned = cls._state.signer is None and authorize is None
-        for name, visibility in registry.visibility.items() if unsigned else ():
-            if visibility == "private" and not registry.depots[name].has_urls:
+        for depot in cls._state.registry.depots.values() if unsigned else ():
+            if depot.visibility == "private" and not depot.storage.has_urls:
                 raise ConfigurationError(
-                    f"depot {name!r} is private, but nothing signs its URLs: call DepotManager.configure_signing "
+                    f"depot {depot.name!r} is private, but nothing signs its URLs: call DepotManager.configure_signing "
                     "before the middleware is made, or give it an authorize hook"
                 )
 

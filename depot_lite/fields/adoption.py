@@ -11,7 +11,6 @@ can be used again, also several times within a transaction: each value gets a co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -51,7 +50,7 @@ def adopting(kind: type[T], given: str | FileIntent, upload_storage: str | None)
     upload = adoptable(token)
     if upload is None:
         raise InvalidContent("the token of the upload has expired, or was not made here: upload the file again")
-    depot_name = Depots.resolve_alias(Depots.get_default() if upload_storage is None else upload_storage)
+    depot_name = Depots.find(upload_storage).name
     if upload.depot_name != depot_name:
         raise InvalidContent(f"expected a token for depot {depot_name!r}, got one for {upload.depot_name!r}")
     return kind.adopting(upload, filename, intent.meta)
@@ -131,11 +130,3 @@ class _SourceWithHead(FileSource):
     def head(self) -> bytes:
         """Return the first bytes."""
         return self._head
-
-
-def adoptions(columns_and_values: Iterable[tuple[object, DepotFileInfo]]) -> Iterator[Adoption]:
-    """Yield an `Adoption` for each pending value whose content is a direct upload."""
-    for column, value in columns_and_values:
-        pending = value.pending_adoption()
-        if pending is not None and pending.adopts is not None:
-            yield Adoption(str(column), value, pending, pending.adopts)
