@@ -17,12 +17,14 @@ from depot_lite.errors import (
     AlreadyConfigured,
     ConfigurationError,
     CountRefused,
+    DamagedReference,
     DepotError,
     EditRefused,
     ImageRefused,
     InvalidContent,
     InvalidFileId,
     MaintenanceStopped,
+    MetaRefused,
     NameRefused,
     SeveralRefused,
     SizeRefused,
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
     from depot_lite.images.recipes import Crop, Pad, Thumbnail
     from depot_lite.io.composite.fallback import FallbackStorage
     from depot_lite.io.composite.mirror import MirrorStorage
-    from depot_lite.io.content import FileIntent
+    from depot_lite.io.content.sources import FileIntent
     from depot_lite.io.interfaces import FileStorage
     from depot_lite.io.stored import FileEntry, StoredFile
     from depot_lite.manager import DepotManager
@@ -66,6 +68,7 @@ __all__ = [
     "ConfigurationError",
     "CountRefused",
     "Crop",
+    "DamagedReference",
     "DepotASGI",
     "DepotError",
     "DepotFileInfo",
@@ -83,6 +86,7 @@ __all__ = [
     "InvalidContent",
     "InvalidFileId",
     "MaintenanceStopped",
+    "MetaRefused",
     "MirrorStorage",
     "NameRefused",
     "Pad",
@@ -122,7 +126,7 @@ _HOMES: Final = {
     "FileEdit": "depot_lite.fields.edits",
     "FileEntry": "depot_lite.io.stored",
     "FileFilter": "depot_lite.fields.interfaces",
-    "FileIntent": "depot_lite.io.content",
+    "FileIntent": "depot_lite.io.content.sources",
     "FileList": "depot_lite.fields.lists",
     "FileStorage": "depot_lite.io.interfaces",
     "ImageVariant": "depot_lite.fields.specialized.variants",

@@ -374,9 +374,7 @@ class DepotFileInfo(Reference, ABC):
     @property
     def paths(self) -> list[str]:
         """The paths of all files that belong to the value, as a new list."""
-        if not dict.__contains__(self, "path"):
-            self._read()
-        files, path = list(dict.get(self, "files") or ()), dict.get(self, "path")
+        files, path = list(self.get("files") or ()), self.get("path")
         return files if path is None or path in files or self.pending else [path, *files]
 
     def _must_be_writable(self) -> None:

@@ -246,6 +246,14 @@ class UploadedFile(DepotFileInfo):
         """Describe values of this class in OpenAPI."""
         return json_schema(handler.mode)
 
+    def __getattr__(self, name: str) -> Any:
+        """Return the key of that name; the URL of a filter's file that was stored where no middleware served it."""
+        found = super().__getattr__(name)
+        if found is None and name.endswith("_url") and (path := self.get(f"{name[:-4]}_path")):
+            depot_name, _, file_id = path.partition("/")
+            return url_of(depot_name, file_id)
+        return found
+
     def process_content(self, content: Any, filename: str | None = None, content_type: str | None = None) -> None:
         """Store the content in the depot and set the keys that describe it.
 
