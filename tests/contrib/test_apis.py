@@ -70,7 +70,7 @@ class Note(Dataclasses):
     pages: Mapped[list[UploadedFile]] = mapped_column(UploadedFileField(multiple=True), default_factory=list)
 
 
-class Book(SQLModel, table=True):
+class Novel(SQLModel, table=True):
     """A model of SQLModel, without ``arbitrary_types_allowed``."""
 
     id: int | None = Field(default=None, primary_key=True)
@@ -119,7 +119,7 @@ def session() -> Iterator[Session]:
             poster = UploadedImage(png(8, 6), filename="poster.png")
             session.add(Movie(id=1, trailer=trailer, poster=poster, shots=shots))
             session.add(Note(content=UploadedFile(b"note", filename="note.txt"), pages=[UploadedFile(b"page")]))
-            session.add(Book(cover=UploadedFile(b"cover", filename="cover.txt"), pages=[UploadedFile(b"page")]))
+            session.add(Novel(cover=UploadedFile(b"cover", filename="cover.txt"), pages=[UploadedFile(b"page")]))
             session.commit()
             yield session
     engine.dispose()
@@ -241,7 +241,7 @@ def test_fastapi_answers_and_describes_files(session: Session) -> None:
 
 def test_sqlmodel_stores_and_writes_files(session: Session) -> None:
     session.expunge_all()
-    book = session.scalars(select(Book)).one()
+    book = session.scalars(select(Novel)).one()
     assert book.cover is not None
     assert (book.cover.file.read(), [each.file.read() for each in book.pages]) == (b"cover", [b"page"])
     assert book.model_dump() == {
@@ -249,14 +249,14 @@ def test_sqlmodel_stores_and_writes_files(session: Session) -> None:
         "cover": book.cover.as_dict(),
         "pages": [each.as_dict() for each in book.pages],
     }
-    made = Book.model_validate({"cover": b"bytes", "pages": [b"1", b"2"]})
+    made = Novel.model_validate({"cover": b"bytes", "pages": [b"1", b"2"]})
     session.add(made)
     session.commit()
     assert made.cover is not None
     assert (made.cover.file.read(), [each.file.read() for each in made.pages]) == (b"bytes", [b"1", b"2"])
     with SQLModelSession(session.get_bind()) as other:
         contents: Any = {"cover": b"direct", "pages": [b"p"]}
-        direct = Book(**contents)
+        direct = Novel(**contents)
         other.add(direct)
         other.commit()
         assert direct.cover is not None
