@@ -1,6 +1,7 @@
 """Files attached to SQLAlchemy models, which live and die with their rows.
 
-Applications import everything from here. Names are loaded on first access, so a program that only serves files, or only
+Applications import from here; validators, maintenance, serving, testing and the admins have modules of their own, which
+docs/api.md lists. Names are loaded on first access, so a program that only serves files, or only
 uses a depot, imports no SQLAlchemy, no Pillow and no boto3.
 
 >>> from depot_lite import DepotManager

@@ -370,7 +370,10 @@ class Depots:
             ConfigurationError: none has been registered.
         """
         if (middleware := cls._state.middleware) is None:
-            raise ConfigurationError("no middleware serves the files: call DepotManager.make_middleware")
+            raise ConfigurationError(
+                "no middleware serves the files: call DepotManager.make_middleware (WSGI) or make_asgi_middleware "
+                "(ASGI) when the application starts"
+            )
         return middleware
 
     @classmethod

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from depot_lite.asgi import DepotASGI
 from depot_lite.depots import Depots
+from depot_lite.errors import ConfigurationError
 from depot_lite.middleware import DepotMiddleware
+from depot_lite.serving.fileserver import FileServer
 
 M = TypeVar("M", DepotMiddleware, DepotASGI)
 
@@ -24,7 +28,8 @@ class DepotManager(Depots):
 
         Raises:
             AlreadyConfigured: one with other options has been registered; it keeps serving.
-            ConfigurationError: a depot is private, and nothing signs its URLs.
+            ConfigurationError: an option is unknown, or has a wrong value; a depot is private, and nothing signs its
+                URLs.
         """
         return cls._registered(DepotMiddleware, app, options)
 
@@ -38,13 +43,15 @@ class DepotManager(Depots):
 
         Raises:
             AlreadyConfigured: one with other options has been registered; it keeps serving.
-            ConfigurationError: a depot is private, and nothing signs its URLs.
+            ConfigurationError: an option is unknown, or has a wrong value; a depot is private, and nothing signs its
+                URLs.
         """
         return cls._registered(DepotASGI, app, options)
 
     @classmethod
     def _registered(cls, kind: type[M], app: Any, options: dict[str, Any]) -> M:
         """Return a middleware around the application, and register it unless one with the same options is."""
+        _check_options(kind, options)
         settings = {"class": kind, **options}
         with cls._lock:
             cls._refuse_second_middleware(settings)
@@ -53,6 +60,17 @@ class DepotManager(Depots):
             if cls._state.middleware is None:
                 cls._set(middleware=middleware, middleware_options=settings)
         return middleware
+
+
+def _check_options(middleware: type, options: Iterable[str]) -> None:
+    """Refuse options that neither a middleware nor its `FileServer` has."""
+    own, shared = (inspect.signature(each).parameters for each in (middleware, FileServer))
+    known = [each for each in {**own, **shared} if each not in {"app", "options"}]
+    unknown = [each for each in options if each not in known]
+    if unknown:
+        raise ConfigurationError(
+            f"{middleware.__name__}: unknown option {', '.join(unknown)}; the options are {', '.join(known)}"
+        )
 
 
 # filedepot's functions of this module.

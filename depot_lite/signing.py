@@ -52,9 +52,11 @@ class Signer:
 
     def __init__(self, *keys: str | bytes) -> None:
         encoded = [key.encode() if isinstance(key, str) else key for key in keys]
-        if not encoded or any(len(key) < _SHORTEST_KEY for key in encoded):
+        shortest = min(map(len, encoded), default=0)
+        if shortest < _SHORTEST_KEY:
+            got = f"one of {shortest} bytes" if encoded else "none"
             raise ConfigurationError(
-                f"expected signing keys of at least {_SHORTEST_KEY} bytes, such as secrets.token_urlsafe(32)"
+                f"expected signing keys of at least {_SHORTEST_KEY} bytes, such as secrets.token_urlsafe(32); got {got}"
             )
         # itsdangerous signs with the last one.
         self._keys = encoded[::-1]
@@ -74,7 +76,7 @@ class Signer:
         """Return the query string of a URL that allows reading the file with this path until it expires.
 
         Raises:
-            ConfigurationError: ``expires_in`` is not positive.
+            ConfigurationError: ``expires_in`` is not positive, or not a number.
         """
         start, seconds = rounded(time.time(), positive_seconds(expires_in, DEFAULT_EXPIRY))
         given = {"expires": str(start + seconds)}
@@ -137,11 +139,14 @@ def positive_seconds(expires_in: int | timedelta | None, default: int) -> int:
     """Return a duration as whole seconds.
 
     Raises:
-        ConfigurationError: it is not positive.
+        ConfigurationError: it is not positive, or not a number.
     """
     if expires_in is None:
         return default
-    seconds = int(expires_in.total_seconds() if isinstance(expires_in, timedelta) else expires_in)
+    try:
+        seconds = int(expires_in.total_seconds() if isinstance(expires_in, timedelta) else expires_in)
+    except (TypeError, ValueError, OverflowError):
+        seconds = 0
     if seconds < 1:
         raise ConfigurationError(f"expires_in={expires_in!r}: expected a positive number of seconds or a timedelta")
     return seconds

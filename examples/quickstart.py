@@ -164,7 +164,7 @@ def journey(engine: Any, folder: Path) -> None:
     try:
         DepotManager.get_file(path)
     except StoredFileNotFound as error:
-        print(f"  {error}")
+        print(f"  reading the old file now raises: {type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

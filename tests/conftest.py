@@ -19,8 +19,8 @@ from depot_lite.io.local import LocalFileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.forks import Forks
-from tests.models import Base
 from tests.support.databases import own_database
+from tests.support.models import Base
 from tests.support.selection import Selection
 
 #: A disk in memory, where the system has one; None: where temporary files are. On a real one, to make small files and
@@ -76,7 +76,7 @@ def empty(engine: Engine, *kinds: MetaData) -> None:
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql", "mariadb"])
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """An engine for each of the three databases, with the tables of `tests.models`."""
+    """An engine for each of the three databases, with the tables of `tests.support.models`."""
     with ExitStack() as stack:
         if request.param == "sqlite":
             made = sqlite_engine(tmp_path_factory.mktemp("sqlite") / "test.db")

@@ -11,7 +11,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from io import BytesIO, RawIOBase
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from depot_lite.io.utils import FileIntent
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.conftest import sqlite_engine
+from tests.support.streams import Stream
 
 WRITTEN_BY_FILEDEPOT = """
 import sys
@@ -367,22 +368,9 @@ def test_a_filter_that_fails_leaves_nothing(engine: Engine) -> None:
         assert len(contents()) == 4
 
 
-class Once(RawIOBase):
-    """A stream that can be read once and not moved in."""
-
-    def __init__(self, data: bytes) -> None:
-        self.left = BytesIO(data)
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        return self.left.read(size)
-
-
 def test_an_upload_type_gets_a_stream_whole(engine: Engine) -> None:
     """Although its first bytes were read when it was assigned, to find its type."""
-    with Session(engine) as session, Once(b"%PDF-1.7 and so on") as stream:
+    with Session(engine) as session, Stream(b"%PDF-1.7 and so on") as stream:
         session.add(Picture(id=1, loud=FileIntent(stream, "stream.pdf")))
         session.commit()
         loud = session.get_one(Picture, 1).loud

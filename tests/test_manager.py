@@ -138,7 +138,9 @@ class TestConfigure:
 
     def test_a_name_is_taken_once(self) -> None:
         storage = memory("default")
-        with pytest.raises(AlreadyConfigured, match="depot 'default' has already been configured"):
+        with pytest.raises(
+            AlreadyConfigured, match=r"depot 'default' has already been configured; in tests, .*temporary_depots"
+        ):
             memory("default")
         assert DepotManager.get("default") is storage
 
@@ -447,15 +449,30 @@ class TestMiddleware:
     def test_a_second_one_is_refused(self) -> None:
         first = Urls()
         DepotManager.set_middleware(first)
-        with pytest.raises(AlreadyConfigured, match="has already been registered"):
+        with pytest.raises(AlreadyConfigured, match=r"has already been registered; in tests, use .*temporary_depots"):
             DepotManager.set_middleware(Urls())
         with pytest.raises(AlreadyConfigured, match="has already been registered"):
             DepotManager.make_middleware(lambda environ, start_response: [])
         assert DepotManager.get_middleware() is first
 
     def test_none_is_an_error_that_says_what_to_do(self) -> None:
-        with pytest.raises(ConfigurationError, match=r"call DepotManager\.make_middleware"):
+        message = (
+            r"call DepotManager\.make_middleware \(WSGI\) or make_asgi_middleware \(ASGI\) when the application starts"
+        )
+        with pytest.raises(ConfigurationError, match=message):
             DepotManager.url_for("default/1")
+
+    @pytest.mark.parametrize("name", ["make_middleware", "make_asgi_middleware"])
+    def test_an_unknown_option_is_refused_with_the_known_ones(self, name: str) -> None:
+        make = getattr(DepotManager, name)
+        with pytest.raises(ConfigurationError) as caught:
+            make(None, mount="/files", proxy=True)
+        unknown, _, known = str(caught.value).partition("; the options are ")
+        assert unknown.endswith(": unknown option mount")
+        own = {"replace_wsgi_filewrapper"} if name == "make_middleware" else set()
+        shared = {"mountpoint", "cache_max_age", "proxy", "authorize", "x_sendfile", "x_accel_redirect"}
+        assert {*known.split(", ")} == own | shared
+        make(None, proxy=True)
 
 
 class Awaited:

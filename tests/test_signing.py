@@ -49,6 +49,13 @@ class TestKeys:
         with pytest.raises(ConfigurationError, match=r"at least 16 bytes, such as secrets\.token_urlsafe\(32\)"):
             Signer(*keys)
 
+    @pytest.mark.parametrize(
+        ("keys", "got"), [((), "none"), ((NEW, "key"), "one of 3 bytes"), ((b"",), "one of 0 bytes")]
+    )
+    def test_the_message_has_the_length_of_the_shortest(self, keys: tuple[str | bytes, ...], got: str) -> None:
+        with pytest.raises(ConfigurationError, match=f"; got {got}$"):
+            Signer(*keys)
+
     def test_the_length_is_counted_in_bytes(self) -> None:
         assert Signer("ü" * 8).grant(PATH, Signer(("ü" * 8).encode()).query(PATH)) == Grant()
 
@@ -205,7 +212,10 @@ class TestExpiry:
         at(2)
         assert Signer(NEW).grant(PATH, query) is None
 
-    @pytest.mark.parametrize("wrong", [0, -1, 0.5, timedelta(0), timedelta(milliseconds=999), timedelta(days=-1)])
+    @pytest.mark.parametrize(
+        "wrong",
+        [0, -1, 0.5, timedelta(0), timedelta(milliseconds=999), timedelta(days=-1), "1 hour", [5], float("inf")],
+    )
     def test_no_time_at_all_is_refused(self, wrong: Any) -> None:
         with pytest.raises(ConfigurationError, match=r"expires_in=.*: expected a positive number of seconds"):
             Signer(NEW).query(PATH, wrong)

@@ -23,7 +23,7 @@ from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.testing import StorageContract, temporary_depots
 
-CONTRACT = [name for name in vars(StorageContract) if name.startswith("test_")]
+CONTRACT = [name for name in dir(StorageContract) if name.startswith("test_")]
 SABOTAGES: list[tuple[str, type[FileStorage]]] = []
 
 

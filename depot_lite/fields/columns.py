@@ -23,7 +23,13 @@ from depot_lite.fields.edits import FileEdit
 from depot_lite.fields.interfaces import RENAMED, DepotFileInfo, FileFilter
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.meta import check_meta, checked_declaration
-from depot_lite.fields.options import checked_filters, checked_type, checked_validators
+from depot_lite.fields.options import (
+    checked_filters,
+    checked_storage,
+    checked_type,
+    checked_validators,
+    checked_variants,
+)
 from depot_lite.fields.validators import Extensions, FileName
 from depot_lite.fields.validators.candidate import Candidate
 from depot_lite.io.content import Content, is_empty_upload
@@ -86,11 +92,11 @@ class FileType(TypeDecorator[Any]):
             self.impl = Text()  # type: ignore[assignment]  # an instance, as TypeDecorator itself sets it
         self._filters = checked_filters(filters)
         self.upload_type = checked_type(upload_type)
-        self.upload_storage = upload_storage
+        self.upload_storage = checked_storage(upload_storage)
         self.text = text
         self.multiple = multiple
         self._validators = checked_validators(validators, self.upload_type, multiple=multiple)
-        self._variants = dict(variants or {})
+        self._variants = checked_variants(variants)
         self._meta = checked_declaration(meta)
         self._text_on: dict[str, bool] = {}
         self.upload_type.check_variants(self._variants)
@@ -253,7 +259,9 @@ class FileColumn:
         try:
             pending = make(value, self.type.upload_storage)
         except InvalidContent as error:
-            raise InvalidContent(f"{self}: {error}") from error
+            several = isinstance(value, list | tuple) and not self.type.multiple
+            hint = "; a column of several files needs multiple=True" if several else ""
+            raise InvalidContent(f"{self}: {error}{hint}") from error
         return self._prepare(pending, state)
 
     def _held(self, state: InstanceState[Any] | None, held: Any) -> Any:

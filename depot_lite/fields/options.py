@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from depot_lite.errors import ConfigurationError
@@ -29,8 +29,13 @@ def checked_validators(
     Raises:
         ConfigurationError: one is not a validator, or counts the files of a list that the column does not have.
     """
-    found = (*upload_type.validators, *validators)
+    found = (*upload_type.validators, *_listed("validators", validators))
     for each in found:
+        if isinstance(each, type):
+            name = each.__name__
+            raise ConfigurationError(
+                f"validators={validators!r}: {name} is a class; expected an instance, such as {name}()"
+            )
         if not callable(each):
             raise ConfigurationError(f"validators={validators!r}: {each!r} is neither a validator nor a function")
         if isinstance(each, Validator) and each.for_lists and not multiple:
@@ -46,8 +51,36 @@ def checked_filters(filters: Iterable[Any]) -> tuple[FileFilter, ...]:
     Raises:
         ConfigurationError: one is not a filter.
     """
-    found = tuple(filters)
+    found = _listed("filters", filters)
     for each in found:
         if not isinstance(each, FileFilter):
             raise ConfigurationError(f"filters={filters!r}: {each!r} is not a FileFilter")
     return found
+
+
+def checked_variants(variants: Any) -> dict[str, Any]:
+    """Return the recipes of a column by name; the class of its values checks each of them.
+
+    Raises:
+        ConfigurationError: they are not a dictionary.
+    """
+    if variants is not None and not isinstance(variants, Mapping):
+        raise ConfigurationError(f"variants={variants!r}: expected a dictionary of names to recipes")
+    return dict(variants or {})
+
+
+def checked_storage(upload_storage: Any) -> str | None:
+    """Return the name of the depot for new files, which may be configured later.
+
+    Raises:
+        ConfigurationError: it is not a name.
+    """
+    if upload_storage is not None and not (isinstance(upload_storage, str) and upload_storage):
+        raise ConfigurationError(f"upload_storage={upload_storage!r}: expected the name of a depot or of an alias")
+    return upload_storage
+
+
+def _listed(option: str, given: Any) -> tuple[Any, ...]:
+    if not isinstance(given, Iterable):
+        raise ConfigurationError(f"{option}={given!r}: expected a list")
+    return tuple(given)

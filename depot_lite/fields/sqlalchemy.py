@@ -13,9 +13,10 @@ import json
 import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import PurePath
 from typing import Any, Final
 
-from sqlalchemy import JSON, Dialect, String, Text, event, types
+from sqlalchemy import JSON, Column, Dialect, String, Text, event, types
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute, Mapper, attributes
@@ -94,6 +95,9 @@ class UploadedFileField(FileType):
 
     cache_ok = True
     hashable = False
+    # The columns that have this type, for messages. Copies of a type have those of their original. Weak: dialects keep
+    # copies for as long as the original lives, which the column would keep alive.
+    _columns: tuple[weakref.ref[Column[Any]], ...] = ()
 
     def __init__(
         self,
@@ -161,17 +165,28 @@ class UploadedFileField(FileType):
     def _bound(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, DepotFileInfo):
             if isinstance(value, dict):
-                raise InvalidContent(f"{self!r}: a dictionary is not a file: expected an UploadedFile")
+                raise InvalidContent(f"{self._place}: a dictionary is not a file: expected an UploadedFile")
             try:
                 Content.of(value)  # raises InvalidContent with the reason
             except InvalidContent as error:
-                raise InvalidContent(f"{self!r}: {error}") from error
-            raise InvalidContent(f"{self!r}: {type(value).__name__} is not a stored file. {_STORED_BY}")
+                raise InvalidContent(f"{self._place}: {error}") from error
+            raise InvalidContent(f"{self._place}: {type(value).__name__} is not a stored file. {_STORED_BY}")
         if value.pending and not tracking.store_late(value):
-            raise InvalidContent(f"{self!r}: {value['filename']!r} is not stored yet. {_STORED_BY}")
+            raise InvalidContent(f"{self._place}: {value['filename']!r} is not stored yet. {_STORED_BY}")
         value["path"]  # raises DamagedReference
         mark_bound(value.paths)
         return dict(value)
+
+    @property
+    def _place(self) -> str:
+        """The column, ``document.content``, as far as it is known."""
+        columns = [each() for each in self._columns]
+        names = (str(each) for each in columns if each is not None and each.table is not None)
+        return " or ".join(dict.fromkeys(names)) or repr(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the columns, which SQLAlchemy attaches, when metadata are pickled."""
+        return {name: each for name, each in self.__dict__.items() if name != "_columns"}
 
     def process_literal_param(self, value: Any, dialect: Dialect) -> str:
         """Return a stored value as an SQL literal."""
@@ -207,9 +222,25 @@ class UploadedFileField(FileType):
     class comparator_factory(types.JSON.Comparator[Any]):  # noqa: N801  # SQLAlchemy's name
         """``Document.content["content_type"].as_string()``."""
 
+        def operate(self, op: Any, *other: Any, **kwargs: Any) -> Any:
+            """Refuse comparisons with content: rows hold references, which are equal to no content."""
+            for each in other:
+                if isinstance(each, bytes | bytearray | memoryview | PurePath) or hasattr(each, "read"):
+                    raise InvalidContent(f"{self.expr}: {type(each).__name__} is not a stored file. {_STORED_BY}")
+            return super().operate(op, *other, **kwargs)
+
         def __getitem__(self, index: Any) -> ColumnElement[Any]:
             """Select a key of the reference."""
             return _AsJSON(self.expr, type_=JSON())[index]
+
+
+def _attached(field: UploadedFileField, column: object) -> None:
+    # A new tuple: the copies of a type, which SQLAlchemy makes for mixins and dialects, share the attributes of it.
+    if isinstance(column, Column):
+        field._columns = (*field._columns, weakref.ref(column))
+
+
+event.listen(UploadedFileField, "after_parent_attach", _attached, propagate=True)
 
 
 def _set_listener(column: FileColumn) -> Callable[..., Any]:

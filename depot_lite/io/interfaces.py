@@ -118,10 +118,9 @@ class FileStorage(ABC):
                 failed[file_id] = error
         return failed
 
-    @staticmethod
-    def _missing(file_id: str) -> StoredFileNotFound:
+    def _missing(self, file_id: str) -> StoredFileNotFound:
         """Return the error for a missing file."""
-        return StoredFileNotFound(f"file {file_id} is not in its storage")
+        return StoredFileNotFound(f"file {file_id} is not in {self!r}")
 
     @property
     def concurrency(self) -> int:

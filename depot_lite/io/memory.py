@@ -24,6 +24,10 @@ class MemoryFileStorage(FileStorage):
         self._files: dict[str, tuple[FileInfo, bytes]] = {}
         self._lock = threading.Lock()
 
+    def __repr__(self) -> str:
+        """Show the class, without an address that would change with each run."""
+        return f"{type(self).__name__}()"
+
     def _save(self, file_id: str, content: Content) -> FileInfo:
         content_type = content.content_type
         with content.open() as source:

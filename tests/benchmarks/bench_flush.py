@@ -21,7 +21,7 @@ import multiprocessing
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +41,7 @@ from depot_lite.manager import DepotManager
 from depot_lite.testing import some_bytes, temporary_depots
 from tests.benchmarks.alternating import medians, say, table
 from tests.benchmarks.bench_s3 import LIMIT, THREADS, bare_client, endpoint
+from tests.support.pauses import Pauses
 
 PAUSE_LIMIT = 0.05
 
@@ -159,34 +160,6 @@ def peers(delay: float, files: int, size: int) -> None:
 
 
 # --- the event loop -----------------------------------------------------------------------------------------------
-
-
-class Pauses:
-    """Looks at the clock every millisecond."""
-
-    def __init__(self) -> None:
-        self._longest = 0.0
-        self._last = time.perf_counter()
-
-    async def tick(self) -> None:
-        """Look until cancelled."""
-        while True:
-            await asyncio.sleep(0.001)
-            self._look()
-
-    def _look(self) -> None:
-        now = time.perf_counter()
-        self._longest = max(self._longest, now - self._last)
-        self._last = now
-
-    async def during(self, work: Awaitable[object]) -> tuple[float, float]:
-        """Return how long ``work`` takes, and the longest pause meanwhile."""
-        await asyncio.sleep(0.01)
-        start = self._last = time.perf_counter()
-        self._longest = 0.0
-        await work
-        self._look()
-        return self._last - start, self._longest
 
 
 @dataclass(frozen=True)

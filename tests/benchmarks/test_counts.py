@@ -19,8 +19,7 @@ from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.benchmarks.counting import CountingStorage
 from tests.conftest import World
-from tests.fields.models import Account, Movie
-from tests.models import Document, Folder
+from tests.support.models import Account, Document, Folder, Movie
 
 Change = Callable[[Session, int], None]
 

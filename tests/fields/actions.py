@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy.orm import Session, make_transient
 
 from tests.conftest import World
-from tests.models import Document
+from tests.support.models import Document
 
 #: Far from what a sequence of PostgreSQL's reaches by itself.
 FIRST: Final = 1_000_001

@@ -18,8 +18,7 @@ from depot_lite.fields.upload import UploadedFile
 from depot_lite.manager import DepotManager
 from tests.conftest import World
 from tests.fields.actions import put
-from tests.fields.models import Movie
-from tests.models import Document
+from tests.support.models import Document, Movie
 
 #: Far from what a sequence of PostgreSQL's reaches by itself.
 FIRST: Final = 1_000_001

@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from depot_lite.io.interfaces import FileStorage
 from tests.conftest import IN_MEMORY, World, empty
-from tests.models import Base
 from tests.support.async_world import AsyncWorld
+from tests.support.models import Base
 
 Statement = Callable[[Session], Any]
 

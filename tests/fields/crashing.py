@@ -15,7 +15,7 @@ from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.manager import DepotManager
 from tests.conftest import sqlite_engine
-from tests.models import Document
+from tests.support.models import Document
 
 HERE = 1_000_001
 

@@ -31,7 +31,7 @@ from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage, StoredFil
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
-from tests.models import Base, Document, Page
+from tests.support.models import Base, Document, Page
 
 ATTRIBUTES = ("content", "report")
 

@@ -18,7 +18,7 @@ from depot_lite.fields.upload import UploadedFile
 from depot_lite.manager import DepotManager
 from tests.conftest import World
 from tests.fields.actions import put
-from tests.fields.models import Movie, Signed
+from tests.support.models import Movie, Signed
 
 FIRST: Final = 1_000_001
 SECOND: Final = 1_000_002

@@ -10,7 +10,7 @@ from sqlalchemy import inspect, select
 from depot_lite.fields.columns import files_in
 from depot_lite.fields.upload import UploadedFile
 from tests.fields.history import Files, History
-from tests.fields.models import Movie, Signed
+from tests.support.models import Movie, Signed
 
 LISTS = ("screenshots", "extras")
 

@@ -29,7 +29,7 @@ from tests.fields.list_actions import (
     movies,
     some_actions,
 )
-from tests.fields.models import Movie
+from tests.support.models import Movie
 
 # --- rows ---------------------------------------------------------------------------------------------------------
 

@@ -3,62 +3,25 @@
 from __future__ import annotations
 
 import io
-import os
-from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, run_state_machine_as_test
-from sqlalchemy import Engine, delete, insert, inspect, update
+from hypothesis.stateful import precondition
+from sqlalchemy import insert, inspect, update
 
-from depot_lite.errors import StorageFailed
-from tests.conftest import IN_MEMORY
-from tests.fields.history import ATTRIBUTES, Files, History, Rows, initialize, is_there, rule
-from tests.models import Document, Page
-
-#: Every kind of step that a run must have reached, or it has shown nothing.
-KINDS = (
-    "commit",
-    "rollback",
-    "close",
-    "savepoint released",
-    "savepoint rolled back",
-    "upload failed",
-    "delete failed",
-    "flush refused by the database",
-    "added a second time",
-    "copied",
-    "swapped",
-    "put back",
-    "row taken over",
-    "statement",
-    "bulk",
-)
-
-
-picks = st.integers(0, 7)
-
+from tests.fields.history import ATTRIBUTES, Files, Rows, is_there, rule
+from tests.fields.steps import Steps, picks, several
+from tests.support.models import Document
 
 attributes = st.sampled_from(ATTRIBUTES)
 
 
-several = st.lists(picks, min_size=1, max_size=3)
-
-
-class Machine(History):
+class Machine(Steps):
     """What applications do, in any order."""
 
-    @initialize()
-    def commit_rows(self) -> None:
-        """Have something to lose."""
-        for _ in range(3):
-            self.add(content=True, report=True, stream=False)
-        self.session.commit()
-        self._committed()
+    def add_one(self) -> None:
+        """Add a row with two files."""
+        self.add(content=True, report=True, stream=False)
 
     # --- objects --------------------------------------------------------------------------------------------------
 
@@ -70,21 +33,6 @@ class Machine(History):
         self.objects[row] = Document(id=row, **given)
         self.session.add(self.objects[row])
         self.now[row] = files
-
-    @precondition(lambda self: self.now)
-    @rule(number=picks)
-    def copy_row(self, number: int) -> None:
-        row, new = self._pick(number), next(self.numbers)
-        values = {attribute: getattr(self._object(row), attribute) for attribute in ATTRIBUTES}
-        self.objects[new] = Document(id=new, **values)
-        self.session.add(self.objects[new])
-        self.now[new] = dict(self.now[row])
-        self.reached["copied"] += 1
-
-    @precondition(lambda self: self.lost)
-    @rule()
-    def add_a_second_time(self) -> None:
-        self._add_lost()
 
     @precondition(lambda self: self.now)
     @rule(number=picks, attribute=attributes, unloaded=st.booleans())
@@ -106,19 +54,6 @@ class Machine(History):
     @rule(number=picks, attribute=attributes)
     def clear(self, number: int, attribute: str) -> None:
         self._assign(self._pick(number), attribute, None, None)
-
-    @precondition(lambda self: self.now)
-    @rule(number=picks)
-    def delete(self, number: int) -> None:
-        row = self._pick(number)
-        document = self._object(row)
-        if inspect(document).pending:
-            self.session.expunge(document)
-            if row not in self.levels[-1]:
-                self._lose(document, self.now[row])
-        else:
-            self.session.delete(document)
-        del self.objects[row], self.now[row]
 
     @precondition(lambda self: self.now)
     @rule(source=picks, other=picks, from_=attributes, to=attributes)
@@ -194,69 +129,7 @@ class Machine(History):
             with value.file as stored:
                 assert stored.read() == self.now[row][attribute]
 
-    @rule(expire=st.booleans())
-    def flush(self, expire: bool) -> None:
-        if self._flush() and expire:
-            self.reloaded.update(self.objects.values())
-            self.session.expire_all()
-
-    @rule(once_in_a_while=st.integers(0, 2))
-    def add_what_the_database_refuses(self, once_in_a_while: int) -> None:
-        """A page of a folder that is not there: it fails inside the flush, with its file and all others stored."""
-        if once_in_a_while:
-            return
-        self.session.add(Page(folder_id=-1, scan=self._bytes()))
-        self.broken = True
-
-    # --- transactions ---------------------------------------------------------------------------------------------
-
-    @rule(how=st.sampled_from(["begin", "begin and add", "release", "release", "rollback", "retry"]))
-    def savepoint(self, how: str) -> None:
-        """One rule for all, so that savepoints end about as often as they begin."""
-        if how.startswith("begin") or not self.savepoints:
-            self._begin_savepoint()
-            if how == "begin and add":
-                self.add(content=True, report=False, stream=False)
-                self._flush()
-        elif how == "release":
-            self._release_savepoint()
-        else:
-            self.savepoints[-1].rollback()
-            self._savepoint_rolled_back()
-            if how == "retry":
-                self._add_lost()
-
-    #: Once more, so that it comes twice as often.
-    savepoint_again = savepoint
-
-    @rule(how=st.sampled_from(["commit", "retry", "rollback", "close"]))
-    def end_transaction(self, how: str) -> None:
-        """One rule for all, so that transactions last some steps. A retry adds again what was new."""
-        if how == "close":
-            self._close()
-        elif how == "commit":
-            if self._try(self.session.commit):
-                self._committed()
-        else:
-            self._roll_back()
-            if how == "retry":
-                self._add_lost()
-
     # --- statements -----------------------------------------------------------------------------------------------
-
-    @precondition(lambda self: self.now)
-    @rule(numbers=several, how=st.sampled_from(["auto", "fetch", False, "query"]))
-    def delete_by_statement(self, numbers: list[int], how: Any) -> None:
-        rows = self._picked(numbers)
-
-        def step() -> None:
-            if how == "query":
-                self.session.query(Document).filter(Document.id.in_(rows)).delete()
-            else:
-                statement = delete(Document).where(Document.id.in_(rows))
-                self.session.execute(statement, execution_options={"synchronize_session": how})
-
-        self._execute(step, dict.fromkeys(rows))
 
     @precondition(lambda self: self.now)
     @rule(numbers=several, attribute=attributes, clear=st.booleans(), how=st.sampled_from(["auto", False, "query"]))
@@ -326,51 +199,3 @@ class Machine(History):
 
     def _new_rows(self, count: int) -> Rows:
         return {next(self.numbers): {"content": self._bytes(), "report": self._bytes()} for _ in range(count)}
-
-    # --- failures of storages -------------------------------------------------------------------------------------
-
-    @rule(
-        how=st.sampled_from(["uploads fail", "deletes fail", "mended"]),
-        name=st.sampled_from(["default", "archive"]),
-        number=st.integers(0, 2),
-        after=st.booleans(),
-        error=st.sampled_from([StorageFailed, PermissionError, KeyboardInterrupt]),
-    )
-    def storage(self, how: str, name: str, number: int, after: bool, error: type[BaseException]) -> None:
-        storage = self.storages[name]
-        if how == "deletes fail":
-            storage.deletes_to_fail = number
-        elif how == "uploads fail":
-            storage.saves_left, storage.after_save, storage.error = number, after, error
-        else:
-            storage.saves_left = None
-            self.reached["delete failed"] += storage.sweep()
-
-
-def play(
-    engine: Engine,
-    examples: int,
-    *,
-    machine: type[RuleBasedStateMachine] = Machine,
-    phases: Sequence[Phase] = tuple(Phase),
-) -> Counter[str]:
-    """Play histories and return how often they came to each kind of step."""
-    wanted = os.environ.get("DEPOT_TEST_EXAMPLES")
-    reached: Counter[str] = Counter()
-    # Thousands of files are made and removed: in memory, where the system has a disk there.
-    with TemporaryDirectory(dir=IN_MEMORY) as folder:
-        run_state_machine_as_test(
-            type("PlayedMachine", (machine,), {"engine": engine, "folder": Path(folder) / "files", "reached": reached}),
-            settings=settings(
-                max_examples=int(wanted or examples),
-                stateful_step_count=50,
-                derandomize=wanted is None,
-                database=None,
-                deadline=None,
-                phases=[each for each in phases if each is not Phase.explain],
-                suppress_health_check=list(HealthCheck),
-                print_blob=False,
-                report_multiple_bugs=False,
-            ),
-        )
-    return reached

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from tests.fields.actions import (
     OTHER,
 )
-from tests.fields.models import Account
+from tests.support.models import Account
 
 Does = Callable[[Session], None]
 

@@ -24,9 +24,8 @@ from depot_lite.io.interfaces import FileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.uploads import Upload, adoptable, upload_ticket
 from tests.conftest import World, sqlite_engine
-from tests.fields.models import Account, Album, Movie
-from tests.models import Document
 from tests.support.async_world import AsyncWorld
+from tests.support.models import Account, Album, Document, Movie
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,7 @@ from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
 from tests.fields.actions import put
 from tests.fields.changes import BEFORE, FIRST, NEW, ONE, OTHER, PHOTO, PLAN, THREE, TWO, begin, read
-from tests.fields.models import Movie
-from tests.models import Document
+from tests.support.models import Document, Movie
 
 Step = Callable[[Session], Any]
 

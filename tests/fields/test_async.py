@@ -20,8 +20,8 @@ from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.conftest import empty
-from tests.models import Base, Document
 from tests.support.async_world import AsyncWorld
+from tests.support.models import Base, Document
 
 
 class SlowStorage(MemoryFileStorage):

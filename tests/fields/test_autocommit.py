@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.interfaces import FileStorage
 from tests.conftest import World
-from tests.models import Base, Document
+from tests.support.models import Base, Document
 
 
 @pytest.mark.parametrize("how", ["create_engine", "execution_options"])

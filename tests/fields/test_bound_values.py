@@ -28,11 +28,10 @@ from depot_lite.uploads import adoptable, upload_ticket
 from tests.conftest import World
 from tests.fields.actions import put
 from tests.fields.images import image
-from tests.fields.models import Album, Movie
 from tests.fields.session_ends import end
 from tests.fields.statements import add
 from tests.fields.values import plant, read
-from tests.models import Base, Document
+from tests.support.models import Album, Base, Document, Movie
 
 Listen = Callable[..., None]
 

@@ -15,9 +15,8 @@ from depot_lite.fields.statements.bulk import wrap_bulk_methods
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.content import FileIntent
 from tests.conftest import World
-from tests.fields.statement_models import Plain, Ticket
 from tests.fields.statements import add, words
-from tests.models import Document, Manager, Plate, Truck
+from tests.support.models import Account, Document, Manager, Plain, Plate, Truck
 
 
 def test_bulk_save_of_new_objects(world: World) -> None:
@@ -143,17 +142,17 @@ def test_inside_a_savepoint(world: World, release: bool) -> None:
 
 @pytest.mark.parametrize("how", ["objects", "insert", "update"])
 def test_what_the_database_refuses_leaves_no_file(world: World, how: str) -> None:
-    add(world, Ticket(id=1, code="old", scan=b"old"), Ticket(id=2, code="other", scan=b"other"))
+    add(world, Account(id=1, code="old", photo=b"old"), Account(id=2, code="other", photo=b"other"))
     with world.session() as session:
         session.add(Document(content=b"first"))
         session.flush()
         write: Callable[[], None] = {
-            "objects": lambda: session.bulk_save_objects([Ticket(code=each, scan=b"x") for each in ("new", "old")]),
+            "objects": lambda: session.bulk_save_objects([Account(code=each, photo=b"x") for each in ("new", "old")]),
             "insert": lambda: session.bulk_insert_mappings(
-                Ticket, [{"code": each, "scan": b"x"} for each in ("n", "old")]
+                Account, [{"code": each, "photo": b"x"} for each in ("n", "old")]
             ),
             "update": lambda: session.bulk_update_mappings(
-                Ticket, [{"id": 1, "scan": b"x"}, {"id": 2, "code": "old", "scan": b"y"}]
+                Account, [{"id": 1, "photo": b"x"}, {"id": 2, "code": "old", "photo": b"y"}]
             ),
         }[how]
         with pytest.raises(IntegrityError), session.begin_nested():

@@ -48,7 +48,7 @@ from depot_lite.io.interfaces import FileStorage
 from depot_lite.manager import DepotManager
 from tests.conftest import sqlite_engine
 from tests.fields.contents import JPEG, PNG, Endless
-from tests.models import Document
+from tests.support.models import Document
 
 LOOKED_AT: list[str] = []
 

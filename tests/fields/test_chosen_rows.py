@@ -12,10 +12,8 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
-from tests.fields.models import Movie
-from tests.fields.statement_models import Comment
 from tests.fields.statements import add, changed, table_of
-from tests.models import Base, Document
+from tests.support.models import Base, Comment, Document, Movie
 
 #: True for about half of the rows, and for others each time: by chance, or because time goes on.
 BY_CHANCE = {"sqlite": "random() % 2 = 0", "postgresql": "random() < 0.5", "mariadb": "rand() < 0.5"}

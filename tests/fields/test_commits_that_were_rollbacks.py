@@ -33,8 +33,7 @@ from tests.fields.changes import (
     few_changes,
     on,
 )
-from tests.fields.models import Account
-from tests.models import Base, Document
+from tests.support.models import Account, Base, Document
 
 Fails = Callable[[Session], None]
 

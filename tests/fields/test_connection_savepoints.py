@@ -25,8 +25,7 @@ from tests.fields.changes import (
     every_change,
     few_changes,
 )
-from tests.fields.models import Movie
-from tests.models import Document
+from tests.support.models import Document, Movie
 
 End = Callable[[Session], None]
 

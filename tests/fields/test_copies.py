@@ -29,11 +29,11 @@ from depot_lite.io.content import FileIntent
 from depot_lite.io.interfaces import FileStorage
 from tests.conftest import World
 from tests.fields.actions import put
-from tests.fields.models import Album, Movie
 from tests.fields.own_tables import OwnWorld, own_world
 from tests.fields.statements import add
 from tests.fields.values import read
-from tests.models import Document
+from tests.support.models import Album, Document, Movie
+from tests.support.streams import Stream
 
 outcome = pytest.mark.parametrize("commit", [True, False], ids=["commit", "rollback"])
 
@@ -42,19 +42,6 @@ ROW = 1_000_001
 OTHER_ROW = 1_000_002
 
 OLD = (b"poster", b"1", b"2", b"E", b"signed: e")
-
-
-class Stream(io.RawIOBase):
-    """Something that can only be read, once."""
-
-    def __init__(self, data: bytes) -> None:
-        self._left = io.BytesIO(data)
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        return self._left.read(size)
 
 
 def _end(session: Session, commit: bool) -> None:

@@ -29,7 +29,7 @@ from tests.fields.crashing import (
     OLD,
     OTHER,
 )
-from tests.models import Document
+from tests.support.models import Document
 
 
 @dataclass

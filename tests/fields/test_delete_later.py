@@ -25,10 +25,8 @@ from depot_lite.uploads import adoptable, upload_ticket
 from tests.conftest import World
 from tests.fields.actions import BEFORE, FIGURES, NEW, OTHER, PHOTO, PLAN, Action, begin, documents, every_action, put
 from tests.fields.ends import End, every_end
-from tests.fields.models import Movie
-from tests.fields.statement_models import Box, Item, Plain, Shelf
-from tests.models import Base, Document
 from tests.support.async_world import AsyncWorld
+from tests.support.models import Base, Box, Document, Item, Movie, Plain, Shelf
 
 on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 

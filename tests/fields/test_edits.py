@@ -12,8 +12,7 @@ from depot_lite.errors import EditRefused, InvalidContent, ValidationError
 from depot_lite.fields.edits import FileEdit, Kept
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
-from tests.fields.models import Movie
-from tests.models import Document
+from tests.support.models import Document, Movie
 
 
 def names(files: list[UploadedFile]) -> list[str]:

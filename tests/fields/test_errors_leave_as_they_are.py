@@ -23,8 +23,8 @@ from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.conftest import World, empty
 from tests.fields.statements import table_of
-from tests.models import Base
 from tests.support.async_world import AsyncWorld
+from tests.support.models import Base
 
 Listen = Callable[..., None]
 #: What the defaults of `Supplied` give, by the name of the attribute.

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import eq, ne
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +21,7 @@ from sqlalchemy import (
     Text,
     case,
     cast,
+    create_engine,
     exists,
     func,
     insert,
@@ -29,6 +34,7 @@ from sqlalchemy import (
     union_all,
     update,
 )
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_column
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql import column as bare_column
@@ -41,13 +47,16 @@ from depot_lite import (
     FileIntent,
     InvalidContent,
     StorageFailed,
+    Thumbnail,
     UnknownDepot,
     UploadedFile,
     UploadedFileField,
+    ValidationError,
 )
 from depot_lite.errors import DamagedReference, DepotError
+from depot_lite.fields.validators import Candidate, Size, Validator
 from tests.conftest import World
-from tests.models import Document, Plate
+from tests.support.models import Document, Plate
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -459,7 +468,43 @@ def test_a_filter_that_is_none_is_refused_at_once() -> None:
         UploadedFileField(filters=[len])
 
 
+class NoExe(Validator):
+    """A rule of an application."""
+
+    def __call__(self, file: Candidate) -> None:
+        """Look at the name."""
+        if file.filename.endswith(".exe"):
+            raise ValidationError("is a program", rule="no_exe")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"validators": [NoExe]}, r"validators=\[<class .*NoExe'>\]: NoExe is a class; .* such as NoExe\(\)"),
+        ({"validators": NoExe()}, r"validators=<.*NoExe object .*>: expected a list"),
+        ({"validators": Size(3)}, r"validators=Size\(max=3, min=None\): expected a list"),
+        ({"filters": FileFilter}, r"filters=<class .*FileFilter'>: expected a list"),
+        ({"variants": [Thumbnail(8, 8)]}, r"variants=\[Thumbnail\(.*\)\]: expected a dictionary of names to recipes"),
+        ({"upload_storage": 3}, r"upload_storage=3: expected the name of a depot or of an alias"),
+        ({"upload_storage": ""}, r"upload_storage='': expected the name of a depot"),
+    ],
+)
+def test_options_of_a_column_are_checked_when_it_is_declared(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        UploadedFileField(**options)
+
+
 # --- assignment -------------------------------------------------------------------------------------------------------
+
+
+def test_a_list_for_one_file_is_refused_with_the_option_for_lists() -> None:
+    files: Any = [b"1", b"2"]
+    with pytest.raises(InvalidContent, match=r"Document\.content: list .*; a column of several files .* multiple=True"):
+        Document(content=files)
+    number: Any = 3
+    with pytest.raises(InvalidContent, match=r"Document\.content: int ") as caught:
+        Document(content=number)
+    assert "multiple" not in str(caught.value)
 
 
 def test_assignment_makes_a_pending_value(world: World, queries: list[str]) -> None:
@@ -573,6 +618,64 @@ def test_core_refuses_a_fresh_file(world: World) -> None:
     world.check()
 
 
+class OtherBase(DeclarativeBase):
+    """Models that are never created in a database."""
+
+
+class Titled:
+    """A column that SQLAlchemy copies for each model."""
+
+    cover: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
+
+
+_shared = UploadedFileField(upload_storage="archive")
+
+
+class Book(Titled, OtherBase):
+    __tablename__ = "book"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[UploadedFile | None] = mapped_column(UploadedFileField(text=True))
+    one: Mapped[UploadedFile | None] = mapped_column(_shared)
+    two: Mapped[UploadedFile | None] = mapped_column(_shared)
+
+
+class Record(Titled, OtherBase):
+    __tablename__ = "record"
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "place"),
+    [
+        ("book", "text", "book.text: "),
+        ("book", "cover", "book.cover: "),
+        ("record", "cover", "record.cover: "),
+        ("book", "one", "book.one or book.two: "),
+    ],
+)
+def test_core_names_the_column_that_refuses(table: str, name: str, place: str) -> None:
+    statement = insert(OtherBase.metadata.tables[table]).values({name: b"1"})
+    with create_engine("sqlite://").connect() as connection, pytest.raises(InvalidContent) as caught:
+        connection.execute(statement)
+    connection.engine.dispose()
+    assert str(caught.value).startswith(f"{place}bytes is not a stored file. Files are stored by an assignment")
+
+
+def test_metadata_with_file_columns_can_be_pickled() -> None:
+    restored = pickle.loads(pickle.dumps(OtherBase.metadata))
+    assert repr(restored.tables["book"].c.one.type) == "UploadedFileField(upload_storage='archive')"
+
+
+@pytest.mark.parametrize("content", [b"1", bytearray(b"1"), memoryview(b"1"), Path("1"), io.BytesIO(b"1")])
+def test_a_condition_with_content_is_refused(content: Any) -> None:
+    """It would be true for no row: rows hold references."""
+    kind = type(content).__name__
+    for column in (Document.content, Document.__table__.c.content):
+        for compare in (eq, ne):
+            with pytest.raises(InvalidContent, match=rf"document\.content: {kind} is not .* not by a condition"):
+                compare(column, content)
+
+
 def test_errors_of_the_column_are_those_of_the_library() -> None:
     """Whoever catches `DepotError` catches them all."""
     for each in (InvalidContent, ConfigurationError, UnknownDepot, StorageFailed):
@@ -625,3 +728,29 @@ def test_a_session_bound_to_nothing_can_still_be_assigned_to() -> None:
     with Session() as session:
         session.add(document)
         assert document in session.new
+
+
+def test_on_postgresql_the_column_is_jsonb_and_is_cast_in_expressions() -> None:
+    """Compiled without a server, as Alembic does offline."""
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's
+    assert isinstance(UploadedFileField().load_dialect_impl(dialect), postgresql.JSONB)
+    assert isinstance(UploadedFileField(text=True).load_dialect_impl(dialect), Text)
+    statement = str(CreateTable(Document.metadata.tables["document"]).compile(dialect=dialect))
+    assert "content JSONB" in statement
+    assert "CAST(document.content AS TEXT)" in str(select(Document.content).compile(dialect=dialect))
+    name = Plate.original["filename"]
+    assert "CAST(plate.original_col AS JSONB)" in str(select(name).compile(dialect=dialect))
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ({"path": "default/x"}, "a dictionary is not a file"),
+        (7, "int cannot be stored"),
+        (b"x", "bytes is not a stored file"),
+    ],
+)
+def test_only_stored_files_become_parameters(value: object, reason: str) -> None:
+    process = UploadedFileField().process_bind_param
+    with pytest.raises(InvalidContent, match=reason):
+        process(value, postgresql.dialect())  # type: ignore[no-untyped-call]  # SQLAlchemy's

@@ -41,7 +41,8 @@ from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.conftest import World, sqlite_engine
 from tests.fields.images import Failing, files, image, read
-from tests.models import Base
+from tests.support.models import Base
+from tests.support.streams import Stream
 
 SMALL = Thumbnail(64, 64)
 RECIPES = {"small": SMALL, "square": Crop(32, 32, format="PNG")}
@@ -106,19 +107,6 @@ def size_of(data: bytes) -> tuple[int, int]:
     with Image.open(io.BytesIO(data)) as opened:
         opened.load()
         return opened.size
-
-
-class Stream(io.RawIOBase):
-    """Something that can only be read, once."""
-
-    def __init__(self, data: bytes) -> None:
-        self.left = io.BytesIO(data)
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        return self.left.read(size)
 
 
 @pytest.fixture

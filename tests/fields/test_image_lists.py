@@ -21,7 +21,7 @@ from depot_lite.testing import temporary_depots
 from tests.conftest import World
 from tests.fields.actions import put
 from tests.fields.images import Failing, files, image, read
-from tests.models import Base
+from tests.support.models import Base
 
 
 class Film(Base):

@@ -16,9 +16,8 @@ from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.content import FileIntent
 from tests.conftest import World
 from tests.fields.bad_luck import FailingStorage
-from tests.fields.statement_models import Ticket
 from tests.fields.statements import add, table_of, words
-from tests.models import Document, Manager, Plate, Truck
+from tests.support.models import Account, Document, Manager, Plate, Truck
 
 
 def upsert(world: World, model: Any) -> Any:
@@ -203,32 +202,32 @@ def test_an_upload_without_a_file_leaves_the_row_without_one(world: World) -> No
 
 @pytest.mark.parametrize("returning", [False, True])
 def test_rows_that_are_there_already_leave_no_file(world: World, returning: bool) -> None:
-    add(world, Ticket(code="old", scan=b"old"))
-    rows = [{"code": "old", "scan": b"refused"}, {"code": "new", "scan": b"new"}]
+    add(world, Account(code="old", photo=b"old"))
+    rows = [{"code": "old", "photo": b"refused"}, {"code": "new", "photo": b"new"}]
     with world.session() as session:
-        statement = ignoring(world, Ticket)
+        statement = ignoring(world, Account)
         if returning:
-            assert session.scalars(statement.returning(Ticket.code), rows).all() == ["new"]
+            assert session.scalars(statement.returning(Account.code), rows).all() == ["new"]
         else:
             session.execute(statement, rows)
-        session.execute(ignoring(world, Ticket).values(code="old", scan=b"refused too"))
-        session.execute(ignoring(world, table_of(Ticket)).values(rows))
+        session.execute(ignoring(world, Account).values(code="old", photo=b"refused too"))
+        session.execute(ignoring(world, table_of(Account)).values(rows))
         session.commit()
     world.check(b"old", b"new")
 
 
 def test_an_ignoring_insert_that_left_out_nothing_looks_nothing_up(world: World, queries: list[str]) -> None:
     with world.session() as session:
-        session.execute(ignoring(world, Ticket).values(code="1", scan=b"1"))
+        session.execute(ignoring(world, Account).values(code="1", photo=b"1"))
         assert words(queries) == ["INSERT"]
         session.commit()
     world.check(b"1")
 
 
 def test_an_upsert_of_other_columns_deletes_the_file_that_no_row_took(world: World) -> None:
-    add(world, Ticket(id=1, code="old", scan=b"old"))
-    statement = upsert(world, Ticket).values(
-        [{"id": 1, "code": "x", "scan": b"x"}, {"id": 2, "code": "y", "scan": b"y"}]
+    add(world, Account(id=1, code="old", photo=b"old"))
+    statement = upsert(world, Account).values(
+        [{"id": 1, "code": "x", "photo": b"x"}, {"id": 2, "code": "y", "photo": b"y"}]
     )
     if world.engine.dialect.name == "mariadb":
         statement = statement.on_duplicate_key_update(code="changed")
@@ -237,7 +236,7 @@ def test_an_upsert_of_other_columns_deletes_the_file_that_no_row_took(world: Wor
     with world.session() as session:
         session.execute(statement)
         session.commit()
-        assert sorted(session.scalars(select(Ticket.code))) == ["changed", "y"]
+        assert sorted(session.scalars(select(Account.code))) == ["changed", "y"]
     world.check(b"old", b"y")
 
 
@@ -246,26 +245,26 @@ def test_an_upsert_of_other_columns_deletes_the_file_that_no_row_took(world: Wor
 
 @pytest.mark.parametrize("how", ["excluded", "value", "none"])
 def test_an_upsert_that_sets_a_file_is_refused(world: World, how: str) -> None:
-    add(world, Ticket(id=1, code="old", scan=b"old"))
-    statement = upsert(world, Ticket).values(id=1, code="x", scan=b"x")
+    add(world, Account(id=1, code="old", photo=b"old"))
+    statement = upsert(world, Account).values(id=1, code="x", photo=b"x")
     mariadb = world.engine.dialect.name == "mariadb"
-    excluded = statement.inserted.scan if mariadb else statement.excluded.scan
+    excluded = statement.inserted.photo if mariadb else statement.excluded.photo
     value = {"excluded": excluded, "value": b"y", "none": None}[how]
     if mariadb:
-        statement = statement.on_duplicate_key_update(scan=value)
+        statement = statement.on_duplicate_key_update(photo=value)
     else:
-        statement = statement.on_conflict_do_update(index_elements=["id"], set_={"scan": value})
+        statement = statement.on_conflict_do_update(index_elements=["id"], set_={"photo": value})
     with world.session() as session:
-        with pytest.raises(InvalidContent, match=r"Ticket\.scan: an upsert does not tell"):
+        with pytest.raises(InvalidContent, match=r"Account\.photo: an upsert does not tell"):
             session.execute(statement)
         session.commit()
     world.check(b"old")
 
 
 def test_replace_is_refused(world: World) -> None:
-    add(world, Ticket(id=1, code="old", scan=b"old"))
+    add(world, Account(id=1, code="old", photo=b"old"))
     with world.session() as session, pytest.raises(InvalidContent, match="REPLACE does not tell"):
-        session.execute(insert(Ticket).prefix_with("OR REPLACE").values(id=1, code="new"))
+        session.execute(insert(Account).prefix_with("OR REPLACE").values(id=1, code="new"))
     world.check(b"old")
 
 
@@ -326,25 +325,25 @@ def test_insert_inside_a_savepoint(world: World, release: bool) -> None:
 
 
 def test_a_row_that_the_database_refuses_leaves_no_file(world: World) -> None:
-    add(world, Ticket(code="old", scan=b"old"))
+    add(world, Account(code="old", photo=b"old"))
     with world.session() as session:
         with pytest.raises(IntegrityError), session.begin_nested():
-            session.execute(insert(Ticket).values(code="old", scan=b"new"))
+            session.execute(insert(Account).values(code="old", photo=b"new"))
         session.commit()
     world.check(b"old")
 
 
-@pytest.mark.parametrize("table", [Ticket, table_of(Ticket)])
+@pytest.mark.parametrize("table", [Account, table_of(Account)])
 def test_rows_before_the_refused_one_keep_their_files(world: World, table: Any) -> None:
     """SQLite keeps the rows before the failing one, and an application may catch the error and commit."""
-    rows = [{"code": each, "scan": each.encode()} for each in ("1", "2", "1", "3")]
+    rows = [{"code": each, "photo": each.encode()} for each in ("1", "2", "1", "3")]
     with world.session() as session:
         with pytest.raises(IntegrityError):
             session.execute(insert(table), rows)
         if world.engine.dialect.name == "postgresql":
             session.rollback()
         session.commit()
-        left = [code.encode() for code in session.scalars(select(Ticket.code))]
+        left = [code.encode() for code in session.scalars(select(Account.code))]
     assert left == ([b"1", b"2"] if world.engine.dialect.name == "sqlite" else [])
     world.check(*left)
 

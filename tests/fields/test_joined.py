@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from tests.conftest import World
 from tests.fields.actions import BEFORE, FIGURES, NEW, OTHER, PHOTO, PLAN, Action, begin, documents, put, some_actions
-from tests.models import Document
+from tests.support.models import Document
 
 Mode = Literal["conditional_savepoint", "rollback_only", "control_fully", "create_savepoint"]
 

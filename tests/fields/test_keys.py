@@ -16,7 +16,7 @@ from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
 from tests.fields.statements import add, changed
-from tests.models import Base, Document, Plate
+from tests.support.models import Base, Document, Plate
 
 outcome = pytest.mark.parametrize("commit", [True, False], ids=["commit", "rollback"])
 

@@ -14,7 +14,7 @@ from depot_lite.fields.tracking.outcomes import surely_failed
 from tests.conftest import World
 from tests.fields.actions import put
 from tests.fields.changes import FIRST, NEW, ONE, OTHER, PHOTO, PLAN, THREE, TWO, begin, read
-from tests.models import Document
+from tests.support.models import Document
 
 ELSEWHERE: Final = 1_000_055
 

@@ -30,8 +30,8 @@ from tests.fields.list_actions import (
     some_actions,
 )
 from tests.fields.list_object_actions import every_action
-from tests.fields.models import Booking, Movie
 from tests.fields.session_ends import ALSO_NOT_COMMITTED, COMMITTED, NOT_COMMITTED, End
+from tests.support.models import Booking, Movie
 
 
 @every_action

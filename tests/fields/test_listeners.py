@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, object_session
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
 from tests.fields.actions import BEFORE, FIGURES, NEW, OTHER, PHOTO, PLAN, begin, documents, put
-from tests.models import Document, Plate
+from tests.support.models import Document, Plate
 
 Listen = Callable[..., None]
 

@@ -16,8 +16,7 @@ from sqlalchemy.orm import Session
 
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World, sqlite_engine
-from tests.fields.models import Movie
-from tests.models import Document
+from tests.support.models import Document, Movie
 
 #: The head of each program: a process in which no file has been attached yet.
 HEAD = """

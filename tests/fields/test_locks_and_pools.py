@@ -24,9 +24,8 @@ from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.conftest import World, empty, sqlite_engine
-from tests.fields.models import Movie
-from tests.models import Base, Document
 from tests.support.async_world import DRIVERS, AsyncWorld
+from tests.support.models import Base, Document, Movie
 
 Look = Callable[[bytes], object]
 

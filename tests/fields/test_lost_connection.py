@@ -22,8 +22,8 @@ from sqlalchemy.orm import Session
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.interfaces import FileStorage
 from tests.conftest import World, sqlite_engine
-from tests.models import Base, Document, Folder, Page
 from tests.proxy import Proxy
+from tests.support.models import Base, Document, Folder, Page
 
 ROW = 1_000_001
 OLD, NEW = b"the old file", b"the new file"

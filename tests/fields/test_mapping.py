@@ -13,8 +13,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
 from tests.fields.actions import NEW, OTHER, put
-from tests.fields.models import Parcel, Passport, Person
-from tests.models import (
+from tests.support.models import (
     Base,
     Captioned,
     Document,
@@ -25,6 +24,9 @@ from tests.models import (
     Letter,
     Manager,
     Page,
+    Parcel,
+    Passport,
+    Person,
     Plate,
     Truck,
     Vehicle,

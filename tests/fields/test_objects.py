@@ -19,8 +19,8 @@ from depot_lite.io.content import FileIntent
 from depot_lite.io.interfaces import FileStorage
 from tests.conftest import World
 from tests.fields.actions import BEFORE, FIGURES, FIRST, NEW, OTHER, PHOTO, PLAN, begin, documents, put
-from tests.fields.models import Album, Signed
-from tests.models import Document
+from tests.support.models import Album, Document, Signed
+from tests.support.streams import Stream
 
 outcome = pytest.mark.parametrize("commit", [True, False], ids=["commit", "rollback"])
 
@@ -181,19 +181,6 @@ def test_an_object_that_is_moved_to_another_session_keeps_its_pending_value(worl
 
 
 # --- streams and handed over files ----------------------------------------------------------------------------------
-
-
-class Stream(io.RawIOBase):
-    """Bytes that come once."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = io.BytesIO(data)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        return self._data.readinto(buffer)
 
 
 def test_a_stream_that_went_with_a_rollback_is_refused_at_the_second_flush(world: World) -> None:

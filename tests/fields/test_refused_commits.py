@@ -19,8 +19,7 @@ from sqlalchemy.pool import QueuePool, SingletonThreadPool, StaticPool
 from depot_lite.io.interfaces import FileStorage
 from tests.conftest import World, empty, sqlite_engine
 from tests.fields.changes import BEFORE, OTHER, Change, begin, every_change, few_changes
-from tests.fields.models import Booking
-from tests.models import Base, Folder
+from tests.support.models import Base, Booking, Folder
 
 #: The folder that a booking wants and that is not there.
 MISSING: Final = 4711

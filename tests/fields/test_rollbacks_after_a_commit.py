@@ -32,7 +32,7 @@ from tests.fields.changes import (
     few_changes,
     on,
 )
-from tests.models import Base, Document
+from tests.support.models import Base, Document
 
 End = Callable[[Session], None]
 

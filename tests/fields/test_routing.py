@@ -18,9 +18,8 @@ from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.manager import DepotManager
 from tests.conftest import sqlite_engine
-from tests.fields.models import Movie
 from tests.fields.statements import changed, table_of
-from tests.models import Base, Document
+from tests.support.models import Base, Document, Movie
 
 COLUMNS = (Document.content, Document.report, Movie.poster, Movie.screenshots, Movie.extras)
 TABLES = [table_of(Document), table_of(Movie)]

@@ -21,7 +21,7 @@ from depot_lite.io.interfaces import FileStorage
 from tests.conftest import World, sqlite_engine
 from tests.fields.actions import put
 from tests.fields.statements import add, table_of
-from tests.models import Base, Document
+from tests.support.models import Base, Document
 
 #: Far from what a sequence of PostgreSQL's reaches by itself.
 ROW = 1_000_001

@@ -21,7 +21,7 @@ from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
 from tests.fields.actions import put
 from tests.fields.changes import agree, nothing_lost, on
-from tests.models import Base
+from tests.support.models import Base
 
 ROW: Final = 1_000_001
 SEAL, PAGE, OTHER_PAGE, NEW = b"the seal", b"the first page", b"the second page", b"a new one"

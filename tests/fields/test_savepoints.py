@@ -13,8 +13,7 @@ from sqlalchemy.orm import Session
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
 from tests.fields.actions import BEFORE, FIGURES, NEW, OTHER, PHOTO, PLAN, Action, begin, documents, every_action, put
-from tests.fields.models import Account
-from tests.models import Document
+from tests.support.models import Account, Document
 
 Steps = tuple[str, ...]
 

@@ -21,8 +21,7 @@ from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
 from tests.fields.actions import put
 from tests.fields.changes import FIRST, NEW, ONE, PHOTO, PLAN, SECOND, THREE, TWO, agree, begin, read
-from tests.fields.models import Movie
-from tests.models import Document
+from tests.support.models import Document, Movie
 
 MEANWHILE: Final = b"what the row holds meanwhile"
 

@@ -30,8 +30,9 @@ from depot_lite.fields.tracking.ledger import Ledger
 from depot_lite.fields.tracking.outcomes import Watch
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World, sqlite_engine
-from tests.fields.machine import KINDS, play
-from tests.models import Base, Document
+from tests.fields.machine import Machine
+from tests.fields.steps import KINDS, play
+from tests.support.models import Base, Document
 
 pytestmark = pytest.mark.matrix
 
@@ -41,7 +42,7 @@ def test_no_history_loses_a_file_or_leaves_one_over(engine: Engine) -> None:
 
     Thousands of steps, and every kind of them; else nothing has been shown.
     """
-    reached = play(engine, 150 if engine.dialect.name == "sqlite" else 80)
+    reached = play(engine, 150 if engine.dialect.name == "sqlite" else 80, machine=Machine)
     assert reached["step"] > 2000
     assert not [kind for kind in KINDS if not reached[kind]]
 
@@ -111,7 +112,7 @@ def test_the_machine_objects_to(sabotage: str, tmp_path: Path, monkeypatch: pyte
     Base.metadata.create_all(engine)
     monkeypatch.setattr(*SABOTAGES[sabotage])
     with pytest.raises((AssertionError, StoredFileNotFound, StaleDataError)):
-        play(engine, 300, phases=[Phase.generate])
+        play(engine, 300, machine=Machine, phases=[Phase.generate])
     engine.dispose()
 
 

@@ -24,7 +24,8 @@ from sqlalchemy.util.concurrency import in_greenlet
 from depot_lite.io.content import Content
 from depot_lite.io.interfaces import FileInfo, FileStorage
 from depot_lite.io.local import LocalFileStorage
-from tests.fields.machine import KINDS, Machine, play
+from tests.fields.machine import Machine
+from tests.fields.steps import KINDS, play
 from tests.support.async_world import DRIVERS
 
 pytestmark = pytest.mark.matrix

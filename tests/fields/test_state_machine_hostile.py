@@ -28,7 +28,7 @@ from depot_lite.fields.tracking.flush import Slot
 from depot_lite.fields.tracking.rows import Flush
 from depot_lite.fields.upload import UploadedFile
 from tests.fields.hostile_history import ATTRIBUTES, Chest, HostileHistory, Rewriting, Savepoint, engines
-from tests.fields.machine import play
+from tests.fields.steps import play
 
 # SQLAlchemy warns of much that these histories do on purpose.
 pytestmark = [pytest.mark.matrix, pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")]

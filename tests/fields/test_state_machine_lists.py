@@ -14,45 +14,26 @@ import pytest
 from hypothesis import Phase
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition
-from sqlalchemy import Engine, delete, insert, inspect, update
+from sqlalchemy import Engine, insert, inspect, update
 
-from depot_lite.errors import StorageFailed, StoredFileNotFound
+from depot_lite.errors import StoredFileNotFound
 from depot_lite.fields.columns import FileColumn, files_in
 from depot_lite.fields.list_binding import AttributeBinding
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.tracking import births
 from depot_lite.fields.tracking.flush import Slot
 from tests.conftest import sqlite_engine
-from tests.fields.history import Rows, initialize, is_there, rule
+from tests.fields import steps
+from tests.fields.history import Rows, is_there, rule
 from tests.fields.list_history import LISTS, Change, ListHistory, given, in_order, upload
-from tests.fields.machine import play
-from tests.fields.models import Movie
-from tests.models import Base, Page
+from tests.fields.steps import Steps, picks, play, several
+from tests.support.models import Base, Movie
 
 pytestmark = pytest.mark.matrix
 
 
 #: Every kind of step that a run must have reached, or it has shown nothing.
-KINDS = (
-    "commit",
-    "rollback",
-    "close",
-    "savepoint released",
-    "savepoint rolled back",
-    "upload failed",
-    "delete failed",
-    "flush refused by the database",
-    "added a second time",
-    "changed in place",
-    "changed what is expired",
-    "copied",
-    "moved",
-    "swapped",
-    "put back",
-    "row taken over",
-    "statement",
-    "bulk",
-)
+KINDS = (*steps.KINDS, "changed in place", "changed what is expired", "moved")
 
 #: What is done to a list in its place.
 CHANGES = (
@@ -60,10 +41,8 @@ CHANGES = (
     *("sort", "reverse", "clear", "imul", "double", "swap", "back"),
 )
 
-picks = st.integers(0, 7)
 counts = st.integers(0, 3)
 attributes = st.sampled_from(LISTS)
-several = st.lists(picks, min_size=1, max_size=3)
 
 
 def _swap_elements(items: list[Any], i: int, j: int) -> None:
@@ -78,16 +57,12 @@ def _add_itself(items: list[Any], new: Any) -> None:
     items += [new]
 
 
-class ListMachine(ListHistory):
+class ListMachine(ListHistory, Steps):
     """What applications do with lists, in any order."""
 
-    @initialize()
-    def commit_rows(self) -> None:
-        """Have something to lose."""
-        for number in range(3):
-            self.add(number, 2, appended=False)
-        self.session.commit()
-        self._committed()
+    def add_one(self) -> None:
+        """Add a row with files in both lists."""
+        self.add(1, 2, appended=False)
 
     # --- objects --------------------------------------------------------------------------------------------------
 
@@ -103,20 +78,6 @@ class ListMachine(ListHistory):
             movie = Movie(id=row, **given(files))
         self.session.add(movie)
         self.objects[row], self.now[row] = movie, files
-
-    @precondition(lambda self: self.now)
-    @rule(number=picks)
-    def copy_row(self, number: int) -> None:
-        row, new = self._pick(number), next(self.numbers)
-        self.objects[new] = Movie(id=new, **{each: getattr(self._object(row), each) for each in LISTS})
-        self.session.add(self.objects[new])
-        self.now[new] = dict(self.now[row])
-        self.reached["copied"] += 1
-
-    @precondition(lambda self: self.lost)
-    @rule()
-    def add_a_second_time(self) -> None:
-        self._add_lost()
 
     @precondition(lambda self: self.now)
     @rule(
@@ -203,19 +164,6 @@ class ListMachine(ListHistory):
             self._assign(row, attribute, values, (*kept, *new))
 
     @precondition(lambda self: self.now)
-    @rule(number=picks)
-    def delete(self, number: int) -> None:
-        row = self._pick(number)
-        movie = self._object(row)
-        if inspect(movie).pending:
-            self.session.expunge(movie)
-            if row not in self.levels[-1]:
-                self._lose(movie, self.now[row])
-        else:
-            self.session.delete(movie)
-        del self.objects[row], self.now[row]
-
-    @precondition(lambda self: self.now)
     @rule(source=picks, other=picks, attribute=attributes, move=st.booleans(), i=picks, j=picks)
     def give_an_element(self, source: int, other: int, attribute: str, move: bool, i: int, j: int) -> None:
         """Copy or move an element to another row, or to another place of its own."""
@@ -275,58 +223,7 @@ class ListMachine(ListHistory):
         values, data = getattr(self._object(row), attribute), self._held(row, attribute)
         assert [in_order(value) for value in values] == [in_order(each) for each in data]
 
-    @rule(expire=st.booleans())
-    def flush(self, expire: bool) -> None:
-        if self._flush() and expire:
-            self.reloaded.update(self.objects.values())
-            self.session.expire_all()
-
-    @rule(once_in_a_while=st.integers(0, 2))
-    def add_what_the_database_refuses(self, once_in_a_while: int) -> None:
-        """A page of a folder that is not there: it fails inside the flush, with its file and all others stored."""
-        if not once_in_a_while:
-            self.session.add(Page(folder_id=-1, scan=self._bytes()))
-            self.broken = True
-
-    # --- transactions ---------------------------------------------------------------------------------------------
-
-    @rule(how=st.sampled_from(["begin", "release", "release", "rollback", "retry"]))
-    def savepoint(self, how: str) -> None:
-        """One rule for all, so that savepoints end as often as they begin."""
-        if how == "begin" or not self.savepoints:
-            self._begin_savepoint()
-        elif how == "release":
-            self._release_savepoint()
-        else:
-            self.savepoints[-1].rollback()
-            self._savepoint_rolled_back()
-            if how == "retry":
-                self._add_lost()
-
-    #: Once more, so that it comes twice as often.
-    savepoint_again = savepoint
-
-    @rule(how=st.sampled_from(["commit", "retry", "rollback", "close"]))
-    def end_transaction(self, how: str) -> None:
-        """One rule for all, so that transactions last some steps. A retry adds again what was new."""
-        if how == "close":
-            self._close()
-        elif how == "commit":
-            if self._try(self.session.commit):
-                self._committed()
-        else:
-            self._roll_back()
-            if how == "retry":
-                self._add_lost()
-
     # --- statements -----------------------------------------------------------------------------------------------
-
-    @precondition(lambda self: self.now)
-    @rule(numbers=several, how=st.sampled_from(["auto", "fetch", False]))
-    def delete_by_statement(self, numbers: list[int], how: Any) -> None:
-        rows = self._picked(numbers)
-        statement = delete(Movie).where(Movie.id.in_(rows)).execution_options(synchronize_session=how)
-        self._execute(lambda: self.session.execute(statement), dict.fromkeys(rows))
 
     @precondition(lambda self: self.now)
     @rule(numbers=several, attribute=attributes, count=counts, how=st.sampled_from(["auto", False, "query"]))
@@ -388,25 +285,6 @@ class ListMachine(ListHistory):
                 self.session.execute(update(Movie), mappings)
 
         self._execute(step, new, "bulk")
-
-    # --- failures of storages -------------------------------------------------------------------------------------
-
-    @rule(
-        how=st.sampled_from(["uploads fail", "deletes fail", "mended"]),
-        name=st.sampled_from(["default", "archive"]),
-        number=st.integers(0, 4),
-        after=st.booleans(),
-        error=st.sampled_from([StorageFailed, PermissionError, KeyboardInterrupt]),
-    )
-    def storage(self, how: str, name: str, number: int, after: bool, error: type[BaseException]) -> None:
-        storage = self.storages[name]
-        if how == "deletes fail":
-            storage.deletes_to_fail = number
-        elif how == "uploads fail":
-            storage.saves_left, storage.after_save, storage.error = number, after, error
-        else:
-            storage.saves_left = None
-            self.reached["delete failed"] += storage.sweep()
 
 
 def test_no_history_of_lists_loses_a_file_or_leaves_one_over(engine: Engine) -> None:

@@ -11,9 +11,8 @@ from sqlalchemy.orm import Session
 
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
-from tests.fields.statement_models import Box, Item
 from tests.fields.statements import add, changed
-from tests.models import Document, Folder, Page
+from tests.support.models import Box, Document, Folder, Item, Page
 
 
 @pytest.fixture

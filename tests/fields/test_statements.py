@@ -19,9 +19,20 @@ from depot_lite.errors import ConfigurationError, InvalidContent
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
-from tests.fields.statement_models import Plain
 from tests.fields.statements import add, changed, table_of, words
-from tests.models import Document, Employee, ExpressLetter, Folder, Letter, Manager, Page, Plate, Truck, Vehicle
+from tests.support.models import (
+    Document,
+    Employee,
+    ExpressLetter,
+    Folder,
+    Letter,
+    Manager,
+    Page,
+    Plain,
+    Plate,
+    Truck,
+    Vehicle,
+)
 
 
 def three(world: World) -> None:
@@ -377,7 +388,7 @@ def test_a_statement_may_be_the_first_thing_that_a_process_does(tmp_path: Path, 
         from sqlalchemy import create_engine, delete, event, insert, text
         from sqlalchemy.orm import Session
         from depot_lite import DepotManager
-        from tests.models import Base, Document
+        from tests.support.models import Base, Document
         DepotManager.configure("default", {{"depot.storage_path": "media"}})
         engine = create_engine("sqlite:///rows.db")
         Base.metadata.create_all(engine)

@@ -19,10 +19,9 @@ from sqlalchemy.orm import ORMExecuteState, Session
 
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
-from tests.fields.models import Movie
 from tests.fields.statements import add, table_of
 from tests.fields.values import read
-from tests.models import Document, Truck
+from tests.support.models import Document, Movie, Truck
 
 Listen = Callable[..., None]
 

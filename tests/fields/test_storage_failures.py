@@ -15,8 +15,7 @@ from depot_lite.testing import BreakingFile, temporary_depots
 from tests.conftest import World
 from tests.fields.actions import BEFORE, FIGURES, NEW, OTHER, PHOTO, begin, documents, put
 from tests.fields.flaky import Faults, FlakyStorage
-from tests.fields.models import Album
-from tests.models import Document
+from tests.support.models import Album, Document
 
 
 @pytest.fixture

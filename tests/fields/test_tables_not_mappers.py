@@ -13,7 +13,7 @@ from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
 from tests.fields.statements import add, changed, table_of
-from tests.models import Base, Document
+from tests.support.models import Base, Document
 
 outcome = pytest.mark.parametrize("commit", [True, False], ids=["commit", "rollback"])
 

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from tests.conftest import World
 from tests.fields.changes import BEFORE, FIRST, Change, begin, every_change, few_changes, nothing_lost, on
-from tests.models import Document
+from tests.support.models import Document
 
 Terminate = Callable[[Session], None]
 

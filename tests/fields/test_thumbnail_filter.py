@@ -17,7 +17,8 @@ from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.content import FileIntent
 from depot_lite.manager import DepotManager
 from tests.conftest import World, sqlite_engine
-from tests.models import Base
+from tests.support.models import Base
+from tests.support.streams import Stream
 
 
 class Poster(Base):
@@ -58,19 +59,6 @@ def upright() -> bytes:
     exif[0x0112] = 6
     Image.new("RGB", (300, 200), "red").save(output, "JPEG", exif=exif)
     return output.getvalue()
-
-
-class Stream(io.RawIOBase):
-    """Something that can only be read, once."""
-
-    def __init__(self, data: bytes) -> None:
-        self.left = io.BytesIO(data)
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        return self.left.read(size)
 
 
 def test_each_size_has_its_keys_and_its_file(served: World) -> None:

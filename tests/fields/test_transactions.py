@@ -26,14 +26,13 @@ from tests.fields.actions import (
     put,
     some_actions,
 )
-from tests.fields.models import Account, Booking
 from tests.fields.session_ends import (
     ALSO_NOT_COMMITTED,
     COMMITTED,
     NOT_COMMITTED,
     End,
 )
-from tests.models import Document
+from tests.support.models import Account, Booking, Document
 
 
 @every_action

@@ -14,7 +14,7 @@ sys.modules["greenlet"] = None  # what a failed import leaves
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 from depot_lite import DepotManager
-from tests.models import Base, Document
+from tests.support.models import Base, Document
 
 depot = DepotManager.configure("default", {"depot.backend": "depot_lite.io.memory.MemoryFileStorage"})
 DepotManager.alias("archive", "default")

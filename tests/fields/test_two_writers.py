@@ -27,8 +27,7 @@ from tests.conftest import World
 from tests.fields.actions import put
 from tests.fields.changes import agree, on, read
 from tests.fields.flaky import Faults, FlakyStorage
-from tests.fields.models import Movie
-from tests.models import Base, Document
+from tests.support.models import Base, Document, Movie
 
 ROW: Final = 1_000_001
 SECOND: Final = 1_000_002

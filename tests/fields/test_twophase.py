@@ -12,8 +12,7 @@ from sqlalchemy.orm import Session
 
 from tests.conftest import World
 from tests.fields.actions import BEFORE, FIGURES, NEW, OTHER, PHOTO, Action, begin, documents, every_action, put
-from tests.fields.models import Account, Booking
-from tests.models import Document
+from tests.support.models import Account, Booking, Document
 
 Listen = Callable[..., None]
 

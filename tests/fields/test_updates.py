@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import bindparam, event, func, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import bindparam, event, func, null, select, update
+from sqlalchemy.exc import IntegrityError, PendingRollbackError
 
 from depot_lite.errors import InvalidContent, StorageFailed
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
 from tests.fields.bad_luck import FailingStorage
-from tests.fields.statement_models import Ticket
 from tests.fields.statements import add, changed, table_of, words
-from tests.models import Document, Employee, Folder, Manager, Page, Plate, Truck
+from tests.support.models import Account, Document, Employee, Folder, Manager, Page, Plate, Truck
 
 
 class EmptyUpload:
@@ -285,11 +284,11 @@ def test_several_parameters_with_a_condition_are_refused(world: World) -> None:
 
 def test_rows_before_the_refused_one_keep_their_new_files(world: World) -> None:
     """SQLite and MariaDB keep what was done before the failing row; an application may catch the error."""
-    add(world, *(Ticket(id=each, code=str(each), scan=str(each).encode()) for each in (1, 2, 3)))
-    rows = [{"id": 1, "code": "x", "scan": b"x"}, {"id": 2, "code": "3", "scan": b"y"}, {"id": 3, "code": "z"}]
+    add(world, *(Account(id=each, code=str(each), photo=str(each).encode()) for each in (1, 2, 3)))
+    rows = [{"id": 1, "code": "x", "photo": b"x"}, {"id": 2, "code": "3", "photo": b"y"}, {"id": 3, "code": "z"}]
     with world.session() as session:
         with pytest.raises(IntegrityError):
-            session.execute(update(Ticket), rows)
+            session.execute(update(Account), rows)
         if world.engine.dialect.name == "postgresql":
             session.rollback()
         session.commit()
@@ -380,10 +379,10 @@ def test_update_inside_a_savepoint(world: World, release: bool) -> None:
 
 
 def test_an_update_that_the_database_refuses_changes_no_file(world: World) -> None:
-    add(world, *(Ticket(code=each, scan=each.encode()) for each in "ab"))
+    add(world, *(Account(code=each, photo=each.encode()) for each in "ab"))
     with world.session() as session:
         with pytest.raises(IntegrityError), session.begin_nested():
-            session.execute(update(Ticket).values(code="same", scan=b"x"))
+            session.execute(update(Account).values(code="same", photo=b"x"))
         session.commit()
     world.check(b"a", b"b")
 
@@ -419,3 +418,58 @@ def test_a_new_primary_key_together_with_a_file_is_refused(world: World) -> None
         session.execute(update(Document).values(id=Document.id + 10))
         session.commit()
     world.check(b"a", b"b", b"c")
+
+
+# --- statements that are written otherwise ----------------------------------------------------------------------------
+
+
+def test_null_in_sql_takes_the_file_away(world: World) -> None:
+    add(world, Document(id=1, content=b"old", report=b"kept"))
+    with world.session() as session:
+        session.execute(update(Document).values(content=null()))
+        session.commit()
+    world.check(b"kept")
+
+
+def test_values_in_an_order_store_their_files(world: World) -> None:
+    add(world, Document(id=1, name="old", content=b"old"))
+    with world.session() as session:
+        statement = update(Document).where(Document.id == 1)
+        session.execute(statement.ordered_values((Document.name, "new"), (Document.content, b"new")))
+        session.commit()
+        assert session.get_one(Document, 1).name == "new"
+    world.check(b"new")
+
+
+def test_update_or_replace_is_refused(world: World) -> None:
+    """It may remove rows that it does not tell of."""
+    add(world, Document(id=1, content=b"old"))
+    with world.session() as session, pytest.raises(InvalidContent, match="UPDATE OR REPLACE"):
+        session.execute(update(Document).prefix_with("OR REPLACE").values(content=b"new"))
+    world.check(b"old")
+
+
+def test_several_sets_of_parameters_with_a_condition_are_refused(world: World) -> None:
+    add(world, Document(id=1, name="a", content=b"a"), Document(id=2, name="b", content=b"b"))
+    statement = update(Document).where(Document.name == bindparam("which")).values(content=bindparam("new"))
+    with world.session() as session, pytest.raises(InvalidContent, match="several sets of parameters"):
+        session.execute(
+            statement,
+            [{"which": "a", "new": b"1"}, {"which": "b", "new": b"2"}],
+            execution_options={"synchronize_session": False},
+        )
+    world.check(b"a", b"b")
+
+
+def test_a_flush_of_a_transaction_that_has_failed_stores_nothing(world: World) -> None:
+    add(world, Document(id=1, content=b"old"))
+    with world.session() as session:
+        session.add(Document(id=1, content=b"the same key"))
+        with pytest.raises(IntegrityError):
+            session.flush()
+        before = world.stored()
+        session.add(Document(id=2, content=b"new"))
+        with pytest.raises(PendingRollbackError):
+            session.flush()
+        assert world.stored() == before
+    world.check(b"old")

@@ -19,10 +19,12 @@ from hypothesis import strategies as st
 from depot_lite import DepotManager, FileIntent, InvalidContent, StoredFileNotFound, UnknownDepot
 from depot_lite.errors import DamagedReference
 from depot_lite.fields.reference import FrozenDict, FrozenList, Reference
-from depot_lite.fields.upload import UploadedFile
+from depot_lite.fields.upload import UploadedFile, at_hand
+from depot_lite.io.content import Content
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.testing import temporary_depots
+from tests.support.streams import Stream
 
 
 @pytest.fixture
@@ -89,19 +91,6 @@ def test_name_type_and_size_come_from_whatever_was_given(depot: FileStorage, tmp
             assert (value.filename, value.content_type, value.size) == ("plan.txt", "text/plain", 6)
     assert UploadedFile(path, filename="other.txt").filename == "other.txt"
     assert UploadedFile(b"").size == 0
-
-
-class Stream(io.RawIOBase):
-    """Something that can only be read, once, from a socket say."""
-
-    def __init__(self, data: bytes) -> None:
-        self.left = io.BytesIO(data)
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        return self.left.read(size)
 
 
 def test_a_stream_has_no_size_until_it_is_stored(depot: FileStorage) -> None:
@@ -595,3 +584,45 @@ def test_a_value_whose_storing_failed_is_pending_again(depot: FileStorage) -> No
     value.store()
     assert sorted(depot.list()) == sorted([value.file_id, value["second"]])
     assert sorted(value.paths) == sorted(value.files)
+
+
+def test_a_frozen_value_refuses_each_way_to_change_it_and_a_pending_one_takes_them() -> None:
+    with temporary_depots():
+        DepotManager.configure("default", MemoryFileStorage())
+        value = UploadedFile(b"x", filename="a.txt")
+        value["note"], value["more"] = "n", "m"
+        assert value.setdefault("note", "other") == "n"
+        assert (value.pop("more"), value.popitem()) == ("m", ("note", "n"))
+        value.caption = "c"
+        del value.caption
+        with pytest.raises(AttributeError, match="caption"):
+            del value.caption
+        value.store()
+        changes: list[Callable[[], object]] = [
+            value.clear,
+            value.popitem,
+            lambda: value.pop("path"),
+            lambda: value.setdefault("note", "n"),
+            lambda: value.update(note="n"),
+            lambda: value.__delitem__("path"),
+        ]
+        for change in changes:
+            with pytest.raises(TypeError, match="stored"):
+                change()
+        assert value.file.read() == b"x"
+
+
+def test_content_is_at_hand_as_often_as_it_is_needed() -> None:
+    """Itself if it can be read again; a stream, and a file in a remote storage, as a copy."""
+    storage = MemoryFileStorage()
+    with storage.get(storage.create(b"stored", "a.txt", "text/plain")) as stored:
+        for given, is_copied in ((b"bytes", False), (io.BufferedReader(io.BytesIO(b"file")), False), (stored, True)):
+            content = Content.of(given)
+            with at_hand(content) as found:
+                assert (found is not content) is is_copied
+                assert (found.filename, found.declared_type) == (content.filename, content.declared_type)
+                read = []
+                for _ in range(2):
+                    with found.open() as file:
+                        read.append(file.read())
+                assert read[0] == read[1] != b""

@@ -57,6 +57,7 @@ from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.io.sizes import shown_size, size_of
 from depot_lite.testing import BreakingFile
 from tests.fields.contents import JPEG, PNG, Endless
+from tests.support.streams import Stream
 
 HTML = b"<!DOCTYPE html><script>alert(1)</script>"
 PDF = b"%PDF-1.7 ..."
@@ -734,17 +735,7 @@ def test_an_image_that_breaks_off_passes_if_it_is_not_decoded() -> None:
 def test_the_image_in_a_stream_can_be_stored_afterwards() -> None:
     data = picture(40, 20)
 
-    class Stream(io.RawIOBase):
-        def __init__(self) -> None:
-            self.file = io.BytesIO(data)
-
-        def readable(self) -> bool:
-            return True
-
-        def readinto(self, buffer: Any, /) -> int:
-            return self.file.readinto(buffer)
-
-    content = Content.of(Stream())
+    content = Content.of(Stream(data))
     Image(min_width=40)(Candidate(content, "a.png"))
     with content.open() as file:
         assert file.read() == data

@@ -19,6 +19,7 @@ from PIL import Image, ImageFile
 from depot_lite.errors import ConfigurationError, ImageRefused, StorageFailed
 from depot_lite.images import FORMATS, MAX_PIXELS, ImageInfo, probe, render, strip, verify_image
 from depot_lite.images.recipes import Crop, Thumbnail
+from depot_lite.images.source import open_source
 from tests.images import awkward_images as awkward
 
 _SAMPLES = {
@@ -237,3 +238,23 @@ def _rule(work: Callable[..., object], data: bytes) -> str | None:
     except ImageRefused as error:
         return error.rule
     return None
+
+
+def test_libraries_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the extra that has them."""
+    heif = BytesIO(awkward.heic())
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(ImageRefused, match=r"pip install 'depot_lite\[heif\]'"):
+        probe(heif)
+
+
+def test_the_cost_of_a_picture_is_known_before_it_is_decoded() -> None:
+    """What a progressive JPEG needs is more than its pixels, since all its coefficients are kept."""
+
+    def cost(**options: Any) -> int:
+        out = BytesIO()
+        Image.new("RGB", (100, 80)).save(out, "JPEG", **options)
+        return open_source(BytesIO(out.getvalue()), FORMATS, None).cost()
+
+    assert cost() == 100 * 80 * 4
+    assert cost(progressive=True) == 100 * 80 * (4 + 3)

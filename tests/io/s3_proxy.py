@@ -87,6 +87,11 @@ class S3Proxy:
         with self._lock:
             self._faults += [(fault, method, containing, after)] * times
 
+    def recover(self) -> None:
+        """Let no more requests fail."""
+        with self._lock:
+            self._faults.clear()
+
     def pending(self) -> int:
         """Return how many faults have not happened."""
         with self._lock:

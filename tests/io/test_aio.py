@@ -52,7 +52,12 @@ def test_a_stored_file_can_be_read_seeked_and_iterated(storage: FileStorage) -> 
         file_id = await storage.aio.create(data, "b.bin")
         async with await storage.aio.get(file_id) as stored:
             assert (stored.filename, stored.content_length, stored.file_id) == ("b.bin", len(data), file_id)
-            assert stored.checksum == storage.get(file_id).checksum
+            with storage.get(file_id) as file:
+                known = (file.info, file.content_type, file.last_modified, file.checksum, file.local_path)
+            assert known == (
+                *(stored.info, stored.content_type, stored.last_modified, stored.checksum, stored.local_path),
+            )
+            assert stored.public_url is None
             assert await stored.read(3) == data[:3]
             assert await stored.seek(1000) == 1000
             assert b"".join([chunk async for chunk in stored]) == data[1000:]

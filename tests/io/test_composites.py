@@ -19,17 +19,16 @@ from depot_lite.io.composite.fallback import FallbackStorage
 from depot_lite.io.composite.mirror import MirrorStorage
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import new_file_id
-from depot_lite.io.interfaces import FileInfo, FileStorage, StoredFile
+from depot_lite.io.interfaces import FileInfo, StoredFile
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.maintenance import copy_files, delete_unused_files, find_unused
 from depot_lite.manager import DepotManager
 from depot_lite.serving import respond
 from depot_lite.testing import BreakingFile, StorageContract, some_bytes, temporary_depots
-from tests.conftest import World, sqlite_engine
-from tests.fields.actions import BEFORE, Action, begin, every_action
-from tests.fields.ends import End, some_ends
-from tests.models import Base, Document
+from tests.conftest import sqlite_engine
+from tests.support.models import Base, Document
+from tests.support.streams import Stream
 
 
 class Failing(MemoryFileStorage):
@@ -157,43 +156,11 @@ class TestBoth:
             assert (response.status, b"".join(response.body)) == (200, b"hello")
             response.close()
 
-    @every_action
-    @some_ends("commit", "roll back a savepoint and commit")
-    def test_the_table_of_transaction_cases_holds(self, make: Make, world: World, action: Action, end: End) -> None:
-        begin(world)
-        with world.session() as session:
-            end.run(session, action)
-        world.check(*action.leaves if end.commits else BEFORE)
-        for depot in world.depots.values():
-            assert isinstance(depot, CompositeStorage)
-            if make is MirrorStorage:
-                assert set(depot.parts[0].list()) == set(depot.parts[1].list())
-            else:
-                assert list(depot.parts[1].list()) == []
-
-    @pytest.fixture
-    def depots(self, make: Make, tmp_path: Path) -> Iterator[dict[str, FileStorage]]:
-        with temporary_depots():
-            yield {
-                name: DepotManager.configure(
-                    name, make(LocalFileStorage(tmp_path / name, durable=False), MemoryFileStorage())
-                )
-                for name in ("default", "archive")
-            }
-
 
 @pytest.fixture
 def database() -> Iterator[Engine]:
     """One of its own."""
     made = sqlite_engine(":memory:")
-    Base.metadata.create_all(made)
-    yield made
-    made.dispose()
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    made = sqlite_engine(tmp_path_factory.mktemp("composites") / "test.db")
     Base.metadata.create_all(made)
     yield made
     made.dispose()
@@ -298,7 +265,7 @@ class TestWhenAMirrorFails:
     @pytest.mark.parametrize("content", [b"x" * 1000, "stream", "file"])
     def test_each_file_is_in_both(self, storage: MirrorStorage, near: Failing, far: Failing, content: Any) -> None:
         data = some_bytes(3_000_000)
-        given = {"stream": _Once(data), "file": io.BytesIO(data)}.get(content, content)
+        given = {"stream": Stream(data), "file": io.BytesIO(data)}.get(content, content)
         file_id = storage.create(given, "a.bin")
         expected = content if isinstance(content, bytes) else data
         for each in (near, far):
@@ -419,17 +386,12 @@ class TestWhenAMirrorFails:
         assert storage.upload_form(new_file_id(), max_size=1) is None
 
 
-class _Once(io.RawIOBase):
-    """A stream."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = io.BytesIO(data)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return False
-
-    def readinto(self, buffer: Any, /) -> int:
-        return self._data.readinto(buffer)
+def test_a_composite_shows_its_storages_and_lists_thousands_of_files_once() -> None:
+    first, second = MemoryFileStorage(), MemoryFileStorage()
+    shared = [first.create(b"x") for _ in range(1001)][:10]
+    for each in shared:
+        second.create(b"x", file_id=each)
+    other = second.create(b"y")
+    storage = FallbackStorage(first, second)
+    assert sorted(storage.list()) == sorted([*first.list(), other])
+    assert repr(storage) == f"FallbackStorage({first!r}, {second!r})"

@@ -270,3 +270,42 @@ def test_an_intent_and_a_content_show_what_they_hold_and_no_bytes() -> None:
     assert intent.fileinfo == (b"secret", "a.txt", "text/plain")
     assert repr(intent) == "FileIntent(bytes, 'a.txt', 'text/plain')"
     assert repr(Content.of(intent)) == "<Content 'a.txt' of bytes>"
+
+
+class _Upload:
+    """What frameworks make of a part of a form, as far as it is asked for."""
+
+    def __init__(self, **attributes: object) -> None:
+        vars(self).update(attributes)
+
+
+def test_uploads_are_known_by_their_attributes() -> None:
+    """Falcon's and Werkzeug's have a stream, others a file; Django's have chunks and are named otherwise."""
+    file = io.BytesIO(_DATA)
+    for upload in (
+        _Upload(stream=file, filename="a.bin", mimetype="application/x-a"),
+        _Upload(file=file, filename="a.bin", content_type="application/x-a"),
+        _Upload(file=file, name="a.bin", chunks=None, content_type="application/x-a"),
+    ):
+        content = Content.of(upload)
+        assert (content.source, content.filename, content.declared_type) == (file, "a.bin", "application/x-a")
+
+
+def test_an_upload_without_a_file_is_refused() -> None:
+    with pytest.raises(InvalidContent, match="_Upload contains no file"):
+        Content.of(_Upload(file=None, filename="a.bin"))
+
+
+@pytest.mark.parametrize("error", [ValueError("there is no file"), StoredFileNotFound("file x is not in its storage")])
+def test_an_upload_whose_attributes_fail_is_refused_with_their_reason(error: Exception) -> None:
+    """As Django's FieldFile without a file. Our own exceptions stay as they are."""
+
+    class Failing:
+        filename = "a.bin"
+
+        @property
+        def file(self) -> object:
+            raise error
+
+    with pytest.raises((InvalidContent, StoredFileNotFound), match=str(error)):
+        Content.of(Failing())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import subprocess
 import sys
 import time
@@ -30,17 +29,16 @@ from google.cloud import storage as google_storage
 from google.cloud.storage._signing import generate_signed_url_v4
 from requests import Response
 
-from depot_lite.errors import ConfigurationError, InvalidContent, StorageFailed, StoredFileNotFound
+from depot_lite.errors import ConfigurationError, StorageFailed
 from depot_lite.io.content import Content
-from depot_lite.io.disposition import content_disposition
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.gcs import GCSStorage
-from depot_lite.io.objects.metadata import crc32_of
 from depot_lite.manager import DepotManager
-from depot_lite.testing import BreakingFile, StorageContract, some_bytes, temporary_depots
+from depot_lite.testing import StorageContract, some_bytes, temporary_depots
 from tests.io.gcs_additions import PAGE
 from tests.io.gcs_server import Requests, Server, account, emulator, other_server, signing
 from tests.io.s3_proxy import Fault, S3Proxy
+from tests.support.streams import Stream
 
 KB: Final = 1024
 #: What is sent in pieces here: the smallest that Google takes.
@@ -92,19 +90,6 @@ def requests(storage: GCSStorage) -> Requests:
     return Requests(storage)
 
 
-class RawStream(io.RawIOBase):
-    """Bytes that come once."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = io.BytesIO(data)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        return self._data.readinto(buffer)
-
-
 def content_of(storage: GCSStorage, file_id: str) -> bytes:
     with storage.get(file_id) as file:
         return file.read()
@@ -118,67 +103,17 @@ def resource_of(server: Server, bucket: str, name: str) -> dict[str, Any]:
 # --- requests ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "content",
-    [b"", some_bytes(50_000), io.BytesIO(b"file"), RawStream(b"stream")],
-    ids=["empty", "bytes", "file", "stream"],
-)
-def test_small_content_is_one_request(storage: GCSStorage, requests: Requests, content: Any) -> None:
-    """No look at the bucket, no list, no look at the object."""
-    storage.create(content, "a.txt")
-    assert requests.taken() == {"multipart POST": 1}
-
-
 def test_large_content_is_sent_in_pieces(storage: GCSStorage, requests: Requests) -> None:
     """Of a stream, the checksum is told afterwards."""
     data = some_bytes(2 * PIECE + 1)
     known = storage.create(data)
     assert requests.taken() == {"resumable POST": 1, "piece PUT": 3}
-    once = storage.save(Content.of(RawStream(data)))
+    once = storage.save(Content.of(Stream(data)))
     assert requests.taken() == {"resumable POST": 1, "piece PUT": 3, "object GET": 1, "object PATCH": 1}
     for file_id in (known, once.file_id):
         with storage.get(file_id) as file:
             assert file.checksum == once.checksum == f"crc32:{zlib.crc32(data):08x}"
             assert file.read() == data
-
-
-@pytest.mark.parametrize("size", [PIECE - 1, PIECE, PIECE + 1, 2 * PIECE])
-def test_sizes_at_the_edges_come_back(storage: GCSStorage, size: int) -> None:
-    data = some_bytes(size)
-    for content in (data, RawStream(data)):
-        assert content_of(storage, storage.create(content)) == data
-
-
-def test_getting_and_reading_is_one_request(storage: GCSStorage, requests: Requests) -> None:
-    file_id = storage.create(some_bytes(200_000), "a.bin")
-    requests.clear()
-    with storage.get(file_id) as file:
-        assert (file.filename, file.content_length) == ("a.bin", 200_000)
-        assert file.read() == some_bytes(200_000)
-        assert file.read() == b""
-    assert requests.taken() == {"media GET": 1}
-
-
-def test_seeking_is_one_request_more_when_it_is_read(storage: GCSStorage, requests: Requests) -> None:
-    """And none for a small step forwards, nor where nothing is read."""
-    data = some_bytes(500_000)
-    file_id = storage.create(data)
-    requests.clear()
-    with storage.get(file_id) as file:
-        file.seek(400_000)
-        file.seek(0)
-        assert file.read(10) == data[:10]
-        file.seek(1000)
-        assert file.read(10) == data[1000:1010]
-        assert requests.taken() == {"media GET": 1}
-        file.seek(-10, io.SEEK_END)
-        assert file.read() == data[-10:]
-        assert requests.taken() == {"media GET": 1}
-        file.seek(0, io.SEEK_END)
-        assert file.read() == b""
-        with pytest.raises(ValueError, match="before the start"):
-            file.seek(-1)
-    assert requests.taken() == {}
 
 
 def test_other_methods_cost_what_they_must(storage: GCSStorage, requests: Requests) -> None:
@@ -433,31 +368,6 @@ def test_what_is_copied_is_what_was_opened(storage: GCSStorage) -> None:
     assert list(storage.list()) == [source]
 
 
-def test_content_that_changes_while_it_is_stored_is_refused(
-    storage: GCSStorage, server: Server, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its checksum was announced before."""
-    path = tmp_path / "changing.bin"
-    path.write_bytes(some_bytes(3 * PIECE))
-
-    def computed_before(content: Content) -> int | None:
-        found = crc32_of(content)
-        path.write_bytes(some_bytes(3 * PIECE, 1))
-        return found
-
-    monkeypatch.setattr("depot_lite.io.gcs.crc32_of", computed_before)
-    with pytest.raises(StorageFailed, match="changed"):
-        storage.create(path)
-    assert list(storage.list()) == server.uploads(bucket) == []
-
-
-@pytest.mark.parametrize("size", [1000, 3 * PIECE])
-def test_an_upload_that_breaks_off_is_cancelled(storage: GCSStorage, server: Server, bucket: str, size: int) -> None:
-    with pytest.raises(InvalidContent, match="the client has gone"):
-        storage.create(BreakingFile(size))
-    assert list(storage.list()) == server.uploads(bucket) == []
-
-
 def test_bytes_that_changed_on_the_way_are_noticed(
     storage: GCSStorage, server: Server, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -591,43 +501,6 @@ def test_a_signature_is_googles(server: Server, bucket: str, monkeypatch: pytest
     )
     assert asked == query_of(theirs)
     assert ours == theirs
-
-
-def test_a_page_rendered_twice_has_the_same_urls(storage: GCSStorage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For a fourth of the expiry; each works for all of it at least, and Google's longest is not exceeded."""
-    file_id, start = new_file_id(), 1_800_000_000
-    monkeypatch.setattr(time, "time", lambda: start)
-    first = storage.url(file_id, expires_in=400)
-    monkeypatch.setattr(time, "time", lambda: start + 99.9)
-    assert storage.url(file_id, expires_in=timedelta(seconds=400)) == first
-    assert int(query_of(first)["X-Goog-Expires"]) == 500
-    monkeypatch.setattr(time, "time", lambda: start + 100)
-    assert storage.url(file_id, expires_in=400) != first
-    for expiry in (604_800, 604_799, 600_000, 1, 3):
-        assert expiry <= int(query_of(storage.url(file_id, expires_in=expiry))["X-Goog-Expires"]) <= 604_800
-
-
-@pytest.mark.parametrize("name", ['a"; filename="b.exe', "a\r\nX-Evil: 1", "Grüße.txt"])
-def test_names_in_urls_are_harmless(storage: GCSStorage, name: str) -> None:
-    said = query_of(storage.url(new_file_id(), filename=name, disposition="inline"))["response-content-disposition"]
-    assert said == content_disposition("inline", name)
-    assert said.count('"') == 2
-    assert said.isprintable()
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"disposition": "form-data"},
-        {"content_type": "text/html\r\nX-Evil: 1"},
-        {"content_type": "nonsense"},
-        {"expires_in": 0},
-        {"expires_in": 604_801},
-    ],
-)
-def test_what_cannot_be_in_a_url_is_refused(storage: GCSStorage, options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError, match=next(iter(options))):
-        storage.url(new_file_id(), **options)
 
 
 def test_public_urls_are_for_what_is_public(server: Server, bucket: str) -> None:
@@ -778,16 +651,6 @@ def test_a_server_without_batches_is_asked_for_each(storage: GCSStorage, monkeyp
     assert list(storage.list()) == []
 
 
-def test_a_client_made_before_a_fork_is_not_used_after_it(storage: GCSStorage) -> None:
-    """Two processes on one connection would get each other's answers."""
-    file_id = storage.create(b"x")
-    before = storage._connection.client
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "getpid", lambda: -1)
-        assert storage._connection.client is not before
-        assert content_of(storage, file_id) == b"x"
-
-
 # --- faults -----------------------------------------------------------------------------------------------------------
 
 
@@ -821,44 +684,8 @@ def test_one_fault_of_an_upload_is_nobodys_business(through: GCSStorage, proxy: 
         assert proxy.pending() == 0
         assert content_of(through, file_id) == content
     proxy.fail(fault, "PUT", containing="upload_id", times=4, after=500)
-    assert content_of(through, through.create(RawStream(data))) == data
+    assert content_of(through, through.create(Stream(data))) == data
     assert len(list(through.list())) == 4
-
-
-@pytest.mark.parametrize("fault", [Fault.BUSY, Fault.CUT_REQUEST])
-@pytest.mark.parametrize("size", [1000, 3 * PIECE])
-def test_an_upload_that_fails_for_good_leaves_nothing_and_replaces_nothing(
-    through: GCSStorage, server: Server, bucket: str, proxy: S3Proxy, fault: Fault, size: int
-) -> None:
-    """And does not tell the URL with which anybody could go on."""
-    kept = through.create(b"kept")
-    patiently(through, repeats=False)
-    attempts: list[Callable[[], object]] = [
-        lambda: through.create(some_bytes(size)),
-        lambda: through.replace(kept, some_bytes(size)),
-    ]
-    for attempt in attempts:
-        proxy.fail(fault, "POST" if size == 1000 else "PUT", times=9, after=500)
-        with pytest.raises(StorageFailed, match="overloaded" if fault is Fault.BUSY else "broke") as caught:
-            attempt()
-        assert "upload_id" not in "".join(traceback.format_exception(caught.value))
-        proxy._faults.clear()
-    assert server.uploads(bucket) == []
-    assert list(through.list()) == [kept]
-    assert content_of(through, kept) == b"kept"
-
-
-def test_an_answer_that_is_lost_for_good_is_not_the_end(through: GCSStorage, proxy: S3Proxy) -> None:
-    """The object is there and says that this attempt has made it; so it is stored, replaced, copied."""
-    patiently(through, repeats=False)
-    proxy.fail(Fault.LOSE_ANSWER, "POST")
-    file_id = through.create(b"there")
-    proxy.fail(Fault.LOSE_ANSWER, "POST")
-    through.replace(file_id, b"new")
-    proxy.fail(Fault.LOSE_ANSWER, "POST")
-    copied = through.copy(file_id)
-    assert proxy.pending() == 0
-    assert content_of(through, file_id) == content_of(through, copied) == b"new"
 
 
 def test_a_lost_answer_does_not_meet_its_own_condition(through: GCSStorage, proxy: S3Proxy) -> None:
@@ -874,45 +701,9 @@ def test_a_checksum_that_cannot_be_told_afterwards_is_not_missed(through: GCSSto
     """The file is whole without it."""
     patiently(through, repeats=False)
     proxy.fail(Fault.BUSY, "GET")
-    info = through.save(Content.of(RawStream(some_bytes(2 * PIECE))))
+    info = through.save(Content.of(Stream(some_bytes(2 * PIECE))))
     assert info.checksum is through.get(info.file_id).checksum is None
     assert content_of(through, info.file_id) == some_bytes(2 * PIECE)
-
-
-def test_reading_goes_on_after_a_reset(through: GCSStorage, proxy: S3Proxy) -> None:
-    """From where it was, by a range of the same object."""
-    data = some_bytes(1_000_000)
-    file_id = through.create(data)
-    proxy.taken()
-    proxy.fail(Fault.CUT_ANSWER, "GET", times=2, after=300_000)
-    assert content_of(through, file_id) == data
-    assert proxy.pending() == 0
-    assert proxy.taken() == ["GET"] * 3
-
-
-def test_a_body_that_breaks_off_again_and_again_is_given_up(through: GCSStorage, proxy: S3Proxy) -> None:
-    file_id = through.create(some_bytes(100_000))
-    proxy.fail(Fault.CUT_ANSWER, "GET", times=20, after=0)
-    with pytest.raises(StorageFailed, match="broke"), through.get(file_id) as file:
-        file.read()
-
-
-def test_a_file_that_was_replaced_in_the_middle_is_no_mixture(through: GCSStorage, proxy: S3Proxy) -> None:
-    file_id = through.create(some_bytes(1_000_000))
-    proxy.fail(Fault.CUT_ANSWER, "GET", after=300_000)
-    with through.get(file_id) as file:
-        through.replace(file_id, some_bytes(1_000_000, 1))
-        with pytest.raises(StorageFailed, match="replaced while it was read"):
-            file.read()
-
-
-def test_a_file_that_was_deleted_in_the_middle_is_not_found(through: GCSStorage, proxy: S3Proxy) -> None:
-    file_id = through.create(some_bytes(1_000_000))
-    proxy.fail(Fault.CUT_ANSWER, "GET", after=300_000)
-    with through.get(file_id) as file:
-        through.delete(file_id)
-        with pytest.raises(StoredFileNotFound):
-            file.read()
 
 
 def test_a_depot_is_configured_by_filedepots_settings(server: Server, bucket: str) -> None:

@@ -30,6 +30,7 @@ from depot_lite.io.local import LocalFileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.testing import BreakingFile, StorageContract, some_bytes, temporary_depots
 from tests.io.gridfs_server import VARIABLE, Requests, Server, databases, mongo_server
+from tests.io.serving import Answers, private_depot, signed
 
 MB: Final = 1024 * 1024
 
@@ -320,6 +321,24 @@ def test_a_large_file_takes_no_more_memory_than_a_small_one() -> None:
     assert count == size
     assert sink.most == 16 * CHUNK
     assert peak < 14 * MB
+
+
+def test_serving_reads_only_what_it_sends(storage: GridFSStorage) -> None:
+    """A part costs two requests; an answer without a body reads no chunk."""
+    with private_depot(storage):
+        ask, url = Answers().ask, signed(storage, some_bytes(2 * CHUNK))
+        etag = ask(url)[1]["etag"]
+        requests = Requests(storage)
+        ask(url, range="bytes=300000-300010")
+        assert requests.taken() == {"files.find_one": 1, "chunks.find": 1}
+        assert ask(url, if_none_match=etag)[0] == 304
+        assert ask(url, if_match='"x"')[0] == 412
+        assert ask(url, range=f"bytes={2 * CHUNK}-")[0] == 416
+        assert set(requests) == {"files.find_one"}
+    for file_id in ("x", "507f1f77bcf86cd799439011", "..%2f"):
+        with temporary_depots():
+            DepotManager.configure("default", storage)
+            assert Answers().ask(f"/depot/default/{file_id}")[0] == 404
 
 
 # --- files that change or break while they are read -------------------------------------------------------------------

@@ -28,6 +28,7 @@ from depot_lite.io.composite.mirror import MirrorStorage
 from depot_lite.io.content import Content, FileIntent
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.local import LocalFileStorage, LocalStoredFile
+from depot_lite.io.local.disk import names_in
 from depot_lite.testing import StorageContract, some_bytes
 
 LARGE = 20 * 1024 * 1024 + 7
@@ -459,7 +460,7 @@ def test_a_mirror_tells_that_one_of_its_disks_is_full(small_disk: Path, root: Pa
 def test_a_path_that_is_a_file_is_a_storage_failure(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     storage = LocalFileStorage(tmp_path / "file" / "media")
-    with pytest.raises(StorageFailed, match="cannot store"):
+    with pytest.raises(StorageFailed, match=rf"cannot store file .*: Not a directory: '{tmp_path}/file/media"):
         storage.create(b"x")
     assert list(storage.list()) == []
 
@@ -508,6 +509,11 @@ def test_a_damaged_sidecar_is_named_and_can_be_deleted(storage: LocalFileStorage
             storage.get(file_id)
         storage.delete(file_id)
         assert files_below(root) == []
+
+
+def test_a_file_that_is_missing_is_named_with_its_storage(storage: LocalFileStorage, root: Path) -> None:
+    with pytest.raises(StoredFileNotFound, match=rf"is not in LocalFileStorage\('{root}'\)$"):
+        storage.get(new_file_id())
 
 
 def test_data_that_is_gone_is_not_found(storage: LocalFileStorage) -> None:
@@ -946,3 +952,11 @@ def test_a_damaged_file_of_another_local_storage_is_not_saved(tmp_path: Path, si
     with target.get(file_id) as kept:
         assert kept.read() == b"old"
     assert len(list((tmp_path / "target").rglob("*.*"))) == 2
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error_and_a_missing_one_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").touch()
+    assert list(names_in(f"{tmp_path}/missing")) == list(names_in(f"{tmp_path}/file")) == []
+    with pytest.raises(StorageFailed, match=r"cannot list .*loop: Too many levels of symbolic links"):
+        list(names_in(f"{tmp_path}/loop"))

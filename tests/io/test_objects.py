@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,17 +14,20 @@ from typing import Any, BinaryIO, cast
 
 import pytest
 
-from depot_lite.errors import ConfigurationError, StorageFailed, StoredFileNotFound
+from depot_lite.errors import ConfigurationError, DepotError, StorageFailed, StoredFileNotFound
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import new_file_id
-from depot_lite.io.interfaces import FileEntry, FileInfo, StoredFile
+from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage, StoredFile
+from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.io.objects.clients import BucketConnection, PerProcess
 from depot_lite.io.objects.errors import BROKEN, OVERLOADED, REFUSED, ErrorTable
 from depot_lite.io.objects.metadata import (
     ATTEMPT,
     MODIFIED,
+    attempt_at,
     crc32_of,
     disposition_of,
+    format_crc32,
     info_in,
     metadata_of,
     now,
@@ -32,6 +36,8 @@ from depot_lite.io.objects.metadata import (
 from depot_lite.io.objects.options import choice, known, mapping, seconds, web_address
 from depot_lite.io.objects.readers import ObjectFile, ResumingReader, SummedReader
 from depot_lite.io.objects.storage import ObjectStorage, batches, entries_below
+from depot_lite.io.objects.versions import ObjectVersion, VersionedStorage
+from tests.support.streams import Stream
 
 WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -371,55 +377,78 @@ def test_closing_reads_a_small_rest_so_that_the_connection_serves_again() -> Non
 
 
 def test_content_that_changes_while_it_is_stored_is_refused() -> None:
-    assert SummedReader(b"ab", io.BytesIO(b"cd"), None).read() == b"abcd"
-    reader = SummedReader(b"123", io.BytesIO(b"456789"), 0xCBF43926)
+    assert SummedReader(b"ab", io.BytesIO(b"cd").read, None).read() == b"abcd"
+    reader = SummedReader(b"123", io.BytesIO(b"456789").read, 0xCBF43926)
     assert (reader.read(5), reader.read(5), reader.length, reader.sum) == (b"12345", b"6789", 9, 0xCBF43926)
     with pytest.raises(StorageFailed, match="changed"):
-        SummedReader(b"1", io.BytesIO(b"2"), 0).read(5)
+        SummedReader(b"1", io.BytesIO(b"2").read, 0).read(5)
 
 
 # --- the template -----------------------------------------------------------------------------------------------------
 
 
-class Shelf(ObjectStorage[str | None]):
+#: Bytes and metadata.
+Object = tuple[bytes, Mapping[str, str]]
+
+
+class Shelf(ObjectStorage[str | None, Object]):
     """A storage of objects in a dictionary."""
 
     table = TABLE
     _batch_limit = 2
+    _part_size = 10
     _root = "shelf://b/"
 
     def __init__(self, *, public: bool = False, **options: Any) -> None:
         given = {"sign_urls": True, "signed_url_expiry": 60, "public_base_url": None} | options
         super().__init__("p/", 1, None, given["sign_urls"], given["signed_url_expiry"], given["public_base_url"])
         self.public = public
-        self.objects: dict[str, tuple[bytes, dict[str, str]]] = {}
+        self.objects: dict[str, Object] = {}
         self.batches: list[list[str]] = []
+        self.is_there = True
+        #: What the next upload answers, and whether it has stored its object.
+        self.answer: tuple[str, bool] | None = None
 
-    def _save(self, file_id: str, content: Content) -> FileInfo:
-        with content.open() as source:
-            data = source.read()
-        info = FileInfo(file_id, content.filename or "unnamed", content.content_type, len(data), now())
-        self.objects[self._key(file_id)] = data, metadata_of(info)
-        return info
+    def _put(self, info: FileInfo, data: bytes, *, new: bool) -> None:
+        metadata = metadata_of(info)
+        with self._sending(info.file_id, metadata):
+            code, arrives = self.answer or ("", True)
+            if arrives:
+                self.objects[self._key(info.file_id)] = data, metadata
+            if code:
+                raise Refusal(code)
 
-    def _metadata(self, file_id: str) -> Mapping[str, str]:
+    def _put_large(self, info: FileInfo, content: SummedReader, size: int | None, *, new: bool) -> Mapping[str, str]:
+        pieces = iter(lambda: content.read(self._part_size), b"")
+        self._put(info, b"".join(pieces), new=new)
+        return {}
+
+    def _look(self, file_id: str) -> Object:
         if self._key(file_id) not in self.objects:
             raise Refusal("Missing")
-        return self.objects[self._key(file_id)][1]
+        return self.objects[self._key(file_id)]
+
+    def _info_in(self, file_id: str, record: Object) -> FileInfo:
+        return info_in(record[1], file_id, None, len(record[0]), now())
+
+    def _metadata_in(self, record: Object) -> Mapping[str, str]:
+        return record[1]
+
+    def _check_container(self) -> None:
+        if not self.is_there:
+            raise StorageFailed("there is no shelf")
 
     def _open(self, file_id: str) -> StoredFile:
         with TABLE.translating(self._what("read", file_id), file_id):
-            info = info_in(self._metadata(file_id), file_id, None, len(self.objects[self._key(file_id)][0]), now())
-        return ObjectFile(info, io.BytesIO(self.objects[self._key(file_id)][0]), self.public_url(file_id))
-
-    def _exists(self, file_id: str) -> bool:
-        return self._key(file_id) in self.objects
+            data, _ = record = self._look(file_id)
+        return ObjectFile(self._info_in(file_id, record), io.BytesIO(data), self.public_url(file_id))
 
     def _list(self) -> Iterator[FileEntry]:
         return entries_below("p/", ((key, len(data), WHEN) for key, (data, _) in self.objects.items()))
 
-    def _delete(self, file_id: str) -> None:
-        self.objects.pop(self._key(file_id), None)
+    def _delete_object(self, key: str) -> None:
+        if self.objects.pop(key, None) is None:
+            raise Refusal("Missing")
 
     def _delete_batch(self, file_ids: list[str]) -> dict[str, Exception]:
         self.batches.append(file_ids)
@@ -456,11 +485,57 @@ def test_only_file_ids_directly_below_the_prefix_are_listed() -> None:
 def test_an_upload_whose_answer_was_lost_counts_if_the_object_has_its_mark() -> None:
     storage = Shelf()
     file_id = storage.create(b"x")
-    mine, other = dict(storage._metadata(file_id)), {ATTEMPT: "other"}
+    mine, other = dict(storage._look(file_id)[1]), {ATTEMPT: "other"}
     storage._unless_stored(file_id, mine, Refusal("Lost"))
     for name, metadata, code in ((file_id, other, "Lost"), (new_file_id(), mine, "Lost"), (file_id, mine, "Busy")):
         with pytest.raises(Refusal, match=code):
             storage._unless_stored(name, metadata, Refusal(code))
+
+
+@pytest.mark.parametrize("size", [0, 9, 10, 11, 30])
+def test_content_is_stored_whole_or_in_parts_with_its_checksum_if_it_is_known_before(size: int) -> None:
+    storage, data = Shelf(), bytes(range(size))
+    checksum = format_crc32(zlib.crc32(data))
+    for content, is_known in ((data, True), (Stream(data), size < storage._part_size)):
+        info = storage.save(Content.of(content, "a.bin"))
+        assert (info.content_length, info.checksum) == (size, checksum if is_known else None)
+        with storage.get(info.file_id) as file:
+            assert (file.read(), file.filename, file.checksum) == (data, "a.bin", info.checksum)
+        assert storage._info(info.file_id).checksum == info.checksum
+
+
+@pytest.mark.parametrize("size", [9, 30])
+def test_an_upload_that_is_refused_is_an_error_and_one_whose_answer_is_lost_is_none(size: int) -> None:
+    storage, data = Shelf(), bytes(size)
+    storage.answer = "Lost", True
+    assert storage.get(storage.create(data)).read() == data
+    for code, arrives in (("Slow", False), ("Lost", False)):
+        storage.answer = code, arrives
+        with pytest.raises(StorageFailed, match="cannot store shelf://b/p/"):
+            storage.create(data)
+    assert len(storage.objects) == 1
+
+
+def test_a_file_of_another_storage_is_verified() -> None:
+    storage, other = Shelf(), MemoryFileStorage()
+    source = other.create(bytes(30), "a.bin")
+    assert storage.save_from(other, source).checksum == other.get(source).checksum
+    other._files[source] = other._files[source][0], bytes(29) + b"x"
+    with pytest.raises(StorageFailed):
+        storage.save_from(other, source)
+
+
+def test_if_the_container_is_missing_no_file_is_just_missing() -> None:
+    storage, file_id = Shelf(), new_file_id()
+    assert not storage.exists(file_id)
+    storage.delete(file_id)
+    with pytest.raises(StoredFileNotFound):
+        storage._info(file_id)
+    storage.is_there = False
+    attempts: list[Callable[[str], object]] = [storage.exists, storage.delete, storage._info]
+    for attempt in attempts:
+        with pytest.raises(StorageFailed, match="no shelf"):
+            attempt(file_id)
 
 
 def test_urls() -> None:
@@ -492,3 +567,101 @@ def test_no_library_of_a_backend_is_needed() -> None:
         "print({'boto3', 'botocore', 'google', 'obstore', 'pymongo', 'bson', 'requests'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_a_reader_says_what_it_can_do_and_refuses_impossible_positions() -> None:
+    with Reader(Body(0), len(DATA), "read x", Body) as reader:
+        assert (reader.readable(), reader.seekable(), reader.writable(), reader.tell()) == (True, True, False, 0)
+        assert reader.seek(5) == reader.tell() == 5
+        for offset, whence in ((-6, io.SEEK_CUR), (-1, io.SEEK_SET), (0, 7)):
+            with pytest.raises(ValueError, match="before the start, or whence is invalid"):
+                reader.seek(offset, whence)
+        assert reader.tell() == 5
+
+
+def test_a_table_without_more_says_nothing_of_an_error() -> None:
+    table, error = ErrorTable(), Refusal("Odd")
+    assert (table.facts(error), table.is_missing(error), table.may_have_arrived(error)) == ({}, False, False)
+    assert table.cause(error) is table.subject(error) is error
+
+
+# --- versions ---------------------------------------------------------------------------------------------------------
+
+
+class VersionedShelf(Shelf, VersionedStorage[str | None, Object]):
+    """A shelf whose objects are copied to others without being read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.copies = 0
+        #: The code with which the next copy is refused.
+        self.refusal = ""
+
+    def _open(self, file_id: str) -> StoredFile:
+        with TABLE.translating(self._what("read", file_id), file_id):
+            record = self._look(file_id)
+        return ObjectVersion(self._info_in(file_id, record), io.BytesIO(record[0]), None, self, record)
+
+    def _reaches(self, source: FileStorage) -> bool:
+        return isinstance(source, VersionedShelf)
+
+    def _refuses(self, error: DepotError) -> bool:
+        return isinstance(error.__cause__, Refusal) and error.__cause__.code == "Forbidden"
+
+    def _description(self, info: FileInfo, record: Object) -> dict[str, Any]:
+        return metadata_of(info)
+
+    def _same_description(self, record: Object, when: datetime) -> dict[str, Any]:
+        return {**record[1], **attempt_at(when)}
+
+    def _copy_version(
+        self, source: VersionedShelf, source_id: str, record: Object, file_id: str, description: Mapping[str, Any]
+    ) -> None:
+        if self.refusal:
+            raise Refusal(self.refusal)
+        if source._look(source_id) is not record:
+            raise StorageFailed("file was replaced while it was copied")
+        self.copies += 1
+        self.objects[self._key(file_id)] = record[0], description
+
+
+def test_a_copy_has_all_of_its_original_but_the_time_and_the_mark_of_its_attempt() -> None:
+    storage = VersionedShelf()
+    source = storage.create(b"words", "a.txt")
+    info = storage.save_copy(source)
+    assert (storage.copies, storage.get(info.file_id).read()) == (1, b"words")
+    assert replace(info, file_id=source) == storage._info(source)
+    first, second = storage._look(source)[1], storage._look(info.file_id)[1]
+    assert first[ATTEMPT] != second[ATTEMPT]
+    with pytest.raises(StoredFileNotFound):
+        storage.copy(new_file_id())
+
+
+def test_a_file_that_is_open_is_stored_again_by_a_copy_of_this_version() -> None:
+    storage = VersionedShelf()
+    source = storage.create(b"words", "a.txt")
+    with storage.get(source) as file:
+        info = storage.save(Content.of(file, "b.txt"))
+        assert (storage.copies, info.filename, info.content_length) == (1, "b.txt", 5)
+        assert info.checksum == storage._info(source).checksum
+        storage.replace(source, b"other")
+        with pytest.raises(StorageFailed, match="replaced while it was copied"):
+            storage.save(Content.of(file))
+    assert storage.get(info.file_id).read() == b"words"
+
+
+@pytest.mark.parametrize(("refusal", "copies"), [("", 1), ("Forbidden", 0)])
+def test_a_file_of_another_storage_is_copied_by_the_server_or_read_if_it_refuses(refusal: str, copies: int) -> None:
+    storage, other = VersionedShelf(), VersionedShelf()
+    source = other.create(b"words", "a.txt")
+    storage.refusal = refusal
+    info = storage.save_from(other, source)
+    assert (storage.copies, other.copies) == (copies, 0)
+    assert (storage.get(info.file_id).read(), info.filename, info.checksum) == (
+        *(b"words", "a.txt", other._info(source).checksum),
+    )
+    storage.refusal = "WrongKey"
+    with pytest.raises(StorageFailed, match="credentials are refused"):
+        storage.save_from(other, source)
+    with pytest.raises(StoredFileNotFound):
+        storage.save_from(other, new_file_id())

@@ -30,6 +30,7 @@ from depot_lite.testing import BreakingFile, StorageContract, some_bytes, tempor
 from tests.io.azurite import ACCOUNT, KEY, Azurite, azurite
 from tests.io.s3_proxy import Fault, S3Proxy
 from tests.io.s3_server import Server, moto_server, real_server
+from tests.support.streams import Stream
 
 MB = 1024 * 1024
 PARTS: dict[str, Any] = {"part_size": 5 * MB}
@@ -109,19 +110,6 @@ def on_s3(server: Server, bucket: str, prefix: str = "", **options: Any) -> Obje
 def content_of(storage: ObjectStoreStorage, file_id: str) -> bytes:
     with storage.get(file_id) as file:
         return file.read()
-
-
-class RawStream(io.RawIOBase):
-    """Bytes that come once."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = io.BytesIO(data)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        return self._data.readinto(buffer)
 
 
 # --- the contract -----------------------------------------------------------------------------------------------------
@@ -298,20 +286,10 @@ def test_nothing_is_asked_before_it_has_to_be() -> None:
 # --- requests ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "content",
-    [b"", some_bytes(50_000), io.BytesIO(b"file"), RawStream(b"stream")],
-    ids=["empty", "bytes", "file", "stream"],
-)
-def test_small_content_is_one_request(proxied: ObjectStoreStorage, proxy: S3Proxy, content: Any) -> None:
-    proxied.create(content, "a.txt")
-    assert proxy.taken() == ["PUT"]
-
-
 def test_large_content_is_sent_in_parts(proxied: ObjectStoreStorage, proxy: S3Proxy) -> None:
     """Those, and one that joins them; its checksum is kept where it can be known before."""
     data = some_bytes(11 * MB)
-    for content, known in ((data, True), (RawStream(data), False)):
+    for content, known in ((data, True), (Stream(data), False)):
         file_id = proxied.create(content, "a.bin")
         assert proxy.taken() == ["PUT"] * 4
         with proxied.get(file_id) as file:
@@ -325,42 +303,10 @@ def test_sizes_at_the_edges_come_back(size: int, tmp_path: Path) -> None:
     data = some_bytes(size)
     for url in ("memory://", f"file://{tmp_path}"):
         storage = ObjectStoreStorage(url, part_size=5 * MB)
-        for content in (data, RawStream(data)):
+        for content in (data, Stream(data)):
             file_id = storage.create(content)
             assert content_of(storage, file_id) == data
         assert {entry.size for entry in storage.list()} == {size}
-
-
-def test_getting_and_reading_is_one_request(proxied: ObjectStoreStorage, proxy: S3Proxy) -> None:
-    file_id = proxied.create(some_bytes(300_000), "a.bin")
-    proxy.taken()
-    with proxied.get(file_id) as file:
-        assert (file.filename, file.content_length) == ("a.bin", 300_000)
-        assert file.read() == some_bytes(300_000)
-        assert file.read() == b""
-    assert proxy.taken() == ["GET"]
-
-
-def test_seeking_is_one_request_more_when_it_is_read(proxied: ObjectStoreStorage, proxy: S3Proxy) -> None:
-    """And none for a small step forwards, nor where nothing is read."""
-    data = some_bytes(2 * MB)
-    file_id = proxied.create(data)
-    proxy.taken()
-    with proxied.get(file_id) as file:
-        file.seek(MB)
-        file.seek(0)
-        assert file.read(10) == data[:10]
-        file.seek(100_000)
-        assert file.read(10) == data[100_000:100_010]
-        assert proxy.taken() == ["GET"]
-        file.seek(-10, io.SEEK_END)
-        assert file.read() == data[-10:]
-        assert proxy.taken() == ["GET"]
-        file.seek(0, io.SEEK_END)
-        assert file.read() == b""
-        with pytest.raises(ValueError, match="before the start"):
-            file.seek(-1)
-    assert proxy.taken() == []
 
 
 def test_other_methods_cost_what_they_must(proxied: ObjectStoreStorage, proxy: S3Proxy) -> None:

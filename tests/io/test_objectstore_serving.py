@@ -5,31 +5,25 @@ And of S3 URLs that obstore signs, on a real server, which refuses what it shoul
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Final, cast
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
-from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import httpx
 import obstore
 import pytest
 
 from depot_lite.errors import ConfigurationError, StorageFailed
-from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.disposition import content_disposition
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.objectstore import ObjectStoreStorage
 from depot_lite.manager import DepotManager
-from depot_lite.testing import some_bytes, temporary_depots
+from depot_lite.testing import temporary_depots
 from tests.io.azurite import ACCOUNT, KEY, Azurite, azurite
 from tests.io.s3_server import real_server
-
-DATA: Final = some_bytes(300_000)
-HTML: Final = b"<!DOCTYPE html><script>x</script>"
+from tests.io.serving import DATA, private_depot, serving
 
 
 @pytest.fixture(scope="module")
@@ -47,85 +41,9 @@ def container(azure: Azurite) -> Iterator[str]:
 @pytest.fixture
 def storage(azure: Azurite, container: str) -> Iterator[ObjectStoreStorage]:
     """A private depot in a container of its own."""
-    with temporary_depots():
-        storage = azure.storage(container, prefix="our/media")
-        DepotManager.configure("default", storage, visibility="private")
-        DepotManager.configure_signing("the key of these tests")
+    storage = azure.storage(container, prefix="our/media")
+    with private_depot(storage):
         yield storage
-
-
-class _Handler(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name that the base class gives it
-        pass
-
-
-def _application(environ: Any, start_response: Any) -> list[bytes]:
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [b"app"]
-
-
-@contextmanager
-def _serving(**options: Any) -> Iterator[httpx.Client]:
-    app = DepotManager.make_middleware(_application, **options)
-    with make_server("127.0.0.1", 0, app, handler_class=_Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{server.server_port}", timeout=30) as client:
-                yield client
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@pytest.fixture
-def client(storage: ObjectStoreStorage) -> Iterator[httpx.Client]:
-    with _serving() as client:
-        yield client
-
-
-def signed(storage: ObjectStoreStorage, *content: Any, **more: Any) -> str:
-    return DepotManager.url_for(f"default/{storage.create(*content)}", **more)
-
-
-# --- through the middleware -------------------------------------------------------------------------------------------
-
-
-def test_a_signed_url_leads_to_a_signature_that_gives_the_file(
-    client: httpx.Client, storage: ObjectStoreStorage
-) -> None:
-    answer = client.get(signed(storage, DATA, "Grüße.png", "image/png"), follow_redirects=True)
-    assert [each.status_code for each in answer.history] == [302]
-    assert answer.history[0].headers["cache-control"] == "private, max-age=300"
-    assert (answer.status_code, answer.content == DATA) == (200, True)
-
-
-def test_a_part_is_had_from_there(client: httpx.Client, storage: ObjectStoreStorage) -> None:
-    answer = client.get(signed(storage, DATA), headers={"Range": "bytes=1000-1999"}, follow_redirects=True)
-    assert (answer.status_code, answer.content) == (206, DATA[1000:2000])
-
-
-def test_the_name_and_the_type_that_we_say_are_told_there(client: httpx.Client, storage: ObjectStoreStorage) -> None:
-    """A page is a download of no type on Azure's host, too."""
-    answer = client.get(signed(storage, HTML, "a.html", "text/html"), follow_redirects=True)
-    assert answer.headers["content-type"] == "application/octet-stream"
-    assert answer.headers["content-disposition"] == 'attachment; filename="a.html"'
-    url = signed(storage, "Grüße".encode(), "a.txt", "text/plain", download=True, filename="b ü.txt")
-    answer = client.get(url, follow_redirects=True)
-    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
-    assert answer.headers["content-disposition"] == content_disposition("attachment", "b ü.txt")
-
-
-def test_head_is_answered_before(client: httpx.Client, storage: ObjectStoreStorage) -> None:
-    answer = client.head(signed(storage, DATA))
-    assert (answer.status_code, answer.headers["content-length"]) == (200, str(len(DATA)))
-
-
-def test_without_a_signature_nobody_is_led_anywhere(client: httpx.Client, storage: ObjectStoreStorage) -> None:
-    path = f"/depot/default/{storage.create(DATA)}"
-    for url in (path, f"{path}?signature=x"):
-        answer = client.get(url)
-        assert (answer.status_code, "location" in answer.headers) == (403, False)
 
 
 def test_what_cannot_tell_a_name_is_sent_by_the_middleware(azure: Azurite, container: str) -> None:
@@ -138,7 +56,7 @@ def test_what_cannot_tell_a_name_is_sent_by_the_middleware(azure: Azurite, conta
     assert (reader.url(file_id), reader.has_urls) == (None, False)
     with temporary_depots():
         DepotManager.configure("default", account)
-        with _serving(proxy=True) as client:
+        with serving(proxy=True) as client:
             answer = client.get(f"/depot/default/{file_id}")
             assert (answer.status_code, answer.content == DATA) == (200, True)
             part = client.get(f"/depot/default/{file_id}", headers={"Range": "bytes=-5"})
@@ -148,16 +66,6 @@ def test_what_cannot_tell_a_name_is_sent_by_the_middleware(azure: Azurite, conta
 
 
 # --- shared access signatures -----------------------------------------------------------------------------------------
-
-
-def test_a_value_s_urls_are_the_storage_s_own(storage: ObjectStoreStorage) -> None:
-    """They work without us."""
-    value = UploadedFile(DATA, filename="a.png", content_type="image/png")
-    value.store()
-    assert httpx.get(value.url, timeout=30).content == DATA
-    answer = httpx.get(value.url_for(expires_in=timedelta(minutes=5), download=True), timeout=30)
-    assert answer.content == DATA
-    assert answer.headers["content-disposition"] == 'attachment; filename="a.png"'
 
 
 @pytest.mark.parametrize(
@@ -227,14 +135,6 @@ def test_urls_may_be_turned_off_and_be_those_of_a_cdn(azure: Azurite, container:
     assert public.get(file_id).public_url == public.public_url(file_id)
 
 
-@pytest.mark.parametrize(
-    "options", [{"expires_in": 0}, {"expires_in": 8 * 24 * 3600}, {"disposition": "x"}, {"content_type": "x\r\ny"}]
-)
-def test_what_cannot_be_signed_is_refused(storage: ObjectStoreStorage, options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError, match=next(iter(options))):
-        storage.url(new_file_id(), **options)
-
-
 def test_a_key_that_is_none_is_refused(azure: Azurite, container: str) -> None:
     options = azure.options(container, account_key="&hunter2&")
     with pytest.raises((ConfigurationError, StorageFailed)) as caught:
@@ -272,6 +172,6 @@ def test_urls_of_s3_stay_the_same_for_a_while_and_tell_no_name(monkeypatch: pyte
         monkeypatch.undo()
         with temporary_depots():
             DepotManager.configure("default", storage)
-            with _serving() as client:
+            with serving() as client:
                 answer = client.get(f"/depot/default/{file_id}")
                 assert (answer.status_code, answer.content == DATA) == (200, True)

@@ -17,7 +17,7 @@ from depot_lite.io.interfaces import FileInfo
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
-from tests.models import Base, Document
+from tests.support.models import Base, Document
 
 
 class Watched(LocalFileStorage):

@@ -18,10 +18,9 @@ from depot_lite.io.boto3 import S3Storage
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
-from tests.conftest import sqlite_engine
 from tests.io.s3_server import Server, moto_server
-from tests.models import Base, Document
 from tests.support.async_world import AsyncWorld
+from tests.support.models import Document
 
 T = TypeVar("T")
 
@@ -70,15 +69,6 @@ class Senders:
 def server() -> Iterator[Server]:
     with moto_server() as made:
         yield made
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """SQLite alone: threads and connections to S3 do not depend on the database."""
-    made = sqlite_engine(tmp_path_factory.mktemp("flush") / "test.db")
-    Base.metadata.create_all(made)
-    yield made
-    made.dispose()
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from depot_lite.io.interfaces import FileStorage
 from tests.conftest import sqlite_engine
-from tests.fields.machine import KINDS, Machine, play
+from tests.fields.machine import Machine
+from tests.fields.steps import KINDS, play
 from tests.io.s3_server import Requests, Server, unavailable
-from tests.models import Base
+from tests.support.models import Base
 
 #: The requests that change no bucket.
 READING = {"GetObject", "HeadObject", "HeadBucket", "ListObjectsV2"}

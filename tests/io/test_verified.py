@@ -66,3 +66,8 @@ def test_without_a_checksum_that_is_known_the_length_counts(checksum: str | None
         assert file.read() == DATA
     with stream(DATA[1:], checksum) as file, pytest.raises(StorageFailed, match="expected 100000 bytes, got 99999"):
         file.read()
+
+
+def test_it_says_what_it_can_do() -> None:
+    with stream() as file:
+        assert (file.readable(), file.seekable(), file.writable(), file.tell()) == (True, True, False, 0)

@@ -25,10 +25,10 @@ from depot_lite.io.local import LocalFileStorage, LocalStoredFile
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.maintenance import aio
 from depot_lite.manager import DepotManager
-from tests.benchmarks.bench_flush import Pauses
 from tests.maintenance import covers
 from tests.maintenance.conftest import NOW, Base, Film
 from tests.support.async_world import AsyncWorld
+from tests.support.pauses import Pauses
 
 Add = Callable[..., None]
 Depots = dict[str, FileStorage]
@@ -107,6 +107,7 @@ def test_a_depot_is_verified_without_a_database(depots: Depots) -> None:
     assert asyncio.run(aio.verify(None, "default")).read == 1
 
 
+@pytest.mark.matrix  # it takes seconds of the clock
 def test_variants_are_regenerated(pictures: AsyncWorld, depots: Depots) -> None:
     """The loop turns while images are decoded."""
     covers.add(pictures.engine, *(covers.Cover(front=covers.picture(1200, 900)) for _ in range(6)))
@@ -157,6 +158,7 @@ def write_rows(engine: Engine, file_ids: list[str]) -> None:
         connection.execute(statement, rows)
 
 
+@pytest.mark.matrix  # it takes seconds of the clock
 @pytest.mark.parametrize("name", ["find_unused", "find_missing", "verify", "statistics"])
 def test_the_loop_is_not_held_up(aworld: AsyncWorld, depots: Depots, tmp_path: Path, name: str) -> None:
     """Twelve thousand rows, in several pages, and as many files; the loop looks at the clock each millisecond."""

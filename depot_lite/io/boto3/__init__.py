@@ -14,12 +14,11 @@ the bucket (``AbortIncompleteMultipartUpload``) removes them.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Hashable, Iterator, Mapping
 from concurrent.futures import Executor
 from copy import copy
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -27,8 +26,8 @@ from boto3.s3.transfer import TransferConfig
 
 from depot_lite.errors import ConfigurationError, DepotError, StorageFailed
 from depot_lite.io.boto3.client import S3Connection
-from depot_lite.io.boto3.copies import CopyDiffers, Original, S3Object, is_refusal
-from depot_lite.io.boto3.errors import ERRORS, S3_ERRORS, code_of, is_missing, translating
+from depot_lite.io.boto3.copies import CopyDiffers, Original, is_refusal
+from depot_lite.io.boto3.errors import ERRORS, S3_ERRORS, code_of, translating
 from depot_lite.io.boto3.forms import can_be_sent, form_of
 from depot_lite.io.boto3.listing import listing
 from depot_lite.io.boto3.objects import arguments_of, arguments_of_copy, encode_crc32, info_of
@@ -40,15 +39,16 @@ from depot_lite.io.boto3.options import (
     upload_arguments,
 )
 from depot_lite.io.boto3.stream import RangeReader
-from depot_lite.io.content import Content
-from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
-from depot_lite.io.objects.metadata import crc32_of, format_crc32, now, parse_crc32
+from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage, StoredFile
 from depot_lite.io.objects.options import seconds
 from depot_lite.io.objects.readers import SummedReader
-from depot_lite.io.objects.storage import ObjectStorage
+from depot_lite.io.objects.versions import ObjectVersion, VersionedStorage
 from depot_lite.io.options import boolean
 
 __all__ = ["S3Storage"]
+
+#: The headers of an object.
+Headers = Mapping[str, Any]
 
 #: How many parts S3 takes.
 _PART_LIMIT: Final = 10_000
@@ -67,7 +67,7 @@ _OF_READING: Final = {
 _OF_ACCESS: Final = {"RequestPayer", "ExpectedBucketOwner"}
 
 
-class S3Storage(ObjectStorage[str]):
+class S3Storage(VersionedStorage[str, Headers]):
     """Files in ``bucket``. Options may be strings, as they come from .ini files and the environment.
 
     The first eight are filedepot's, by position too. Of two names for one option, one is given.
@@ -164,55 +164,37 @@ class S3Storage(ObjectStorage[str]):
 
     # --- storing --------------------------------------------------------------------------------------------------
 
-    def _save(self, file_id: str, content: Content) -> FileInfo:
-        if isinstance(content.source, S3Object) and content.source.storage is self:
-            source = content.source
-            info = self._new_info(file_id, content.filename, content.content_type)
-            return self._save_copy_of(self._original(source.file_id, source.found), source.info, info)
-        return self._send(file_id, content)
+    @property
+    def _part_size(self) -> int:  # type: ignore[override]  # read only
+        return int(self._transfer.multipart_threshold)
 
     def _new_info(self, file_id: str, filename: str | None, content_type: str) -> FileInfo:
-        return FileInfo(file_id, filename or UNNAMED, self._upload.get("ContentType") or content_type, 0, now())
+        return super()._new_info(file_id, filename, self._upload.get("ContentType") or content_type)
 
-    def _send(self, file_id: str, content: Content, known: int | None = None) -> FileInfo:
-        """Store content; ``known`` is its CRC-32, if it is certain before the content is read."""
-        info = self._new_info(file_id, content.filename, self._upload.get("ContentType") or content.content_type)
-        if known is None and content.size is not None and content.size >= self._transfer.multipart_threshold:
-            known = crc32_of(content)
-        with translating(self._what("store", file_id)), content.open() as source:
-            head = source.read(self._transfer.multipart_threshold)
-            if len(head) < self._transfer.multipart_threshold:
-                return self._put(info, head)
-            return self._put_large(info, SummedReader(head, source, known), known, content.size)
-
-    def _put(self, info: FileInfo, data: bytes) -> FileInfo:
-        """Store content that is in memory, with one request."""
-        crc32 = zlib.crc32(data)
-        info = replace(info, content_length=len(data), checksum=format_crc32(crc32))
+    def _put(self, info: FileInfo, data: bytes, *, new: bool) -> None:
         arguments = arguments_of(info, self._upload)
         if self._checksums():
             # Our own checksum: over HTTPS, boto3 would send its checksum in a trailer.
-            arguments["ChecksumCRC32"] = encode_crc32(crc32)
-        try:
+            arguments["ChecksumCRC32"] = encode_crc32(info.checksum)
+        with self._sending(info.file_id, arguments["Metadata"]):
             self._client.put_object(**self._where(info.file_id), Body=data, **arguments)
-        except S3_ERRORS as error:
-            self._unless_stored(info.file_id, arguments["Metadata"], error)
-        return info
 
-    def _put_large(self, info: FileInfo, reader: SummedReader, known: int | None, size: int | None) -> FileInfo:
+    def _put_large(self, info: FileInfo, content: SummedReader, size: int | None, *, new: bool) -> Mapping[str, str]:
         """Store content in parts, several at a time; boto3 aborts the upload when anything fails."""
-        arguments = arguments_of(replace(info, checksum=None if known is None else format_crc32(known)), self._upload)
-        if self._checksums() and known is not None:
-            arguments["ChecksumCRC32"] = encode_crc32(known)
+        arguments = arguments_of(info, self._upload)
+        if self._checksums() and info.checksum is not None:
+            arguments["ChecksumCRC32"] = encode_crc32(info.checksum)
         elif self._checksums():
             arguments |= {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
-        try:
+        metadata: Mapping[str, str] = arguments["Metadata"]
+        with self._sending(info.file_id, metadata):
             self._client.upload_fileobj(
-                reader, **self._where(info.file_id), ExtraArgs=arguments, Config=self._config_for(size)
+                content, **self._where(info.file_id), ExtraArgs=arguments, Config=self._config_for(size)
             )
-        except S3_ERRORS as error:
-            self._unless_stored(info.file_id, arguments["Metadata"], error)
-        return replace(info, content_length=reader.length, checksum=format_crc32(reader.sum))
+        return metadata
+
+    def _add_checksum(self, info: FileInfo, metadata: Mapping[str, str], checksum: str) -> FileInfo:
+        return replace(info, checksum=checksum)  # of which S3 itself keeps one
 
     def _config_for(self, size: int | None) -> TransferConfig:
         """Return the transfer's configuration, with parts large enough for S3's limit on their number."""
@@ -223,64 +205,30 @@ class S3Storage(ObjectStorage[str]):
             config.multipart_chunksize = smallest
         return config
 
-    def _metadata(self, file_id: str) -> Mapping[str, str]:
-        metadata: Mapping[str, str] = self._head(file_id)["Metadata"]
-        return metadata
+    def _reaches(self, source: FileStorage) -> bool:
+        return isinstance(source, S3Storage) and source._endpoint == self._endpoint
 
-    def _head(self, file_id: str) -> dict[str, Any]:
-        mode = {"ChecksumMode": "ENABLED"} if self._checksums() else {}
+    def _refuses(self, error: DepotError) -> bool:
+        return is_refusal(error)
+
+    def _description(self, info: FileInfo, record: Headers) -> dict[str, Any]:
+        return arguments_of(info, self._upload)
+
+    def _same_description(self, record: Headers, when: datetime) -> dict[str, Any]:
+        return arguments_of_copy(record, when, self._upload)
+
+    def _copy_version(
+        self, source: S3Storage, source_id: str, record: Headers, file_id: str, description: Mapping[str, Any]
+    ) -> None:
+        original = Original(source._where(source_id), record, source._arguments(_OF_READING))
         try:
-            found: dict[str, Any] = self._client.head_object(
-                **self._where(file_id), **self._arguments(_OF_READING), **mode
-            )
+            answer = original.copy(self._client, self._where(file_id), description)
         except S3_ERRORS as error:
-            if is_missing(error):
-                self._connection.check_bucket()
-            raise
-        return found
-
-    def _copy(self, source_id: str, file_id: str) -> FileInfo:
-        with translating(self._what("copy", source_id), source_id):
-            found = self._head(source_id)
-            when = now()
-            info = replace(info_of(source_id, found), file_id=file_id, last_modified=when)
-            self._copy_object(self._original(source_id, found), file_id, arguments_of_copy(found, when, self._upload))
-        return info
-
-    def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
-        if isinstance(source, S3Storage) and source._endpoint == self._endpoint:
-            with translating(source._what("copy", source_id), source_id):
-                found = source._head(source_id)
-            known = info_of(source_id, found)
-            info = self._new_info(file_id, known.filename, known.content_type)
-            try:
-                return self._save_copy_of(source._original(source_id, found), known, info)
-            except DepotError as error:
-                if not is_refusal(error):
-                    raise
-        with source._open(source_id) as file:
-            content = self._verified(file)
-            return self._send(file_id, content, parse_crc32(file.checksum))
-
-    def _save_copy_of(self, original: Original, known: FileInfo, info: FileInfo) -> FileInfo:
-        """Let S3 copy a known version of an object, perhaps with another name and type."""
-        info = replace(info, content_length=known.content_length, checksum=known.checksum)
-        with translating(f"copy s3://{original.where['Bucket']}/{original.where['Key']}", known.file_id):
-            answer = self._copy_object(original, info.file_id, arguments_of(info, self._upload))
-            if original.differs_from(answer):
-                self._delete(info.file_id)
-                raise CopyDiffers(f"file {known.file_id} was replaced while it was copied")
-        return info
-
-    def _original(self, file_id: str, found: Mapping[str, Any]) -> Original:
-        return Original(self._where(file_id), found, self._arguments(_OF_READING))
-
-    def _copy_object(self, original: Original, file_id: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        try:
-            return original.copy(self._client, self._where(file_id), arguments)
-        except S3_ERRORS as error:
-            self._unless_stored(file_id, arguments["Metadata"], error)
-        return {}
+            self._unless_stored(file_id, description["Metadata"], error)
+            return
+        if original.differs_from(answer):
+            self._delete(file_id)
+            raise CopyDiffers(f"file {source_id} was replaced while it was copied")
 
     # --- finding --------------------------------------------------------------------------------------------------
 
@@ -293,7 +241,8 @@ class S3Storage(ObjectStorage[str]):
             self._what("read", file_id),
             partial(self._get_range, file_id, found["ETag"]),
         )
-        return S3Object(info, reader, self.public_url(file_id), self, found)
+        record = {name: value for name, value in found.items() if name != "Body"}
+        return ObjectVersion(info, reader, self.public_url(file_id), self, record)
 
     def _get(self, file_id: str, **arguments: str) -> dict[str, Any]:
         with translating(self._what("read", file_id), file_id):
@@ -315,19 +264,20 @@ class S3Storage(ObjectStorage[str]):
             raise StorageFailed(f"cannot {self._what('read', file_id)}: the server sent another range than requested")
         return found["Body"]
 
-    def _info(self, file_id: str) -> FileInfo:
-        with translating(self._what("look at", file_id), file_id):
-            return info_of(file_id, self._head(file_id))
+    def _look(self, file_id: str) -> Headers:
+        mode = {"ChecksumMode": "ENABLED"} if self._checksums() else {}
+        found: Headers = self._client.head_object(**self._where(file_id), **self._arguments(_OF_READING), **mode)
+        return found
 
-    def _exists(self, file_id: str) -> bool:
-        with translating(self._what("look for", file_id)):
-            try:
-                self._head(file_id)
-            except S3_ERRORS as error:
-                if not is_missing(error):
-                    raise
-                return False
-        return True
+    def _info_in(self, file_id: str, record: Headers) -> FileInfo:
+        return info_of(file_id, record)
+
+    def _metadata_in(self, record: Headers) -> Mapping[str, str]:
+        metadata: Mapping[str, str] = record["Metadata"]
+        return metadata
+
+    def _check_container(self) -> None:
+        self._connection.check_bucket()
 
     def _list(self) -> Iterator[FileEntry]:
         return listing(self._ask, self._bucket, self._prefix)
@@ -338,13 +288,8 @@ class S3Storage(ObjectStorage[str]):
 
     # --- deleting -------------------------------------------------------------------------------------------------
 
-    def _delete(self, file_id: str) -> None:
-        with translating(self._what("delete", file_id)):
-            try:
-                self._client.delete_object(**self._where(file_id), **self._arguments(_OF_ACCESS))
-            except S3_ERRORS as error:
-                if not is_missing(error):  # an error on some servers, none on Amazon's
-                    raise
+    def _delete_object(self, key: str) -> None:
+        self._client.delete_object(Bucket=self._bucket, Key=key, **self._arguments(_OF_ACCESS))
 
     #: What S3 deletes with one request.
     _batch_limit = 1000

@@ -10,9 +10,6 @@ from boto3.s3.transfer import TransferConfig
 
 from depot_lite.errors import DepotError, StorageFailed
 from depot_lite.io.boto3.errors import code_of
-from depot_lite.io.boto3.stream import RangeReader
-from depot_lite.io.interfaces import FileInfo, FileStorage
-from depot_lite.io.objects.readers import ObjectFile
 
 #: The largest object that S3 copies with one request, and the size of parts for larger ones.
 _COPY_LIMIT: Final = 5 * 1024**3
@@ -38,17 +35,6 @@ _REFUSALS: Final = {
 
 class CopyDiffers(StorageFailed):
     """Raised when the server has copied another version than the known one, or says so."""
-
-
-class S3Object(ObjectFile):
-    """A stored file with its storage and version, so that S3 can copy exactly this version."""
-
-    def __init__(
-        self, info: FileInfo, reader: RangeReader, url: str | None, storage: FileStorage, found: Mapping[str, Any]
-    ) -> None:
-        super().__init__(info, reader, url)
-        self.storage = storage
-        self.found = {name: value for name, value in found.items() if name != "Body"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from depot_lite.io.interfaces import FileInfo
-from depot_lite.io.objects.metadata import attempt_at, disposition_of, info_in, metadata_of
+from depot_lite.io.objects.metadata import attempt_at, disposition_of, info_in, metadata_of, parse_crc32
 
 #: Headers of an object that a copy keeps; its metadata is kept too.
 _KEPT: Final = ("ContentType", "ContentDisposition", "CacheControl", "ContentEncoding", "ContentLanguage")
@@ -53,6 +53,6 @@ def _checksum_of(found: Mapping[str, Any]) -> str | None:
     return f"crc32:{b64decode(encoded).hex()}"
 
 
-def encode_crc32(crc32: int) -> str:
-    """Return a CRC-32 in the form of S3's headers."""
-    return b64encode(crc32.to_bytes(4, "big")).decode()
+def encode_crc32(checksum: str | None) -> str:
+    """Return the CRC-32 of a file in the form of S3's headers."""
+    return b64encode((parse_crc32(checksum) or 0).to_bytes(4, "big")).decode()

@@ -13,14 +13,13 @@ Requests are repeated when their answers are lost. So the metadata of an object 
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import quote
 
 from requests import Response
@@ -29,24 +28,21 @@ from depot_lite.errors import ConfigurationError, DepotError, StorageFailed, Sto
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import check_file_id, new_file_id
 from depot_lite.io.gcs.client import GCSConnection, NewClient
-from depot_lite.io.gcs.errors import ERRORS, GCS_ERRORS, is_missing, status_of, translating
+from depot_lite.io.gcs.errors import ERRORS, GCS_ERRORS, status_of, translating
 from depot_lite.io.gcs.listing import listing
 from depot_lite.io.gcs.objects import Found, labelled, resource_of, resource_of_copy
 from depot_lite.io.gcs.options import bucket_of, credentials_of, piece_size, predefined_acl
-from depot_lite.io.gcs.stream import GCSStoredFile, SummedReader, body_of
+from depot_lite.io.gcs.stream import SummedReader, body_of
 from depot_lite.io.gcs.uploads import ResumableUpload
 from depot_lite.io.gcs.urls import form_of
-from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
+from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage, StoredFile
+from depot_lite.io.objects import readers
 from depot_lite.io.objects.metadata import (
     ATTEMPT,
     checksum_metadata,
-    crc32_of,
-    format_crc32,
-    now,
-    parse_crc32,
 )
 from depot_lite.io.objects.options import seconds, web_address
-from depot_lite.io.objects.storage import ObjectStorage
+from depot_lite.io.objects.versions import ObjectVersion, VersionedStorage
 from depot_lite.io.options import boolean, integer
 
 __all__ = ["GCSStorage"]
@@ -56,7 +52,7 @@ _NO_BATCHES: Final = {400, 404, 405, 501}
 _NO_COPIES: Final = {400, 401, 403, 404, 405, 501}
 
 
-class GCSStorage(ObjectStorage[str | None]):
+class GCSStorage(VersionedStorage[str | None, Found]):
     """Files in ``bucket``. Options may be strings, as they come from .ini files and the environment.
 
     The first six are filedepot's, by position too.
@@ -105,7 +101,7 @@ class GCSStorage(ObjectStorage[str | None]):
         self._bucket = bucket_of(bucket)
         self._acl = predefined_acl(policy)
         self._storage_class = storage_class or None
-        self._piece_size = piece_size("chunk_size", chunk_size)
+        self._part_size = piece_size("chunk_size", chunk_size)
         if client is not None and (project_id or credentials or endpoint_url):
             raise ConfigurationError("client and the options of a new client contradict each other")
         endpoint, create = web_address("endpoint_url", endpoint_url), boolean("create_bucket", create_bucket)
@@ -144,83 +140,42 @@ class GCSStorage(ObjectStorage[str | None]):
             return self._store(new_file_id(), content, new=True)
         return self._save(check_file_id(file_id), content)
 
-    def _save(self, file_id: str, content: Content) -> FileInfo:
-        return self._store(file_id, content, new=False)
+    def _description(self, info: FileInfo, record: Found | None = None) -> dict[str, Any]:
+        kept = {} if record is None else {k: v for k, v in record.kept.items() if k != "contentDisposition"}
+        return kept | resource_of(info, self._storage_class, public=self._public)
 
-    def _store(self, file_id: str, content: Content, *, new: bool) -> FileInfo:
-        if isinstance(content.source, GCSStoredFile) and content.source.storage is self:
-            source = content.source
-            info = self._new_info(file_id, content.filename, content.content_type)
-            return self._save_copy_of(self, source.file_id, source.found, info)
-        return self._send(file_id, content, condition=0 if new else None)
+    def _put(self, info: FileInfo, data: bytes, *, new: bool) -> None:
+        resource = self._description(info)
+        upload = labelled(self._blob(info.file_id), resource).upload_from_string
+        with self._sending(info.file_id, resource["metadata"]):
+            self._ask(upload, data, info.content_type, checksum="crc32c", **self._conditions(new=new))
 
-    def _described(self, info: FileInfo) -> dict[str, Any]:
-        return resource_of(info, self._storage_class, public=self._public)
+    def _put_large(
+        self, info: FileInfo, content: readers.SummedReader, size: int | None, *, new: bool
+    ) -> Mapping[str, str]:
+        resource = self._description(info)
+        metadata: Mapping[str, str] = resource["metadata"]
+        begin = labelled(self._blob(info.file_id), resource).create_resumable_upload_session
+        with self._sending(info.file_id, metadata):
+            url = self._ask(begin, info.content_type, checksum=None, **self._conditions(new=new))
+            connection = self._connection
+            upload = ResumableUpload(connection.session, url, connection.repeated, self._part_size)
+            upload.send(cast(SummedReader, content))
+        return metadata
 
-    def _new_info(self, file_id: str, filename: str | None, content_type: str) -> FileInfo:
-        return FileInfo(file_id, filename or UNNAMED, content_type, 0, now())
+    def _conditions(self, *, new: bool) -> dict[str, Any]:
+        """Return the ACL of an upload, and its condition: generation 0 is no object."""
+        return {"predefined_acl": self._acl, "if_generation_match": 0 if new else None}
 
-    def _send(
-        self, file_id: str, content: Content, known: int | None = None, *, condition: int | None = None
-    ) -> FileInfo:
-        """Store content.
+    def _summed(self, head: bytes, read: Callable[[int], bytes], known: int | None) -> SummedReader:
+        return SummedReader(head, read, known)
 
-        Args:
-            known: its CRC-32, if it is certain before the content is read.
-            condition: the generation to replace; 0 is none.
-        """
-        info = self._new_info(file_id, content.filename, content.content_type)
-        if known is None and content.size is not None and content.size >= self._piece_size:
-            known = crc32_of(content)
-        with translating(self._what("store", file_id)), content.open() as source:
-            head = source.read(self._piece_size)
-            if len(head) < self._piece_size:
-                return self._put(info, head, condition)
-            return self._put_large(info, SummedReader(head, source, known), known, condition)
-
-    def _put(self, info: FileInfo, data: bytes, condition: int | None) -> FileInfo:
-        """Store content that is in memory, with one request."""
-        info = replace(info, content_length=len(data), checksum=format_crc32(zlib.crc32(data)))
-        resource = self._described(info)
-        try:
-            self._ask(
-                labelled(self._blob(info.file_id), resource).upload_from_string,
-                data,
-                info.content_type,
-                predefined_acl=self._acl,
-                if_generation_match=condition,
-                checksum="crc32c",
-            )
-        except GCS_ERRORS as error:
-            self._unless_stored(info.file_id, resource["metadata"], error)
-        return info
-
-    def _put_large(self, info: FileInfo, reader: SummedReader, known: int | None, condition: int | None) -> FileInfo:
-        """Store content in pieces."""
-        info = replace(info, checksum=None if known is None else format_crc32(known))
-        resource = self._described(info)
-        blob = labelled(self._blob(info.file_id), resource)
-        try:
-            url = self._ask(
-                blob.create_resumable_upload_session,
-                info.content_type,
-                predefined_acl=self._acl,
-                if_generation_match=condition,
-                checksum=None,
-            )
-            ResumableUpload(self._connection.session, url, self._connection.repeated, self._piece_size).send(reader)
-        except GCS_ERRORS as error:
-            self._unless_stored(info.file_id, resource["metadata"], error)
-        info = replace(info, content_length=reader.length)
-        return info if known is not None else self._add_checksum(info, resource, format_crc32(reader.sum))
-
-    def _add_checksum(self, info: FileInfo, resource: Mapping[str, Any], checksum: str) -> FileInfo:
-        """Add the checksum of a stream, which was not known before its metadata were sent."""
+    def _add_checksum(self, info: FileInfo, metadata: Mapping[str, str], checksum: str) -> FileInfo:
         # The file is complete without it. Permission to create objects need not include changing them.
         with suppress(*GCS_ERRORS):
             # Only to our object, which another writer may have replaced meanwhile.
             found = self._look(info.file_id)
-            if found.metadata.get(ATTEMPT) == resource["metadata"][ATTEMPT]:
+            if found.metadata.get(ATTEMPT) == metadata[ATTEMPT]:
                 self._connection.json(
                     "PATCH",
                     self._path(info.file_id),
@@ -230,67 +185,20 @@ class GCSStorage(ObjectStorage[str | None]):
                 return replace(info, checksum=checksum)
         return info
 
-    def _metadata(self, file_id: str) -> Mapping[str, str]:
-        return self._look(file_id).metadata
-
-    def _look(self, file_id: str) -> Found:
-        """Return the server's record of an object.
-
-        Raises:
-            NotFound: there is no such object.
-            StorageFailed: there is no bucket.
-        """
-        blob = self._blob(file_id)
-        try:
-            self._ask(blob.reload)
-        except GCS_ERRORS as error:
-            self._check_bucket_after(error)
-            raise
-        return Found.in_blob(blob)
-
-    def _check_bucket_after(self, error: Exception) -> None:
-        """Raise `StorageFailed` if the error is a missing object because the bucket is missing."""
-        if is_missing(error):
-            self._connection.check_bucket()
-
     # --- copying --------------------------------------------------------------------------------------------------
 
-    def _copy(self, source_id: str, file_id: str) -> FileInfo:
-        with translating(self._what("copy", source_id), source_id):
-            found = self._look(source_id)
-            when = now()
-            info = replace(found.info(source_id), file_id=file_id, last_modified=when)
-            self._rewrite(self, source_id, found, file_id, resource_of_copy(found, when, self._storage_class))
-        return info
+    def _reaches(self, source: FileStorage) -> bool:
+        return isinstance(source, GCSStorage) and source._connection.endpoint == self._connection.endpoint
 
-    def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
-        if isinstance(source, GCSStorage) and source._connection.endpoint == self._connection.endpoint:
-            with translating(source._what("copy", source_id), source_id):
-                found = source._look(source_id)
-            known = found.info(source_id)
-            info = self._new_info(file_id, known.filename, known.content_type)
-            try:
-                return self._save_copy_of(source, source_id, found, info)
-            except DepotError as error:
-                # The source may be readable for the source's client only.
-                if status_of(error.__cause__) not in _NO_COPIES:
-                    raise
-        with source._open(source_id) as file:
-            content = self._verified(file)
-            return self._send(file_id, content, parse_crc32(file.checksum))
+    def _refuses(self, error: DepotError) -> bool:
+        # The source may be readable for the source's client only.
+        return status_of(error.__cause__) in _NO_COPIES
 
-    def _save_copy_of(self, source: GCSStorage, source_id: str, found: Found, info: FileInfo) -> FileInfo:
-        """Let Google copy a known version of an object, perhaps with another name and type."""
-        known = found.info(source_id)
-        info = replace(info, content_length=known.content_length, checksum=known.checksum)
-        kept = {name: value for name, value in found.kept.items() if name != "contentDisposition"}
-        resource = {**kept, **self._described(info)}
-        with translating(source._what("copy", source_id), source_id):
-            self._rewrite(source, source_id, found, info.file_id, resource)
-        return info
+    def _same_description(self, record: Found, when: datetime) -> dict[str, Any]:
+        return resource_of_copy(record, when, self._storage_class)
 
-    def _rewrite(
-        self, source: GCSStorage, source_id: str, found: Found, file_id: str, resource: Mapping[str, Any]
+    def _copy_version(
+        self, source: GCSStorage, source_id: str, record: Found, file_id: str, description: Mapping[str, Any]
     ) -> None:
         """Copy an object inside Google, in several steps if it is large and goes to another region."""
         path = f"{source._path(source_id)}/rewriteTo{self._path(file_id)}"
@@ -298,17 +206,17 @@ class GCSStorage(ObjectStorage[str | None]):
             "fields": "done,rewriteToken",
             "destinationPredefinedAcl": self._acl,
             # This version, and no later one.
-            "ifSourceGenerationMatch": None if found.generation is None else str(found.generation),
+            "ifSourceGenerationMatch": None if record.generation is None else str(record.generation),
         }
         try:
-            answer = self._connection.json("POST", path, params=parameters, json=resource)
+            answer = self._connection.json("POST", path, params=parameters, json=description)
             while not answer["done"]:
                 more = {**parameters, "rewriteToken": answer["rewriteToken"]}
-                answer = self._connection.json("POST", path, params=more, json=resource)
+                answer = self._connection.json("POST", path, params=more, json=description)
         except GCS_ERRORS as error:
             if status_of(error) == 412:
                 raise StorageFailed(f"file {source_id} was replaced while it was copied") from error
-            self._unless_stored(file_id, resource["metadata"], error)
+            self._unless_stored(file_id, description["metadata"], error)
 
     # --- finding --------------------------------------------------------------------------------------------------
 
@@ -318,7 +226,7 @@ class GCSStorage(ObjectStorage[str | None]):
         found = Found.in_headers(answer.headers)
         request = partial(self._get_range, file_id, found.generation)
         body = body_of(answer, found, self._what("read", file_id), request)
-        return GCSStoredFile(found.info(file_id), body, self.public_url(file_id), self, found)
+        return ObjectVersion(found.info(file_id), body, self.public_url(file_id), self, found)
 
     def _get(self, file_id: str, start: int = 0, generation: int | None = None) -> Response:
         """Return an answer whose body is on its way.
@@ -328,11 +236,8 @@ class GCSStorage(ObjectStorage[str | None]):
         # Without this, the server unpacks objects that were stored compressed, and supports no ranges of them.
         headers = {"Accept-Encoding": "gzip"} | ({"Range": f"bytes={start}-"} if start else {})
         path = f"/{self._bucket}/{quote(self._key(file_id), safe='/~')}"
-        try:
+        with self._looking():
             return self._connection.call("GET", path, headers=headers, params={"generation": generation}, stream=True)
-        except GCS_ERRORS as error:
-            self._check_bucket_after(error)
-            raise
 
     def _get_range(self, file_id: str, generation: int | None, start: int) -> Response:
         """Return the bytes from a position on, of the same object."""
@@ -349,16 +254,19 @@ class GCSStorage(ObjectStorage[str | None]):
             raise StorageFailed(f"cannot {what}: the server sent another range than requested")
         return answer
 
-    def _info(self, file_id: str) -> FileInfo:
-        with translating(self._what("look at", file_id), file_id):
-            return self._look(file_id).info(file_id)
+    def _look(self, file_id: str) -> Found:
+        blob = self._blob(file_id)
+        self._ask(blob.reload)
+        return Found.in_blob(blob)
 
-    def _exists(self, file_id: str) -> bool:
-        with translating(self._what("look for", file_id)):
-            there: bool = self._ask(self._blob(file_id).exists)
-            if not there:
-                self._connection.check_bucket()
-        return there
+    def _info_in(self, file_id: str, record: Found) -> FileInfo:
+        return record.info(file_id)
+
+    def _metadata_in(self, record: Found) -> Mapping[str, str]:
+        return record.metadata
+
+    def _check_container(self) -> None:
+        self._connection.check_bucket()
 
     def _list(self) -> Iterator[FileEntry]:
         def ask(parameters: Mapping[str, str]) -> Mapping[str, Any]:
@@ -368,14 +276,8 @@ class GCSStorage(ObjectStorage[str | None]):
 
     # --- deleting -------------------------------------------------------------------------------------------------
 
-    def _delete(self, file_id: str) -> None:
-        with translating(self._what("delete", file_id)):
-            try:
-                self._ask(self._blob(file_id).delete)
-            except GCS_ERRORS as error:
-                if not is_missing(error):
-                    raise
-                self._check_bucket_after(error)
+    def _delete_object(self, key: str) -> None:
+        self._ask(self._connection.blob(key).delete)
 
     #: What Google takes in one batch (https://cloud.google.com/storage/docs/batch).
     _batch_limit = 100
@@ -419,7 +321,7 @@ class GCSStorage(ObjectStorage[str | None]):
                 self._bucket,
                 self._key(file_id),
                 self._acl,
-                self._described,
+                self._description,
                 max_size=max_size,
                 content_type=content_type,
                 filename=filename,

@@ -13,7 +13,6 @@ from requests import Response
 from depot_lite.errors import StorageFailed
 from depot_lite.io.gcs.errors import ERRORS
 from depot_lite.io.gcs.objects import Found
-from depot_lite.io.interfaces import FileInfo, FileStorage
 from depot_lite.io.objects import readers
 from depot_lite.io.objects.errors import DAMAGED
 
@@ -38,8 +37,8 @@ class _CRC32C:
 class SummedReader(readers.SummedReader):
     """The content of an upload, with the CRC-32C of the bytes that went through, too."""
 
-    def __init__(self, head: bytes, source: BinaryIO, expected: int | None) -> None:
-        super().__init__(head, source, expected)
+    def __init__(self, head: bytes, read: Callable[[int], bytes], expected: int | None) -> None:
+        super().__init__(head, read, expected)
         self._crc32c = _CRC32C()
 
     @property
@@ -91,17 +90,6 @@ def body_of(answer: Response, found: Found, what: str, request: Callable[[int], 
         return cast(BinaryIO, reader)
     with reader:
         return io.BytesIO(reader.read())
-
-
-class GCSStoredFile(readers.ObjectFile):
-    """A file of a `GCSStorage`; the server can copy just this version."""
-
-    def __init__(
-        self, info: FileInfo, body: BinaryIO, public_url: str | None, storage: FileStorage, found: Found
-    ) -> None:
-        super().__init__(info, body, public_url)
-        self.storage = storage
-        self.found = found
 
 
 def summed(data: bytes) -> str:

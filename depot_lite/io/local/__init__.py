@@ -83,7 +83,9 @@ class LocalStoredFile(StoredFile):
             except FileNotFoundError as error:
                 info, path = self._find(self.file_id)
                 if path == self._path:
-                    raise StoredFileNotFound(f"the data of file {self.file_id} is not in its storage") from error
+                    raise StoredFileNotFound(
+                        f"the data of file {self.file_id} is not in {os.path.dirname(self._path)!r}"
+                    ) from error
                 self.info, self._path = info, path
             except OSError as error:
                 raise _failure("open", self.file_id, error) from error
@@ -388,5 +390,7 @@ def _failing(operation: str, file_id: str) -> Iterator[None]:
 
 def _failure(operation: str, file_id: str, error: OSError) -> StorageFailed:
     reason = f"cannot {operation} file {file_id}: {error.strerror or error}"
+    if error.filename is not None:  # a folder that is missing, or that others own
+        reason += f": {error.filename!r}"
     # With the number, by which a full disk (errno.ENOSPC) becomes a StorageFull.
     return StorageFailed(reason) if error.errno is None else StorageFailed(error.errno, reason)

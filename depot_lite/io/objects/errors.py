@@ -60,7 +60,7 @@ class ErrorTable:
             raise
         except self.errors as error:
             if file_id is not None and self.is_missing(error):
-                raise StoredFileNotFound(f"file {file_id} is not in its storage") from error
+                raise StoredFileNotFound(f"cannot {what}: file {file_id} is not in its storage") from error
             raise self.translated(what, error) from self.cause(error)
 
     def translated(self, what: str, error: Exception) -> StorageFailed:

@@ -188,17 +188,18 @@ class SummedReader:
     It has no method but ``read``, so that boto3 takes it as it comes, part by part.
 
     Args:
-        head: the bytes that were read of the source already.
+        head: the bytes that were read already.
+        read: returns up to so many of the bytes after them, all of them if it is negative.
         expected: the CRC-32 that was announced, None if none was.
     """
 
-    def __init__(self, head: bytes, source: BinaryIO, expected: int | None) -> None:
+    def __init__(self, head: bytes, read: Callable[[int], bytes], expected: int | None) -> None:
         #: The number of bytes that were read.
         self.length = 0
         #: Their CRC-32.
         self.sum = 0
         self._head = memoryview(head)
-        self._source = source
+        self._read = read
         self._expected = expected
 
     def read(self, size: int = -1, /) -> bytes:
@@ -209,7 +210,7 @@ class SummedReader:
         """
         taken = bytes(self._head if size < 0 else self._head[:size])
         self._head = self._head[len(taken) :]
-        data = taken if len(taken) == size else taken + self._source.read(size - len(taken) if size >= 0 else -1)
+        data = taken if len(taken) == size else taken + self._read(size - len(taken) if size >= 0 else -1)
         self.length += len(data)
         self.sum = zlib.crc32(data, self.sum)
         if (size < 0 or len(data) < size) and self._expected not in {None, self.sum}:

@@ -1,30 +1,44 @@
-"""`ObjectStorage`: keys, URLs, deletion in batches and lost answers, for storages of objects."""
+"""`ObjectStorage`: the template of a storage of objects.
+
+It has the steps of each method: options, metadata, checksum, one request or several, the decision about a lost answer.
+A backend has the requests.
+"""
 
 from __future__ import annotations
 
+import zlib
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import ClassVar, Generic, TypeVar, cast
 from urllib.parse import quote
 
 from depot_lite.errors import StorageFailed
+from depot_lite.io.content import Content
 from depot_lite.io.fileid import is_file_id
-from depot_lite.io.interfaces import FileEntry, FileStorage, StoredFile
+from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
 from depot_lite.io.objects.errors import ErrorTable
-from depot_lite.io.objects.metadata import ATTEMPT, response_headers
+from depot_lite.io.objects.metadata import ATTEMPT, crc32_of, format_crc32, now, parse_crc32, response_headers
 from depot_lite.io.objects.options import seconds, web_address
+from depot_lite.io.objects.readers import SummedReader
 from depot_lite.io.options import boolean, executor_of, integer
 
 #: str for a storage whose files all have URLs, else ``str | None``.
 Url = TypeVar("Url", bound=str | None)
+#: The server's description of an object.
+Record = TypeVar("Record")
+T = TypeVar("T")
 
 
-class ObjectStorage(FileStorage, Generic[Url]):
+class ObjectStorage(FileStorage, Generic[Url, Record]):
     """A storage whose files are objects, each with a key and perhaps a URL."""
 
     table: ClassVar[ErrorTable]
+    #: Content of at least so many bytes is sent in parts.
+    _part_size: int
 
     def __init__(
         self,
@@ -63,8 +77,68 @@ class ObjectStorage(FileStorage, Generic[Url]):
     # --- storing --------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def _metadata(self, file_id: str) -> Mapping[str, str]:
-        """Return the metadata of an object, with one request."""
+    def _put(self, info: FileInfo, data: bytes, *, new: bool) -> None:
+        """Store content that is in memory, with one request; with ``new``, replace nothing if the server can do so."""
+
+    @abstractmethod
+    def _put_large(self, info: FileInfo, content: SummedReader, size: int | None, *, new: bool) -> Mapping[str, str]:
+        """Store content in parts and return the metadata of its object. After any failure, no part stays."""
+
+    def _save(self, file_id: str, content: Content) -> FileInfo:
+        return self._store(file_id, content)
+
+    def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
+        with source._open(source_id) as file:
+            return self._store(file_id, self._verified(file), parse_crc32(file.checksum))
+
+    def _store(self, file_id: str, content: Content, known: int | None = None, *, new: bool = False) -> FileInfo:
+        """Store content.
+
+        Args:
+            known: its CRC-32, if it is certain before the content is read.
+            new: whether the id is a new one, under which nothing is to be replaced.
+        """
+        read = self._reading(content)
+        info = self._new_info(file_id, content.filename, read(lambda: content.content_type))
+        if known is None and content.size is not None and content.size >= self._part_size:
+            known = read(lambda: crc32_of(content))
+        with content.open() as source:
+            head = read(lambda: source.read(self._part_size))
+            if len(head) < self._part_size:
+                info = replace(info, content_length=len(head), checksum=format_crc32(zlib.crc32(head)))
+                self._put(info, head, new=new)
+                return info
+            info = replace(info, checksum=None if known is None else format_crc32(known))
+            summed = self._summed(head, lambda size: read(lambda: source.read(size)), known)
+            metadata = self._put_large(info, summed, content.size, new=new)
+        info = replace(info, content_length=summed.length)
+        return info if known is not None else self._add_checksum(info, metadata, format_crc32(summed.sum))
+
+    def _new_info(self, file_id: str, filename: str | None, content_type: str) -> FileInfo:
+        return FileInfo(file_id, filename or UNNAMED, content_type, 0, now())
+
+    def _reading(self, content: Content) -> Callable[[Callable[[], T]], T]:
+        """Return how to read content, which may block."""
+        return lambda read: read()
+
+    def _summed(self, head: bytes, read: Callable[[int], bytes], known: int | None) -> SummedReader:
+        return SummedReader(head, read, known)
+
+    def _add_checksum(self, info: FileInfo, metadata: Mapping[str, str], checksum: str) -> FileInfo:
+        """Add the checksum of a stream to its object, if possible, and return the info of the file.
+
+        The metadata were sent before it was known.
+        """
+        return info
+
+    @contextmanager
+    def _sending(self, file_id: str, metadata: Mapping[str, str]) -> Iterator[None]:
+        """Translate the errors of an upload. A lost answer is no error if the object was stored."""
+        with self.table.translating(self._what("store", file_id)):
+            try:
+                yield
+            except self.table.errors as error:
+                self._unless_stored(file_id, metadata, error)
 
     def _unless_stored(self, file_id: str, metadata: Mapping[str, str], error: Exception) -> None:
         """Raise the error of an upload, unless the object was stored and the answer was lost.
@@ -74,14 +148,77 @@ class ObjectStorage(FileStorage, Generic[Url]):
         errors: tuple[type[Exception], ...] = (*self.table.errors, StorageFailed)
         if self.table.may_have_arrived(error):
             try:
-                found = self._metadata(file_id)
+                found = self._metadata_in(self._look(file_id))
             except errors:
                 raise error from None
             if found.get(ATTEMPT) == metadata[ATTEMPT]:
                 return
         raise error
 
+    # --- finding --------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _look(self, file_id: str) -> Record:
+        """Return the server's record of an object; the library's own errors are raised."""
+
+    @abstractmethod
+    def _info_in(self, file_id: str, record: Record) -> FileInfo:
+        """Return the info of a file."""
+
+    @abstractmethod
+    def _metadata_in(self, record: Record) -> Mapping[str, str]:
+        """Return the metadata of an object."""
+
+    @abstractmethod
+    def _check_container(self) -> None:
+        """Raise if the bucket or container does not exist.
+
+        The answer about a missing object may not say so. The first such answer is checked, lest a typing error in the
+        container's name make all files look missing.
+        """
+
+    def _probe(self, file_id: str) -> object:
+        """Raise the library's error if there is no such object."""
+        return self._look(file_id)
+
+    @contextmanager
+    def _looking(self) -> Iterator[None]:
+        """Check the container if an object is missing."""
+        try:
+            yield
+        except self.table.errors as error:
+            if self.table.is_missing(error):
+                self._check_container()
+            raise
+
+    def _info(self, file_id: str) -> FileInfo:
+        with self.table.translating(self._what("look at", file_id), file_id), self._looking():
+            return self._info_in(file_id, self._look(file_id))
+
+    def _exists(self, file_id: str) -> bool:
+        with self.table.translating(self._what("look for", file_id)):
+            return self._unless_missing(lambda: self._probe(file_id))
+
+    def _unless_missing(self, call: Callable[[], object]) -> bool:
+        """Make a request about an object, and return False if there is no such object."""
+        try:
+            with self._looking():
+                call()
+        except self.table.errors as error:
+            if not self.table.is_missing(error):
+                raise
+            return False
+        return True
+
     # --- deleting -------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _delete_object(self, key: str) -> None:
+        """Delete an object; an error of the library if it is missing counts as success."""
+
+    def _delete(self, file_id: str) -> None:
+        with self.table.translating(self._what("delete", file_id)):
+            self._unless_missing(lambda: self._delete_object(self._key(file_id)))
 
     @property
     @abstractmethod

@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import io
 import tempfile
-import zlib
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import Executor
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -27,16 +25,14 @@ from depot_lite.errors import ConfigurationError, StorageFailed
 from depot_lite.io.aio import AsyncChunks, AsyncStorage
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import checked_or_new
-from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
-from depot_lite.io.objects.metadata import crc32_of, format_crc32, now, parse_crc32
-from depot_lite.io.objects.readers import ObjectFile
+from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage, StoredFile
+from depot_lite.io.objects.readers import ObjectFile, SummedReader
 from depot_lite.io.objects.storage import ObjectStorage, entries_below
-from depot_lite.io.objectstore.client import StoreClient, Upload
+from depot_lite.io.objectstore.client import StoreClient
 from depot_lite.io.objectstore.errors import (
     ERRORS,
     OBSTORE_ERRORS,
     is_changed,
-    is_missing,
     is_no_container,
     is_refusal,
     translating,
@@ -50,6 +46,8 @@ from depot_lite.io.options import integer
 __all__ = ["ObjectStoreStorage"]
 
 T = TypeVar("T")
+#: The store's record of an object, and its metadata.
+Record = tuple[Any, Mapping[str, str]]
 
 #: How many bytes obstore gets at a time, and how many parts stores accept.
 _STEP: Final = 1024 * 1024
@@ -58,7 +56,7 @@ _PART_LIMIT: Final = 10_000
 _PARTS: Final = (5 * 1024 * 1024, 1024**3)
 
 
-class ObjectStoreStorage(ObjectStorage[str | None]):
+class ObjectStoreStorage(ObjectStorage[str | None, Record]):
     """Files at ``url``. Options may be strings, as they come from .ini files and the environment; dictionaries as JSON.
 
     For example ``url="az://container"`` with ``config={"account_name": "...", "account_key": "..."}``. obstore looks
@@ -157,33 +155,19 @@ class ObjectStoreStorage(ObjectStorage[str | None]):
         opened.release()
         return info.file_id
 
-    def _save(self, file_id: str, content: Content) -> FileInfo:
-        return self._store(file_id, content)
+    def _reading(self, content: Content) -> Callable[[Callable[[], T]], T]:
+        """Return how to read content: in a thread if an event loop would wait for a disk or a stream."""
+        source = content.source
+        in_memory = isinstance(source, bytes | bytearray | memoryview | io.BytesIO | AsyncChunks) or (
+            isinstance(source, tempfile.SpooledTemporaryFile) and not source._rolled  # type: ignore[attr-defined]  # not public
+        )
+        return super()._reading(content) if in_memory else run_blocking
 
-    def _store(self, file_id: str, content: Content, known: int | None = None, *, new: bool = False) -> FileInfo:
-        """Store content; ``known`` is its CRC-32, if it is certain before the content is read."""
-        reading = _reading(content)
-        info = FileInfo(file_id, content.filename or UNNAMED, reading(lambda: content.content_type), 0, now())
-        if known is None and content.size is not None and content.size >= self._part_size:
-            known = reading(lambda: crc32_of(content))
-        with content.open() as source:
-            head = reading(lambda: source.read(self._part_size))
-            if len(head) < self._part_size:
-                return self._put(info, head, new=new)
-            pieces = iter(lambda: reading(lambda: source.read(_STEP)), b"")
-            return self._put_large(info, head, pieces, known, content.size)
-
-    def _put(self, info: FileInfo, data: bytes, *, new: bool) -> FileInfo:
-        """Store content that is in memory, with one request."""
-        info = replace(info, content_length=len(data), checksum=format_crc32(zlib.crc32(data)))
+    def _put(self, info: FileInfo, data: bytes, *, new: bool) -> None:
         metadata = attributes_of(info)
         attributes, header = self._layout.encode(metadata)
-        with translating(self._what("store", info.file_id)):
-            try:
-                self._client.put(self._key(info.file_id), header + data, attributes, new=new and self._can_refuse)
-            except OBSTORE_ERRORS as error:
-                self._unless_stored(info.file_id, metadata, error)
-        return info
+        with self._sending(info.file_id, metadata):
+            self._client.put(self._key(info.file_id), header + data, attributes, new=new and self._can_refuse)
 
     @property
     def _can_refuse(self) -> bool:
@@ -191,46 +175,28 @@ class ObjectStoreStorage(ObjectStorage[str | None]):
         config: Mapping[str, Any] = getattr(self._client.store, "config", {})
         return self._address.kind != "http" and config.get("conditional_put") != "disabled"
 
-    def _put_large(
-        self, info: FileInfo, head: bytes, pieces: Iterator[bytes], known: int | None, size: int | None
-    ) -> FileInfo:
-        """Store content in parts, several at a time. After any failure, no part stays."""
-        metadata = attributes_of(replace(info, checksum=None if known is None else format_crc32(known)))
+    def _put_large(self, info: FileInfo, content: SummedReader, size: int | None, *, new: bool) -> Mapping[str, str]:
+        """Store content in parts, several at a time."""
+        metadata = attributes_of(info)
         attributes, header = self._layout.encode(metadata)
         what = self._what("store", info.file_id)
-        part_size = max(self._part_size, -(-(size or 0) // _PART_LIMIT))
         if self._address.kind == "http":
             raise StorageFailed(f"cannot {what}: a web server accepts no parts; a larger part_size avoids them")
         with translating(what):
+            part_size = max(self._part_size, -(-(size or 0) // _PART_LIMIT))
             upload = self._client.upload(self._key(info.file_id), attributes, part_size)
         try:
-            length, crc32 = self._send(upload, what, header, head, pieces)
-            if known not in {None, crc32}:
-                raise StorageFailed("the content changed while it was stored")
-            with translating(what):
-                try:
-                    upload.finish()
-                except OBSTORE_ERRORS as error:
-                    self._unless_stored(info.file_id, metadata, error)
+            piece = header + content.read(_STEP)
+            while piece:
+                with translating(what):
+                    upload.write(piece)
+                piece = content.read(_STEP)
+            with self._sending(info.file_id, metadata):
+                upload.finish()
         except BaseException as error:
             upload.abort(error)
             raise
-        return replace(info, content_length=length, checksum=format_crc32(crc32) if known is not None else None)
-
-    @staticmethod
-    def _send(upload: Upload, what: str, header: bytes, head: bytes, pieces: Iterator[bytes]) -> tuple[int, int]:
-        """Send the content and return its length and CRC-32."""
-        with translating(what):
-            upload.write(header + head)
-        length, crc32 = len(head), zlib.crc32(head)
-        for piece in pieces:
-            with translating(what):
-                upload.write(piece)
-            length, crc32 = length + len(piece), zlib.crc32(piece, crc32)
-        return length, crc32
-
-    def _metadata(self, file_id: str) -> Mapping[str, str]:
-        return self._look(file_id)[1]
+        return metadata
 
     def _copy(self, source_id: str, file_id: str) -> FileInfo:
         return self._copy_of(self, source_id, file_id)
@@ -242,7 +208,7 @@ class ObjectStoreStorage(ObjectStorage[str | None]):
                 self._client.copy(source._key(source_id), self._key(file_id))
         except StorageFailed as error:
             if is_refusal(error.__cause__):
-                return self._read_and_store(source, source_id, file_id)
+                return super()._save_from(source, source_id, file_id)
             raise
         try:
             return self._info(file_id)
@@ -253,11 +219,7 @@ class ObjectStoreStorage(ObjectStorage[str | None]):
     def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
         if isinstance(source, ObjectStoreStorage) and source._client.store == self._client.store:
             return self._copy_of(source, source_id, file_id)
-        return self._read_and_store(source, source_id, file_id)
-
-    def _read_and_store(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
-        with source._open(source_id) as file:
-            return self._store(file_id, self._verified(file), parse_crc32(file.checksum))
+        return super()._save_from(source, source_id, file_id)
 
     # --- finding --------------------------------------------------------------------------------------------------
 
@@ -267,7 +229,7 @@ class ObjectStoreStorage(ObjectStorage[str | None]):
             result = self._client.get(self._key(file_id))
             body = self._client.body(result)
             first = self._begin(body)
-            metadata = self._metadata_in(what, result.attributes, first)
+            metadata = self._decoded(what, result.attributes, first)
             info = info_of(file_id, result.meta, metadata, self._layout.header)
         reader = ObjectReader(
             ChunkedBody(body, self._client.following, first[self._layout.header :]),
@@ -284,7 +246,7 @@ class ObjectStoreStorage(ObjectStorage[str | None]):
             first += bytes(chunk)
         return memoryview(first)
 
-    def _metadata_in(self, what: str, attributes: Any, first: memoryview | bytes) -> Mapping[str, str]:
+    def _decoded(self, what: str, attributes: Any, first: memoryview | bytes) -> Mapping[str, str]:
         metadata = self._layout.decode(attributes, bytes(first[: self._layout.header]))
         if metadata is None:
             raise StorageFailed(f"cannot {what}: it has no header: it is damaged, or was not stored by depot_lite")
@@ -304,42 +266,25 @@ class ObjectStoreStorage(ObjectStorage[str | None]):
                 raise
         return ChunkedBody(self._client.body(result), self._client.following)
 
-    def _info(self, file_id: str) -> FileInfo:
-        with translating(self._what("look at", file_id), file_id):
-            try:
-                record, metadata = self._look(file_id)
-            except OBSTORE_ERRORS as error:
-                self._check_container(error)
-                raise
-        return info_of(file_id, record, metadata, self._layout.header)
-
-    def _look(self, file_id: str) -> tuple[Any, Mapping[str, str]]:
-        """Return the store's record of an object, and its metadata."""
+    def _look(self, file_id: str) -> Record:
         if not self._layout.header:
             result = self._client.get(self._key(file_id), head=True)
-            return result.meta, self._metadata_in("", result.attributes, b"")
+            return result.meta, self._decoded("", result.attributes, b"")
         result = self._client.get(self._key(file_id))
         first = self._begin(self._client.body(result, self._layout.header))
-        return result.meta, self._metadata_in(self._what("look at", file_id), result.attributes, first)
+        return result.meta, self._decoded(self._what("look at", file_id), result.attributes, first)
 
-    def _exists(self, file_id: str) -> bool:
-        with translating(self._what("look for", file_id)):
-            try:
-                self._client.get(self._key(file_id), head=True)
-            except OBSTORE_ERRORS as error:
-                if not is_missing(error):
-                    raise
-                self._check_container(error)
-                return False
-        return True
+    def _probe(self, file_id: str) -> object:
+        return self._client.get(self._key(file_id), head=True)
 
-    def _check_container(self, error: Exception) -> None:
-        """Raise if an object is missing because its container is.
+    def _info_in(self, file_id: str, record: Record) -> FileInfo:
+        return info_of(file_id, *record, self._layout.header)
 
-        The answer to a HEAD does not say. So the first such answer is checked, lest a typing error in the container's
-        name make all files look missing.
-        """
-        if self._seen or not is_missing(error):
+    def _metadata_in(self, record: Record) -> Mapping[str, str]:
+        return record[1]
+
+    def _check_container(self) -> None:
+        if self._seen:
             return
         try:
             next(self._client.pages(self._prefix, 1), None)
@@ -365,13 +310,8 @@ class ObjectStoreStorage(ObjectStorage[str | None]):
 
     # --- deleting -------------------------------------------------------------------------------------------------
 
-    def _delete(self, file_id: str) -> None:
-        with translating(self._what("delete", file_id)):
-            try:
-                self._client.delete([self._key(file_id)])
-            except OBSTORE_ERRORS as error:
-                if not is_missing(error):
-                    raise
+    def _delete_object(self, key: str) -> None:
+        self._client.delete([key])
 
     @property
     def _batch_limit(self) -> int:
@@ -401,16 +341,3 @@ class ObjectStoreStorage(ObjectStorage[str | None]):
 
     def _unsigned_url(self, key: str) -> None:
         return None
-
-
-def _reading(content: Content) -> Callable[[Callable[[], T]], T]:
-    """Return how to read content: in a thread if an event loop would wait for a disk or a stream."""
-    source = content.source
-    in_memory = isinstance(source, bytes | bytearray | memoryview | io.BytesIO | AsyncChunks) or (
-        isinstance(source, tempfile.SpooledTemporaryFile) and not source._rolled  # type: ignore[attr-defined]  # not public
-    )
-    return _here if in_memory else run_blocking
-
-
-def _here(call: Callable[[], T]) -> T:
-    return call()
