@@ -24,10 +24,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from urllib.parse import quote
 
 from depot_lite.errors import AlreadyConfigured, ConfigurationError, UnknownDepot
 from depot_lite.io.interfaces import FileStorage, StoredFile
-from depot_lite.registry import Depot, Registry, check_name, checked_visibility, split_path
+from depot_lite.registry import Depot, Registry, check_name, checked_visibility, differences, split_path
 from depot_lite.settings import build, options_in
 from depot_lite.signing import Signer
 
@@ -57,6 +58,8 @@ class _State:
 
     registry: Registry = field(default_factory=Registry)
     middleware: Middleware | None = None
+    #: The class and the options with which the middleware was made; None if it was made by the user.
+    middleware_options: Mapping[str, Any] | None = None
     signer: Signer | None = None
     delete_later: Callable[[list[str]], object] | None = None
 
@@ -81,6 +84,8 @@ class Depots:
     ) -> FileStorage:
         """Configure a depot and return its storage. The first depot becomes the default.
 
+        Configuring it again with the same settings does nothing and returns its storage.
+
         Args:
             name: the first part of paths, which rows remember: it contains no ``/`` and must not change later.
             config: the settings, as for `from_config`, or a storage.
@@ -90,18 +95,23 @@ class Depots:
                 caches may keep the files.
 
         Raises:
-            AlreadyConfigured: a depot or an alias has this name.
+            AlreadyConfigured: a depot with other settings, or an alias, has this name.
             ConfigurationError: the name or the settings are invalid.
             UnknownBackend: the ``backend`` does not lead to a storage class.
         """
         check_name(name)
         with cls._lock:
-            cls._state.registry.check_new(name)
             label = f"depot {name!r}"
-            options = {} if isinstance(config, FileStorage) else options_in(config, prefix, label)
+            given = {} if isinstance(config, FileStorage) else options_in(config, prefix, label)
+            options = dict(given)
             access = checked_visibility(options.pop("visibility", None) if visibility is None else visibility, label)
+            settings = {"storage": config} if isinstance(config, FileStorage) else options
+            settings = {**settings, "visibility": access}
+            known = cls._state.registry.configured(name, settings)
+            if known is not None:
+                return known
             storage = config if isinstance(config, FileStorage) else build(options, label)
-            cls._set(registry=cls._state.registry.with_depot(Depot(name, storage, access)))
+            cls._set(registry=cls._state.registry.with_depot(Depot(name, storage, access, settings)))
         return storage
 
     @classmethod
@@ -310,6 +320,7 @@ class Depots:
         expires_in: int | timedelta | None = None,
         download: bool = False,
         filename: str | None = None,
+        label: str | None = None,
     ) -> str:
         """Return the URL at which the middleware serves the file with this path (``depot_name/file_id``).
 
@@ -321,6 +332,8 @@ class Depots:
             expires_in: seconds, or a timedelta.
             download: whether a browser saves the file instead of showing it.
             filename: the name to save it under.
+            label: the name to save it under, which an unsigned URL has as its last part. The server takes it if it has
+                the extension of the stored file.
 
         Raises:
             ConfigurationError: no middleware or no signing keys have been set.
@@ -328,8 +341,8 @@ class Depots:
         url = cls.get_middleware().url_for(path)
         private = cls._is_private(path.partition("/")[0])
         if not (private or download) and expires_in is None and filename is None:
-            return url
-        return f"{url}?{cls.signer().query(path, expires_in, download=download, filename=filename)}"
+            return url if label is None else f"{url}/{quote(label, safe='')}"
+        return f"{url}?{cls.signer().query(path, expires_in, download=download, filename=filename or label)}"
 
     @classmethod
     def _is_private(cls, depot_name: str) -> bool:
@@ -364,12 +377,36 @@ class Depots:
         return middleware
 
     @classmethod
-    def _refuse_second_middleware(cls) -> None:
-        if cls._state.middleware is not None:
+    def has_middleware(cls) -> bool:
+        """Return whether a middleware has been registered."""
+        return cls._state.middleware is not None
+
+    @classmethod
+    def _refuse_second_middleware(cls, options: Mapping[str, Any] | None = None) -> None:
+        if cls._state.middleware is None:
+            return
+        different = "" if options is None else differences(cls._state.middleware_options or {}, options)
+        if different or options is None:
             raise AlreadyConfigured(
-                "a middleware that serves the files has already been registered; in tests, use "
+                f"a middleware that serves the files has already been registered{different and ', with another '}"
+                f"{different}: make it once, when the application starts; in tests, use "
                 "depot_lite.testing.temporary_depots"
             )
+
+    @classmethod
+    def _check_private_depots(cls, authorize: object) -> None:
+        """Refuse private depots whose files nobody could read, before the first request does.
+
+        Raises:
+            ConfigurationError: there are neither signing keys nor URLs of the storage nor an ``authorize`` hook.
+        """
+        unsigned = cls._state.signer is None and authorize is None
+        for depot in cls._state.registry.depots.values() if unsigned else ():
+            if depot.visibility == "private" and not depot.storage.has_urls:
+                raise ConfigurationError(
+                    f"depot {depot.name!r} is private, but nothing signs its URLs: call DepotManager.configure_signing "
+                    "before the middleware is made, or give it an authorize hook"
+                )
 
     # --- state, for tests -----------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
     DepotError
     +- ConfigurationError (also RuntimeError)
     |  +- UnknownDepot      (also ValueError)
-    |  +- AlreadyConfigured
+    |  +- AlreadyConfigured (also ValueError)
     |  +- UnknownBackend
     +- StoredFileNotFound (also FileNotFoundError)
     +- InvalidFileId      (also ValueError)
@@ -15,7 +15,9 @@
     |  +- ImageRefused
     |  +- CountRefused
     |  +- EditRefused
+    |  +- MetaRefused
     |  +- SeveralRefused
+    +- DamagedReference   (also ValueError)
     +- StorageFailed      (also OSError)
     |  +- StorageFull
     +- MaintenanceStopped (also RuntimeError)
@@ -43,7 +45,7 @@ class UnknownDepot(ConfigurationError, ValueError):
     """Raised for a name that is neither a configured depot nor an alias of one."""
 
 
-class AlreadyConfigured(ConfigurationError):
+class AlreadyConfigured(ConfigurationError, ValueError):
     """Raised when a name or a role that can be configured only once is configured again."""
 
 
@@ -61,6 +63,35 @@ class InvalidFileId(DepotError, ValueError):
 
 class InvalidContent(DepotError, TypeError):
     """Raised for content that cannot be stored: text instead of bytes, an object that cannot be read."""
+
+
+class DamagedReference(DepotError, ValueError):
+    """Raised for a row whose column holds something else than a reference to a file, when its value is used.
+
+    Args:
+        found: the content of the row.
+        where: the table, the column and the row.
+    """
+
+    def __init__(self, found: Any, where: str) -> None:
+        super().__init__(found, where)
+        self.found = found
+        self.where = where
+
+    def __str__(self) -> str:
+        """Say where the row is, what it holds, and how to repair it."""
+        return (
+            f"{self.where}: expected JSON with depot_name, file_id and path, got {_shortened(repr(self.found))}. "
+            f"Assign a file or None to the attribute, or delete the row. See {HELP}"
+        )
+
+
+#: The page that helps with rows of other libraries.
+HELP: Final = "https://github.com/depot-lite/depot_lite/blob/main/docs/values.md#damaged-rows"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 120 else f"{text[:117]}..."
 
 
 class ValidationError(DepotError, ValueError):
@@ -150,6 +181,10 @@ class CountRefused(ValidationError):
 
 class EditRefused(ValidationError):
     """Raised when a form would replace a file that it did not show, because the row has changed in the meantime."""
+
+
+class MetaRefused(ValidationError):
+    """Raised for metadata that JSON cannot keep, or that the column does not declare."""
 
 
 class SeveralRefused(ValidationError):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from depot_lite.asgi import DepotASGI
 from depot_lite.depots import Depots
 from depot_lite.errors import ConfigurationError
 from depot_lite.middleware import DepotMiddleware
 from depot_lite.serving.fileserver import FileServer
+
+M = TypeVar("M", DepotMiddleware, DepotASGI)
 
 
 class DepotManager(Depots):
@@ -25,15 +27,11 @@ class DepotManager(Depots):
             options: those of ``depot_lite.middleware.DepotMiddleware``.
 
         Raises:
-            AlreadyConfigured: a middleware has been registered; it keeps serving.
-            ConfigurationError: an option is unknown, or has a wrong value.
+            AlreadyConfigured: one with other options has been registered; it keeps serving.
+            ConfigurationError: an option is unknown, or has a wrong value; a depot is private, and nothing signs its
+                URLs.
         """
-        _check_options(DepotMiddleware, options)
-        with cls._lock:
-            cls._refuse_second_middleware()
-            middleware = DepotMiddleware(app, **options)
-            cls.set_middleware(middleware)
-        return middleware
+        return cls._registered(DepotMiddleware, app, options)
 
     @classmethod
     def make_asgi_middleware(cls, app: Any = None, **options: Any) -> DepotASGI:
@@ -44,14 +42,23 @@ class DepotManager(Depots):
             options: those of ``depot_lite.asgi.DepotASGI``.
 
         Raises:
-            AlreadyConfigured: a middleware has been registered; it keeps serving.
-            ConfigurationError: an option is unknown, or has a wrong value.
+            AlreadyConfigured: one with other options has been registered; it keeps serving.
+            ConfigurationError: an option is unknown, or has a wrong value; a depot is private, and nothing signs its
+                URLs.
         """
-        _check_options(DepotASGI, options)
+        return cls._registered(DepotASGI, app, options)
+
+    @classmethod
+    def _registered(cls, kind: type[M], app: Any, options: dict[str, Any]) -> M:
+        """Return a middleware around the application, and register it unless one with the same options is."""
+        _check_options(kind, options)
+        settings = {"class": kind, **options}
         with cls._lock:
-            cls._refuse_second_middleware()
-            middleware = DepotASGI(app, **options)
-            cls.set_middleware(middleware)
+            cls._refuse_second_middleware(settings)
+            cls._check_private_depots(options.get("authorize"))
+            middleware = kind(app, **options)
+            if cls._state.middleware is None:
+                cls._set(middleware=middleware, middleware_options=settings)
         return middleware
 
 

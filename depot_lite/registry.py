@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from depot_lite.errors import AlreadyConfigured, ConfigurationError, InvalidFileId, UnknownDepot
 from depot_lite.io.fileid import check_file_id
@@ -23,6 +23,8 @@ class Depot:
     name: str
     storage: FileStorage
     visibility: str
+    #: The settings that it was configured with; a storage that was given itself is the setting ``storage``.
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +77,24 @@ class Registry:
         self.find(name)
         return replace(self, default=name)
 
-    def check_new(self, name: str) -> None:
-        """Check that a new depot may have this name.
+    def configured(self, name: str, settings: Mapping[str, Any]) -> FileStorage | None:
+        """Return the storage of a depot that was configured with the same settings, None if the name is free.
 
         Raises:
-            AlreadyConfigured: a depot or an alias has it.
+            AlreadyConfigured: a depot with other settings, or an alias, has the name.
         """
         if name in self.depots:
-            raise AlreadyConfigured(
-                f"depot {name!r} has already been configured; in tests, use depot_lite.testing.temporary_depots"
-            )
+            if different := differences(self.depots[name].settings, settings):
+                raise AlreadyConfigured(
+                    f"depot {name!r} has already been configured, with another {different}: configure it once, when "
+                    "the application starts; in tests, use depot_lite.testing.temporary_depots"
+                )
+            return self.depots[name].storage
         if name in self.aliases:
             raise AlreadyConfigured(
                 f"{name!r} is an alias of {self.aliases[name]!r}; choose another name for the depot"
             )
+        return None
 
     def find(self, name: str | None) -> Depot:
         """Return the depot that a name or an alias leads to; without a name, the default depot.
@@ -116,6 +122,13 @@ class Registry:
         names = [repr(each) for each in self.depots]
         names += [f"{alias!r} (alias of {target!r})" for alias, target in self.aliases.items()]
         return "configured: " + ", ".join(names)
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Return the names of the settings that differ, for messages: values may be secret."""
+    missing = object()
+    names = dict.fromkeys((*one, *other))
+    return ", ".join(name for name in names if one.get(name, missing) != other.get(name, missing))
 
 
 def check_name(name: object) -> None:

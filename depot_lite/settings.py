@@ -12,16 +12,17 @@ from depot_lite.io.interfaces import FileStorage
 
 _DEFAULT_BACKEND: Final = "depot_lite.io.local.LocalFileStorage"
 
-#: The backends that need no extra, listed in the errors about backends that do not exist.
-_BUILT_IN: Final = (_DEFAULT_BACKEND, "depot_lite.io.memory.MemoryFileStorage")
-
-#: The extras of our backends, named if the backend's library is missing.
-_EXTRAS: Final = {
-    "depot_lite.io.boto3": "s3",
-    "depot_lite.io.gcs": "gcs",
-    "depot_lite.io.gridfs": "gridfs",
-    "depot_lite.io.objectstore": "objectstore",
+#: Our backends and the extras that they need, listed in the errors about backends that do not exist.
+_BACKENDS: Final[Mapping[str, str | None]] = {
+    _DEFAULT_BACKEND: None,
+    "depot_lite.io.memory.MemoryFileStorage": None,
+    "depot_lite.io.boto3.S3Storage": "s3",
+    "depot_lite.io.gcs.GCSStorage": "gcs",
+    "depot_lite.io.gridfs.GridFSStorage": "gridfs",
+    "depot_lite.io.objectstore.ObjectStoreStorage": "objectstore",
 }
+#: The extras of the modules that need one, named if a backend's library is missing.
+_EXTRAS: Final = {name.rpartition(".")[0]: extra for name, extra in _BACKENDS.items() if extra is not None}
 
 _SECRET_WORDS: Final = ("secret", "password", "passwd", "token", "key", "credential", "auth", "signature")
 
@@ -66,12 +67,14 @@ def _load(backend: object, label: str) -> type[FileStorage]:
     return loaded
 
 
-_HINT: Final = f"expected {', '.join(_BUILT_IN)}, or the dotted name of another subclass of FileStorage"
+_LISTED: Final = ", ".join(name if extra is None else f"{name} (extra {extra})" for name, extra in _BACKENDS.items())
+_HINT: Final = f"expected {_LISTED}, or the dotted name of another subclass of FileStorage"
 
 
 def _load_by_name(backend: str, label: str) -> object:
     # filedepot's settings keep working.
     dotted = f"depot_lite.io.{backend.removeprefix('depot.io.')}" if backend.startswith("depot.io.") else backend
+    dotted = dotted.replace("depot_lite.io.awss3.", "depot_lite.io.boto3.")  # its older class for S3
     module_name, _, class_name = dotted.rpartition(".")
     if not all(part.isidentifier() for part in dotted.split(".")) or not module_name:
         raise UnknownBackend(f"{label}: backend {backend!r} is not the dotted name of a class; {_HINT}")

@@ -255,7 +255,6 @@ class TestBackendsThatCannotBeLoaded:
             ("no_such_package.Storage", "no_such_package"),
             ("no_such_package.storages.Storage", "no_such_package"),
             ("depot_lite.io.no_such_module.Storage", "depot_lite.io.no_such_module"),
-            ("depot.io.awss3.S3Storage", "depot_lite.io.awss3"),
             ("depot_lite.errors.below.Storage", "depot_lite.errors.below"),
         ],
     )
@@ -624,13 +623,17 @@ def together(tasks: Iterable[Callable[[], object]]) -> list[BaseException | None
 
 
 class TestThreads:
-    def test_of_many_that_configure_one_name_one_succeeds(self) -> None:
+    @pytest.mark.parametrize("same", [True, False])
+    def test_of_many_that_configure_one_name_one_builds_a_storage(self, same: bool) -> None:
         for _ in range(10):
             DepotManager._clear()
             built: list[int] = []
-            settings = {"depot.backend": SlowStorage, "depot.built": built}
-            raised = together([partial(DepotManager.configure, "default", settings)] * 8)
-            assert [type(each) for each in raised if each is not None] == [AlreadyConfigured] * 7
+            settings = [
+                {"depot.backend": SlowStorage, "depot.built": built, "depot.visibility": "public" if same else each}
+                for each in ("public", "private") * 4
+            ]
+            raised = together([partial(DepotManager.configure, "default", each) for each in settings])
+            assert [type(each) for each in raised if each is not None] == [] if same else [AlreadyConfigured] * 4
             assert len(built) == 1
 
     def test_no_change_is_lost(self) -> None:

@@ -18,34 +18,42 @@ from depot_lite.depots import Depots
 from depot_lite.errors import InvalidContent, SizeRefused, StoredFileNotFound, TypeRefused
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.pending import Pending
-from depot_lite.io.content import Content
+from depot_lite.io.content import Content, FileIntent
 from depot_lite.io.content.sources import FileSource
 from depot_lite.io.interfaces import FileStorage, StoredFile
 from depot_lite.io.media_types.claims import proven_type
 from depot_lite.io.media_types.detection import HEAD_SIZE
 from depot_lite.io.sizes import exact_size
-from depot_lite.uploads import Upload, adoptable
+from depot_lite.uploads import PREFIX, Upload, adoptable
 
 T = TypeVar("T", bound=DepotFileInfo)
 
 
-def adopting(kind: type[T], token: str, filename: str | None, upload_storage: str | None) -> T:
+def is_token(value: object) -> bool:
+    """Return whether this is the token of a direct upload, or a `FileIntent` of one."""
+    content = value.fileinfo[0] if isinstance(value, FileIntent) else value
+    return isinstance(content, str) and content.startswith(PREFIX)
+
+
+def adopting(kind: type[T], given: str | FileIntent, upload_storage: str | None) -> T:
     """Return a pending value that will adopt the file of a token.
 
     Args:
-        filename: the name to remember, instead of the ticket's.
+        given: the token, or a `FileIntent` with the name to remember instead of the ticket's, and metadata.
         upload_storage: the depot of the column, or an alias; None for the default depot.
 
     Raises:
         InvalidContent: the token was not made here, has expired, or is for another depot.
     """
+    intent = given if isinstance(given, FileIntent) else FileIntent(given)
+    token, filename, _ = intent.fileinfo
     upload = adoptable(token)
     if upload is None:
         raise InvalidContent("the token of the upload has expired, or was not made here: upload the file again")
     depot_name = Depots.find(upload_storage).name
     if upload.depot_name != depot_name:
         raise InvalidContent(f"expected a token for depot {depot_name!r}, got one for {upload.depot_name!r}")
-    return kind.adopting(upload, filename)
+    return kind.adopting(upload, filename, intent.meta)
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import JSON, Column, Table, Text
@@ -16,11 +17,12 @@ from sqlalchemy.orm import ColumnProperty, LoaderCallableStatus, Mapper, class_m
 from sqlalchemy.types import TypeDecorator
 
 from depot_lite.depots import Depots
-from depot_lite.errors import EditRefused, InvalidContent
+from depot_lite.errors import EditRefused, InvalidContent, ValidationError
 from depot_lite.fields import adoption, list_binding
 from depot_lite.fields.edits import FileEdit
-from depot_lite.fields.interfaces import DepotFileInfo, FileFilter
+from depot_lite.fields.interfaces import RENAMED, DepotFileInfo, FileFilter
 from depot_lite.fields.lists import FileList
+from depot_lite.fields.meta import check_meta, checked_declaration
 from depot_lite.fields.options import (
     checked_filters,
     checked_storage,
@@ -28,8 +30,9 @@ from depot_lite.fields.options import (
     checked_validators,
     checked_variants,
 )
-from depot_lite.io.content import FileIntent, is_empty_upload
-from depot_lite.uploads import PREFIX
+from depot_lite.fields.validators import Extensions, FileName
+from depot_lite.fields.validators.candidate import Candidate
+from depot_lite.io.content import Content, is_empty_upload
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import InstanceState
@@ -81,6 +84,7 @@ class FileType(TypeDecorator[Any]):
         validators: Any = (),
         variants: Mapping[str, Any] | None = None,
         multiple: bool = False,
+        meta: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(none_as_null=True)
         if text:
@@ -93,6 +97,7 @@ class FileType(TypeDecorator[Any]):
         self.multiple = multiple
         self._validators = checked_validators(validators, self.upload_type, multiple=multiple)
         self._variants = checked_variants(variants)
+        self._meta = checked_declaration(meta)
         self._text_on: dict[str, bool] = {}
         self.upload_type.check_variants(self._variants)
 
@@ -126,6 +131,11 @@ class FileType(TypeDecorator[Any]):
     def variants(self) -> Mapping[str, Any]:
         """The recipes of the variants made from each image, by name."""
         return self._variants
+
+    @property
+    def meta(self) -> Mapping[str, Any] | None:
+        """The names and types of the metadata of each file; None if anything is accepted."""
+        return self._meta
 
 
 def file_type(kind: object) -> FileType | None:
@@ -243,13 +253,11 @@ class FileColumn:
         if isinstance(value, dict):
             # A dictionary from a request could name the file of any user.
             raise InvalidContent(f"{self}: a dictionary is not a file; {_ACCEPTED}")
-        token = _token_in(value)
+        make: Callable[..., DepotFileInfo] = self.type.upload_type
+        if adoption.is_token(value):
+            make = partial(adoption.adopting, self.type.upload_type)
         try:
-            pending: DepotFileInfo = (
-                self.type.upload_type(value, self.type.upload_storage)
-                if token is None
-                else adoption.adopting(self.type.upload_type, *token, self.type.upload_storage)
-            )
+            pending = make(value, self.type.upload_storage)
         except InvalidContent as error:
             several = isinstance(value, list | tuple) and not self.type.multiple
             hint = "; a column of several files needs multiple=True" if several else ""
@@ -265,7 +273,10 @@ class FileColumn:
 
     def _accept_value(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:
         if not value.pending:
-            return value if self._row_may_name(value, state) else self.copy(value, state)
+            if not self._row_may_name(value, state):
+                return self.copy(value, state)
+            self._check_label(value)
+            return value
         if value.owner is not None and not value.is_free_for(state, self.key):
             owner = value.owner[0]()
             # session.merge() assigns the value of a detached object, whose stream cannot be shared: it is handed over.
@@ -319,19 +330,28 @@ class FileColumn:
             return self._prepare(self.type.upload_type(stored, self.type.upload_storage), state)
         return self._prepare(self.type.upload_type.copy_of(value, self.type.upload_storage), state)
 
+    def _check_label(self, value: DepotFileInfo) -> None:
+        """Check the metadata of a value, and the name of a stored file that was renamed.
+
+        Raises:
+            ValidationError: the column does not accept the name or the metadata.
+        """
+        try:
+            check_meta(self.type.meta, value.get("meta") or {})
+            for each in self.type.validators if value.get(RENAMED) else ():
+                if isinstance(each, Extensions | FileName):
+                    each(Candidate(Content.of(b""), value["filename"]))
+        except ValidationError as error:
+            raise error.at(str(self), value["filename"]) from None
+
     def _prepare(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:
         """Give a pending value the depot of the column, and the attribute as its owner."""
+        self._check_label(value)
         if self.type.upload_storage is not None:
             value.move_to(self.type.upload_storage)
         if state is not None:
             value.set_owner(weakref.ref(state), self.key)
         return value
-
-
-def _token_in(value: object) -> tuple[str, str | None] | None:
-    """Return an assigned token and its file name (``FileIntent(token, "plan.pdf")``); None for any other value."""
-    content, filename = value.fileinfo[:2] if isinstance(value, FileIntent) else (value, None)
-    return (content, filename) if isinstance(content, str) and content.startswith(PREFIX) else None
 
 
 def is_no_file(value: object) -> bool:

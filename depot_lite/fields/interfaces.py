@@ -16,11 +16,12 @@ from types import GeneratorType
 from typing import Any, ClassVar, Final, Self, cast
 
 from depot_lite.depots import Depots
-from depot_lite.errors import ConfigurationError, InvalidContent
+from depot_lite.errors import ConfigurationError, InvalidContent, UnknownDepot
+from depot_lite.fields.meta import plain_meta
 from depot_lite.fields.pending import Pending
 from depot_lite.fields.reference import Reference, stored_keys
 from depot_lite.fields.relocation import copied
-from depot_lite.io.content import Content, clean_filename
+from depot_lite.io.content import Content, FileIntent, clean_filename
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import UNNAMED, FileInfo, FileStorage
 from depot_lite.io.media_types import OCTET_STREAM
@@ -52,9 +53,11 @@ class DepotFileInfo(Reference, ABC):
         depot_name: the depot, or an alias of it; by default the column's ``upload_storage`` or the default depot.
         filename: the name to remember, instead of the content's own.
         content_type: the declared type, used if the bytes do not show their type.
+        meta: metadata for the row, such as ``{"alt": "A cat"}``.
 
     Raises:
         InvalidContent: the content cannot be stored.
+        MetaRefused: JSON cannot keep the metadata.
         ConfigurationError: the depot is not configured.
     """
 
@@ -83,27 +86,47 @@ class DepotFileInfo(Reference, ABC):
         *,
         filename: str | None = None,
         content_type: str | None = None,
+        meta: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         object.__setattr__(self, "_pending", None)
         if isinstance(content, GeneratorType):
             content = stored_keys(content)  # dataclasses.asdict() rebuilds dictionaries this way
         if isinstance(content, dict):
-            dict.update(self, content)
+            self._fill(content)
             return
         ready = Content.of(content, filename, content_type)
         self._begin(Pending(ready, depot_chosen=depot_name is not None), depot_name)
         dict.update(self, filename=ready.filename or UNNAMED, content_type=ready.content_type, size=ready.size)
+        self._take_meta(content, meta)
+
+    def _take_meta(self, content: object, meta: Mapping[str, Any] | None = None) -> None:
+        found = content.meta if meta is None and isinstance(content, FileIntent) else meta
+        if found:
+            dict.__setitem__(self, "meta", plain_meta(found))
 
     def _begin(self, pending: Pending, depot_name: str | None) -> None:
         object.__setattr__(self, "_pending", pending)
-        dict.__setitem__(self, "depot_name", Depots.find(depot_name).name)
+        dict.__setitem__(self, "depot_name", self._real_depot(depot_name))
         self._renew_id()
+
+    @staticmethod
+    def _real_depot(depot_name: str | None) -> str:
+        try:
+            return Depots.find(depot_name).name
+        except UnknownDepot as error:
+            if depot_name is not None and "." in depot_name:
+                raise UnknownDepot(f"{error}. Is it a file name? Then give it as filename={depot_name!r}") from None
+            raise
 
     def _renew_id(self) -> None:
         """Take a new id, without files: those of an attempt to store belong to the former id."""
         file_id = new_file_id()
         dict.update(self, files=[], file_id=file_id, path=f"{self['depot_name']}/{file_id}")
+
+    def as_dict(self) -> Any:
+        """Return the file as an ordinary dictionary for other programs, ready for JSON."""
+        return {key: self.get(key) for key in ("filename", "content_type", "size", "checksum")}
 
     # --- copies of other values -----------------------------------------------------------------------------------
 
@@ -121,7 +144,7 @@ class DepotFileInfo(Reference, ABC):
         return value
 
     @classmethod
-    def adopting(cls, upload: Upload, filename: str | None = None) -> Self:
+    def adopting(cls, upload: Upload, filename: str | None = None, meta: Mapping[str, Any] | None = None) -> Self:
         """Return a pending value for a file that a browser has sent directly to the storage.
 
         Its type and size become known at the flush, which looks the file up and stores a copy.
@@ -130,6 +153,7 @@ class DepotFileInfo(Reference, ABC):
         name = clean_filename(filename) or upload.filename or UNNAMED
         dict.update(value, filename=name, content_type=upload.exact_type or OCTET_STREAM, size=None)
         value._begin(Pending(None, adopts=upload), upload.depot_name)
+        value._take_meta(None, meta)
         return value
 
     def twin(self) -> Self:
@@ -269,6 +293,7 @@ class DepotFileInfo(Reference, ABC):
         finally:
             pending.announce = None
         object.__setattr__(self, "_pending", None)
+        self._freeze()
 
     def revert(self, pending: Pending, before: dict[str, Any]) -> None:
         """Make the value pending again after its files were rolled back: as ``before``, but with a new id."""
@@ -337,16 +362,21 @@ class DepotFileInfo(Reference, ABC):
             pending.announce(path)
 
     def _copy_files(self, original: DepotFileInfo) -> None:
-        """Copy each file of the original, and replace the old paths and ids in all keys by the new ones."""
-        keys = copied(dict(original), original.paths, self["depot_name"], self["file_id"], self._announce)
-        dict.update(self, keys)
+        """Copy each file of the original, and replace the old paths and ids in all keys by the new ones.
+
+        Keys that were set on the pending copy stay as they were set.
+        """
+        changed = {key: each for key, each in self.items() if key not in _OF_STORAGE and each != original.get(key)}
+        labels = changed.get("filename"), changed.get("content_type")
+        files = (self["depot_name"], self["file_id"], self._announce)
+        dict.update(self, copied({**original, **changed}, original.paths, *files, labels))
+        if "filename" in changed:
+            dict.pop(self, RENAMED, None)
 
     @property
     def paths(self) -> list[str]:
         """The paths of all files that belong to the value, as a new list."""
-        if not dict.__contains__(self, "path"):
-            self._read()
-        files, path = list(dict.get(self, "files") or ()), dict.get(self, "path")
+        files, path = list(self.get("files") or ()), self.get("path")
         return files if path is None or path in files or self.pending else [path, *files]
 
     def _must_be_writable(self) -> None:
@@ -385,6 +415,12 @@ class DepotFileInfo(Reference, ABC):
                 "a pending file cannot be pickled: its bytes have not been stored yet; flush the session first"
             )
         return _unpickle, (type(self), dict(self))
+
+
+#: The key of a value that was renamed after its file was stored under another name.
+RENAMED: Final = "renamed"
+# The keys that say where the files are: a copy has its own.
+_OF_STORAGE: Final = frozenset({"depot_name", "file_id", "path", "files", "_public_url"})
 
 
 def _unpickle(cls: type[DepotFileInfo], data: dict[str, Any]) -> DepotFileInfo:

@@ -16,6 +16,7 @@ from sqlalchemy import Column, ColumnDefault, Delete, Insert, Update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session
+from sqlalchemy.orm.session import _sessions
 from sqlalchemy.sql.elements import Null
 
 from depot_lite.errors import DepotError
@@ -200,6 +201,21 @@ def follow_flushes(listener: Callable[..., None], mark: str, in_session: str) ->
 
     flush.listener = listener  # type: ignore[attr-defined]  # the mark by which it is known
     Session._flush = flush  # type: ignore[method-assign]  # meant
+
+
+def place_of(value: object) -> str:
+    """Return the table, the column and the primary key of a loaded value, found in the open sessions, for errors.
+
+    A value does not know its object, and remembering it would cost every row that is loaded.
+    """
+    for session in list(_sessions.values()):
+        for state in session.identity_map.all_states():
+            for key, held in state.dict.items():
+                if held is value or (isinstance(held, list) and any(each is value for each in held)):
+                    column = state.mapper.columns.get(key)
+                    name = f"{state.class_.__name__}.{key}" if column is None else str(column)
+                    return f"{name} of the row with the primary key {state.key[1] if state.key else None}"
+    return "a column of files"
 
 
 # --- statements ---------------------------------------------------------------------------------------------------

@@ -3,8 +3,6 @@
 Each method that changes it first makes the new list, lets the attribute's column accept the new items (bytes, uploads,
 stored values of other rows ...), tells the session, and only then replaces the items. So a refusal leaves the list
 unchanged, and all changes take the same path.
-
-A list from a row keeps the row's text until it is first used.
 """
 
 from __future__ import annotations
@@ -72,15 +70,30 @@ class FileList(list[T]):
         return files
 
     @classmethod
-    def loader(cls, kind: type[DepotFileInfo]) -> Callable[[Any], FileList[Any]]:
-        """Return a function that makes a list from the JSON of a row, as text or parsed by the driver."""
-        unread: Any = _Unread
+    def loader(
+        cls, kind: type[DepotFileInfo], locate: Callable[[object], str] | None = None
+    ) -> Callable[[Any], FileList[Any]]:
+        """Return a function that makes a list from the JSON of a row, as text or parsed by the driver.
 
-        def load(data: Any) -> Any:
-            if data.__class__ is str and len(data) > 2 and data != "null":
-                return cls.of((unread(kind, data),))
-            values: Any = (kind.of_data(each) for each in (data if isinstance(data, list) else ()))
-            return cls.of(values)
+        Args:
+            kind: the class of the values.
+            locate: returns the table, column and primary key of a damaged value, for errors.
+        """
+        load_one: Callable[[Any], Any] = kind.loader(locate)
+        damaged: Callable[..., Any] = kind.damaged
+
+        def load(found: Any) -> Any:
+            data = found
+            if data.__class__ is str:
+                try:
+                    data = json.loads(found) if found else None
+                except (ValueError, RecursionError):
+                    data = found
+            if data is None:
+                return cls.of(())
+            if not isinstance(data, list):
+                return cls.of((damaged(found, locate),))
+            return cls.of([load_one(each) if isinstance(each, dict) else damaged(each, locate) for each in data])
 
         return load
 
@@ -107,13 +120,6 @@ class FileList(list[T]):
         """Replace one value without telling the session, while a flush is being prepared."""
         list.__setitem__(self, index, value)
 
-    def _read(self) -> None:
-        if list.__len__(self) == 1:
-            only: Any = list.__getitem__(self, 0)
-            if only.__class__ is _Unread:
-                # Two threads may do this at once: both make the same values, and either list is complete.
-                list.__setitem__(self, slice(None), only.values())
-
     def _become(self, items: list[Any]) -> None:
         binding: ListBinding | None = getattr(self, "_binding", None)
         if binding is None:
@@ -123,10 +129,6 @@ class FileList(list[T]):
         if len(after) != len(before) or any(new is not old for new, old in zip(after, before, strict=True)):
             binding.changing(self, before)
             list.__setitem__(self, slice(None), after)
-
-    def __radd__(self, other: Any) -> Any:
-        # `[...] + files` would copy our items without calling our methods, even if they are not read yet.
-        return other + list(self) if isinstance(other, list) else NotImplemented
 
     def __copy__(self) -> list[T]:
         return list(self)
@@ -143,7 +145,8 @@ class FileList(list[T]):
 def merged(base: Sequence[T], mine: Sequence[T], theirs: Sequence[T] | None) -> list[T] | None:
     """Return a list with the changes of two sessions to the same list; None if both have changed its order.
 
-    Values removed by either are removed; values added by either are there, at the end or where they were inserted.
+    Values removed by either are removed; values added by either are there, at the end or where they were inserted. Of a
+    value that both have renamed, ``mine`` is kept.
 
     Args:
         base: the list that both sessions have loaded.
@@ -152,7 +155,12 @@ def merged(base: Sequence[T], mine: Sequence[T], theirs: Sequence[T] | None) -> 
     """
     theirs = () if theirs is None else theirs
     first, one, other = ([str(each["path"]) for each in values] for values in (base, mine, theirs))
-    values = {str(each["path"]): each for each in (*theirs, *mine)}
+    known = {str(each["path"]): each for each in base}
+    # A value that one session has renamed keeps its path.
+    values = {str(each["path"]): each for each in theirs}
+    values.update(
+        (path, each) for path, each in zip(one, mine, strict=True) if path not in values or each != known.get(path)
+    )
     common = set(first) & set(one) & set(other)
     before, here, there = ([path for path in paths if path in common] for paths in (first, one, other))
     if here == before:
@@ -178,33 +186,8 @@ def _woven(paths: list[str], others: list[str], base: set[str]) -> list[str]:
     return result
 
 
-class _Unread:
-    """The text of a list from a row, as its only item until it is read. Encoders written in C fail on it."""
-
-    __slots__ = ("_kind", "_text")
-
-    def __init__(self, kind: type[DepotFileInfo], text: str) -> None:
-        self._kind = kind
-        self._text = text
-
-    def values(self) -> list[Any]:
-        return [self._kind.of_data(each) for each in json.loads(self._text)]
-
-
 def _unpickled(cls: type[FileList[Any]], values: list[Any]) -> FileList[Any]:
     return cls.of(values)
-
-
-def _reading_first(method: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(method)
-    def read(self: FileList[Any], /, *args: Any, **kwargs: Any) -> Any:
-        self._read()
-        for each in args:
-            if isinstance(each, FileList):
-                each._read()
-        return method(self, *args, **kwargs)
-
-    return read
 
 
 def _changing(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -218,15 +201,9 @@ def _changing(method: Callable[..., Any]) -> Callable[..., Any]:
     return change
 
 
-_READING: Final = (
-    *("__getitem__", "__len__", "__iter__", "__reversed__", "__contains__", "__repr__", "__add__", "__mul__"),
-    *("__rmul__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "count", "index", "copy"),
-)
 _CHANGING: Final = (
     *("append", "extend", "insert", "remove", "pop", "clear", "sort", "reverse"),
     *("__setitem__", "__delitem__", "__iadd__", "__imul__"),
 )
-for _name in _READING:
-    setattr(FileList, _name, _reading_first(getattr(list, _name)))
 for _name in _CHANGING:
     setattr(FileList, _name, _changing(getattr(list, _name)))

@@ -1,47 +1,118 @@
-"""`Reference`: the dictionary kept as JSON in a row, parsed at first use and frozen once its files are stored.
+"""`Reference`: the dictionary kept as JSON in a row, frozen once its files are stored.
 
-Most rows are loaded for other columns, so a reference from a row keeps the row's text until it is first used. It is a
-real dictionary nevertheless: encoders, templates and users of filedepot expect one.
+It is parsed when the row is loaded, so that encoders written in C, templates and users of filedepot find an ordinary
+dictionary. Text that is no reference gives a *damaged* value, which can be replaced and deleted; asking it for a key
+raises `DamagedReference`.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Self, cast
+from typing import Any, Final, NoReturn, Self
 
-from depot_lite.errors import InvalidContent
+from depot_lite.errors import DamagedReference, InvalidContent
 
-# The key under which a reference from a row keeps its text until it is parsed. It is not a JSON type: an encoder
-# written in C bypasses our methods, and must fail instead of writing "{}".
-UNREAD: Final = cast(str, object())
+# json.loads() without its options.
+_parse: Final = json.JSONDecoder().raw_decode
 
-# The call that json.loads makes after examining its options.
-_parse: Final = json.JSONDecoder().decode
+
+def _refuse(*args: Any, **kwargs: Any) -> NoReturn:
+    raise TypeError("a stored file cannot be changed: assign a new one to the attribute")
+
+
+class FrozenDict(dict[str, Any]):
+    """A dictionary inside of a stored value. Copies of it are ordinary dictionaries."""
+
+    __slots__ = ()
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    update = pop = popitem = clear = setdefault = _refuse
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return thawed(self)
+
+    def __copy__(self) -> dict[str, Any]:
+        return dict(self)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return dict, (dict(self),)
+
+
+class FrozenList(list[Any]):
+    """A list inside of a stored value. Copies of it are ordinary lists."""
+
+    __slots__ = ()
+
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
+    append = extend = insert = remove = pop = clear = sort = reverse = _refuse
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return thawed(self)
+
+    def __copy__(self) -> list[Any]:
+        return list(self)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return list, (list(self),)
+
+
+_CONTAINERS: Final = frozenset({dict, list})
+
+
+def frozen(data: Any) -> Any:
+    """Return JSON data whose dictionaries and lists refuse to be changed."""
+    kind = data.__class__
+    if kind is list:
+        return FrozenList([frozen(each) for each in data])
+    return FrozenDict({key: frozen(each) for key, each in data.items()}) if kind is dict else data
+
+
+def thawed(data: Any) -> Any:
+    """Return a copy of JSON data as ordinary dictionaries and lists."""
+    if isinstance(data, dict):
+        return {key: thawed(each) for key, each in data.items()}
+    return [thawed(each) for each in data] if isinstance(data, list) else data
+
+
+#: The only key of a damaged value, with the content of its row.
+DAMAGED: Final = "damaged"
 
 
 class Reference(dict[str, Any]):
     """A dictionary whose keys are also attributes."""
 
-    __slots__ = ()
+    # Says where a damaged value is. It is not set for others, so that loading is fast.
+    __slots__ = ("_locate",)
 
     @classmethod
-    def loader(cls) -> Callable[[Any], Self | None]:
-        """Return a function that makes a stored reference from the JSON text in a row, and None from NULL.
+    def loader(cls, locate: Callable[[object], str] | None = None) -> Callable[[Any], Self | None]:
+        """Return a function that makes a stored reference from the JSON in a row, and None from NULL.
 
-        The text is parsed at first use. The function is called for every row that is loaded, so it
-        avoids attribute lookups.
+        It is called for every row that is loaded, so it avoids attribute lookups.
+
+        Args:
+            locate: returns the table, column and primary key of a damaged value, for errors.
         """
-        # On an empty dictionary setdefault is equivalent to __setitem__ and takes half the time.
-        new, put = dict.__new__, dict.setdefault
+        new, fill, parse, containers = dict.__new__, dict.update, _parse, _CONTAINERS
 
-        def load(data: Any) -> Any:
-            if data.__class__ is not str:  # NULL, or JSON that a driver has parsed already
-                return None if data is None else new(cls)._fill(data)
-            if not data or data == "null":  # columns of other libraries keep None as JSON's null
-                return None
+        def load(found: Any) -> Any:
+            data = found
+            try:
+                if data.__class__ is str:
+                    data, end = parse(data)
+                    if end != len(found):
+                        return _from_text(cls, found, locate)
+                if data is None:
+                    return None
+                data["depot_name"], data["file_id"], data["path"]
+                for key, each in data.items():
+                    if each.__class__ in containers:
+                        data[key] = frozen(each)
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                return _from_text(cls, found, locate)
             value = new(cls)
-            put(value, UNREAD, data)
+            fill(value, data)
             return value
 
         return load
@@ -56,26 +127,39 @@ class Reference(dict[str, Any]):
         """Return the stored reference described by a dictionary from a row."""
         return dict.__new__(cls)._fill(data)
 
+    @classmethod
+    def damaged(cls, found: Any, locate: Callable[[object], str] | None = None) -> Self:
+        """Return the value of a row that holds something else than a reference; its only key is ``damaged``."""
+        value = dict.__new__(cls)._fill({DAMAGED: found})
+        object.__setattr__(value, "_locate", locate)
+        return value
+
     def encode(self) -> str:
         """Return the reference as JSON text (filedepot's name)."""
         return json.dumps(self)
 
+    @property
+    def is_damaged(self) -> bool:
+        """Whether the row holds something else than a reference to a file."""
+        return dict.__contains__(self, DAMAGED) and not dict.__contains__(self, "path")
+
     def _fill(self, data: dict[str, Any]) -> Self:
         dict.update(self, data)
+        self._freeze()
         return self
+
+    def _freeze(self) -> None:
+        for key, each in dict.items(self):
+            if each.__class__ in _CONTAINERS:
+                dict.__setitem__(self, key, frozen(each))
 
     def _must_be_writable(self) -> None:
         """Raise TypeError if the reference is frozen."""
 
-    def _read(self) -> None:
-        # Two threads may parse the same reference: the text is removed only after the keys have been set.
-        text = dict.get(self, UNREAD)
-        if text is not None:
-            dict.update(self, _parse(text))
-            dict.pop(self, UNREAD, None)
-
     def __getattr__(self, name: str) -> Any:
         """Return the key of that name."""
+        if name.startswith("__"):  # a protocol that this class does not have
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         try:
             return self[name]
         except KeyError:
@@ -93,12 +177,13 @@ class Reference(dict[str, Any]):
             raise AttributeError(name) from None
 
     def __missing__(self, key: str) -> Any:
-        # Every key of an unparsed reference is missing; once parsed, dict finds them without this method. Look again
-        # even if _read() had nothing to do: another thread may have parsed the reference since the key was missed.
-        self._read()
-        if dict.__contains__(self, key):
-            return dict.__getitem__(self, key)
-        raise KeyError(key)
+        if not self.is_damaged:
+            raise KeyError(key)
+        try:
+            locate = object.__getattribute__(self, "_locate")
+        except AttributeError:  # a copy
+            locate = None
+        raise DamagedReference(self[DAMAGED], "a column of files" if locate is None else locate(self))
 
     def __setitem__(self, key: str, value: Any) -> None:
         self._must_be_writable()
@@ -108,66 +193,14 @@ class Reference(dict[str, Any]):
         self._must_be_writable()
         dict.__delitem__(self, key)
 
-    def __iter__(self) -> Any:
-        self._read()
-        return dict.__iter__(self)
-
-    def __reversed__(self) -> Any:
-        self._read()
-        return dict.__reversed__(self)
-
-    def __len__(self) -> int:
-        self._read()
-        return dict.__len__(self)
-
-    def __contains__(self, key: object) -> bool:
-        self._read()
-        return dict.__contains__(self, key)
-
-    def __eq__(self, other: object) -> bool:
-        self._read()
-        if isinstance(other, Reference):
-            other._read()
-        return dict.__eq__(self, other)
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
     __hash__ = None  # as every dictionary
 
-    def __or__(self, other: Any) -> Any:
-        return {**self, **other}
-
-    def __ror__(self, other: Any) -> Any:
-        return {**other, **self}
-
-    def __ior__(self, other: Any) -> Self:  # type: ignore[override]  # the overloads of dict say the same
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]  # the overloads of dict say the same
         self.update(other)
         return self
 
     def __repr__(self) -> str:
-        self._read()
         return f"{type(self).__name__}({dict.__repr__(self)})"
-
-    def get(self, key: str, default: Any = None, /) -> Any:
-        """Return the value of a key, or the default."""
-        self._read()
-        return dict.get(self, key, default)
-
-    def keys(self) -> Any:
-        """Return the keys."""
-        self._read()
-        return dict.keys(self)
-
-    def values(self) -> Any:
-        """Return the values."""
-        self._read()
-        return dict.values(self)
-
-    def items(self) -> Any:
-        """Return the keys with their values."""
-        self._read()
-        return dict.items(self)
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Set several keys, unless the reference is frozen."""
@@ -194,9 +227,13 @@ class Reference(dict[str, Any]):
         self._must_be_writable()
         return dict.setdefault(self, key, default)
 
-    def copy(self) -> dict[str, Any]:
-        """Return a plain dictionary with the same keys."""
-        return dict(self)
+
+def _from_text(cls: type[Reference], found: Any, locate: Callable[[object], str] | None) -> Any:
+    """Return the value for what `Reference.loader` could not take at once."""
+    text = found.strip() if isinstance(found, str) else found
+    if text == "":  # columns of other libraries keep None as empty text
+        return None
+    return cls.damaged(found, locate) if text == found else cls.loader(locate)(text)
 
 
 def stored_keys(pairs: Iterable[Any]) -> dict[str, Any]:

@@ -12,7 +12,12 @@ from depot_lite.io.fileid import FILE_ID, new_file_id
 
 
 def copied(
-    keys: dict[str, Any], paths: Iterable[str], depot_name: str, file_id: str, announce: Callable[[str], None]
+    keys: dict[str, Any],
+    paths: Iterable[str],
+    depot_name: str,
+    file_id: str,
+    announce: Callable[[str], None],
+    labels: tuple[str | None, str | None] = (None, None),
 ) -> dict[str, Any]:
     """Copy the files of a stored value, and return its keys with the paths and ids of the copies.
 
@@ -22,19 +27,21 @@ def copied(
         depot_name: the depot of the copies.
         file_id: the id of the copy of the main file; the others get new ones.
         announce: called with the path of each copy before its first byte moves.
+        labels: another name and type for the copy of the main file; its bytes then pass through this process.
     """
     moved, target = dict[str, str](), Depots.get(depot_name)
     for path in paths:
         old_depot, _, old_id = path.partition("/")
-        new_id = file_id if path == keys["path"] else new_file_id()
+        is_main = path == keys["path"]
+        new_id = file_id if is_main else new_file_id()
         moved[path] = f"{depot_name}/{new_id}"
         announce(moved[path])
         source = Depots.get(old_depot)
-        if source is target:
+        if source is target and not (is_main and any(labels)):
             source.save_copy(old_id, file_id=new_id)
         else:
             with source.get(old_id) as stored:
-                target.save(Content.of(stored), file_id=new_id)
+                target.save(Content.of(stored, *(labels if is_main else ())), file_id=new_id)
     return {**relocated(keys, moved), "depot_name": depot_name}
 
 

@@ -39,7 +39,7 @@ from depot_lite.io.content import Content
 
 
 class _AsText(GenericFunction[Any]):
-    """The column as text, which is parsed when the value is first used."""
+    """The column as text, which we parse faster than drivers and SQLAlchemy do."""
 
     inherit_cache = True
     _register = False
@@ -62,7 +62,7 @@ def _unchanged(element: GenericFunction[Any], compiler: Any, **kw: Any) -> str:
 
 @compiles(_AsText, "postgresql")
 def _cast_to_text(element: GenericFunction[Any], compiler: Any, **kw: Any) -> str:
-    # psycopg parses all JSON that it receives, even if the value is never used.
+    # psycopg would parse JSON into dictionaries that the values copy.
     return f"CAST({_unchanged(element, compiler, **kw)} AS TEXT)"
 
 
@@ -89,6 +89,8 @@ class UploadedFileField(FileType):
         validators: the rules for each file (`depot_lite.fields.validators`), in the order of the messages.
         variants: recipes of variants by name; needs an ``upload_type`` that makes them (`UploadedImage`).
         multiple: an ordered list of files instead of one.
+        meta: the names and types of the metadata of each file, such as ``{"alt": str, "focus": tuple[float, float]}``;
+            by default any JSON is accepted.
     """
 
     cache_ok = True
@@ -107,6 +109,7 @@ class UploadedFileField(FileType):
         validators: Any = (),
         variants: Mapping[str, Any] | None = None,
         multiple: bool = False,
+        meta: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(
             filters,
@@ -116,6 +119,7 @@ class UploadedFileField(FileType):
             validators=validators,
             variants=variants,
             multiple=multiple,
+            meta=meta,
         )
 
     def __repr__(self) -> str:
@@ -169,6 +173,7 @@ class UploadedFileField(FileType):
             raise InvalidContent(f"{self._place}: {type(value).__name__} is not a stored file. {_STORED_BY}")
         if value.pending and not tracking.store_late(value):
             raise InvalidContent(f"{self._place}: {value['filename']!r} is not stored yet. {_STORED_BY}")
+        value["path"]  # raises DamagedReference
         mark_bound(value.paths)
         return dict(value)
 
@@ -198,8 +203,10 @@ class UploadedFileField(FileType):
         return _AsText(column, type_=column.type)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
-        """Return a function that makes a value from the driver's result, without parsing it."""
-        load: Callable[[Any], Any] = FileList.loader(self.upload_type) if self.multiple else self.upload_type.loader()
+        """Return a function that makes a value from the driver's result."""
+        if self.multiple:
+            return FileList.loader(self.upload_type, internals.place_of)
+        load: Callable[[Any], Any] = self.upload_type.loader(internals.place_of)
         return load
 
     def coerce_compared_value(self, op: Any, value: Any) -> Any:

@@ -18,16 +18,22 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, Self
 
 from depot_lite.depots import Depots
-from depot_lite.errors import StoredFileNotFound
-from depot_lite.fields.interfaces import DepotFileInfo
-from depot_lite.io.content import CHUNK_SIZE, INMEMORY_FILESIZE, Content
+from depot_lite.errors import NameRefused, StoredFileNotFound
+from depot_lite.fields.interfaces import RENAMED, DepotFileInfo
+from depot_lite.fields.meta import plain_meta
+from depot_lite.fields.reference import thawed
+from depot_lite.fields.schema import FileData, core_schema, isoformat, json_schema
+from depot_lite.io.content import CHUNK_SIZE, INMEMORY_FILESIZE, Content, clean_filename
 from depot_lite.io.interfaces import FileStorage, StoredFile
+from depot_lite.io.on_disk import DiskSource, OnDisk
 
 # filedepot's format of ``uploaded_at``: UTC, to the second, without a time zone.
 _UPLOADED_AT: Final = "%Y-%m-%d %H:%M:%S"
@@ -93,6 +99,39 @@ class UploadedFile(DepotFileInfo):
         return None if text is None else datetime.strptime(text, _UPLOADED_AT).replace(tzinfo=UTC)
 
     @property
+    def meta(self) -> Mapping[str, Any]:
+        """The metadata that was given with the file, or by `with_`."""
+        meta: Mapping[str, Any] = self.get("meta") or {}
+        return meta
+
+    def with_(self, *, filename: str | None = None, meta: Mapping[str, Any] | None = None) -> Self:
+        """Return a value of the same stored file with another name or other metadata; assign it to its attribute.
+
+        No byte moves: the row changes, and URLs carry the new name. The URL of a public object of a storage keeps the
+        name under which it was stored. A pending value is changed and returned itself.
+
+        Args:
+            filename: the new name; its last component is kept.
+            meta: the new metadata, in place of the former.
+
+        Raises:
+            NameRefused: the name has no usable character.
+            MetaRefused: JSON cannot keep the metadata.
+        """
+        changed: dict[str, Any] = {} if meta is None else {"meta": plain_meta(meta)}
+        if filename is not None:
+            name = clean_filename(filename)
+            if name is None:
+                raise NameRefused(f"expected a file name, got {filename!r}", rule="filename", value=filename)
+            changed |= (
+                {"filename": name} if self.pending or name == self.filename else {"filename": name, RENAMED: True}
+            )
+        if self.pending:
+            self.update(changed)
+            return self
+        return self.of_data({**self, **changed})
+
+    @property
     def depot(self) -> FileStorage:
         """The storage that holds the file."""
         return Depots.get(self.depot_name)
@@ -110,10 +149,38 @@ class UploadedFile(DepotFileInfo):
             )
         return self.depot.get(self.file_id)
 
+    def on_disk(self) -> OnDisk:
+        """Return a context manager that gives a path with the whole file: ``with movie.trailer.on_disk() as path:``.
+
+        It works with ``async with`` too. The path has the suffix of the file's name, and exists within the block. It
+        must only be read: on a local disk it is a link to the stored file. A copy from another storage is verified.
+        A pending value gives its content.
+
+        Raises:
+            StoredFileNotFound: in the block's beginning: the file does not exist any more.
+            StorageFailed: the storage failed, or the bytes do not match their checksum.
+        """
+
+        def find(closing: ExitStack) -> DiskSource:
+            if not self.pending:
+                stored = closing.enter_context(self.file)
+                return replace(stored.disk_source(), filename=self.filename)
+            content = Content.of(self.original_content)
+            content.spool()
+            opened = partial(closing.enter_context, content.open())
+            return DiskSource(self.filename, content.content_type, content.path, opened)
+
+        return OnDisk(find)
+
     @property
     def url(self) -> str:
         """The storage's URL of the file if it has one, signed if its files are private; else the middleware's."""
-        return url_of(self.depot_name, self.file_id, self.get("_public_url"))
+        return url_of(self.depot_name, self.file_id, self.get("_public_url"), label=self._label)
+
+    @property
+    def _label(self) -> str | None:
+        """The name for URLs, if it is not the one that the storage knows."""
+        return self.filename if self.get(RENAMED) else None
 
     def url_for(
         self, *, expires_in: int | timedelta | None = None, download: bool = False, filename: str | None = None
@@ -131,10 +198,61 @@ class UploadedFile(DepotFileInfo):
             ConfigurationError: ``expires_in`` is not positive, nothing serves the files, or there are no signing keys.
         """
         name = self.filename if download and filename is None else filename
-        public_url = self.get("_public_url")
         return url_of(
-            self.depot_name, self.file_id, public_url, expires_in=expires_in, download=download, filename=name
+            self.depot_name,
+            self.file_id,
+            self.get("_public_url"),
+            expires_in=expires_in,
+            download=download,
+            filename=name,
+            label=self._label,
         )
+
+    def as_dict(self) -> FileData:
+        """Return the file as an ordinary dictionary for other programs, ready for JSON.
+
+        It has the same keys for every file, and neither depots nor paths. Each call signs the URLs of private files
+        anew.
+
+        Raises:
+            DamagedReference: the row holds something else than a reference.
+            ConfigurationError: the depot is private, and there are no signing keys.
+        """
+        return {
+            "url": None
+            if self.pending
+            else url_or_none(self.depot_name, self.file_id, self.get("_public_url"), label=self._label),
+            "filename": self.filename,
+            "content_type": self.content_type,
+            "size": self.size,
+            "checksum": self.checksum,
+            "width": self.get("width"),
+            "height": self.get("height"),
+            "uploaded_at": isoformat(self.uploaded_at),
+            "variants": self._variants_as_dict(),
+            "meta": thawed(self.meta),
+        }
+
+    def _variants_as_dict(self) -> dict[str, dict[str, Any]]:
+        return {}
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Let Pydantic validate and write values of this class."""
+        return core_schema(cls)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> Any:
+        """Describe values of this class in OpenAPI."""
+        return json_schema(handler.mode)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the key of that name; the URL of a filter's file that was stored where no middleware served it."""
+        found = super().__getattr__(name)
+        if found is None and name.endswith("_url") and (path := self.get(f"{name[:-4]}_path")):
+            depot_name, _, file_id = path.partition("/")
+            return url_of(depot_name, file_id)
+        return found
 
     def process_content(self, content: Any, filename: str | None = None, content_type: str | None = None) -> None:
         """Store the content in the depot and set the keys that describe it.
@@ -161,6 +279,7 @@ def url_of(
     expires_in: int | timedelta | None = None,
     download: bool = False,
     filename: str | None = None,
+    label: str | None = None,
 ) -> str:
     """Return the storage's URL of a file if it has one, else ``public_url``, else the middleware's.
 
@@ -170,18 +289,29 @@ def url_of(
         expires_in: the minimum lifetime, in seconds or as a timedelta.
         download: whether browsers save files of every type instead of showing them.
         filename: the name to save the file under.
+        label: the present name of a file that was renamed; used where it needs no signature of its own.
 
     Raises:
         ConfigurationError: none of the three exists: no middleware serves the files.
     """
-    disposition = "attachment" if download else None
-    storage_url = Depots.get(depot_name).url(file_id, expires_in=expires_in, filename=filename, disposition=disposition)
+    disposition, name = "attachment" if download else None, filename or label
+    storage_url = Depots.get(depot_name).url(file_id, expires_in=expires_in, filename=name, disposition=disposition)
     if storage_url is not None:
         return storage_url
     plain = expires_in is None and not download and filename is None
     if public_url is not None and plain and Depots.visibility(depot_name) != "private":
         return public_url
-    return Depots.url_for(f"{depot_name}/{file_id}", expires_in=expires_in, download=download, filename=filename)
+    path = f"{depot_name}/{file_id}"
+    return Depots.url_for(path, expires_in=expires_in, download=download, filename=filename, label=label)
+
+
+def url_or_none(
+    depot_name: str, file_id: str, public_url: str | None = None, *, label: str | None = None
+) -> str | None:
+    """Return the URL of a file, or None if nothing serves it: neither its storage nor a middleware."""
+    if Depots.has_middleware() or public_url is not None or Depots.get(depot_name).url(file_id) is not None:
+        return url_of(depot_name, file_id, public_url, label=label)
+    return None
 
 
 @contextmanager

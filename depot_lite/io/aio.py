@@ -266,7 +266,7 @@ class AsyncStorage:
 
     async def list(self) -> AsyncIterator[FileEntry]:
         """Yield the id of every file, lazily."""
-        entries = self._storage.list()
+        entries = iter(self._storage.list())
         while page := await self._run(lambda: [*islice(entries, _PAGE)]):
             for entry in page:
                 yield entry

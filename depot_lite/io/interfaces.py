@@ -26,7 +26,7 @@ from depot_lite.errors import StoredFileNotFound
 from depot_lite.io.aio import AsyncStorage
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import check_file_id, checked_or_new, new_file_id
-from depot_lite.io.stored import UNNAMED, FileEntry, FileInfo, StoredFile
+from depot_lite.io.stored import UNNAMED, FileEntry, FileInfo, Listing, StoredFile
 from depot_lite.io.verified import KnownContent, VerifiedStream
 
 __all__ = ["UNNAMED", "FileEntry", "FileInfo", "FileStorage", "StoredFile"]
@@ -251,12 +251,14 @@ class FileStorage(ABC):
         """Return whether the file exists."""
         return self._exists(self._id(file_or_id))
 
-    def list(self) -> Iterator[FileEntry]:
-        """Yield the id of every file, lazily, as an entry with ``size`` and ``last_modified``.
+    def list(self) -> Iterable[FileEntry]:
+        """Return the ids of all files, each as an entry with ``size`` and ``last_modified``.
+
+        They are read lazily, and anew each time that the result is iterated.
 
         Files of uploads in progress, or interrupted by a crash, are listed too, so that a sweep finds them.
         """
-        return self._list()
+        return Listing(self._list)
 
     def entry(self, file_or_id: StoredFile | str) -> FileEntry:
         """Return the entry that ``list`` yields for a file, also if its upload is in progress or was interrupted.

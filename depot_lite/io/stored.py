@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self, cast
 
+from depot_lite.errors import StoredFileNotFound
 from depot_lite.io.content import CHUNK_SIZE
+from depot_lite.io.on_disk import DiskSource, OnDisk
+from depot_lite.io.verified import VerifiedStream
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -60,6 +63,19 @@ class FileEntry(str):
         entry._known = (size, last_modified)
         return entry
 
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The function that looks belongs to this process; the details are known after this, or the file is gone.
+        try:
+            return _told, (type(self), str(self), self._details())
+        except StoredFileNotFound:
+            return str, (str(self),)
+
     def _details(self) -> tuple[int, datetime]:
         if self._known is None:
             self._known = self._look()
@@ -79,6 +95,20 @@ class FileEntry(str):
     def last_modified(self) -> datetime:
         """When the file was last changed, in UTC."""
         return self._details()[1]
+
+
+def _told(cls: type[FileEntry], file_id: str, details: tuple[int, datetime]) -> FileEntry:
+    return cls.told(file_id, *details)
+
+
+class Listing(Iterable[FileEntry]):
+    """The files of a storage, read lazily and anew by each iteration."""
+
+    def __init__(self, read: Callable[[], Iterator[FileEntry]]) -> None:
+        self._read = read
+
+    def __iter__(self) -> Iterator[FileEntry]:
+        return self._read()
 
 
 class StoredFile(io.BufferedIOBase):
@@ -137,6 +167,22 @@ class StoredFile(io.BufferedIOBase):
     def local_path(self) -> Path | None:
         """The path of the bytes on this machine, or None. It must not be written to, and is never part of a URL."""
         return None
+
+    def on_disk(self) -> OnDisk:
+        """Return a context manager that gives a path with the whole file, for ``with`` or ``async with``.
+
+        The path has the suffix of the file's name, and exists within the block. It must only be read. Use an object of
+        this class for nothing else meanwhile. The copy of a file that is not on this machine is verified.
+        """
+        return OnDisk(lambda closing: self.disk_source())
+
+    def disk_source(self) -> DiskSource:
+        """Return the name, type, path and bytes, for `OnDisk`."""
+        return DiskSource(self.filename, self.content_type, self.local_path, self._verified)
+
+    def _verified(self) -> BinaryIO:
+        self.seek(0)
+        return cast(BinaryIO, VerifiedStream(cast(BinaryIO, self), self.file_id, self.content_length, self.checksum))
 
     def _raw(self) -> BinaryIO:
         if self.closed:

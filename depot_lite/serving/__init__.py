@@ -27,6 +27,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
+from pathlib import PurePath
 from typing import Final, Self
 from urllib.parse import quote
 
@@ -134,8 +135,18 @@ class Delivery:
     download: bool = False
     #: The name to save it under, instead of the file's name.
     filename: str | None = None
+    #: The name in the URL, which anybody can change: used if it has the extension of the file's name.
+    label: str | None = None
     #: Access was checked for this user, so no shared cache may keep the file, even of a public depot.
     checked: bool = False
+
+    def name_of(self, info: FileInfo) -> str:
+        """Return the name to save a file under."""
+        if self.filename is not None:
+            return self.filename
+        if self.label is not None and PurePath(self.label).suffix.lower() == PurePath(info.filename).suffix.lower():
+            return self.label
+        return info.filename
 
 
 def respond(
@@ -196,7 +207,7 @@ def _storage_url(method: str, storage: FileStorage, file: StoredFile, delivery: 
     return storage.url(
         file,
         expires_in=_REDIRECT_EXPIRY,
-        filename=delivery.filename or info.filename,
+        filename=delivery.name_of(info),
         disposition=_disposition_type(info, delivery),
         content_type=headers_of_type(info.content_type)[0][1],
     )
@@ -227,7 +238,7 @@ def _evaluate(
     if failed == 304:
         return Response(304, validators)
     length = info.content_length
-    saved_as = content_disposition(_disposition_type(info, delivery), delivery.filename or info.filename)
+    saved_as = content_disposition(_disposition_type(info, delivery), delivery.name_of(info))
     described = (*validators, *headers_of_type(info.content_type), ("Content-Disposition", saved_as))
     # Range is defined for GET only (section 14.2).
     if method == "HEAD":

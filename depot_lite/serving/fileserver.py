@@ -115,7 +115,9 @@ class FileServer:
         if not request.query or "signature" not in parse_qs(request.query, keep_blank_values=True):
             if depot.visibility == "private" and self.authorize is None:
                 return refusal(403)
-            return ReadRequest(depot.name, found[1], self._delivery, granted=self.authorize is None)
+            label = request.path.split("/")[2:]
+            delivery = replace(self._delivery, label=label[0]) if label else self._delivery
+            return ReadRequest(depot.name, found[1], delivery, granted=self.authorize is None)
         return self._find_signed(request, depot.name, found)
 
     def _find_signed(self, request: Request, depot_name: str, found: tuple[str, str]) -> ReadRequest | Response:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -107,12 +106,14 @@ class TransferRules(Rules):
             assert entry.known, "size and time were read, but are not known"
 
     def test_listing_is_lazy_and_survives_deletions(self, tmp_path: Path) -> None:
-        """``list`` is an iterator; a file deleted meanwhile has no size, or the size that was listed."""
+        """``list`` reads as it goes, and anew each time; a file deleted meanwhile has no size or the listed one."""
         storage = self.make_storage(tmp_path)
         file_ids = {storage.create(b"x") for _ in range(10)}
-        assert isinstance(storage.list(), Iterator), "list() did not return an iterator"
+        listing = storage.list()
+        assert not isinstance(listing, list | tuple), "list() is not lazy"
+        assert set(listing) == set(listing) == file_ids, "list() can be iterated only once"
         seen = set()
-        for entry in storage.list():
+        for entry in listing:
             storage.delete(entry)
             with suppress(StoredFileNotFound):
                 assert entry.size == 1, "a deleted file has another size than before"

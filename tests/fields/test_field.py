@@ -53,7 +53,7 @@ from depot_lite import (
     UploadedFileField,
     ValidationError,
 )
-from depot_lite.errors import DepotError
+from depot_lite.errors import DamagedReference, DepotError
 from depot_lite.fields.validators import Candidate, Size, Validator
 from tests.conftest import World
 from tests.support.models import Document, Plate
@@ -214,15 +214,27 @@ def test_what_is_no_json_stops_the_flush_and_leaves_nothing(world: World) -> Non
 # --- what is read -----------------------------------------------------------------------------------------------------
 
 
-def test_a_row_is_loaded_without_being_parsed(several: World) -> None:
-    """A reference that is no JSON at all disturbs nobody who does not ask for it."""
+@pytest.mark.parametrize("repair", ["replace", "clear", "delete"])
+@pytest.mark.parametrize("found", ["{broken", "h.txt", '{"file_id": "1", "path": "default/1", "files": ["default/1"]}'])
+def test_a_row_of_something_else_says_where_it_is_and_can_be_repaired(several: World, found: str, repair: str) -> None:
     with several.session() as session:
-        session.execute(text("INSERT INTO several (id, words) VALUES (1, '{broken')"))
+        session.execute(text("INSERT INTO several (id, words) VALUES (1, :found)"), {"found": found})
         row = session.get_one(Several, 1)
-        assert row.words is not None
         assert isinstance(row.words, Scan)
-        with pytest.raises(json.JSONDecodeError):
+        with pytest.raises(
+            DamagedReference, match=r"several\.words of the row with the primary key \(1,\): expected JSON"
+        ):
             _ = row.words.filename
+        with pytest.raises(DamagedReference, match=r"several\.words of the row"):
+            session.add(Several(id=2, words=row.words))
+        if repair == "delete":
+            session.delete(row)
+        else:
+            row.words = b"new" if repair == "replace" else None  # type: ignore[assignment]  # bytes are accepted too
+        session.commit()
+        kept = session.get(Several, 1)
+        assert (kept and kept.words and kept.words.file.read()) == (b"new" if repair == "replace" else None)
+    assert len(several.stored()) == (repair == "replace")
 
 
 def test_an_old_text_column_may_hold_empty_text(several: World) -> None:

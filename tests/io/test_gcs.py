@@ -159,7 +159,7 @@ def test_listing_goes_page_by_page(storage: GCSStorage, server: Server, bucket: 
         made.blob(f"{number:08x}-0000-4000-8000-000000000000").upload_from_string(b"")
     made.blob("0-other").upload_from_string(b"")
     made.blob(f"folder/{new_file_id()}").upload_from_string(b"")
-    listed = storage.list()
+    listed = iter(storage.list())
     next(listed)
     assert requests.taken() == {"list GET": 1}
     assert len(list(listed)) == PAGE + 1

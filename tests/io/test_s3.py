@@ -123,7 +123,7 @@ def test_listing_goes_page_by_page(storage: S3Storage, server: Server, bucket: s
     storage._client.meta.events.register(
         "before-parameter-build.s3.ListObjectsV2", lambda params, **_: params.update(MaxKeys=5)
     )
-    listed = storage.list()
+    listed = iter(storage.list())
     next(listed)
     assert requests.taken() == {"ListObjectsV2": 1}
     assert len(list(listed)) == 6

@@ -65,7 +65,7 @@ def test_a_page_is_asked_for_when_it_is_wanted(server: Server, bucket: str) -> N
     for _ in range(4):
         storage.create(b"x")
     requests = in_pages_of(storage, 2)
-    entries = storage.list()
+    entries = iter(storage.list())
     assert requests.taken() == {}
     next(entries)
     next(entries)
@@ -99,7 +99,7 @@ def test_what_others_ask_through_the_same_client_is_what_boto3_gives(server: Ser
 
     untouched = boto3_answer(server, bucket)
     assert theirs() == untouched
-    entries = storage.list()
+    entries = iter(storage.list())
     next(entries)
     assert theirs() == untouched
     list(entries)
@@ -281,7 +281,7 @@ def test_a_listing_that_leaves_a_doubt_fails(body: str) -> None:
 
 def test_a_second_page_that_is_damaged_fails_too() -> None:
     with answering(page(GOOD, truncated=following()), page(entry(IDS[1]))[:-9]) as storage:
-        entries = storage.list()
+        entries = iter(storage.list())
         assert next(entries) == IDS[0]
         with pytest.raises(StorageFailed, match="list"):
             list(entries)

@@ -115,6 +115,9 @@ class UploadedImage(UploadedFile):
         entries = None if self.pending else self.get("variants") or {}
         return ImageVariants(entries, self.depot_name, self.filename)
 
+    def _variants_as_dict(self) -> dict[str, dict[str, Any]]:
+        return {name: variant.as_dict() for name, variant in self.variants.items()}
+
     # --- storing --------------------------------------------------------------------------------------------------
 
     def process_content(self, content: Any, filename: str | None = None, content_type: str | None = None) -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from depot_lite.depots import Depots
-from depot_lite.fields.upload import url_of
+from depot_lite.fields.upload import url_of, url_or_none
 from depot_lite.io.interfaces import StoredFile
 
 
@@ -43,6 +43,11 @@ class ImageVariant:
     def url(self) -> str:
         """The storage's URL of the file if it has one, signed if its files are private; else the middleware's."""
         return url_of(self.depot_name, self.file_id)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the variant as an ordinary dictionary for other programs: URL, name, type, size and dimensions."""
+        keys = ("filename", "content_type", "size", "width", "height")
+        return {"url": url_or_none(self.depot_name, self.file_id), **{key: getattr(self, key) for key in keys}}
 
     def url_for(
         self, *, expires_in: int | timedelta | None = None, download: bool = False, filename: str | None = None

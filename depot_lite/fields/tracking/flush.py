@@ -26,7 +26,7 @@ from sqlalchemy.orm import LoaderCallableStatus, Mapper, Session, attributes
 from sqlalchemy.orm.exc import StaleDataError
 
 from depot_lite.fields import columns, internals
-from depot_lite.fields.columns import NOT_LOADED, FileColumn, files_in, paths_of
+from depot_lite.fields.columns import NOT_LOADED, FileColumn, files_in
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.lists import FileList, merged
 from depot_lite.fields.tracking.births import birth_of
@@ -133,7 +133,7 @@ class Slot:
         """
         value, old = self.value, self.old
         if isinstance(value, FileList):
-            if isinstance(old, FileList) and paths_of(old) != paths_of(held):
+            if isinstance(old, FileList) and list(old) != list(files_in(held)):
                 counted = self.state.mapper.version_id_col is not None
                 together = None if counted else merged(old, value, held)
                 if together is None:

@@ -103,7 +103,10 @@ def client_arguments(
             raise ConfigurationError(f"{option} and connection_kwargs[{argument!r}] contradict each other")
         if value:
             found[argument] = value
-    found["endpoint_url"] = web_address("endpoint_url", found.get("endpoint_url"))
+    endpoint = found.get("endpoint_url")
+    if isinstance(endpoint, str) and endpoint and "://" not in endpoint:
+        endpoint = f"https://{endpoint}"  # as Piccolo's page writes it
+    found["endpoint_url"] = web_address("endpoint_url", endpoint)
     found["config"] = _config(found.get("config"), found["endpoint_url"], concurrency)
     return found
 

@@ -20,6 +20,7 @@ import inspect
 import io
 import os
 import re
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -63,7 +64,8 @@ class FileIntent:
     """Content, with the name and type under which to store it.
 
     They take precedence over those of the content itself. ``move=True`` hands over a file, given as `pathlib.Path`: the
-    storage may rename it instead of copying it, and it is removed from its old place once it is stored.
+    storage may rename it instead of copying it, and it is removed from its old place once it is stored. ``meta`` is
+    metadata for the row, such as ``{"alt": "A cat"}``.
 
     Raises:
         InvalidContent: ``move=True`` with anything but a path.
@@ -73,12 +75,19 @@ class FileIntent:
     """
 
     def __init__(
-        self, content: Any, filename: str | None = None, content_type: str | None = None, *, move: bool = False
+        self,
+        content: Any,
+        filename: str | None = None,
+        content_type: str | None = None,
+        *,
+        move: bool = False,
+        meta: Mapping[str, Any] | None = None,
     ) -> None:
         if move and not isinstance(content, Path):
             raise InvalidContent(f"FileIntent(..., move=True): expected a pathlib.Path, got {type_of(content)}")
         self._fileinfo = (content, filename, content_type)
         self.move = move
+        self.meta = meta
 
     @property
     def fileinfo(self) -> tuple[Any, str | None, str | None]:
