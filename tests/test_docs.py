@@ -211,25 +211,25 @@ class ManyBase(DeclarativeBase):
 
 
 class OneShot(OneBase):
-    __tablename__ = "movie"
+    __tablename__ = "docs_movie"
     id: Mapped[int] = mapped_column(primary_key=True)
     screenshots: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
 
 
 class OneShotAsText(OneBase):
-    __tablename__ = "movie_text"
+    __tablename__ = "docs_movie_text"
     id: Mapped[int] = mapped_column(primary_key=True)
     screenshots: Mapped[UploadedFile | None] = mapped_column(UploadedFileField(text=True))
 
 
 class ManyShots(ManyBase):
-    __tablename__ = "movie"
+    __tablename__ = "docs_movie"
     id: Mapped[int] = mapped_column(primary_key=True)
     screenshots: Mapped[list[UploadedFile]] = mapped_column(UploadedFileField(multiple=True), nullable=True)
 
 
 class ManyShotsAsText(ManyBase):
-    __tablename__ = "movie_text"
+    __tablename__ = "docs_movie_text"
     id: Mapped[int] = mapped_column(primary_key=True)
     screenshots: Mapped[list[UploadedFile]] = mapped_column(UploadedFileField(text=True, multiple=True), nullable=True)
 

@@ -154,7 +154,8 @@ class TestConfigure:
     def test_a_name_is_taken_once(self) -> None:
         storage = memory("default")
         with pytest.raises(
-            AlreadyConfigured, match=r"depot 'default' has already been configured; in tests, .*temporary_depots"
+            AlreadyConfigured,
+            match=r"depot 'default' has already been configured, with another .*in tests, use .*temporary_depots",
         ):
             memory("default")
         assert DepotManager.get("default") is storage
@@ -464,7 +465,7 @@ class TestMiddleware:
     def test_a_second_one_is_refused(self) -> None:
         first = Urls()
         DepotManager.set_middleware(first)
-        with pytest.raises(AlreadyConfigured, match=r"has already been registered; in tests, use .*temporary_depots"):
+        with pytest.raises(AlreadyConfigured, match=r"has already been registered: .*in tests, use .*temporary_depots"):
             DepotManager.set_middleware(Urls())
         with pytest.raises(AlreadyConfigured, match="has already been registered"):
             DepotManager.make_middleware(lambda environ, start_response: [])
