@@ -17,7 +17,6 @@ import json
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -201,20 +200,8 @@ class _Migration:
             if not place.key:
                 self._refuse(place)
                 continue
-            after: tuple[Any, ...] = ()
-            while page := self._page(place, after):
+            for page in self.database.pages(place, size=_PAGE):
                 yield from off_loop(partial(self._moves_in, place, page))
-                after = page[-1].key
-                if None in after:  # SQLite allows it, and `>` would skip the rows after it
-                    raise MaintenanceStopped(
-                        f"{place}: a row has NULL in its primary key, so rows cannot be told apart"
-                    )
-
-    def _page(self, place: Place, after: tuple[Any, ...]) -> list[Row]:
-        pages: Any = self.database.pages(place, after=after, size=_PAGE)
-        with closing(pages):
-            found: list[Row] = next(pages)
-        return found
 
     def _moves_in(self, place: Place, page: list[Row]) -> list[_Move]:
         return [move for row in page if (move := self._move_of(place, row)) is not None]
