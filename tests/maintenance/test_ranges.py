@@ -189,7 +189,7 @@ def test_a_value_that_the_model_does_not_know_stops_the_reading(world: World) ->
 
 @keyed("enum, int")
 def test_a_value_that_appears_meanwhile_is_read(world: World) -> None:
-    """The last part has the rows with none of the values that were there when the reading began."""
+    """The values are asked for again, until there is no other."""
     with world.engine.begin() as connection:
         connection.execute(world.table.delete().where(world.table.c.k0 == "new"))
     pages = Database(world.engine).pages(world.place, size=PAGE)
@@ -320,3 +320,15 @@ def test_a_range_of_a_key_of_several_columns_is_looked_up(world: World) -> None:
             for statement, given in statements[2:6]:
                 for line in connection.exec_driver_sql(f"EXPLAIN {statement}", given).mappings():
                     assert line["type"] in {"range", "ref"}, line
+
+
+@keyed("int", "int, int, int")
+def test_an_alter_table_waits_for_no_reading(world: World) -> None:
+    """Behind one that waits, every SELECT of the application would wait, too."""
+    for number, _ in enumerate(Database(world.engine).pages(world.place, size=PAGE)):
+        with world.engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SET LOCAL lock_timeout = '1s'"))
+            elif connection.dialect.name != "sqlite":
+                connection.execute(text("SET SESSION lock_wait_timeout = 1"))
+            connection.execute(text(f"ALTER TABLE ranges_thing ADD COLUMN added{number} INTEGER"))

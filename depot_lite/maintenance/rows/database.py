@@ -29,8 +29,9 @@ from depot_lite.errors import ConfigurationError, MaintenanceStopped
 from depot_lite.maintenance.rows.places import Place
 from depot_lite.maintenance.rows.ranges import KeyRanges
 
-#: Rows per page: few enough not to block the event loop in which they are fetched.
-PAGE: Final = 1000
+#: Rows per page; fewer if they are fetched in an event loop, which they block.
+PAGE: Final = 5000
+_PAGE_IN_EVENT_LOOP: Final = 250
 
 
 class Row(NamedTuple):
@@ -75,7 +76,7 @@ class Database:
         """Return whether transactions are begun and ended here, and not by the user of a connection."""
         return isinstance(self._bind_of(place), Engine)
 
-    def pages(self, place: Place, *, size: int = PAGE) -> Iterator[list[Row]]:
+    def pages(self, place: Place, *, size: int | None = None) -> Iterator[list[Row]]:
         """Yield all rows that name files, about ``size`` of them at a time, each page from a transaction of its own.
 
         No connection is held between two pages, except for a table without a primary key: it is streamed in one
@@ -84,6 +85,8 @@ class Database:
         Raises:
             MaintenanceStopped: the table cannot be read, or another number of rows was read than the database counts.
         """
+        if size is None:
+            size = _PAGE_IN_EVENT_LOOP if self._bind_of(place).dialect.is_async else PAGE
         try:
             if not place.key:
                 yield from self._streamed(place, true(), size)
@@ -91,10 +94,21 @@ class Database:
             with self.connection(place) as connection:
                 ranges = KeyRanges.of(connection, place)
                 self._end(connection, place)
-            for part in ranges.parts:
-                yield from self._ranges(ranges, part, size)
+            read: set[tuple[str, ...]] = set()
+            while new := self._values(ranges) - read:  # again at the end, for values that were new meanwhile
+                for values in sorted(new):
+                    yield from self._ranges(ranges, ranges.part(values), size)
+                read |= new
+                if not ranges.leading:
+                    return
         except (SQLAlchemyError, LookupError) as error:  # a LookupError is an Enum's, for a value that it does not know
             raise MaintenanceStopped(f"{place} cannot be read: {_short(error)}") from error
+
+    def _values(self, ranges: KeyRanges) -> set[tuple[str, ...]]:
+        with self.connection(ranges.place) as connection:
+            found = ranges.values(connection)
+            self._end(connection, ranges.place)
+            return found
 
     def _ranges(self, ranges: KeyRanges, part: ColumnElement[bool], size: int) -> Iterator[list[Row]]:
         place, after = ranges.place, None
@@ -102,12 +116,9 @@ class Database:
             with self.connection(place) as connection:
                 query = ranges.bound(part, after, size)
                 until = None if query is None else connection.execute(query).first()
-                rows = _rows(connection, place, ranges.within(part, after, until))
-                stuck = (
-                    not rows
-                    and until is not None
-                    and not _has_rows(connection, place, ranges.within(part, after, until))
-                )
+                within = ranges.within(part, after, until)
+                rows = _rows(connection, place, within)
+                stuck = not rows and until is not None and not _has_rows(connection, place, within)
                 self._end(connection, place)
             if stuck:  # the value read is not the value stored, such as a rounded FLOAT: no bound can be trusted
                 yield from self._streamed(place, ranges.within(part, after, None), size)
@@ -153,7 +164,7 @@ class Reader:
     def __exit__(self, *error: Any) -> None:
         pass
 
-    def pages(self, place: Place, *, size: int = PAGE) -> Iterator[list[Row]]:
+    def pages(self, place: Place, *, size: int | None = None) -> Iterator[list[Row]]:
         """Yield all rows that name files, as `Database.pages` does."""
         return self._database.pages(place, size=size)
 

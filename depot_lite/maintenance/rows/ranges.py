@@ -23,7 +23,6 @@ from sqlalchemy import (
     and_,
     inspect,
     literal,
-    not_,
     or_,
     select,
     true,
@@ -43,10 +42,10 @@ class KeyRanges:
 
     place: Place
     dialect: str
+    #: The first columns of the key, if they cannot be bounded: the rows of each of their values are divided apart.
+    leading: tuple[Column[Any], ...]
     #: Columns of the key by which ranges are bounded; may be empty.
     columns: tuple[Column[Any], ...]
-    #: Conditions of which each row fulfils one. The rows of each are divided into ranges.
-    parts: Sequence[ColumnElement[bool]]
 
     @classmethod
     def of(cls, connection: Connection, place: Place) -> Self:
@@ -58,12 +57,23 @@ class KeyRanges:
         dialect = connection.dialect.name
         known = _columns_of(connection, place)
         _refuse_null(connection, place, known)
-        leading: list[Column[Any]] = []
-        for column in place.key:
-            if not (dialect in _MYSQL and isinstance(known.get(column.name, {}).get("type", column.type), _UNORDERED)):
-                break
-            leading.append(column)
-        return cls(place, dialect, place.key[len(leading) :], _parts(connection, leading))
+        types = [known.get(column.name, {}).get("type", column.type) for column in place.key]
+        ordered = (n for n, each in enumerate(types) if dialect not in _MYSQL or not isinstance(each, _UNORDERED))
+        first = next(ordered, len(types))
+        return cls(place, dialect, place.key[:first], place.key[first:])
+
+    def values(self, connection: Connection) -> set[tuple[str, ...]]:
+        """Return the current values of the leading columns; a single empty one without such columns."""
+        if not self.leading:
+            return {()}
+        texts = [type_coerce(column, String) for column in self.leading]
+        return {tuple(each) for each in connection.execute(select(*texts).distinct())}
+
+    def part(self, values: Sequence[str]) -> ColumnElement[bool]:
+        """Return the condition for rows with these values in the leading columns."""
+        return and_(
+            true(), *(type_coerce(column, String) == each for column, each in zip(self.leading, values, strict=True))
+        )
 
     def bound(self, part: ColumnElement[bool], after: Sequence[Any] | None, size: int) -> Select[Any] | None:
         """Return the query for the bound of the range that begins after another bound and has ``size`` rows."""
@@ -109,16 +119,6 @@ def _compared(columns: Sequence[Any], values: Sequence[Any], operator: str, last
     if len(columns) == 1:
         return first
     return or_(first, and_(columns[0] == values[0], _compared(columns[1:], values[1:], operator, last)))
-
-
-def _parts(connection: Connection, leading: Sequence[Column[Any]]) -> Sequence[ColumnElement[bool]]:
-    """Return one condition for each value of the leading columns, and one for rows with any other value."""
-    if not leading:
-        return [true()]
-    texts = [type_coerce(column, String) for column in leading]
-    found = connection.execute(select(*texts).distinct()).all()
-    parts = [and_(*(text == value for text, value in zip(texts, values, strict=True))) for values in found]
-    return [*parts, not_(or_(*parts))] if parts else [true()]
 
 
 def _columns_of(connection: Connection, place: Place) -> dict[str, Any]:
