@@ -18,7 +18,7 @@ from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.io.checksums import CHECKSUMS
 from depot_lite.io.content import CHUNK_SIZE, Content
 from depot_lite.io.interfaces import FileInfo, FileStorage, StoredFile
-from depot_lite.maintenance.ids import ListedFiles, unpacked
+from depot_lite.maintenance.ids import ListedFiles, Prefix, prefixes, unpacked
 from depot_lite.maintenance.run.pace import WORKERS, Pace, Window
 from depot_lite.maintenance.run.reports import Step, Watcher
 
@@ -240,10 +240,10 @@ class _Backup:
                 held, listed = self._listed(self.target), self._listed(self.source)
                 self.report.listed = len(listed)
                 with Step(self.progress, "copying", len(listed)) as step:
-                    for number in range(256):
-                        self._copy_part(number, listed, held, window, step)
-                        listed.clear(number)
-                        held.clear(number)
+                    for prefix in prefixes(listed, held):
+                        self._copy_part(prefix, listed, held, window, step)
+                        listed.clear(prefix)
+                        held.clear(prefix)
                     while window.is_busy:
                         self._note(window.results(), step)
             finally:
@@ -259,10 +259,10 @@ class _Backup:
         return listed
 
     def _copy_part(
-        self, number: int, listed: ListedFiles, held: ListedFiles, window: Window[_Outcome], step: Step
+        self, prefix: Prefix, listed: ListedFiles, held: ListedFiles, window: Window[_Outcome], step: Step
     ) -> None:
-        known, there, known_there = listed.known(number), held.part(number), held.known(number)
-        for key in listed.part(number):
+        known, there, known_there = listed.known(prefix), held.part(prefix), held.known(prefix)
+        for key in listed.part(prefix):
             while not window.has_room:
                 self._note(window.results(), step)
             window.submit(
