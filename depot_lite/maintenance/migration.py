@@ -44,12 +44,15 @@ _PAGE: Final = 1000
 #: Attempts for a row that other transactions change each time.
 TRIES: Final = 5
 
-#: Rows per transaction on SQLite, where each transaction waits for the disk. In other databases, a transaction that
-#: waits for a row lock while it holds another could deadlock with one of the application's.
-_AT_ONCE: Final = 50
+#: Rows per transaction. SQLite blocks other writers meanwhile.
+_AT_ONCE: Final = 200
+_AT_ONCE_ON_SQLITE: Final = 50
 
 #: Seconds that rows with finished copies may wait for others.
 _SOON: Final = 0.05
+
+#: Files that are queued while rows are read and written, so that no thread idles.
+_QUEUED: Final = 1000
 
 
 @dataclass(slots=True)
@@ -91,7 +94,7 @@ def migrate(
     `StaleDataError` instead of writing the old paths back. Columns with ``onupdate`` are set.
 
     Args:
-        bind: an engine, or a session bound to one. Rows are committed one by one.
+        bind: an engine, or a session bound to one. Rows are committed by the hundred; no lock is waited for meanwhile.
         source: a depot or an alias.
         target: another depot or alias.
         workers: number of files copied at a time.
@@ -170,7 +173,7 @@ class _Migration:
     def run(self, workers: int) -> MigrationReport:
         began = time.monotonic()
         try:
-            with Window[_Copied](workers) as window:
+            with Window[_Copied](workers, queued=_QUEUED) as window:
                 try:
                     self._run(window)
                 finally:
@@ -325,18 +328,43 @@ class _Migration:
                     raise MaintenanceStopped(f"the database cannot be reached: {error}") from error
 
     def _write_through(self, connection: Connection, waiting: deque[_Move]) -> None:
-        # Rows that failed in one transaction are retried one by one.
-        together = connection.dialect.name == "sqlite" and all(move.tries == 1 for move in waiting)
-        at_once = _AT_ONCE if together else 1
         statements = self._statements_for(waiting[0].place, connection.dialect.name)
+        several = statements.takes_several(connection)
+        at_once = _AT_ONCE if several else _AT_ONCE_ON_SQLITE if connection.dialect.name == "sqlite" else 1
+        if any(move.tries > 1 for move in waiting):  # rows that failed in one transaction are retried one by one
+            at_once = 1
         while waiting:
             batch = [waiting.popleft() for _ in range(min(at_once, len(waiting)))]
-            missed = self._swap(connection, statements, batch)
-            for move in batch:
-                if move not in missed:
-                    self._moved(move)
-            for move in missed:
-                self._reconsider(move, connection)
+            if several and len(batch) > 1:
+                batch = self._swap_several(connection, statements, batch)
+            for some in [[move] for move in batch] if several else [batch]:
+                missed = self._swap(connection, statements, some)
+                for move in some:
+                    if move not in missed:
+                        self._moved(move)
+                for move in missed:
+                    self._reconsider(move, connection)
+
+    def _swap_several(self, connection: Connection, statements: RowSwap, batch: list[_Move]) -> list[_Move]:
+        """Rewrite rows by one statement, and return those that have to be written one by one."""
+        texts = {move: self._new_text(move) for move in batch}
+        self.moving.difference_update(batch)  # as in `_swap`
+        try:
+            locked = statements.lock(connection, [move.row for move in batch])
+            free = [move for move in batch if _as_text(locked.get(move.row.key)) == move.row.text]
+            done = bool(free) and statements.swap_several(connection, [(move.row, texts[move]) for move in free])
+            connection.commit() if done else connection.rollback()
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                for move in batch:
+                    move.fail(error)
+                    self._give_up(move)
+                raise _ConnectionLost from error
+            connection.rollback()
+            return batch
+        for move in free if done else ():
+            self._moved(move)
+        return [move for move in batch if not done or move not in free]
 
     def _swap(self, connection: Connection, statements: RowSwap, batch: list[_Move]) -> list[_Move]:
         """Rewrite rows in a transaction, and return those that were not, or may not have been, rewritten."""
@@ -444,7 +472,11 @@ class _Migration:
             raise MaintenanceStopped(f"{where(move.place, move.row)} cannot be read: {error}") from error
         if text is None:
             return None
-        return Row(move.row.key, text.decode() if isinstance(text, bytes) else text, None)
+        return Row(move.row.key, _as_text(text), None)
+
+
+def _as_text(held: Any) -> Any:
+    return held.decode() if isinstance(held, bytes) else held
 
 
 class _ConnectionLost(Exception):
