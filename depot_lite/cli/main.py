@@ -170,6 +170,10 @@ def _copy(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> 
         workers=arguments.workers,
         rate=arguments.rate,
         dry_run=arguments.dry_run,
+        prune=arguments.prune,
+        max_prune=arguments.max_prune,
+        allow_empty=arguments.allow_empty,
+        part=arguments.part,
         progress=watcher,
     )
     return reports.copy_report(report)
@@ -183,6 +187,7 @@ def _migrate(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) 
         workers=arguments.workers,
         rate=arguments.rate,
         dry_run=arguments.dry_run,
+        part=arguments.part,
         progress=watcher,
     )
     return reports.migration_report(report)

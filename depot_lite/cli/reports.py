@@ -265,6 +265,8 @@ def copy_report(report: CopyReport) -> Report:
         "bytes": report.bytes,
         "unchanged": report.unchanged,
         "gone": report.gone,
+        "surplus": report.surplus,
+        "pruned": report.pruned,
         "seconds": round(report.seconds, 3),
         "failed": ({"id": file_id, "error": str(error)} for file_id, error in report.failed.items()),
     }
@@ -281,6 +283,8 @@ def _copy_lines(report: CopyReport) -> Iterator[str]:
             (did, report.files, ""),
             ("unchanged", report.unchanged, "there already"),
             *([("gone", report.gone, "deleted meanwhile, or not whole yet")] if report.gone else []),
+            *([("surplus", report.surplus, "not in the source")] if report.surplus else []),
+            *([("pruned", report.pruned, "deleted of these")] if report.pruned else []),
             *([("failed", len(report.failed), "")] if report.failed else []),
         ]
     )

@@ -19,7 +19,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from depot_lite.errors import ConfigurationError
-from depot_lite.maintenance import backup, migration, missing, unused, variants, verification
+from depot_lite.maintenance import backup, migration, missing, retirement, unused, variants, verification
 from depot_lite.maintenance.statistics import statistics as count_all
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "find_missing",
     "find_unused",
     "migrate",
+    "prove_replaced",
     "regenerate_variants",
     "statistics",
     "verify",
@@ -91,6 +92,7 @@ find_missing = _awaited(missing.find_missing)
 verify = _awaited_without_rows(verification.verify)
 statistics = _awaited(count_all)
 migrate = _awaited(migration.migrate)
+prove_replaced = _awaited(retirement.prove_replaced)
 copy_files = _awaited_without_bind(backup.copy_files)
 #: Takes no connection, since it commits.
 regenerate_variants = _awaited(variants.regenerate_variants)

@@ -114,6 +114,26 @@ def _write(file: BinaryIO, data: bytearray) -> None:
 Prefix = int | tuple[int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of several parts of all files, by their ids, so that processes or machines share a job.
+
+    Raises:
+        ConfigurationError: the number is not among the parts.
+    """
+
+    #: From 1 on.
+    number: int
+    of: int
+
+    def __post_init__(self) -> None:
+        integer("part", self.number, 1, integer("parts", self.of, 1, 1_000_000))
+
+    def __contains__(self, file_id: str) -> bool:
+        """Return whether a file is in this part."""
+        return int.from_bytes(packed(file_id)[-4:]) % self.of == self.number - 1
+
+
 class _Records:
     """Bytes in 256 parts, of which all but the last are in a temporary file."""
 

@@ -31,6 +31,7 @@ from depot_lite.fields.interfaces import discard
 from depot_lite.fields.relocation import relocated
 from depot_lite.fields.tracking.transfers import off_loop, to_the_end
 from depot_lite.maintenance.backup import Patience, both_depots, copy_file, without_frames
+from depot_lite.maintenance.ids import Part
 from depot_lite.maintenance.rows.database import Database, Row
 from depot_lite.maintenance.rows.places import Place, places
 from depot_lite.maintenance.rows.references import parsed, paths_in, where
@@ -67,7 +68,7 @@ class MigrationReport:
     files: int = 0
     #: The size of these.
     bytes: int = 0
-    #: Rows that name no file of the source.
+    #: Rows that name no file of the source, or are in another part.
     skipped: int = 0
     #: Rows that other transactions changed at each attempt; another run moves them.
     changed: int = 0
@@ -86,6 +87,7 @@ def migrate(
     rate: int | None = None,
     dry_run: bool = False,
     models: Iterable[object] | None = None,
+    part: Part | None = None,
     progress: Watcher | None = None,
 ) -> MigrationReport:
     """Move the files that rows name from one depot to another.
@@ -101,6 +103,7 @@ def migrate(
         rate: maximum bytes per second; without server-side copies, since the bytes pass through this process.
         dry_run: only count rows, files and bytes.
         models: the declarative bases whose columns are read; by default all.
+        part: move only rows whose first file is in this part, while other processes move the others.
         progress: called with the `Progress` of each step.
 
     Raises:
@@ -108,7 +111,7 @@ def migrate(
         MaintenanceStopped: the database cannot be read, or many files in a row failed.
         StorageFull: the target is full. Rows moved until then stay moved.
     """
-    return _Migration(bind, source, target, Pace(rate), models, progress, dry_run=dry_run).run(workers)
+    return _Migration(bind, source, target, Pace(rate), models, part, progress, dry_run=dry_run).run(workers)
 
 
 @dataclass(slots=True, eq=False)
@@ -150,6 +153,7 @@ class _Migration:
         target: str,
         pace: Pace,
         models: Iterable[object] | None,
+        part: Part | None,
         progress: Watcher | None,
         *,
         dry_run: bool,
@@ -161,6 +165,7 @@ class _Migration:
         if not dry_run and not all(map(self.database.owns_transactions, self.places)):
             raise ConfigurationError(f"expected an engine, or a session bound to one, to commit each row, got {bind!r}")
         self.pace = pace
+        self.part = part
         self.progress = progress
         self.patience = Patience()
         self.statements: dict[tuple[int, str], RowSwap] = {}
@@ -219,7 +224,7 @@ class _Migration:
         except MaintenanceStopped as error:
             self._failed(place, row, None, error)
             return None
-        if not ids:
+        if not ids or (self.part is not None and next(iter(ids)) not in self.part):
             self.report.skipped += 1
             return None
         return _Move(place, row, named, ids)

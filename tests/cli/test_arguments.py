@@ -80,6 +80,8 @@ def test_options_stand_before_and_after_the_command(arguments: list[str]) -> Non
         ["migrate", "photos"],
         ["migrate", "photos", "archive", "--workers", "0"],
         ["copy", "photos", "archive", "--rate", "0"],
+        ["copy", "photos", "archive", "--part", "3"],
+        ["migrate", "photos", "archive", "--part", "4/3"],
         ["regenerate", "--limit", "-1"],
         ["stats", "photos", "archive"],
     ],

@@ -177,6 +177,12 @@ class TestCopy:
         assert (done.code, sorted(local_shop.depots["archive"].list())) == (0, files)
         again = local_shop.run(*command, "--json", words_are_all=True)
         assert (again.code, again.json["copied"], again.json["unchanged"]) == (0, 0, 3)
+        local_shop.depots["photos"].delete_many(files)
+        empty = local_shop.run(*command, words_are_all=True)
+        assert (empty.code, "may not be mounted" in empty.err) == (2, True)
+        pruned = local_shop.run(*command, "--allow-empty", "--prune", "--part", "1/1", words_are_all=True)
+        assert (pruned.code, list(local_shop.depots["archive"].list())) == (0, [])
+        assert "pruned     3" in pruned.out
 
 
 class TestRegenerate:

@@ -34,6 +34,7 @@ from depot_lite.io.interfaces import FileInfo, FileStorage
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.maintenance import Progress
+from depot_lite.maintenance.ids import Part
 from depot_lite.maintenance.migration import TRIES, MigrationReport, migrate
 from depot_lite.manager import DepotManager
 from tests.conftest import empty
@@ -731,6 +732,16 @@ class TestHowItRuns:
         assert (report.rows, report.files, report.bytes, report.dry_run) == (3, 5, sizes, True)
         assert list(depots["archive"].list()) == []
         assert move(database).bytes == sizes
+
+    def test_several_processes_share_a_job(self, database: Engine, add: Add, depots: Depots) -> None:
+        """Each moves the rows of its part, at once with the others, and no file is copied twice."""
+        add(*(Song(audio=b"%d" % n) for n in range(60)))
+        with ThreadPoolExecutor(3) as threads:
+            parts = [Part(number, 3) for number in (1, 2, 3)]
+            reports = list(threads.map(lambda part: move(database, part=part), parts))
+        assert sum(report.rows for report in reports) == 60 == len(list(depots["archive"].list()))
+        assert min(report.rows for report in reports) > 5
+        assert contents(database, Song.audio) == [("archive", b"%d" % n) for n in range(60)]
 
     def test_a_session_lends_its_engine(self, database: Engine, add: Add) -> None:
         add(Song(audio=b"song"))
