@@ -209,6 +209,13 @@ def _copy(command: argparse.ArgumentParser) -> None:
     _add_dry_run(command)
 
 
+def _may_go(command: argparse.ArgumentParser) -> None:
+    command.add_argument("depot", metavar="OLD", help="depot that is to be deleted")
+    command.add_argument("replacement", metavar="NEW", help="depot that is to have its files")
+    _add_workers(command, 16)
+    _add_rate(command)
+
+
 def _regenerate(command: argparse.ArgumentParser) -> None:
     command.add_argument("columns", nargs="*", metavar="TABLE.COLUMN", help="columns (default: all with variants)")
     _add_dry_run(command)
@@ -269,6 +276,11 @@ _COMMANDS: Final[dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], N
         "Copies all files of a depot into another under the same ids, as a backup; needs no database",
         "It never touches a row, never changes a file in SOURCE, and deletes none in TARGET without --prune",
         _backup,
+    ),
+    "may-go": (
+        "Answers whether a depot may be deleted: reads every file that rows name whole in another one",
+        "It only reads: no row and no file is touched",
+        _may_go,
     ),
     "regenerate": (
         "Regenerates image variants that were made by an older recipe",

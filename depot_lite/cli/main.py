@@ -24,6 +24,7 @@ from depot_lite.errors import ConfigurationError, DepotError
 from depot_lite.maintenance.backup import copy_files
 from depot_lite.maintenance.migration import migrate
 from depot_lite.maintenance.missing import find_missing
+from depot_lite.maintenance.retirement import prove_replaced
 from depot_lite.maintenance.run.reports import Watcher
 from depot_lite.maintenance.statistics import statistics
 from depot_lite.maintenance.unused import delete_unused_files, find_unused
@@ -193,6 +194,18 @@ def _migrate(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) 
     return reports.migration_report(report)
 
 
+def _may_go(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
+    report = prove_replaced(
+        bind,
+        arguments.depot,
+        arguments.replacement,
+        workers=arguments.workers,
+        rate=arguments.rate,
+        progress=watcher,
+    )
+    return reports.retirement_report(report)
+
+
 def _regenerate(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
     report = regenerate_variants(
         bind,
@@ -215,5 +228,6 @@ _COMMANDS: Final = {
     "stats": _Command(_stats, "needed", _RESTARTS),
     "migrate": _Command(_migrate, "needed", _CONTINUES),
     "copy": _Command(_copy, "none", _CONTINUES),
+    "may-go": _Command(_may_go, "needed", _RESTARTS),
     "regenerate": _Command(_regenerate, "needed", _CONTINUES),
 }

@@ -185,6 +185,21 @@ class TestCopy:
         assert "pruned     3" in pruned.out
 
 
+class TestMayGo:
+    @pytest.mark.matrix
+    def test_a_depot_may_go_once_another_has_its_files(self, local_shop: Shop) -> None:
+        local_shop.add(Product(manual=b"one"), Product(manual=b"two"))
+        no = local_shop.run("may-go", "photos", "archive")
+        assert no.code == 1
+        assert no.out.startswith("Depot 'photos' may NOT go: 0 of 2 files that rows name are whole in 'archive'")
+        assert "missing  it does not exist  shop_product.manual of the row" in no.out
+        local_shop.run("copy", "photos", "archive")
+        yes = local_shop.run("may-go", "photos", "archive")
+        assert (yes.code, yes.out.splitlines()[0][:22]) == (0, "Depot 'photos' may go:")
+        assert "2 references use the name 'photos'" in yes.out
+        assert local_shop.run("may-go", "photos", "archive", "--json").json["may_go"] is True
+
+
 class TestRegenerate:
     @pytest.mark.matrix
     def test_variants_of_a_former_recipe_are_made_anew(self, shop: Shop) -> None:
