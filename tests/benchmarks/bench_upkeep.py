@@ -9,8 +9,8 @@ called ``bench_upkeep_...`` and dropped at the end.
 
 ``files`` simulates a sweep: ids are generated as a listing yields them, 95 of 100 of them are named by rows that are
 generated, too, and what is left is looked for. It tells the processor time per million files, and the memory above that
-of the idle process, with a limit of ``--memory`` MiB for the ids. The proportion of both is what counts: 30 million files
-with 16 MiB go to the disk as often, and are divided as finely, as a billion with 512.
+of the idle process, with a limit of ``--memory`` MiB for the ids. The proportion of both is what counts: 30 million
+files with 16 MiB go to the disk as often, and are divided as finely, as a billion with 512.
 
 For the figures of another version, run this module with the checkout of that version in PYTHONPATH before this one.
 The second benchmark needs `limited_memory`.
