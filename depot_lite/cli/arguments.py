@@ -195,6 +195,14 @@ def _backup(command: argparse.ArgumentParser) -> None:
     add("--allow-empty", action="store_true", help="copy nothing if SOURCE is empty, which is an error otherwise")
 
 
+def _migrate(command: argparse.ArgumentParser) -> None:
+    _copy(command)
+    command.add_argument(
+        "--share", action="store_true", help="share the job with other processes that are given the same command"
+    )
+    _add_number(command, "--units", 16, "with --share: units of work; the same in all processes", highest=10**6)
+
+
 def _copy(command: argparse.ArgumentParser) -> None:
     command.add_argument("source", metavar="SOURCE", help="depot that holds the files")
     command.add_argument("target", metavar="TARGET", help="depot that receives them")
@@ -270,12 +278,17 @@ _COMMANDS: Final[dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], N
     "migrate": (
         "Copies files to another depot and lets their rows name the copies, while the application runs",
         "It never deletes a file, and never rewrites a row that changed meanwhile; `unused` finds the old files",
-        _copy,
+        _migrate,
     ),
     "copy": (
         "Copies all files of a depot into another under the same ids, as a backup; needs no database",
         "It never touches a row, never changes a file in SOURCE, and deletes none in TARGET without --prune",
         _backup,
+    ),
+    "create-units": (
+        "Makes the table in which `migrate --share` records units of work",
+        "It never touches another table, nor the units in one that is there",
+        lambda command: None,
     ),
     "may-go": (
         "Answers whether a depot may be deleted: reads every file that rows name whole in another one",

@@ -362,6 +362,7 @@ def migration_report(report: MigrationReport) -> Report:
         "bytes": report.bytes,
         "skipped": report.skipped,
         "changed": report.changed,
+        "units_left": report.left,
         "seconds": round(report.seconds, 3),
         "failed": (
             {"column": each.place, "key": list(each.key), "path": each.path, "error": str(each.error)}
@@ -384,6 +385,7 @@ def _migration_lines(report: MigrationReport) -> Iterator[str]:
                 * (report.changed > 0)
             ),
             *([("failed", len(report.failed), "rows")] * bool(report.failed)),
+            *([("left", report.left, "units that others have, or in which rows failed")] * bool(report.left)),
         ]
     )
     if report.failed:

@@ -74,6 +74,8 @@ class MigrationReport:
     changed: int = 0
     #: Rows whose files could not be copied, or that could not be rewritten.
     failed: list[FailedRow] = field(default_factory=list)
+    #: Units of a shared migration that are not done: other processes have them, or rows in them failed.
+    left: int = 0
     dry_run: bool = False
     seconds: float = 0.0
 

@@ -17,7 +17,7 @@ from depot_lite.durations import format_duration, format_elapsed, parse_duration
 from depot_lite.errors import ConfigurationError
 from depot_lite.maintenance.run.reports import Progress
 
-COMMANDS = ["unused", "missing", "verify", "stats", "migrate", "copy", "may-go", "regenerate"]
+COMMANDS = ["unused", "missing", "verify", "stats", "migrate", "copy", "create-units", "may-go", "regenerate"]
 
 
 @pytest.mark.parametrize(

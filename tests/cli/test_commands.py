@@ -147,6 +147,18 @@ class TestMigrate:
         assert {path.partition("/")[0] for path in after} == {"archive"}
         assert len(list(shop.depots["photos"].list())) == 5
 
+    @pytest.mark.parametrize("awaited", [False, True])
+    def test_processes_share_it(self, local_shop: Shop, awaited: bool) -> None:
+        local_shop.add(*(Product(manual=f"manual {number}".encode()) for number in range(5)))
+        url = async_url(local_shop) if awaited else local_shop.url
+        missing = local_shop.run("migrate", "photos", "archive", "--share", url=url)
+        assert (missing.code, "`depot-lite create-units` makes it" in missing.err) == (2, True)
+        assert local_shop.run("create-units", url=url).out == "The table depot_lite_units is there.\n"
+        done = local_shop.run("migrate", "photos", "archive", "--share", "--units", "3", "--json", url=url)
+        assert (done.code, done.json["rows"], done.json["units_left"]) == (0, 5, 0)
+        wrong = local_shop.run("migrate", "photos", "archive", "--share", "--part", "1/2", url=url)
+        assert (wrong.code, "expected neither --part nor --dry-run" in wrong.err) == (2, True)
+
     def test_a_dry_run_moves_nothing(self, local_shop: Shop) -> None:
         local_shop.add(*(Product(manual=f"manual {number}".encode()) for number in range(5)))
         before = local_shop.rows()
