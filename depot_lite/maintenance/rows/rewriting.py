@@ -85,7 +85,7 @@ class RowSwap:
 
     def lock(self, connection: Connection, rows: Sequence[Row]) -> dict[tuple[Any, ...], Any]:
         """Begin a transaction with a lock on the rows that no other one has locked, and return their texts by key."""
-        if self._dialect != "postgresql":
+        if self._dialect in {"mysql", "mariadb"}:
             # In a small table, MariaDB reads every row, and would keep those locked that are not written.
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         key = self._place.key
