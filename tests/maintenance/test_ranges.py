@@ -275,6 +275,31 @@ def test_a_model_with_a_key_that_is_none_is_read_whole(world: World) -> None:
             connection.execute(text("DROP VIEW ranges_view"))
 
 
+@keyed("int", "text, text", "enum, int")
+def test_a_protected_column_is_read_by_the_key_of_its_table(world: World) -> None:
+    """In short transactions, although nobody has said what its key is; and a view of it is streamed."""
+    place = places(["ranges_thing.scan"], models=[world.metadata])[-1]
+    assert not place.key
+    pages = []
+    for page in Database(world.engine).pages(place, size=PAGE):
+        assert world.engine.pool.checkedout() == 0  # type: ignore[attr-defined]  # every pool of the tests has it
+        pages.append(page)
+    rows = [row for page in pages for row in page]
+    assert sorted(json.loads(row.text)["file_id"] for row in rows) == sorted(world.ids)
+    assert {row.key for row in rows} == {()}
+    with world.engine.begin() as connection:
+        connection.execute(text("CREATE VIEW ranges_view AS SELECT scan FROM ranges_thing"))
+    try:
+        view = places(["ranges_view.scan"], models=[world.metadata])[-1]
+        assert sum(map(len, Database(world.engine).pages(view, size=PAGE))) == ROWS
+    finally:
+        with world.engine.begin() as connection:
+            connection.execute(text("DROP VIEW ranges_view"))
+    missing = places(["nothing.scan"], models=[world.metadata])[-1]
+    with pytest.raises(MaintenanceStopped, match=r"nothing.scan cannot be read"):
+        list(Database(world.engine).pages(missing))
+
+
 def test_no_transaction_and_no_connection_is_held_between_two_pages(world: World) -> None:
     """So that ALTER TABLE waits for one page at most."""
     for page in Database(world.engine).pages(world.place, size=PAGE):

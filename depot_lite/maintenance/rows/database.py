@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session
 
 from depot_lite.errors import ConfigurationError, MaintenanceStopped
 from depot_lite.maintenance.rows.places import Place
-from depot_lite.maintenance.rows.ranges import KeyRanges
+from depot_lite.maintenance.rows.ranges import KeyRanges, keyed
 
 #: Rows per page; fewer if they are fetched in an event loop, which they block.
 PAGE: Final = 5000
@@ -79,8 +79,8 @@ class Database:
     def pages(self, place: Place, *, size: int | None = None) -> Iterator[list[Row]]:
         """Yield all rows that name files, about ``size`` of them at a time, each page from a transaction of its own.
 
-        No connection is held between two pages, except for a table without a primary key: it is streamed in one
-        transaction. Rows that are written meanwhile may be among the rows or not.
+        No connection is held between two pages, except for a table that has no primary key in the database: it is
+        streamed in one transaction. Rows that are written meanwhile may be among the rows or not.
 
         Raises:
             MaintenanceStopped: the table cannot be read, or another number of rows was read than the database counts.
@@ -88,40 +88,45 @@ class Database:
         if size is None:
             size = _PAGE_IN_EVENT_LOOP if self._bind_of(place).dialect.is_async else PAGE
         try:
-            if not place.key:
-                yield from self._streamed(place, true(), size)
-                return
             with self.connection(place) as connection:
-                ranges = KeyRanges.of(connection, place)
+                known = place if place.key else keyed(connection, place)
+                ranges = KeyRanges.of(connection, known) if known.key else None
                 self._end(connection, place)
-            read: set[tuple[str, ...]] = set()
-            while new := self._values(ranges) - read:  # again at the end, for values that were new meanwhile
-                for values in sorted(new):
-                    yield from self._ranges(ranges, ranges.part(values), size)
-                read |= new
-                if not ranges.leading:
-                    return
+            if ranges is None:
+                yield from self._streamed(place, place, true(), size)
+                return
+            for page in self._parts(place, ranges, size):
+                yield page if place.key else [row._replace(key=()) for row in page]
         except (SQLAlchemyError, LookupError) as error:  # a LookupError is an Enum's, for a value that it does not know
             raise MaintenanceStopped(f"{place} cannot be read: {_short(error)}") from error
 
-    def _values(self, ranges: KeyRanges) -> set[tuple[str, ...]]:
-        with self.connection(ranges.place) as connection:
+    def _parts(self, place: Place, ranges: KeyRanges, size: int) -> Iterator[list[Row]]:
+        read: set[tuple[str, ...]] = set()
+        while new := self._values(place, ranges) - read:  # again at the end, for values that were new meanwhile
+            for values in sorted(new):
+                yield from self._ranges(place, ranges, ranges.part(values), size)
+            read |= new
+            if not ranges.leading:
+                return
+
+    def _values(self, place: Place, ranges: KeyRanges) -> set[tuple[str, ...]]:
+        with self.connection(place) as connection:
             found = ranges.values(connection)
-            self._end(connection, ranges.place)
+            self._end(connection, place)
             return found
 
-    def _ranges(self, ranges: KeyRanges, part: ColumnElement[bool], size: int) -> Iterator[list[Row]]:
-        place, after = ranges.place, None
+    def _ranges(self, place: Place, ranges: KeyRanges, part: ColumnElement[bool], size: int) -> Iterator[list[Row]]:
+        known, after = ranges.place, None
         while True:
             with self.connection(place) as connection:
                 query = ranges.bound(part, after, size)
                 until = None if query is None else connection.execute(query).first()
                 within = ranges.within(part, after, until)
-                rows = _rows(connection, place, within)
-                stuck = not rows and until is not None and not _has_rows(connection, place, within)
+                rows = _rows(connection, known, within)
+                stuck = not rows and until is not None and not _has_rows(connection, known, within)
                 self._end(connection, place)
             if stuck:  # the value read is not the value stored, such as a rounded FLOAT: no bound can be trusted
-                yield from self._streamed(place, ranges.within(part, after, None), size)
+                yield from self._streamed(place, known, ranges.within(part, after, None), size)
                 return
             yield rows
             if until is None:
@@ -132,19 +137,19 @@ class Database:
         if self.owns_transactions(place):
             connection.rollback()
 
-    def _streamed(self, place: Place, condition: ColumnElement[bool], size: int) -> Iterator[list[Row]]:
+    def _streamed(self, place: Place, known: Place, condition: ColumnElement[bool], size: int) -> Iterator[list[Row]]:
         """Yield the rows of one query while it runs."""
         with self.connection(place) as connection:
             if self.owns_transactions(place) and connection.dialect.name != "sqlite":
                 # Also if the engine has AUTOCOMMIT: PostgreSQL streams in transactions only.
                 connection = connection.execution_options(isolation_level="READ COMMITTED")
-            query, read, counted = _query(place, connection.dialect.name, condition), 0, 0
+            query, read, counted = _query(known, connection.dialect.name, condition), 0, 0
             with connection.execution_options(yield_per=size).execute(query) as result:
                 for partition in result.partitions():
                     read, counted = read + len(partition), partition[0][-1]
-                    yield _as_rows(place, partition)
+                    yield _as_rows(known, partition)
             if not read:
-                counted = _count(connection, place, condition)
+                counted = _count(connection, known, condition)
             _compare(place, read, counted)
 
 

@@ -9,7 +9,7 @@ or shorter, and loses no row.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from sqlalchemy import (
@@ -18,8 +18,10 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Enum,
+    MetaData,
     Select,
     String,
+    Table,
     and_,
     inspect,
     literal,
@@ -30,7 +32,7 @@ from sqlalchemy import (
     type_coerce,
 )
 from sqlalchemy.dialects import mysql
-from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy.exc import NoSuchTableError, UnreflectableTableError
 
 from depot_lite.errors import MaintenanceStopped
 from depot_lite.maintenance.rows.places import Place
@@ -119,6 +121,22 @@ def _compared(columns: Sequence[Any], values: Sequence[Any], operator: str, last
     if len(columns) == 1:
         return first
     return or_(first, and_(columns[0] == values[0], _compared(columns[1:], values[1:], operator, last)))
+
+
+def keyed(connection: Connection, place: Place) -> Place:
+    """Return a place without a primary key with the one that the table has in the database, if it has one."""
+    table: Any = place.table
+    try:
+        constraint = inspect(connection).get_pk_constraint(table.name, schema=connection.schema_for_object(table))
+    except (NoSuchTableError, UnreflectableTableError):
+        return place
+    names = constraint["constrained_columns"]
+    if not names or place.column.key in names:
+        return place
+    known = _columns_of(connection, place)
+    keys = [Column(each, known[each]["type"], primary_key=True) for each in names]
+    column: Column[Any] = Column(place.column.key, place.column.type)
+    return replace(place, table=Table(table.name, MetaData(), *keys, column, schema=table.schema), column=column)
 
 
 def _columns_of(connection: Connection, place: Place) -> dict[str, Any]:
