@@ -317,6 +317,17 @@ def test_the_transaction_of_a_connection_goes_on(world: World) -> None:
     assert len(world.named()) == ROWS
 
 
+@keyed()
+def test_keys_are_compared_as_on_mariadb(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Column by column, and text in the first columns value by value; the other databases give the same rows."""
+    if world.engine.dialect.name == "postgresql":
+        pytest.skip("does not compare an enum or a UUID with text")
+    monkeypatch.setattr("depot_lite.maintenance.rows.ranges._MYSQL", {"sqlite", "mysql", "mariadb"})
+    assert sorted(world.named()) == sorted(world.ids)
+    monkeypatch.setattr("depot_lite.maintenance.rows.ranges._UNORDERED", (String,))
+    assert sorted(world.named()) == sorted(world.ids)
+
+
 @keyed("int, int, int", "enum, int")
 def test_a_range_of_a_key_of_several_columns_is_looked_up(world: World) -> None:
     """By the index, from the bound on: otherwise each page reads the table from its beginning."""
