@@ -24,7 +24,10 @@ from depot_lite.errors import ConfigurationError, DepotError
 from depot_lite.maintenance.backup import copy_files
 from depot_lite.maintenance.migration import migrate
 from depot_lite.maintenance.missing import find_missing
+from depot_lite.maintenance.retirement import prove_replaced
 from depot_lite.maintenance.run.reports import Watcher
+from depot_lite.maintenance.run.units import UNITS, create_units_table
+from depot_lite.maintenance.sharing import share_migration
 from depot_lite.maintenance.statistics import statistics
 from depot_lite.maintenance.unused import delete_unused_files, find_unused
 from depot_lite.maintenance.variants import regenerate_variants
@@ -170,22 +173,49 @@ def _copy(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> 
         workers=arguments.workers,
         rate=arguments.rate,
         dry_run=arguments.dry_run,
+        prune=arguments.prune,
+        max_prune=arguments.max_prune,
+        allow_empty=arguments.allow_empty,
+        part=arguments.part,
         progress=watcher,
     )
     return reports.copy_report(report)
 
 
 def _migrate(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
-    report = migrate(
+    if not arguments.share:
+        call = partial(migrate, dry_run=arguments.dry_run, part=arguments.part)
+    elif arguments.part or arguments.dry_run:
+        raise WrongUsage("--share: expected neither --part nor --dry-run with it")
+    else:
+        call = partial(share_migration, units=arguments.units)
+    report = call(
         bind,
         arguments.source,
         arguments.target,
         workers=arguments.workers,
         rate=arguments.rate,
-        dry_run=arguments.dry_run,
         progress=watcher,
     )
     return reports.migration_report(report)
+
+
+def _create_units(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
+    create_units_table(bind)
+    line = f"The table {UNITS.name} is there."
+    return Report([line], {"command": "create-units", "table": UNITS.name}, found=False)
+
+
+def _may_go(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
+    report = prove_replaced(
+        bind,
+        arguments.depot,
+        arguments.replacement,
+        workers=arguments.workers,
+        rate=arguments.rate,
+        progress=watcher,
+    )
+    return reports.retirement_report(report)
 
 
 def _regenerate(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
@@ -210,5 +240,7 @@ _COMMANDS: Final = {
     "stats": _Command(_stats, "needed", _RESTARTS),
     "migrate": _Command(_migrate, "needed", _CONTINUES),
     "copy": _Command(_copy, "none", _CONTINUES),
+    "create-units": _Command(_create_units, "needed", _RESTARTS),
+    "may-go": _Command(_may_go, "needed", _RESTARTS),
     "regenerate": _Command(_regenerate, "needed", _CONTINUES),
 }

@@ -16,7 +16,10 @@ from depot_lite.maintenance.backup import CopyReport, copy_files
 from depot_lite.maintenance.ids import FoundFile
 from depot_lite.maintenance.migration import MigrationReport, migrate
 from depot_lite.maintenance.missing import DamagedRow, MissingFile, MissingReport, find_missing
+from depot_lite.maintenance.retirement import RetirementReport, prove_replaced
 from depot_lite.maintenance.run.reports import FailedRow, Progress, UnusedReport, Watcher
+from depot_lite.maintenance.run.units import create_units_table
+from depot_lite.maintenance.sharing import share_migration
 from depot_lite.maintenance.statistics import StatisticsReport, statistics
 from depot_lite.maintenance.unused import delete_unused_files, find_unused
 from depot_lite.maintenance.variants import RegenerateReport, regenerate_variants
@@ -34,16 +37,20 @@ __all__ = [
     "MissingReport",
     "Progress",
     "RegenerateReport",
+    "RetirementReport",
     "StatisticsReport",
     "UnusedReport",
     "VerifyReport",
     "Watcher",
     "copy_files",
+    "create_units_table",
     "delete_unused_files",
     "find_missing",
     "find_unused",
     "migrate",
+    "prove_replaced",
     "regenerate_variants",
+    "share_migration",
     "statistics",
     "verify",
 ]

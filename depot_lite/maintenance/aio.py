@@ -19,16 +19,20 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from depot_lite.errors import ConfigurationError
-from depot_lite.maintenance import backup, migration, missing, unused, variants, verification
+from depot_lite.maintenance import backup, migration, missing, retirement, sharing, unused, variants, verification
+from depot_lite.maintenance.run import units
 from depot_lite.maintenance.statistics import statistics as count_all
 
 __all__ = [
     "copy_files",
+    "create_units_table",
     "delete_unused_files",
     "find_missing",
     "find_unused",
     "migrate",
+    "prove_replaced",
     "regenerate_variants",
+    "share_migration",
     "statistics",
     "verify",
 ]
@@ -91,6 +95,9 @@ find_missing = _awaited(missing.find_missing)
 verify = _awaited_without_rows(verification.verify)
 statistics = _awaited(count_all)
 migrate = _awaited(migration.migrate)
+create_units_table = _awaited(units.create_units_table)
+share_migration = _awaited(sharing.share_migration)
+prove_replaced = _awaited(retirement.prove_replaced)
 copy_files = _awaited_without_bind(backup.copy_files)
 #: Takes no connection, since it commits.
 regenerate_variants = _awaited(variants.regenerate_variants)

@@ -17,7 +17,7 @@ from depot_lite.durations import format_duration, format_elapsed, parse_duration
 from depot_lite.errors import ConfigurationError
 from depot_lite.maintenance.run.reports import Progress
 
-COMMANDS = ["unused", "missing", "verify", "stats", "migrate", "copy", "regenerate"]
+COMMANDS = ["unused", "missing", "verify", "stats", "migrate", "copy", "create-units", "may-go", "regenerate"]
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,8 @@ def test_options_stand_before_and_after_the_command(arguments: list[str]) -> Non
         ["migrate", "photos"],
         ["migrate", "photos", "archive", "--workers", "0"],
         ["copy", "photos", "archive", "--rate", "0"],
+        ["copy", "photos", "archive", "--part", "3"],
+        ["migrate", "photos", "archive", "--part", "4/3"],
         ["regenerate", "--limit", "-1"],
         ["stats", "photos", "archive"],
     ],
