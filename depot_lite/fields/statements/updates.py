@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnDefault, Table, Update, and_, case, literal
+from sqlalchemy import ColumnDefault, Table, Update, case, literal
 from sqlalchemy import update as update_of
 from sqlalchemy.orm import ORMExecuteState, attributes
 from sqlalchemy.sql import ColumnElement, operators
@@ -25,8 +25,9 @@ from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.statements.targets import MOST_PARAMETERS, Rows, Target, each_of, parameters_in
 from depot_lite.fields.tracking.defaults import computed_for_update
+from depot_lite.fields.tracking.keys import is_one_of, key_batches, loaded_key
 from depot_lite.fields.tracking.outcomes import Watch
-from depot_lite.fields.tracking.rows import key_batches, read_rows
+from depot_lite.fields.tracking.rows import read_rows
 from depot_lite.fields.tracking.storing import store_all
 
 #: Primary key -> the new files of that row, by the keys of their attributes.
@@ -224,12 +225,11 @@ def _assigned(target: Target, column: FileColumn, fresh: Mapping[str, Any], new:
         return expression
     if fresh[column.key] is None:
         return None
-    whens = [(_is(target, identity), literal(files[column.key], column.column.type)) for identity, files in new.items()]
+    whens = [
+        (is_one_of(target.key, [identity]), literal(files[column.key], column.column.type))
+        for identity, files in new.items()
+    ]
     return case(*whens, else_=expression)
-
-
-def _is(target: Target, identity: tuple[Any, ...]) -> ColumnElement[bool]:
-    return and_(*(column == value for column, value in zip(target.key, identity, strict=True)))
 
 
 def _with_values(statement: Update, assigned: Mapping[Any, Any]) -> Update:
@@ -264,7 +264,7 @@ def _show_new_files(target: Target, new: NewFiles) -> None:
     if target.mapper is None:
         return
     for identity, files in new.items():
-        found = target.session.identity_map.get(target.mapper.identity_key_from_primary_key(identity))
+        found = target.session.identity_map.get(target.mapper.identity_key_from_primary_key(loaded_key(identity)))
         if found is not None:
             state = attributes.instance_state(found)
             for key, value in files.items():
