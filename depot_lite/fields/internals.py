@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, Final
 
@@ -247,6 +247,15 @@ def conflict_clause(statement: Insert) -> Any:
 def selected_names(statement: Insert) -> Sequence[Any]:
     """Return the columns of an ``INSERT ... SELECT``."""
     return statement._select_names or () if statement.select is not None else ()
+
+
+def is_bulk(options: Mapping[str, Any]) -> bool:
+    """Return whether SQLAlchemy executes an INSERT or UPDATE with a list of rows as its bulk methods do.
+
+    These ask the session for the connection of the base mapper, and know nothing of the statement.
+    """
+    chosen = [options.get("_sa_orm_insert_options"), options.get("_sa_orm_update_options")]
+    return any(each is not None and each._dml_strategy == "bulk" for each in chosen)
 
 
 def is_limited(clause: object) -> bool:

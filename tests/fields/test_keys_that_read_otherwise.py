@@ -208,6 +208,6 @@ def test_a_stored_key_is_none_that_reads_so() -> None:
     stored = StoredKey.of(["ABC"], ("abc",))
     assert stored == StoredKey.of(["ABC"], ("abc",))
     assert stored != ("ABC",)
-    assert ("ABC",) != stored
+    assert stored not in {("ABC",)}
     assert loaded_key(stored) == ("abc",)
     assert loaded_key(("ABC",)) == ("ABC",)

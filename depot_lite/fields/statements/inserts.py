@@ -35,7 +35,7 @@ def insert(state: ORMExecuteState, statement: Insert, target: Target) -> Any:
     values = files.mapping(values) if not rows else files.mapping(values, own_row=False)
     several = [[files.mapping(_mapping(statement, row)) for row in group] for group in internals.rows_of(statement)]
     if any(each.has_default for each in target.columns.values()):
-        target.watch()  # so that the default finds its session
+        target.as_written().watch()  # so that the default finds its session
     if not files.given and not files.cleared:
         return None
     files.store()
@@ -47,7 +47,7 @@ def insert(state: ORMExecuteState, statement: Insert, target: Target) -> Any:
         statement = statement.execution_options(preserve_rowcount=True)
     if rows:
         state.parameters = rows if state.is_executemany else rows[0]
-    watch = target.watch()
+    watch = target.as_written().watch()
     files.enter(watch, doubtful=_may_leave_out(statement))
     result = target.invoke(state, statement, watch)
     expected = len(rows) or sum(map(len, several)) or 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import ClauseElement, Column, Delete, Dialect, FromClause, Insert, Table, Update, and_, inspect, select
@@ -170,6 +170,20 @@ class Target:
     def connection(self) -> Connection:
         """Return the connection on which the session will execute the statement."""
         return self.session.connection(bind_arguments=dict(self.bind_arguments))
+
+    def as_written(self) -> Target:
+        """Return the target with the arguments by which SQLAlchemy finds the connection for a list of rows.
+
+        It asks twice, first with the statement and then for the mapper only, and a session may remember the first
+        question. An UPDATE by primary key leaves out the options of the statement.
+        """
+        if self.mapper is None or not internals.is_bulk(self.execution_options):
+            return self
+        self.session.get_bind(**self.bind_arguments)
+        options = dict(self.execution_options)
+        if "_sa_orm_update_options" in options:
+            options.pop("schema_translate_map", None)
+        return replace(self, bind_arguments={"mapper": self.mapper.base_mapper}, execution_options=options)
 
     def watch(self) -> Watch:
         """Return the watch of that connection."""

@@ -291,7 +291,7 @@ def _update_many(state: ORMExecuteState, statement: Update, target: Target) -> A
             "execute one statement for each, or update by primary key"
         )
     target.flush()
-    by_key = UpdateByKey(target, mappings)
+    by_key = UpdateByKey(target.as_written(), mappings)
     state.parameters = by_key.mappings
     with by_key:  # which doubts by itself
         return target.invoke(state, statement, None)

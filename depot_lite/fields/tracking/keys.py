@@ -104,9 +104,9 @@ def _sender(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | N
     """Return a function that says what the driver gets for a value; None if that is always what it gave."""
     impl = kind.dialect_impl(dialect)
     send = impl.bind_processor(dialect)
-    if isinstance(impl, Integer | String) and not isinstance(impl, Enum):
-        if send is None and impl.result_processor(dialect, None) is None:
-            return None
+    is_exact = isinstance(impl, Integer | String) and not isinstance(impl, Enum)
+    if is_exact and send is None and impl.result_processor(dialect, None) is None:
+        return None
     if _is_narrow(kind, dialect) or kind.bind_expression(bindparam("key", type_=kind)) is not None:
         return lambda value: _UNKNOWN
     return send or (lambda value: value)
