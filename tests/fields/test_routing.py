@@ -373,7 +373,7 @@ def test_a_list_of_rows_is_read_and_asked_for_where_sqlalchemy_writes_it(
 def test_the_bind_of_a_statement_is_asked_only_if_sqlalchemy_writes_there(
     two: Two, depots: dict[str, FileStorage], name: str, end: str
 ) -> None:
-    """SQLAlchemy ignores ``bind_arguments`` of a list of rows, and so the rows of the other database are not concerned."""
+    """SQLAlchemy ignores ``bind_arguments`` of a list of rows, and leaves the other database alone."""
     with Session(two.first) as session:
         session.add(Document(id=2))
         session.commit()

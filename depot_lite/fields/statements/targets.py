@@ -306,9 +306,12 @@ class Target:
         """Return whether a statement needs its own condition beside the keys of the rows that were read.
 
         Its values may come from other tables; and the rows of other tables, which are not locked, may have changed
-        since. ``random()`` is asked only once.
+        since. On PostgreSQL a table that inherits from this one may have a row with the same key, which does not
+        match. ``random()`` is asked only once.
         """
         if names_other_tables(values, self.source):
             return True
         where = statement.whereclause
-        return where is not None and names_other_tables([where], self.source) and not _is_volatile(where)
+        if where is None or _is_volatile(where):
+            return False
+        return self.connection().dialect.name == "postgresql" or names_other_tables([where], self.source)
