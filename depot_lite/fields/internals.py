@@ -244,6 +244,23 @@ def conflict_clause(statement: Insert) -> Any:
     return statement._post_values_clause
 
 
+def ignores_rows(statement: Insert) -> bool:
+    """Return whether existing rows are left out, and the database counts the inserted ones."""
+    clause = conflict_clause(statement)
+    return bool(prefixes(statement)) if clause is None else clause.__visit_name__ == "on_conflict_do_nothing"
+
+
+def may_leave_out(statement: Insert) -> bool:
+    """Return whether some of the rows may not be inserted, without an error."""
+    return ignores_rows(statement) or conflict_clause(statement) is not None
+
+
+def executed_insert(context: Any) -> Insert | None:
+    """Return the INSERT that an execution context executes, None if that is another statement, or a flush."""
+    statement = getattr(context.invoked_statement, "element", context.invoked_statement)
+    return statement if isinstance(statement, Insert) else None
+
+
 def selected_names(statement: Insert) -> Sequence[Any]:
     """Return the columns of an ``INSERT ... SELECT``."""
     return statement._select_names or () if statement.select is not None else ()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import JSON, Dialect, String, Text, event, types
+from sqlalchemy import JSON, Column, Dialect, String, Text, event, types
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute, Mapper, attributes
@@ -265,6 +265,7 @@ def _mapper_configured(mapper: Mapper[Any], class_: type) -> None:
 
 
 if not event.contains(Mapper, "mapper_configured", _mapper_configured):
+    event.listen(Column, "after_parent_attach", defaults.refuse_expression)
     event.listen(object, "attribute_instrument", _attribute_instrumented, propagate=True)
     event.listen(Mapper, "mapper_configured", _mapper_configured)
 tracking.track_sessions()

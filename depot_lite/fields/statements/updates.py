@@ -280,12 +280,11 @@ def _show_new_files(target: Target, new: NewFiles) -> None:
 def _update_many(state: ORMExecuteState, statement: Update, target: Target) -> Any:
     mappings = list(each_of(state.parameters))
     named = [each for mapping in mappings for each in mapping] + list(internals.values_of(statement))
-    touched = {str(column): None for each in named if (column := target.find_column(each)) is not None}
-    if not touched and not _computed(target, ()):
+    found = [column for each in named if (column := target.find_column(each)) is not None]
+    touched = dict.fromkeys(map(str, [*found, *_computed(target, found)]))
+    if not touched:
         return None
     if statement.whereclause is not None or target.mapper is None:
-        if not touched:
-            return None
         raise InvalidContent(
             f"{', '.join(touched)}: an UPDATE with WHERE and several sets of parameters cannot look after files; "
             "execute one statement for each, or update by primary key"
