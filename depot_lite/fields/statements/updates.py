@@ -9,6 +9,7 @@ read its own file.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import permutations
 from typing import Any
 
 from sqlalchemy import ColumnDefault, Table, Update, case, literal
@@ -20,7 +21,7 @@ from sqlalchemy.util import immutabledict
 
 from depot_lite.errors import InvalidContent
 from depot_lite.fields import internals
-from depot_lite.fields.columns import FileColumn, has_pending, is_no_file
+from depot_lite.fields.columns import FileColumn, has_pending, is_no_file, paths_of
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.statements.targets import MOST_PARAMETERS, Rows, Target, each_of, parameters_in
@@ -357,6 +358,17 @@ class UpdateByKey:
                 held=rows.get(identity),
                 updated=True,
             )
+        self._enter_twins(watch, table)
+
+    def _enter_twins(self, watch: Watch, table: Table) -> None:
+        """Enter that ``"3"`` and 3 may be one row, which then keeps the file of only one of them."""
+        alike: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
+        for identity in self._new:
+            alike.setdefault(tuple(map(str, identity)), []).append(identity)
+        for one, other in ((one, other) for twins in alike.values() for one, other in permutations(twins, 2)):
+            for column, value in self._given[one]:
+                for path in paths_of(value) if column.table is table else ():
+                    watch.candidates.condemn(path, self._target.row(watch, other, table))
 
     def __enter__(self) -> UpdateByKey:
         return self
