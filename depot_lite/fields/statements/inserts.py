@@ -150,7 +150,7 @@ class InsertFiles:
 
     def _value(self, column: FileColumn, value: Any, row: Mapping[Any, Any]) -> Any:
         given = literal_value(column, value)
-        accepted = column.accept(self._distinct.distinct(given), None, None)
+        accepted = column.accept(self._distinct.distinct(column, given), None, None)
         if files_in(accepted):
             self.given.append((column, accepted, self._target.key_of(row, column.table)))
         else:

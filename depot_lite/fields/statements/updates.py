@@ -15,13 +15,13 @@ from typing import Any
 from sqlalchemy import ColumnDefault, Table, Update, case, literal
 from sqlalchemy import update as update_of
 from sqlalchemy.orm import ORMExecuteState, attributes
-from sqlalchemy.sql import ColumnElement, operators
+from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.util import immutabledict
 
 from depot_lite.errors import InvalidContent
 from depot_lite.fields import internals
-from depot_lite.fields.columns import FileColumn, has_pending, is_no_file, paths_of
+from depot_lite.fields.columns import FileColumn, has_pending, is_expression, is_no_file, paths_of
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.statements.targets import MOST_PARAMETERS, Rows, Target, each_of, parameters_in
@@ -35,9 +35,20 @@ from depot_lite.fields.tracking.storing import store_all
 NewFiles = dict[tuple[Any, ...], dict[str, Any]]
 
 
-def _twin_of(held: Any) -> Any:
-    """Return another pending value with the same content, or a list of them, for another row."""
-    return FileList.of(value.twin() for value in held) if isinstance(held, FileList) else held.twin()
+def _twin_of(column: FileColumn, held: Any) -> Any:
+    """Return another pending value with the same content, or a list of them, for another row.
+
+    Raises:
+        InvalidContent: the content is a stream, which can be stored once only.
+    """
+    if isinstance(held, FileList):
+        return FileList.of(_twin_of(column, value) for value in held)
+    if not held.is_rereadable:
+        raise InvalidContent(
+            f"{column}: {held['filename']!r} is a stream, which can be read only once, and the statement would store "
+            "it several times: read it to bytes first"
+        )
+    return held.twin()
 
 
 def literal_value(column: FileColumn, value: Any) -> Any:
@@ -50,7 +61,7 @@ def literal_value(column: FileColumn, value: Any) -> Any:
         return value.effective_value
     if internals.is_null(value):
         return None
-    if isinstance(value, ColumnElement) or hasattr(value, "__clause_element__"):
+    if is_expression(value):
         raise InvalidContent(
             f"{column}: a statement cannot take a file from a SQL expression, since two rows would own one file; "
             "load the value and assign it, which makes a copy"
@@ -64,14 +75,18 @@ class DistinctValues:
     def __init__(self) -> None:
         self._given: dict[int, DepotFileInfo] = {}  # the values too, so that no other gets the id of one of them
 
-    def distinct(self, given: Any) -> Any:
-        """Return the value or list, with a twin in the place of each pending value that was given before."""
+    def distinct(self, column: FileColumn, given: Any) -> Any:
+        """Return the value or list, with a twin in the place of each pending value that was given before.
+
+        Raises:
+            InvalidContent: the content of such a value is a stream.
+        """
         if isinstance(given, list | tuple):
-            return [self.distinct(each) for each in given]
+            return [self.distinct(column, each) for each in given]
         if not isinstance(given, DepotFileInfo) or not given.pending:
             return given
         if id(given) in self._given:
-            return given.twin()
+            return _twin_of(column, given)
         self._given[id(given)] = given
         return given
 
@@ -101,7 +116,7 @@ def update(state: ORMExecuteState, statement: Update, target: Target) -> Any:
     columns = {key: column for key in given if (column := target.find_column(key)) is not None}
     distinct = DistinctValues()
     fresh = {
-        columns[key].key: columns[key].accept(distinct.distinct(value), None, None)
+        columns[key].key: columns[key].accept(distinct.distinct(columns[key], value), None, None)
         for key, value in given.items()
         if not _leaves(value)
     }
@@ -200,7 +215,10 @@ def _stored_for_rows(
     new: NewFiles = {}
     waiting: list[tuple[FileColumn, Any]] = []
     for identity in target.read_keys(where, parameters, options):
-        new[identity] = {key: value if not new or value is None else _twin_of(value) for key, value in fresh.items()}
+        new[identity] = {
+            key: value if not new or value is None else _twin_of(target.columns[key], value)
+            for key, value in fresh.items()
+        }
         waiting += [(target.columns[key], own) for key, own in new[identity].items() if has_pending(own)]
     store_all(target.session, waiting)
     return new
@@ -330,7 +348,7 @@ class UpdateByKey:
         for each in [each for each in found if _leaves(mapping[each])]:
             del mapping[each], found[each]
         accepted = {
-            each: column.accept(self._distinct.distinct(literal_value(column, mapping[each])), None, None)
+            each: column.accept(self._distinct.distinct(column, literal_value(column, mapping[each])), None, None)
             for each, column in found.items()
         }
         mapping.update(accepted)
