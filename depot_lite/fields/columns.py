@@ -56,6 +56,10 @@ def has_pending(held: object) -> bool:
 NOT_LOADED: Final = LoaderCallableStatus.NO_VALUE
 
 
+#: How many columns of one type a message names.
+_FEW: Final = 3
+
+
 class FileType(TypeDecorator[Any]):
     """A column type whose values are files.
 
@@ -89,6 +93,7 @@ class FileType(TypeDecorator[Any]):
         self._validators = checked_validators(validators, self.upload_type, multiple=multiple)
         self._variants = dict(variants or {})
         self._text_on: dict[str, bool] = {}
+        self._columns: set[str] = set()
         self.upload_type.check_variants(self._variants)
 
     def with_variant(self, type_: Any, *dialect_names: str) -> Any:
@@ -106,6 +111,15 @@ class FileType(TypeDecorator[Any]):
     def is_text_on(self, dialect_name: str) -> bool:
         """Return whether references are kept as text on a database."""
         return self._text_on.get(dialect_name, self.text)
+
+    def belong_to(self, column: Column[Any], table: Table) -> None:
+        """Enter a column that has this type, for messages."""
+        self._columns.add(f"{table.name}.{column.name}")
+
+    @property
+    def owners(self) -> str:
+        """The columns that have this type, such as ``document.content``; the type itself if they are many, or none."""
+        return " or ".join(sorted(self._columns)) if 1 <= len(self._columns) <= _FEW else repr(self)
 
     @property
     def filters(self) -> tuple[FileFilter, ...]:

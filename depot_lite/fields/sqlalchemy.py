@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import JSON, Column, Dialect, String, Text, event, types
+from sqlalchemy import JSON, Column, Dialect, String, Table, Text, event, types
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute, Mapper, attributes
@@ -24,7 +24,7 @@ from sqlalchemy.sql.functions import GenericFunction
 
 from depot_lite.errors import DepotError, InvalidContent
 from depot_lite.fields import columns, internals
-from depot_lite.fields.columns import NOT_LOADED, FileColumn, FileType, file_columns
+from depot_lite.fields.columns import NOT_LOADED, FileColumn, FileType, file_columns, file_type
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.list_binding import begin_empty, track_lists
 from depot_lite.fields.lists import FileList
@@ -72,7 +72,7 @@ def _cast_to_json(element: GenericFunction[Any], compiler: Any, **kw: Any) -> st
 
 _STORED_BY: Final = (
     "Files are stored by an assignment to an attribute, and by session.execute() of insert().values() and "
-    "update().values(); not by a condition, text() or connection.execute()"
+    "update().values(); not by text(), a statement inside of another, a secondary table or connection.execute()"
 )
 
 
@@ -157,14 +157,14 @@ class UploadedFileField(FileType):
     def _bound(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, DepotFileInfo):
             if isinstance(value, dict):
-                raise InvalidContent(f"{self!r}: a dictionary is not a file: expected an UploadedFile")
+                raise InvalidContent(f"{self.owners}: a dictionary is not a file: expected an UploadedFile")
             try:
                 Content.of(value)  # raises InvalidContent with the reason
             except InvalidContent as error:
-                raise InvalidContent(f"{self!r}: {error}") from error
-            raise InvalidContent(f"{self!r}: {type(value).__name__} is not a stored file. {_STORED_BY}")
+                raise InvalidContent(f"{self.owners}: {error}") from error
+            raise InvalidContent(f"{self.owners}: {type(value).__name__} is not a stored file. {_STORED_BY}")
         if value.pending and not tracking.store_late(value):
-            raise InvalidContent(f"{self!r}: {value['filename']!r} is not stored yet. {_STORED_BY}")
+            raise InvalidContent(f"{self.owners}: {value['filename']!r} is not stored yet. {_STORED_BY}")
         mark_bound(value.paths)
         return dict(value)
 
@@ -188,7 +188,15 @@ class UploadedFileField(FileType):
         return load
 
     def coerce_compared_value(self, op: Any, value: Any) -> Any:
-        """Compare with files as files, and with other values as JSON does."""
+        """Compare with files as files, and with other values as JSON does.
+
+        Raises:
+            InvalidContent: the file is not stored, so that no row can name it.
+        """
+        if isinstance(value, DepotFileInfo) and value.pending:
+            raise InvalidContent(
+                f"{self.owners}: a condition cannot compare with {value['filename']!r}, which is not stored yet"
+            )
         return (
             self if isinstance(value, DepotFileInfo | FileList) else self.impl_instance.coerce_compared_value(op, value)
         )
@@ -255,6 +263,14 @@ def _list_columns(class_: type) -> list[FileColumn]:
 _with_lists: Final[weakref.WeakSet[type]] = weakref.WeakSet()
 
 
+def _column_attached(column: Column[Any], table: Any) -> None:
+    """Check the defaults of a file column when it is added to a table, and let its type know whose it is."""
+    kind = file_type(column.type)
+    if kind is not None and isinstance(table, Table):
+        defaults.refuse_expression(column, table)
+        kind.belong_to(column, table)
+
+
 def _mapper_configured(mapper: Mapper[Any], class_: type) -> None:
     """Track the file attributes of a class, after its own validators, and deletions if it has unmapped file columns."""
     for key, column in columns.columns_of_mapper(mapper).items():
@@ -265,7 +281,7 @@ def _mapper_configured(mapper: Mapper[Any], class_: type) -> None:
 
 
 if not event.contains(Mapper, "mapper_configured", _mapper_configured):
-    event.listen(Column, "after_parent_attach", defaults.refuse_expression)
+    event.listen(Column, "after_parent_attach", _column_attached)
     event.listen(object, "attribute_instrument", _attribute_instrumented, propagate=True)
     event.listen(Mapper, "mapper_configured", _mapper_configured)
 tracking.track_sessions()

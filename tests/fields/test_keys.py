@@ -405,7 +405,7 @@ def test_one_key_that_is_given_twice_in_two_forms(world: World, keys: tuple[Any,
     mappings = [{"id": key, "content": f"{key} {position}".encode()} for position, key in enumerate(keys)]
     with world.session() as session:
         if how == "bulk":
-            session.bulk_update_mappings(NumberKey, mappings)  # type: ignore[arg-type]  # it takes a class
+            session.bulk_update_mappings(NumberKey, mappings)
         else:
             session.execute(update(NumberKey), mappings)
         (session.commit if commit else session.rollback)()

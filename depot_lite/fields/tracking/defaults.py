@@ -14,7 +14,7 @@ from sqlalchemy import Column, ColumnDefault, Insert, Table
 
 from depot_lite.errors import ConfigurationError, DepotError, InvalidContent
 from depot_lite.fields import internals
-from depot_lite.fields.columns import DEFAULTS, NOT_LOADED, FileColumn, file_type, files_in, has_pending
+from depot_lite.fields.columns import DEFAULTS, NOT_LOADED, FileColumn, files_in, has_pending
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.tracking import outcomes
 from depot_lite.fields.tracking.births import schemas_of
@@ -85,15 +85,14 @@ def _key_in(context: Any, insert: Insert, table: Table) -> tuple[Any, ...] | Non
     return None if None in key else key
 
 
-def refuse_expression(column: Column[Any], table: Any) -> None:
+def refuse_expression(column: Column[Any], table: Table) -> None:
     """Refuse a default, or an ``onupdate``, of a file column that is a SQL expression other than ``null()``.
 
     Raises:
         ConfigurationError: the rows would own one file.
     """
     for name, default in (("default", column.default), ("onupdate", column.onupdate)):
-        is_expression = isinstance(default, ColumnDefault) and default.is_clause_element
-        if is_expression and file_type(column.type) is not None and not internals.is_null(default.arg):
+        if isinstance(default, ColumnDefault) and default.is_clause_element and not internals.is_null(default.arg):
             raise ConfigurationError(
                 f"{table.name}.{column.name}: {name}= cannot take a file from a SQL expression, since two rows would "
                 "own one file; give a function that returns bytes, a file or an upload"
