@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import JSON, ClauseElement, Column, Table, Text
+from sqlalchemy import JSON, Column, Table, Text
 from sqlalchemy.orm import ColumnProperty, LoaderCallableStatus, Mapper, class_mapper
-from sqlalchemy.sql.operators import Operators
 from sqlalchemy.types import TypeDecorator
 
 from depot_lite.depots import Depots
 from depot_lite.errors import EditRefused, InvalidContent
-from depot_lite.fields import adoption, list_binding
+from depot_lite.fields import adoption, internals, list_binding
 from depot_lite.fields.edits import FileEdit
 from depot_lite.fields.interfaces import DepotFileInfo, FileFilter
 from depot_lite.fields.lists import FileList
@@ -183,7 +182,7 @@ class FileColumn:
             InvalidContent: this cannot be stored, or is a token that has expired or is not ours.
             EditRefused: an edit would replace a file that its form did not show.
         """
-        if is_expression(value):
+        if internals.is_expression(value):
             raise InvalidContent(
                 f"{self}: an attribute cannot take a file from a SQL expression, since two rows would own one file; "
                 "load the value and assign it, which makes a copy, or assign None"
@@ -349,11 +348,6 @@ def _token_in(value: object) -> tuple[str, str | None] | None:
 def is_no_file(value: object) -> bool:
     """Return whether this is the value of a form field in which no file was chosen."""
     return not isinstance(value, DepotFileInfo) and is_empty_upload(value)
-
-
-def is_expression(value: object) -> bool:
-    """Return whether this is SQL: ``Document.content``, ``func.now()``, ``text("NULL")``, ``JSON.NULL``."""
-    return isinstance(value, ClauseElement | Operators) or value is JSON.NULL
 
 
 # Iterable types that are not lists of files.

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnDefault, Delete, Insert, Update
+from sqlalchemy import JSON, ClauseElement, Column, ColumnDefault, Delete, Insert, Update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session
 from sqlalchemy.sql.elements import Null
+from sqlalchemy.sql.operators import Operators
 
 from depot_lite.errors import DepotError
 
@@ -291,6 +292,11 @@ def changed(statement: Any, **attributes: Any) -> Any:
 def is_null(value: object) -> bool:
     """Return whether this is the ``null()`` that SQLAlchemy makes of None."""
     return isinstance(value, Null)
+
+
+def is_expression(value: object) -> bool:
+    """Return whether this is SQL: ``Document.content``, ``func.now()``, ``text("NULL")``, ``JSON.NULL``."""
+    return isinstance(value, ClauseElement | Operators) or value is JSON.NULL
 
 
 # --- exceptions ---------------------------------------------------------------------------------------------------

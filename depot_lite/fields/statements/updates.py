@@ -21,7 +21,7 @@ from sqlalchemy.util import immutabledict
 
 from depot_lite.errors import InvalidContent
 from depot_lite.fields import internals
-from depot_lite.fields.columns import FileColumn, has_pending, is_expression, is_no_file, paths_of
+from depot_lite.fields.columns import FileColumn, has_pending, is_no_file, paths_of
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.statements.targets import MOST_PARAMETERS, Rows, Target, each_of, parameters_in
@@ -61,7 +61,7 @@ def literal_value(column: FileColumn, value: Any) -> Any:
         return value.effective_value
     if internals.is_null(value):
         return None
-    if is_expression(value):
+    if internals.is_expression(value):
         raise InvalidContent(
             f"{column}: a statement cannot take a file from a SQL expression, since two rows would own one file; "
             "load the value and assign it, which makes a copy"

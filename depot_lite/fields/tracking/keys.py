@@ -101,7 +101,7 @@ class KeyReader:
 
 
 def _sender(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
-    """Return a function that says what the driver gets for a value; None if that is always what it gave."""
+    """Return a function that makes the driver's value of one of Python's; None if both are always equal."""
     impl = kind.dialect_impl(dialect)
     send = impl.bind_processor(dialect)
     is_exact = isinstance(impl, Integer | String) and not isinstance(impl, Enum)
@@ -112,7 +112,7 @@ def _sender(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | N
     return send or (lambda value: value)
 
 
-#: Equal to nothing: the database changes what it gets.
+#: Equal to no value: the database changes all that it gets.
 _UNKNOWN: Final = object()
 
 
