@@ -18,7 +18,7 @@ from sqlalchemy.types import TypeDecorator
 
 from depot_lite.depots import Depots
 from depot_lite.errors import EditRefused, InvalidContent, ValidationError
-from depot_lite.fields import adoption, list_binding
+from depot_lite.fields import adoption, internals, list_binding
 from depot_lite.fields.edits import FileEdit
 from depot_lite.fields.interfaces import RENAMED, DepotFileInfo, FileFilter
 from depot_lite.fields.lists import FileList
@@ -64,6 +64,10 @@ def has_pending(held: object) -> bool:
 NOT_LOADED: Final = LoaderCallableStatus.NO_VALUE
 
 
+#: How many columns of one type a message names.
+_FEW: Final = 3
+
+
 class FileType(TypeDecorator[Any]):
     """A column type whose values are files.
 
@@ -99,6 +103,7 @@ class FileType(TypeDecorator[Any]):
         self._variants = checked_variants(variants)
         self._meta = checked_declaration(meta)
         self._text_on: dict[str, bool] = {}
+        self._columns: set[str] = set()
         self.upload_type.check_variants(self._variants)
 
     def with_variant(self, type_: Any, *dialect_names: str) -> Any:
@@ -116,6 +121,15 @@ class FileType(TypeDecorator[Any]):
     def is_text_on(self, dialect_name: str) -> bool:
         """Return whether references are kept as text on a database."""
         return self._text_on.get(dialect_name, self.text)
+
+    def belong_to(self, column: Column[Any], table: Table) -> None:
+        """Enter a column that has this type, for messages."""
+        self._columns.add(f"{table.name}.{column.name}")
+
+    @property
+    def owners(self) -> str:
+        """The columns that have this type, such as ``document.content``; the type itself if they are many, or none."""
+        return " or ".join(sorted(self._columns)) if 1 <= len(self._columns) <= _FEW else repr(self)
 
     @property
     def filters(self) -> tuple[FileFilter, ...]:
@@ -184,6 +198,11 @@ class FileColumn:
             InvalidContent: this cannot be stored, or is a token that has expired or is not ours.
             EditRefused: an edit would replace a file that its form did not show.
         """
+        if internals.is_expression(value):
+            raise InvalidContent(
+                f"{self}: an attribute cannot take a file from a SQL expression, since two rows would own one file; "
+                "load the value and assign it, which makes a copy, or assign None"
+            )
         if isinstance(value, FileEdit):
             held = self._held(state, held)
             value = self._edited(value, held)

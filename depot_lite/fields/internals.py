@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnDefault, Delete, Insert, Update
+from sqlalchemy import JSON, ClauseElement, Column, ColumnDefault, Delete, Insert, Update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session
 from sqlalchemy.orm.session import _sessions
 from sqlalchemy.sql.elements import Null
+from sqlalchemy.sql.operators import Operators
 
 from depot_lite.errors import DepotError
 
@@ -261,9 +262,35 @@ def conflict_clause(statement: Insert) -> Any:
     return statement._post_values_clause
 
 
+def ignores_rows(statement: Insert) -> bool:
+    """Return whether existing rows are left out, and the database counts the inserted ones."""
+    clause = conflict_clause(statement)
+    return bool(prefixes(statement)) if clause is None else clause.__visit_name__ == "on_conflict_do_nothing"
+
+
+def may_leave_out(statement: Insert) -> bool:
+    """Return whether some of the rows may not be inserted, without an error."""
+    return ignores_rows(statement) or conflict_clause(statement) is not None
+
+
+def executed_insert(context: Any) -> Insert | None:
+    """Return the INSERT that an execution context executes, None if that is another statement, or a flush."""
+    statement = getattr(context.invoked_statement, "element", context.invoked_statement)
+    return statement if isinstance(statement, Insert) else None
+
+
 def selected_names(statement: Insert) -> Sequence[Any]:
     """Return the columns of an ``INSERT ... SELECT``."""
     return statement._select_names or () if statement.select is not None else ()
+
+
+def is_bulk(options: Mapping[str, Any]) -> bool:
+    """Return whether SQLAlchemy executes an INSERT or UPDATE with a list of rows as its bulk methods do.
+
+    These ask the session for the connection of the base mapper, and know nothing of the statement.
+    """
+    chosen = [options.get("_sa_orm_insert_options"), options.get("_sa_orm_update_options")]
+    return any(each is not None and each._dml_strategy == "bulk" for each in chosen)
 
 
 def is_limited(clause: object) -> bool:
@@ -282,6 +309,11 @@ def changed(statement: Any, **attributes: Any) -> Any:
 def is_null(value: object) -> bool:
     """Return whether this is the ``null()`` that SQLAlchemy makes of None."""
     return isinstance(value, Null)
+
+
+def is_expression(value: object) -> bool:
+    """Return whether this is SQL: ``Document.content``, ``func.now()``, ``text("NULL")``, ``JSON.NULL``."""
+    return isinstance(value, ClauseElement | Operators) or value is JSON.NULL
 
 
 # --- exceptions ---------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import PurePath
 from typing import Any, Final
 
-from sqlalchemy import JSON, Column, Dialect, String, Text, event, types
+from sqlalchemy import JSON, Column, Dialect, String, Table, Text, event, types
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute, Mapper, attributes
@@ -25,7 +25,7 @@ from sqlalchemy.sql.functions import GenericFunction
 
 from depot_lite.errors import DepotError, InvalidContent
 from depot_lite.fields import columns, internals
-from depot_lite.fields.columns import NOT_LOADED, FileColumn, FileType, file_columns
+from depot_lite.fields.columns import NOT_LOADED, FileColumn, FileType, file_columns, file_type
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.list_binding import begin_empty, track_lists
 from depot_lite.fields.lists import FileList
@@ -73,7 +73,7 @@ def _cast_to_json(element: GenericFunction[Any], compiler: Any, **kw: Any) -> st
 
 _STORED_BY: Final = (
     "Files are stored by an assignment to an attribute, and by session.execute() of insert().values() and "
-    "update().values(); not by a condition, text() or connection.execute()"
+    "update().values(); not by text(), a statement inside of another, a secondary table or connection.execute()"
 )
 
 
@@ -95,9 +95,6 @@ class UploadedFileField(FileType):
 
     cache_ok = True
     hashable = False
-    # The columns that have this type, for messages. Copies of a type have those of their original. Weak: dialects keep
-    # copies for as long as the original lives, which the column would keep alive.
-    _columns: tuple[weakref.ref[Column[Any]], ...] = ()
 
     def __init__(
         self,
@@ -165,28 +162,17 @@ class UploadedFileField(FileType):
     def _bound(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, DepotFileInfo):
             if isinstance(value, dict):
-                raise InvalidContent(f"{self._place}: a dictionary is not a file: expected an UploadedFile")
+                raise InvalidContent(f"{self.owners}: a dictionary is not a file: expected an UploadedFile")
             try:
                 Content.of(value)  # raises InvalidContent with the reason
             except InvalidContent as error:
-                raise InvalidContent(f"{self._place}: {error}") from error
-            raise InvalidContent(f"{self._place}: {type(value).__name__} is not a stored file. {_STORED_BY}")
+                raise InvalidContent(f"{self.owners}: {error}") from error
+            raise InvalidContent(f"{self.owners}: {type(value).__name__} is not a stored file. {_STORED_BY}")
         if value.pending and not tracking.store_late(value):
-            raise InvalidContent(f"{self._place}: {value['filename']!r} is not stored yet. {_STORED_BY}")
+            raise InvalidContent(f"{self.owners}: {value['filename']!r} is not stored yet. {_STORED_BY}")
         value["path"]  # raises DamagedReference
         mark_bound(value.paths)
         return dict(value)
-
-    @property
-    def _place(self) -> str:
-        """The column, ``document.content``, as far as it is known."""
-        columns = [each() for each in self._columns]
-        names = (str(each) for each in columns if each is not None and each.table is not None)
-        return " or ".join(dict.fromkeys(names)) or repr(self)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out the columns, which SQLAlchemy attaches, when metadata are pickled."""
-        return {name: each for name, each in self.__dict__.items() if name != "_columns"}
 
     def process_literal_param(self, value: Any, dialect: Dialect) -> str:
         """Return a stored value as an SQL literal."""
@@ -210,7 +196,15 @@ class UploadedFileField(FileType):
         return load
 
     def coerce_compared_value(self, op: Any, value: Any) -> Any:
-        """Compare with files as files, and with other values as JSON does."""
+        """Compare with files as files, and with other values as JSON does.
+
+        Raises:
+            InvalidContent: the file is not stored, so that no row can name it.
+        """
+        if isinstance(value, DepotFileInfo) and value.pending:
+            raise InvalidContent(
+                f"{self.owners}: a condition cannot compare with {value['filename']!r}, which is not stored yet"
+            )
         return (
             self if isinstance(value, DepotFileInfo | FileList) else self.impl_instance.coerce_compared_value(op, value)
         )
@@ -232,14 +226,6 @@ class UploadedFileField(FileType):
         def __getitem__(self, index: Any) -> ColumnElement[Any]:
             """Select a key of the reference."""
             return _AsJSON(self.expr, type_=JSON())[index]
-
-
-def _attached(field: UploadedFileField, column: Column[Any]) -> None:
-    # A new tuple: the copies of a type, which SQLAlchemy makes for mixins and dialects, share the attributes of it.
-    field._columns = (*field._columns, weakref.ref(column))
-
-
-event.listen(UploadedFileField, "after_parent_attach", _attached, propagate=True)
 
 
 def _set_listener(column: FileColumn) -> Callable[..., Any]:
@@ -292,6 +278,14 @@ def _list_columns(class_: type) -> list[FileColumn]:
 _with_lists: Final[weakref.WeakSet[type]] = weakref.WeakSet()
 
 
+def _column_attached(column: Column[Any], table: Any) -> None:
+    """Check the defaults of a file column when it is added to a table, and let its type know whose it is."""
+    kind = file_type(column.type)
+    if kind is not None and isinstance(table, Table):
+        defaults.refuse_expression(column, table)
+        kind.belong_to(column, table)
+
+
 def _mapper_configured(mapper: Mapper[Any], class_: type) -> None:
     """Track the file attributes of a class, after its own validators, and deletions if it has unmapped file columns."""
     for key, column in columns.columns_of_mapper(mapper).items():
@@ -302,6 +296,7 @@ def _mapper_configured(mapper: Mapper[Any], class_: type) -> None:
 
 
 if not event.contains(Mapper, "mapper_configured", _mapper_configured):
+    event.listen(Column, "after_parent_attach", _column_attached)
     event.listen(object, "attribute_instrument", _attribute_instrumented, propagate=True)
     event.listen(Mapper, "mapper_configured", _mapper_configured)
 tracking.track_sessions()

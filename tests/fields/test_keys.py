@@ -392,3 +392,22 @@ def test_a_part_of_a_composite_key_that_changes(world: World, commit: bool) -> N
         session.flush()
         (session.commit if commit else session.rollback)()
     world.check(*((b"new", b"3") if commit else (b"1", b"2", b"3")))
+
+
+@outcome
+@pytest.mark.parametrize("how", ["execute", "bulk"])
+@pytest.mark.parametrize("keys", [("1", 1), (1, "1"), ("1", 1, "1"), ("1", "2", 1)], ids=str)
+def test_one_key_that_is_given_twice_in_two_forms(world: World, keys: tuple[Any, ...], how: str, commit: bool) -> None:
+    """The row has the file that was given last, and the others leave none."""
+    if world.engine.dialect.name == "postgresql":
+        pytest.skip("these are two types there")
+    add(world, NumberKey(id=1, content=b"old"), NumberKey(id=2))
+    mappings = [{"id": key, "content": f"{key} {position}".encode()} for position, key in enumerate(keys)]
+    with world.session() as session:
+        if how == "bulk":
+            session.bulk_update_mappings(NumberKey, mappings)
+        else:
+            session.execute(update(NumberKey), mappings)
+        (session.commit if commit else session.rollback)()
+    last = {str(each["id"]): each["content"] for each in mappings}
+    world.check(*(last.values() if commit else [b"old"]))

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import Engine, delete, insert, select, text, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.horizontal_shard import ShardedSession, set_shard_id
 from sqlalchemy.orm import Session, defer
 from sqlalchemy.sql.dml import UpdateBase
@@ -332,6 +333,57 @@ def test_rows_that_the_recipe_sends_astray_have_their_files(
         (session.commit if end == "commit" else session.rollback)()
     expected = [*BEFORE, b"3", b"4"] if end == "commit" else BEFORE
     check(depots, lagging.leader, lagging.follower, expected=expected)
+
+
+BY_KEY: dict[str, Callable[[Session, Any], object]] = {
+    "update": lambda session, options: session.execute(
+        update(Document), [{"id": 1, "content": b"new"}, {"id": 2, "name": "x"}], **options
+    ),
+    "insert": lambda session, options: session.execute(insert(Document), [{"id": 3, "content": b"new"}], **options),
+}
+
+
+@pytest.mark.parametrize("lagging", ["stale rows"], indirect=True)
+@pytest.mark.parametrize("end", ["commit", "rollback", "error"])
+@pytest.mark.parametrize("name", BY_KEY)
+def test_a_list_of_rows_is_read_and_asked_for_where_sqlalchemy_writes_it(
+    lagging: Pair, depots: dict[str, FileStorage], name: str, end: str
+) -> None:
+    """By the recipe that is the follower, whose rows have files of their own here."""
+    with Session(lagging.follower) as session:
+        session.execute(update(Document).values(content=b"of the follower"))
+        session.execute(update(Movie).values(screenshots=[]))
+        session.commit()
+    both = lagging.leader, lagging.follower
+    with lagging.session() as session:
+        BY_KEY[name](session, {})
+        if end == "error":
+            with pytest.raises(SQLAlchemyError):
+                session.execute(text("nonsense"))
+        (session.rollback if end == "rollback" else session.commit)()
+    paths = named(*both)
+    assert sorted(paths) == sorted(f"{name}/{file_id}" for name, depot in depots.items() for file_id in depot.list())
+    contents = [DepotManager.get_file(path).read() for path in paths]
+    assert (b"new" in contents) == (end != "rollback")
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback", "error"])
+@pytest.mark.parametrize("name", BY_KEY)
+def test_the_bind_of_a_statement_is_asked_only_if_sqlalchemy_writes_there(
+    two: Two, depots: dict[str, FileStorage], name: str, end: str
+) -> None:
+    """SQLAlchemy ignores ``bind_arguments`` of a list of rows, and leaves the other database alone."""
+    with Session(two.first) as session:
+        session.add(Document(id=2))
+        session.commit()
+        BY_KEY[name](session, {"bind_arguments": {"bind": two.second}})
+        if end == "error":
+            with pytest.raises(SQLAlchemyError):
+                session.execute(text("nonsense"))
+        (session.rollback if end == "rollback" else session.commit)()
+    before = [b"document of the first"] if end == "rollback" or name == "insert" else []
+    expected = [*DECOYS, b"movie of the second", *before, *([] if end == "rollback" else [b"new"])]
+    check(depots, two.first, two.second, expected=expected)
 
 
 @pytest.mark.parametrize("lagging", ["stale rows"], indirect=True)

@@ -212,6 +212,17 @@ def test_a_schema_translate_map_that_is_changed_before_the_end(
     tenants.check(b"new" if end is Session.commit else first.encode(), second.encode())
 
 
+@either_end
+def test_a_schema_translate_map_that_sqlalchemy_leaves_out(tenants: Tenants, end: Callable[[Session], None]) -> None:
+    """An UPDATE by primary key goes to the schema of the connection, whatever the statement says."""
+    first, second = tenants.schemas
+    with tenants.of(first) as session:
+        options = {"schema_translate_map": {None: second}}
+        session.execute(update(Contract), [{"id": ROW, "scan": b"new"}], execution_options=options)
+        end(session)
+    tenants.check(b"new" if end is Session.commit else first.encode(), second.encode())
+
+
 # --- statements of which a part is done ---------------------------------------------------------------------------
 
 

@@ -52,7 +52,7 @@ def _bulk_insert_mappings(original: Callable[..., None]) -> Callable[..., None]:
         files.enter(watch, doubtful=False)
         with target.executing(watch):
             original(self, mapper, rows, *args, **kwargs)
-        files.written(watch)
+        files.written()
         for before, after in zip(given, rows, strict=True):
             # With return_defaults=True the caller finds the new primary keys in his own dictionaries.
             before.update({key: value for key, value in after.items() if key not in before})

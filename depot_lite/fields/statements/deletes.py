@@ -24,8 +24,9 @@ from sqlalchemy.orm import Mapper, ORMExecuteState, Session, attributes
 from depot_lite.fields.columns import file_columns
 from depot_lite.fields.statements.targets import MOST_PARAMETERS, Rows, Target, parameters_in, readable_options
 from depot_lite.fields.tracking.births import schemas_of
+from depot_lite.fields.tracking.keys import KeyReader, is_one_of, key_batches
 from depot_lite.fields.tracking.ledger import ledger_of, watch_of
-from depot_lite.fields.tracking.rows import is_one_of, key_batches, old_key_in
+from depot_lite.fields.tracking.rows import old_key_in
 
 
 def delete(state: ORMExecuteState, statement: Delete, target: Target) -> Any:
@@ -142,14 +143,15 @@ def _read_referring(
 ) -> Rows:
     # Under another name, as it may be the child's own table. The join locks the parents that have children, too.
     child, parent = constraint.table, constraint.referred_table.alias()
-    key, files = list(child.primary_key), file_columns(child)
+    reader, files = KeyReader(list(child.primary_key), connection.dialect), file_columns(child)
+    width = len(reader.columns)
     refers = and_(*(each.parent == parent.c[each.column.key] for each in constraint.elements))
     rows: Rows = {}
     for batch in key_batches(parents):
-        query = select(*key, *files).select_from(child).join(parent, refers)
+        query = select(*reader.columns, *files).select_from(child).join(parent, refers)
         query = query.where(is_one_of(list(parent.primary_key), batch)).with_for_update()
         for row in connection.execute(query, execution_options=options):
-            rows[tuple(row[: len(key)])] = dict(zip(files, row[len(key) :], strict=True))
+            rows[reader.key(row)] = dict(zip(files, row[width:], strict=True))
     return rows
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.util import immutabledict
 
 from depot_lite.errors import InvalidContent
 from depot_lite.fields import internals
-from depot_lite.fields.columns import FileColumn, files_in, has_pending, paths_of
+from depot_lite.fields.columns import FileColumn, files_in, has_pending
 from depot_lite.fields.statements.targets import Target, each_of
 from depot_lite.fields.statements.updates import DistinctValues, literal_value
 from depot_lite.fields.tracking.births import Row
@@ -34,24 +34,29 @@ def insert(state: ORMExecuteState, statement: Insert, target: Target) -> Any:
     rows = [files.mapping(each, beside=values) for each in rows]
     values = files.mapping(values) if not rows else files.mapping(values, own_row=False)
     several = [[files.mapping(_mapping(statement, row)) for row in group] for group in internals.rows_of(statement)]
-    if any(each.has_default for each in target.columns.values()):
-        target.watch()  # so that the default finds its session
-    if not files.given and not files.cleared:
+    has_default = any(each.has_default for each in target.columns.values())
+    may_leave_out, ignores = internals.may_leave_out(statement), internals.ignores_rows(statement)
+    if not files.given and not files.cleared and not (has_default and may_leave_out):
+        if has_default:
+            target.as_written().watch()  # so that the default finds its session
         return None
     files.store()
     if values:
         statement = statement.values({key: value for key, value in values.items() if target.find_column(key)})
     if several:
         statement = internals.changed(statement, _multi_values=tuple(several))
-    if _ignores(statement):
+    if ignores:
         statement = statement.execution_options(preserve_rowcount=True)
     if rows:
         state.parameters = rows if state.is_executemany else rows[0]
-    watch = target.watch()
-    files.enter(watch, doubtful=_may_leave_out(statement))
+    watch = target.as_written().watch()
+    doubtful_before = set(watch.candidates.doubtful)
+    files.enter(watch, doubtful=may_leave_out)
     result = target.invoke(state, statement, watch)
     expected = len(rows) or sum(map(len, several)) or 1
-    files.written(watch, everything=_ignores(statement) and _rowcount(result) == expected)
+    files.written()
+    if ignores and _rowcount(result) == expected:  # no row was left out, although some might have been
+        watch.candidates.doubtful &= doubtful_before
     return result
 
 
@@ -84,17 +89,6 @@ def _values_into_rows(
 
 def _mapping(statement: Insert, row: Any) -> Mapping[Any, Any]:
     return row if isinstance(row, Mapping) else dict(zip(statement.table.columns, row, strict=False))
-
-
-def _may_leave_out(statement: Insert) -> bool:
-    """Return whether some of the rows may not be inserted, without an error."""
-    return _ignores(statement) or internals.conflict_clause(statement) is not None
-
-
-def _ignores(statement: Insert) -> bool:
-    """Return whether existing rows are left out, and the database counts the inserted ones."""
-    clause = internals.conflict_clause(statement)
-    return bool(internals.prefixes(statement)) if clause is None else clause.__visit_name__ == "on_conflict_do_nothing"
 
 
 def _refuse_what_cannot_be_followed(statement: Insert, target: Target) -> None:
@@ -156,7 +150,7 @@ class InsertFiles:
 
     def _value(self, column: FileColumn, value: Any, row: Mapping[Any, Any]) -> Any:
         given = literal_value(column, value)
-        accepted = column.accept(self._distinct.distinct(given), None, None)
+        accepted = column.accept(self._distinct.distinct(column, given), None, None)
         if files_in(accepted):
             self.given.append((column, accepted, self._target.key_of(row, column.table)))
         else:
@@ -175,13 +169,7 @@ class InsertFiles:
             self._rows.append(row)
             watch.candidates.enter(row, named=[value], doubtful=doubtful)
 
-    def written(self, watch: Watch, *, everything: bool = False) -> None:
-        """Enter that the statement was executed.
-
-        Args:
-            everything: whether no row was left out, although some might have been.
-        """
+    def written(self) -> None:
+        """Enter that the statement was executed."""
         for row in self._rows:
             row.mark_written()
-        if everything:
-            watch.candidates.doubtful.difference_update(path for _, value, _ in self.given for path in paths_of(value))

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import ClauseElement, Column, Delete, FromClause, Insert, Table, Update, and_, inspect, select
+from sqlalchemy import ClauseElement, Column, Delete, Dialect, FromClause, Insert, Table, Update, and_, inspect, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import FromStatement, Mapper, ORMExecuteState, Session
 from sqlalchemy.sql import visitors
@@ -24,9 +24,10 @@ from depot_lite.errors import ConfigurationError
 from depot_lite.fields import internals
 from depot_lite.fields.columns import FileColumn, columns_of_table, file_columns
 from depot_lite.fields.tracking.births import Files, Row, Schemas, schemas_of
+from depot_lite.fields.tracking.keys import KeyReader, is_one_of
 from depot_lite.fields.tracking.ledger import watch_of
 from depot_lite.fields.tracking.outcomes import Watch
-from depot_lite.fields.tracking.rows import begin_writing, is_one_of
+from depot_lite.fields.tracking.rows import begin_writing
 
 #: Primary key -> the files in that row.
 Rows = dict[tuple[Any, ...], Files]
@@ -170,6 +171,20 @@ class Target:
         """Return the connection on which the session will execute the statement."""
         return self.session.connection(bind_arguments=dict(self.bind_arguments))
 
+    def as_written(self) -> Target:
+        """Return the target with the arguments by which SQLAlchemy finds the connection for a list of rows.
+
+        It asks twice, first with the statement and then for the mapper only, and a session may remember the first
+        question. An UPDATE by primary key leaves out the options of the statement.
+        """
+        if self.mapper is None or not internals.is_bulk(self.execution_options):
+            return self
+        self.session.get_bind(**self.bind_arguments)
+        options = dict(self.execution_options)
+        if "_sa_orm_update_options" in options:
+            options.pop("schema_translate_map", None)
+        return replace(self, bind_arguments={"mapper": self.mapper.base_mapper}, execution_options=options)
+
     def watch(self) -> Watch:
         """Return the watch of that connection."""
         return watch_of(self.session, self.connection())
@@ -238,43 +253,44 @@ class Target:
         """Lock the rows that match, and return their files."""
         connection = self.connection()
         begin_writing(connection)
-        files = self.files
-        query = self._select(files).options(*options).with_for_update(of=self._locked())
+        files, reader = self.files, self._reader(connection.dialect)
+        query = self._select(reader, files).options(*options).with_for_update(of=self._locked())
         if where is not None:
             query = query.where(where)
         rows = connection.execute(query, parameters, execution_options=readable_options(self.execution_options))
-        width = len(self.table.primary_key)
-        return {tuple(row[:width]): dict(zip(files, row[width:], strict=True)) for row in rows}
+        width = len(reader.columns)
+        return {reader.key(row): dict(zip(files, row[width:], strict=True)) for row in rows}
 
     def read_keys(self, where: Any, parameters: Any, options: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Return the keys of the rows that match, locking nothing.
 
         If the session has no connection yet, none is taken from its pool for longer than this.
         """
-        query = self._select([]).options(*options)
-        if where is not None:
-            query = query.where(where)
         chosen = readable_options(self.execution_options)
         arguments = dict(self.bind_arguments)
-        bind = arguments.pop("bind", None) or self.session.get_bind(**arguments)
+        bind: Any = arguments.pop("bind", None) or self.session.get_bind(**arguments)
+        reader = self._reader(bind.dialect)
+        query = self._select(reader, []).options(*options)
+        if where is not None:
+            query = query.where(where)
         if internals.holds_connection(self.session, bind):
-            return [tuple(row) for row in self.connection().execute(query, parameters, execution_options=chosen)]
-        engine: Any = bind
-        with engine.connect() as connection:
-            options_of_session = dict(getattr(self.session, "execution_options", None) or {})
-            return [
-                tuple(row)
-                for row in connection.execute(query, parameters, execution_options={**options_of_session, **chosen})
-            ]
+            rows = self.connection().execute(query, parameters, execution_options=chosen)
+            return [reader.key(row) for row in rows]
+        with bind.connect() as connection:
+            of_session = dict(getattr(self.session, "execution_options", None) or {})
+            rows = connection.execute(query, parameters, execution_options={**of_session, **chosen})
+            return [reader.key(row) for row in rows]
 
-    def _select(self, files: Sequence[Column[Any]]) -> Any:
+    def _reader(self, dialect: Dialect) -> KeyReader:
         if not len(self.table.primary_key):
             raise ConfigurationError(
                 f"{self.table.name} has no primary key, by which the files of its rows could be followed: declare one"
             )
-        key = self.key
+        return KeyReader(self.key, dialect)
+
+    def _select(self, reader: KeyReader, files: Sequence[Column[Any]]) -> Any:
         # Two statements that lock the same rows in the same order do not wait for each other.
-        return select(*key, *(self.source.c[each.key] for each in files)).order_by(*key)
+        return select(*reader.columns, *(self.source.c[each.key] for each in files)).order_by(*self.key)
 
     def _locked(self) -> Any:
         if self.source is not self.table and self.mapper is not None:
@@ -290,9 +306,12 @@ class Target:
         """Return whether a statement needs its own condition beside the keys of the rows that were read.
 
         Its values may come from other tables; and the rows of other tables, which are not locked, may have changed
-        since. ``random()`` is asked only once.
+        since. On PostgreSQL a table that inherits from this one may have a row with the same key, which does not
+        match. ``random()`` is asked only once.
         """
         if names_other_tables(values, self.source):
             return True
         where = statement.whereclause
-        return where is not None and names_other_tables([where], self.source) and not _is_volatile(where)
+        if where is None or _is_volatile(where):
+            return False
+        return self.connection().dialect.name == "postgresql" or names_other_tables([where], self.source)

@@ -9,33 +9,46 @@ read its own file.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import permutations
 from typing import Any
 
-from sqlalchemy import ColumnDefault, Table, Update, and_, case, literal
+from sqlalchemy import ColumnDefault, Table, Update, case, literal
 from sqlalchemy import update as update_of
 from sqlalchemy.orm import ORMExecuteState, attributes
-from sqlalchemy.sql import ColumnElement, operators
+from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.util import immutabledict
 
 from depot_lite.errors import InvalidContent
 from depot_lite.fields import internals
-from depot_lite.fields.columns import FileColumn, has_pending, is_no_file
+from depot_lite.fields.columns import FileColumn, has_pending, is_no_file, paths_of
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.statements.targets import MOST_PARAMETERS, Rows, Target, each_of, parameters_in
 from depot_lite.fields.tracking.defaults import computed_for_update
+from depot_lite.fields.tracking.keys import is_one_of, key_batches, loaded_key
 from depot_lite.fields.tracking.outcomes import Watch
-from depot_lite.fields.tracking.rows import key_batches, read_rows
+from depot_lite.fields.tracking.rows import read_rows
 from depot_lite.fields.tracking.storing import store_all
 
 #: Primary key -> the new files of that row, by the keys of their attributes.
 NewFiles = dict[tuple[Any, ...], dict[str, Any]]
 
 
-def _twin_of(held: Any) -> Any:
-    """Return another pending value with the same content, or a list of them, for another row."""
-    return FileList.of(value.twin() for value in held) if isinstance(held, FileList) else held.twin()
+def _twin_of(column: FileColumn, held: Any) -> Any:
+    """Return another pending value with the same content, or a list of them, for another row.
+
+    Raises:
+        InvalidContent: the content is a stream, which can be stored once only.
+    """
+    if isinstance(held, FileList):
+        return FileList.of(_twin_of(column, value) for value in held)
+    if not held.is_rereadable:
+        raise InvalidContent(
+            f"{column}: {held['filename']!r} is a stream, which can be read only once, and the statement would store "
+            "it several times: read it to bytes first"
+        )
+    return held.twin()
 
 
 def literal_value(column: FileColumn, value: Any) -> Any:
@@ -48,7 +61,7 @@ def literal_value(column: FileColumn, value: Any) -> Any:
         return value.effective_value
     if internals.is_null(value):
         return None
-    if isinstance(value, ColumnElement) or hasattr(value, "__clause_element__"):
+    if internals.is_expression(value):
         raise InvalidContent(
             f"{column}: a statement cannot take a file from a SQL expression, since two rows would own one file; "
             "load the value and assign it, which makes a copy"
@@ -62,14 +75,18 @@ class DistinctValues:
     def __init__(self) -> None:
         self._given: dict[int, DepotFileInfo] = {}  # the values too, so that no other gets the id of one of them
 
-    def distinct(self, given: Any) -> Any:
-        """Return the value or list, with a twin in the place of each pending value that was given before."""
+    def distinct(self, column: FileColumn, given: Any) -> Any:
+        """Return the value or list, with a twin in the place of each pending value that was given before.
+
+        Raises:
+            InvalidContent: the content of such a value is a stream.
+        """
         if isinstance(given, list | tuple):
-            return [self.distinct(each) for each in given]
+            return [self.distinct(column, each) for each in given]
         if not isinstance(given, DepotFileInfo) or not given.pending:
             return given
         if id(given) in self._given:
-            return given.twin()
+            return _twin_of(column, given)
         self._given[id(given)] = given
         return given
 
@@ -99,7 +116,7 @@ def update(state: ORMExecuteState, statement: Update, target: Target) -> Any:
     columns = {key: column for key in given if (column := target.find_column(key)) is not None}
     distinct = DistinctValues()
     fresh = {
-        columns[key].key: columns[key].accept(distinct.distinct(value), None, None)
+        columns[key].key: columns[key].accept(distinct.distinct(columns[key], value), None, None)
         for key, value in given.items()
         if not _leaves(value)
     }
@@ -198,7 +215,10 @@ def _stored_for_rows(
     new: NewFiles = {}
     waiting: list[tuple[FileColumn, Any]] = []
     for identity in target.read_keys(where, parameters, options):
-        new[identity] = {key: value if not new or value is None else _twin_of(value) for key, value in fresh.items()}
+        new[identity] = {
+            key: value if not new or value is None else _twin_of(target.columns[key], value)
+            for key, value in fresh.items()
+        }
         waiting += [(target.columns[key], own) for key, own in new[identity].items() if has_pending(own)]
     store_all(target.session, waiting)
     return new
@@ -224,12 +244,11 @@ def _assigned(target: Target, column: FileColumn, fresh: Mapping[str, Any], new:
         return expression
     if fresh[column.key] is None:
         return None
-    whens = [(_is(target, identity), literal(files[column.key], column.column.type)) for identity, files in new.items()]
+    whens = [
+        (is_one_of(target.key, [identity]), literal(files[column.key], column.column.type))
+        for identity, files in new.items()
+    ]
     return case(*whens, else_=expression)
-
-
-def _is(target: Target, identity: tuple[Any, ...]) -> ColumnElement[bool]:
-    return and_(*(column == value for column, value in zip(target.key, identity, strict=True)))
 
 
 def _with_values(statement: Update, assigned: Mapping[Any, Any]) -> Update:
@@ -264,7 +283,7 @@ def _show_new_files(target: Target, new: NewFiles) -> None:
     if target.mapper is None:
         return
     for identity, files in new.items():
-        found = target.session.identity_map.get(target.mapper.identity_key_from_primary_key(identity))
+        found = target.session.identity_map.get(target.mapper.identity_key_from_primary_key(loaded_key(identity)))
         if found is not None:
             state = attributes.instance_state(found)
             for key, value in files.items():
@@ -280,18 +299,17 @@ def _show_new_files(target: Target, new: NewFiles) -> None:
 def _update_many(state: ORMExecuteState, statement: Update, target: Target) -> Any:
     mappings = list(each_of(state.parameters))
     named = [each for mapping in mappings for each in mapping] + list(internals.values_of(statement))
-    touched = {str(column): None for each in named if (column := target.find_column(each)) is not None}
-    if not touched and not _computed(target, ()):
+    found = [column for each in named if (column := target.find_column(each)) is not None]
+    touched = dict.fromkeys(map(str, [*found, *_computed(target, found)]))
+    if not touched:
         return None
     if statement.whereclause is not None or target.mapper is None:
-        if not touched:
-            return None
         raise InvalidContent(
             f"{', '.join(touched)}: an UPDATE with WHERE and several sets of parameters cannot look after files; "
             "execute one statement for each, or update by primary key"
         )
     target.flush()
-    by_key = UpdateByKey(target, mappings)
+    by_key = UpdateByKey(target.as_written(), mappings)
     state.parameters = by_key.mappings
     with by_key:  # which doubts by itself
         return target.invoke(state, statement, None)
@@ -330,7 +348,7 @@ class UpdateByKey:
         for each in [each for each in found if _leaves(mapping[each])]:
             del mapping[each], found[each]
         accepted = {
-            each: column.accept(self._distinct.distinct(literal_value(column, mapping[each])), None, None)
+            each: column.accept(self._distinct.distinct(column, literal_value(column, mapping[each])), None, None)
             for each, column in found.items()
         }
         mapping.update(accepted)
@@ -358,6 +376,17 @@ class UpdateByKey:
                 held=rows.get(identity),
                 updated=True,
             )
+        self._enter_twins(watch, table)
+
+    def _enter_twins(self, watch: Watch, table: Table) -> None:
+        """Enter that ``"3"`` and 3 may be one row, which then keeps the file of only one of them."""
+        alike: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
+        for identity in self._new:
+            alike.setdefault(tuple(map(str, identity)), []).append(identity)
+        for one, other in ((one, other) for twins in alike.values() for one, other in permutations(twins, 2)):
+            for column, value in self._given[one]:
+                for path in paths_of(value) if column.table is table else ():
+                    watch.candidates.condemn(path, self._target.row(watch, other, table))
 
     def __enter__(self) -> UpdateByKey:
         return self

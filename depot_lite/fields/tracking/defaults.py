@@ -10,15 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnDefault
-from sqlalchemy.engine import Connection
+from sqlalchemy import Column, ColumnDefault, Insert, Table
 
-from depot_lite.errors import DepotError, InvalidContent
+from depot_lite.errors import ConfigurationError, DepotError, InvalidContent
 from depot_lite.fields import internals
-from depot_lite.fields.columns import DEFAULTS, NOT_LOADED, FileColumn, has_pending
+from depot_lite.fields.columns import DEFAULTS, NOT_LOADED, FileColumn, files_in, has_pending
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.tracking import outcomes
-from depot_lite.fields.tracking.births import Row
+from depot_lite.fields.tracking.births import schemas_of
 from depot_lite.fields.tracking.ledger import watch_of
 from depot_lite.fields.tracking.storing import store_all
 
@@ -47,13 +46,19 @@ class _UpdateContext:
         return self.current_parameters
 
 
-def store_default(column: FileColumn, value: Any, connection: Connection) -> Any:
+def store_default(column: FileColumn, value: Any, context: Any) -> Any:
     """Store the file or list that a default gives to one row, and return it.
 
     Raises:
-        InvalidContent: no session writes through this connection.
+        InvalidContent: no session writes through this connection, or the statement is an INSERT ... SELECT.
     """
     accepted = column.accept(for_one_row(value), None, NOT_LOADED)
+    insert, connection = internals.executed_insert(context), context.root_connection
+    if insert is not None and insert.select is not None and files_in(accepted):
+        raise InvalidContent(
+            f"{column}: INSERT ... SELECT would give the one file of the column's default to all new rows; insert rows "
+            "with values, or leave the column empty: from_select(..., include_defaults=False)"
+        )
     if not has_pending(accepted):
         return accepted
     session = outcomes.writing_session(connection)
@@ -63,19 +68,47 @@ def store_default(column: FileColumn, value: Any, connection: Connection) -> Any
             "use session.execute()"
         )
     store_all(session, [(column, accepted)])
-    row = Row(column.table, None)
+    candidates = watch_of(session, connection).candidates
+    doubtful = insert is not None and internals.may_leave_out(insert)
+    key = _key_in(context, insert, column.table) if insert is not None and doubtful else None
+    row = candidates.row(column.table, key, schemas_of(context.execution_options))
     row.mark_written()  # nothing tells when the statement has been executed
-    watch_of(session, connection).candidates.enter(row, named=[accepted])
+    candidates.enter(row, named=[accepted], doubtful=doubtful)
     return accepted
+
+
+def _key_in(context: Any, insert: Insert, table: Table) -> tuple[Any, ...] | None:
+    """Return the primary key that an INSERT gives to the row which is written, None if incomplete."""
+    if internals.rows_of(insert):  # SQLAlchemy fails to tell the parameters of one of several rows
+        return None
+    key = tuple(context.get_current_parameters().get(each.key) for each in table.primary_key)
+    return None if None in key else key
+
+
+def refuse_expression(column: Column[Any], table: Table) -> None:
+    """Refuse a default, or an ``onupdate``, of a file column that is a SQL expression other than ``null()``.
+
+    Raises:
+        ConfigurationError: the rows would own one file.
+    """
+    for name, default in (("default", column.default), ("onupdate", column.onupdate)):
+        if isinstance(default, ColumnDefault) and default.is_clause_element and not internals.is_null(default.arg):
+            raise ConfigurationError(
+                f"{table.name}.{column.name}: {name}= cannot take a file from a SQL expression, since two rows would "
+                "own one file; give a function that returns bytes, a file or an upload"
+            )
 
 
 def follow_defaults(column: FileColumn) -> None:
     """Store the files that the default and the ``onupdate`` of a column give; a second call does nothing."""
     if column.has_default:
         return
+    refuse_expression(column.column, column.table)
     for default in (column.column.default, column.column.onupdate):
-        if isinstance(default, ColumnDefault) and (default.is_callable or default.is_scalar):
+        if isinstance(default, ColumnDefault):
             for_update = default is column.column.onupdate
+            if default.is_clause_element:
+                default = ColumnDefault(lambda: None)  # it is null(): all others were refused
             DEFAULTS.setdefault(column.column, {})[for_update] = default
             internals.set_default(column.column, _storing(column, default), for_update=for_update)
 
@@ -84,7 +117,7 @@ def _storing(column: FileColumn, default: ColumnDefault) -> Callable[[Any], Any]
     def give(context: Any) -> Any:
         try:
             value = default.arg(context) if default.is_callable else default.arg
-            return store_default(column, value, context.root_connection)
+            return store_default(column, value, context)
         except DepotError as error:
             internals.keep_class(error)
             raise

@@ -31,7 +31,7 @@ from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from depot_lite.fields.columns import FileType, file_columns, file_type, paths_of
 from depot_lite.fields.tracking.births import Answer, End, Row, Schemas
-from depot_lite.fields.tracking.rows import is_one_of, key_batches
+from depot_lite.fields.tracking.keys import is_one_of, key_batches
 
 
 def _names_one_of(column: Column[Any], kind: FileType, paths: Sequence[str], dialect: str) -> ColumnElement[bool]:

@@ -10,43 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Table, and_, bindparam, or_, select, tuple_
+from sqlalchemy import Table, select
 from sqlalchemy.orm import LoaderCallableStatus, Mapper, Session
-from sqlalchemy.sql import ColumnElement
 
 from depot_lite.fields import internals
 from depot_lite.fields.columns import NOT_LOADED, file_columns
 from depot_lite.fields.tracking.births import Files, Row
+from depot_lite.fields.tracking.keys import is_one_of, key_batches
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
     from sqlalchemy.orm import InstanceState
-
-#: How many primary keys one SELECT names.
-BATCH: Final = 500
-
-
-def is_one_of(key: Sequence[Any], identities: Iterable[tuple[Any, ...]]) -> ColumnElement[bool]:
-    """Return the condition that a row has one of these primary keys."""
-    if len(key) == 1:
-        # With the column's type, not the values': PostgreSQL does not compare a number with "1", which may be its key.
-        values = bindparam(None, [each[0] for each in identities], key[0].type, expanding=True, unique=True)
-        return key[0].in_(values)  # type: ignore[no-any-return]  # an attribute is Any
-    known = list(identities)
-    whole = [each for each in known if None not in each]
-    # SQLite lets a part of a primary key be NULL, which is equal to nothing.
-    parts = [
-        and_(*(column.is_(None) if value is None else column == value for column, value in zip(key, each, strict=True)))
-        for each in known
-        if None in each
-    ]
-    return or_(tuple_(*key).in_(whole), *parts) if parts else tuple_(*key).in_(whole)
-
-
-def key_batches(identities: Iterable[tuple[Any, ...]], size: int = BATCH) -> list[list[tuple[Any, ...]]]:
-    """Return the keys in lists that one condition can name."""
-    known = list(identities)
-    return [known[start : start + size] for start in range(0, len(known), size)]
 
 
 def key_in(state: InstanceState[Any], table: Table) -> tuple[Any, ...] | None:

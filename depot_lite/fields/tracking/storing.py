@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from depot_lite.depots import Depots
-from depot_lite.errors import DepotError, ValidationError
+from depot_lite.errors import DepotError, StoredFileNotFound, ValidationError
 from depot_lite.fields.adoption import Adoption
 from depot_lite.fields.columns import FileColumn, files_in
 from depot_lite.fields.interfaces import DepotFileInfo, discard
@@ -42,6 +42,7 @@ def store_all(session: Session, waiting: Sequence[tuple[FileColumn, Any]]) -> No
     Raises:
         ValidationError: a column refuses a file, or more of one object. Nothing was stored.
         InvalidContent: a file cannot be read; or it was to be uploaded by a browser, and is not there.
+        StoredFileNotFound: a value is to be copied, whose file is gone.
         DepotError: a value could not be stored, and nothing of any value is left. Of several errors, the first value's.
     """
     files = [
@@ -109,6 +110,8 @@ def _store(column: FileColumn, index: int | None, birth: Birth) -> None:
     except ValidationError as error:  # found while the file was worked on: an image that breaks off, say
         error.at(str(column), birth.before.get("filename"), index)
         raise
+    except StoredFileNotFound as error:  # of a value that is copied
+        raise StoredFileNotFound(f"{column}: {birth.before.get('filename')!r} cannot be copied: {error}") from error
     except DepotError as error:
         error.add_note(f"while storing {birth.before.get('filename')!r} for {column}")
         raise
