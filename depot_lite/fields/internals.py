@@ -13,7 +13,7 @@ from functools import cache, partial
 from typing import Any, Final
 
 from sqlalchemy import Column, ColumnDefault, Delete, Insert, Update
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, TwoPhaseTransaction
 from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session
 from sqlalchemy.sql.elements import Null
@@ -92,6 +92,17 @@ def is_known_to_be_over(connection: Connection) -> bool:
         return status is not None and int(status) == 0
     except Exception:  # a driver of somebody else's: ROLLBACK has to be sent all the same
         return False
+
+
+def may_be_prepared(connection: Connection, *, sendable: bool) -> bool:
+    """Return whether the first phase of a two-phase commit was carried out, as far as can be known.
+
+    Args:
+        connection: before its transaction ends.
+        sendable: it is not broken. If it is, that may have happened while PREPARE was awaited.
+    """
+    transaction = connection.get_transaction()
+    return isinstance(transaction, TwoPhaseTransaction) and (transaction._is_prepared or not sendable)
 
 
 #: Flags of MariaDB's client protocol.

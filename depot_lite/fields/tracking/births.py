@@ -296,12 +296,14 @@ class End:
     """The end of one transaction.
 
     ``committed`` is true if COMMIT succeeded. ``over`` is true if the transaction has surely ended: after a COMMIT that
-    was sent and not answered it is false, since that may still take effect.
+    was sent and not answered it is false, since that may still take effect. ``prepared`` is true if the transaction was
+    prepared and then neither committed nor rolled back: somebody else will do that.
     """
 
     candidates: Candidates
     committed: bool
     over: bool
+    prepared: bool = False
     #: The files that the database has to be asked about, with their rows.
     asked: Mapping[str, set[Row]] = field(init=False)
 
@@ -323,6 +325,7 @@ class Fate:
     replaced: bool = False
 
 
+_PREPARED = "its transaction is prepared, and was neither committed nor rolled back here"
 _AMBIGUOUS = "several schemas have its table, and the search_path may have been another one"
 _HIDDEN = "row-level security, or a view, may hide its row"
 
@@ -345,6 +348,9 @@ def fates(end: End, answer: Answer, dialect: str) -> list[Fate]:
                 found.append(Fate(path, None))
             continue
         is_new = birth is not None or path in files.lost
+        if end.prepared:
+            found.append(Fate(path, _PREPARED))
+            continue
         doubt = _doubt_about_new(path, end, answer) if is_new else _doubt_about_old(path, end, answer, dialect)
         found.append(Fate(path, doubt, replaced=end.committed and path not in files.lost))
     return found

@@ -47,13 +47,20 @@ class Watch:
         self._unused: list[str] = []
         self._cancelled: asyncio.CancelledError | None = None
 
-    def settle(self, connection: Connection, *, committed: bool, over: bool) -> None:
-        """Ask which files of the transaction that has just ended are named. Raises only interrupts."""
+    def settle(self, connection: Connection, *, committed: bool, over: bool, prepared: bool = False) -> None:
+        """Ask which files of the transaction that has just ended are named. Raises only interrupts.
+
+        Args:
+            connection: of the transaction.
+            committed: COMMIT succeeded.
+            over: the transaction has surely ended.
+            prepared: it is prepared, and waits for somebody to commit it or to roll it back: nothing can be asked yet.
+        """
         ended, self.candidates = self.candidates, Candidates()
         usable = _is_usable(connection)
         if ended.rows:
-            end = End(ended, committed, over)
-            if end.asked:
+            end = End(ended, committed, over, prepared)
+            if end.asked and not prepared:
                 self._unanswered.append(end)
                 if usable:
                     self._undisturbed(partial(self._ask_here, connection, end))
@@ -180,7 +187,8 @@ def writing_session(connection: Connection) -> Session | None:
 
 
 def _on_end(connection: Connection, commits: bool, end: Callable[[], None]) -> None:
-    found, sendable, prepared = _watches[connection], _is_usable(connection), _is_twophase(connection)
+    found, sendable = _watches[connection], _is_usable(connection)
+    prepared = internals.may_be_prepared(connection, sendable=sendable)
     if not commits and sendable and found.candidates.rows and internals.is_known_to_be_over(connection):
         found.candidates.ended_early = True
     try:
@@ -188,15 +196,15 @@ def _on_end(connection: Connection, commits: bool, end: Callable[[], None]) -> N
     except BaseException as error:
         # Refused, by the database or by a listener: SQLAlchemy sends no ROLLBACK after that, and SQLite's transaction
         # would stay open, for the next session of this connection to commit.
-        refused = surely_failed(error) or (_is_usable(connection) and not prepared)
+        refused = surely_failed(error) or _is_usable(connection)
         over = (not commits and not found.candidates.unanswered) or not sendable or refused
         if _is_usable(connection):
             _roll_back(connection)
-        found.settle(connection, committed=False, over=over)
+        # What is proved about the connection proves nothing about a prepared transaction, which lives on without it.
+        found.settle(connection, committed=False, over=over, prepared=prepared)
         raise
-    # A prepared transaction outlives its connection, and may be committed by anybody.
-    over = (sendable or not prepared) and not found.candidates.unanswered
-    found.settle(connection, committed=commits, over=over)
+    over = not found.candidates.unanswered
+    found.settle(connection, committed=commits, over=over, prepared=prepared and not sendable)
 
 
 def _on_savepoint_lost(connection: Connection) -> None:
@@ -230,11 +238,6 @@ _NO_TRANSACTION: Final = {"25P01", "3B001"}
 
 def _is_usable(connection: Connection) -> bool:
     return not connection.closed and not connection.invalidated
-
-
-def _is_twophase(connection: Connection) -> bool:
-    transaction = connection.get_transaction()
-    return transaction is not None and hasattr(transaction, "xid")
 
 
 def _roll_back(connection: Connection) -> None:
