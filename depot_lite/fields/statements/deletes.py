@@ -25,7 +25,7 @@ from depot_lite.fields.columns import file_columns
 from depot_lite.fields.statements.targets import MOST_PARAMETERS, Rows, Target, parameters_in, readable_options
 from depot_lite.fields.tracking.births import schemas_of
 from depot_lite.fields.tracking.ledger import ledger_of, watch_of
-from depot_lite.fields.tracking.rows import is_one_of, key_batches, old_key_in
+from depot_lite.fields.tracking.rows import as_stored, is_one_of, key_batches, old_key_in, unlimited
 
 
 def delete(state: ORMExecuteState, statement: Delete, target: Target) -> Any:
@@ -146,9 +146,9 @@ def _read_referring(
     refers = and_(*(each.parent == parent.c[each.column.key] for each in constraint.elements))
     rows: Rows = {}
     for batch in key_batches(parents):
-        query = select(*key, *files).select_from(child).join(parent, refers)
+        query = select(*key, *map(as_stored, files)).select_from(child).join(parent, refers)
         query = query.where(is_one_of(list(parent.primary_key), batch)).with_for_update()
-        for row in connection.execute(query, execution_options=options):
+        for row in connection.execute(unlimited(query, connection), execution_options=options):
             rows[tuple(row[: len(key)])] = dict(zip(files, row[len(key) :], strict=True))
     return rows
 

@@ -26,7 +26,7 @@ from depot_lite.fields.columns import FileColumn, columns_of_table, file_columns
 from depot_lite.fields.tracking.births import Files, Row, Schemas, schemas_of
 from depot_lite.fields.tracking.ledger import watch_of
 from depot_lite.fields.tracking.outcomes import Watch
-from depot_lite.fields.tracking.rows import begin_writing, is_one_of
+from depot_lite.fields.tracking.rows import as_stored, begin_writing, is_one_of, unlimited
 
 #: Primary key -> the files in that row.
 Rows = dict[tuple[Any, ...], Files]
@@ -242,7 +242,8 @@ class Target:
         query = self._select(files).options(*options).with_for_update(of=self._locked())
         if where is not None:
             query = query.where(where)
-        rows = connection.execute(query, parameters, execution_options=readable_options(self.execution_options))
+        query, chosen = unlimited(query, connection), readable_options(self.execution_options)
+        rows = connection.execute(query, parameters, execution_options=chosen)
         width = len(self.table.primary_key)
         return {tuple(row[:width]): dict(zip(files, row[width:], strict=True)) for row in rows}
 
@@ -258,13 +259,16 @@ class Target:
         arguments = dict(self.bind_arguments)
         bind = arguments.pop("bind", None) or self.session.get_bind(**arguments)
         if internals.holds_connection(self.session, bind):
+            query = unlimited(query, self.connection())
             return [tuple(row) for row in self.connection().execute(query, parameters, execution_options=chosen)]
         engine: Any = bind
         with engine.connect() as connection:
             options_of_session = dict(getattr(self.session, "execution_options", None) or {})
             return [
                 tuple(row)
-                for row in connection.execute(query, parameters, execution_options={**options_of_session, **chosen})
+                for row in connection.execute(
+                    unlimited(query, connection), parameters, execution_options={**options_of_session, **chosen}
+                )
             ]
 
     def _select(self, files: Sequence[Column[Any]]) -> Any:
@@ -274,7 +278,7 @@ class Target:
             )
         key = self.key
         # Two statements that lock the same rows in the same order do not wait for each other.
-        return select(*key, *(self.source.c[each.key] for each in files)).order_by(*key)
+        return select(*key, *(as_stored(self.source.c[each.key]) for each in files)).order_by(*key)
 
     def _locked(self) -> Any:
         if self.source is not self.table and self.mapper is not None:

@@ -7,12 +7,11 @@ never told is looked for by its path, which reads the whole table.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
     Column,
-    Dialect,
     Select,
     Table,
     Text,
@@ -27,11 +26,10 @@ from sqlalchemy import (
 from sqlalchemy import table as table_of
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql import ColumnElement
-from sqlalchemy.types import TypeEngine, UserDefinedType
 
-from depot_lite.fields.columns import FileType, file_columns, file_type, paths_of
+from depot_lite.fields.columns import FileType, file_columns, file_type, files_in
 from depot_lite.fields.tracking.births import Answer, End, Row, Schemas
-from depot_lite.fields.tracking.rows import is_one_of, key_batches
+from depot_lite.fields.tracking.rows import as_stored, is_one_of, key_batches, read_as, unlimited
 
 
 def _names_one_of(column: Column[Any], kind: FileType, paths: Sequence[str], dialect: str) -> ColumnElement[bool]:
@@ -125,8 +123,8 @@ def _read_by_key(
     key: list[ColumnElement[Any]] = list(table.primary_key)
     guarded = connection.dialect.name == "postgresql"
     if guarded:
-        read_key = [_or_none(each) for each in key]
-        query: Select[Any] = select(*read_key, *file_columns(table))
+        read_key = [read_as(each, each.type) for each in key]  # a user's type may not expect NULL
+        query: Select[Any] = select(*read_key, *map(as_stored, file_columns(table)))
         # Row security that the transaction had switched with SET LOCAL may hide its rows after the end, and so may a
         # view. Joined to one row that is always there, so that it is told even if no row is found.
         name, has_schema = _full_name(connection, table, options)
@@ -135,10 +133,10 @@ def _read_by_key(
         one = select(active, ambiguous, func.pg_is_in_recovery().label("replica")).subquery("one")
         query = query.add_columns(*one.c).select_from(one.outerjoin(table, is_one_of(key, keys)))
     else:
-        query = select(*key, *file_columns(table)).where(is_one_of(key, keys))
-    rows = connection.execute(query, execution_options=options).all()
+        query = select(*key, *map(as_stored, file_columns(table))).where(is_one_of(key, keys))
+    rows = connection.execute(unlimited(query, connection), execution_options=options).all()
     found = [
-        (tuple(row[: len(key)]), {path for value in row[len(key) : len(row) - 3 * guarded] for path in paths_of(value)})
+        (tuple(row[: len(key)]), _paths_in(row[len(key) : len(row) - 3 * guarded]))
         for row in rows
         if not guarded or None not in row[: len(key)]
     ]
@@ -148,24 +146,6 @@ def _read_by_key(
     _refuse_replica(is_replica)
     answer.hidden |= len(found) < len(keys) and bool(active)
     return found, bool(ambiguous)
-
-
-class _OrNone(UserDefinedType[Any]):
-    """The type of a primary key, or NULL where an outer join finds no row, which a user's type may not expect."""
-
-    cache_ok = True
-
-    def __init__(self, of: TypeEngine[Any]) -> None:
-        self.of = of
-
-    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
-        load = self.of.dialect_impl(dialect).result_processor(dialect, coltype)
-        return None if load is None else lambda value: None if value is None else load(value)
-
-
-def _or_none(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    expression = column.type.column_expression(column)
-    return type_coerce(column if expression is None else expression, _OrNone(column.type))
 
 
 def _refuse_replica(is_replica: bool) -> None:
@@ -206,7 +186,24 @@ def _find_by_path(connection: Connection, table: Table, paths: Iterable[str], op
     for batch in key_batches((each,) for each in sorted(paths)):
         wanted = [path for (path,) in batch]
         conditions = [_names_one_of(column, kind, wanted, connection.dialect.name) for column, kind in columns]
-        query = select(*(column for column, _ in columns)).where(or_(*conditions) if conditions else literal(False))
-        for row in connection.execute(query, execution_options=options):
-            named |= {path for value in row for path in paths_of(value)}
+        query = select(*(as_stored(column) for column, _ in columns)).where(
+            or_(*conditions) if conditions else literal(False)
+        )
+        for row in connection.execute(unlimited(query, connection), execution_options=options):
+            named |= _paths_in(row)
     return named
+
+
+def _paths_in(values: Iterable[Any]) -> set[str]:
+    """Return the files that the columns of a row name.
+
+    Raises:
+        RuntimeError: a reference cannot be read, and may be of any file.
+    """
+    found: set[str] = set()
+    for value in values:
+        for each in files_in(value):
+            if not each.paths:
+                raise RuntimeError(f"a row has a reference that cannot be read: {dict(each)!r}")
+            found.update(each.paths)
+    return found
