@@ -120,7 +120,8 @@ class Candidates:
     database has reported an error, after which a COMMIT may have been a ROLLBACK. ``lost`` are files that went with a
     savepoint, ``deleted`` rows that this transaction deletes. ``moved`` are tables whose primary keys a statement has
     changed: their rows are looked for by path as well. ``ended_early`` says that the database told of an end before
-    COMMIT or ROLLBACK, ``unanswered`` that a statement which commits by itself was sent, and the connection broke.
+    COMMIT or ROLLBACK, ``unanswered`` that a statement which commits by itself was sent, and the connection broke,
+    ``renamed`` that the name of a table may have come to mean another one.
     """
 
     rows: dict[str, set[Row]] = field(default_factory=dict)
@@ -134,6 +135,7 @@ class Candidates:
     in_doubt: bool = False
     ended_early: bool = False
     unanswered: bool = False
+    renamed: bool = False
     #: The execution options of the connection, as they are when rows are entered.
     options: Mapping[str, Any] = field(default_factory=dict)
     _keyed: dict[tuple[Table, tuple[Any, ...], Schemas], Row] = field(default_factory=dict)
@@ -326,6 +328,7 @@ class Fate:
 
 
 _PREPARED = "its transaction is prepared, and was neither committed nor rolled back here"
+_RENAMED = "SQL as text has given the name of its table to another one meanwhile"
 _AMBIGUOUS = "several schemas have its table, and the search_path may have been another one"
 _HIDDEN = "row-level security, or a view, may hide its row"
 
@@ -348,10 +351,12 @@ def fates(end: End, answer: Answer, dialect: str) -> list[Fate]:
                 found.append(Fate(path, None))
             continue
         is_new = birth is not None or path in files.lost
-        if end.prepared:
-            found.append(Fate(path, _PREPARED))
-            continue
-        doubt = _doubt_about_new(path, end, answer) if is_new else _doubt_about_old(path, end, answer, dialect)
+        if end.prepared or files.renamed:
+            doubt: str | None = _PREPARED if end.prepared else _RENAMED
+        elif is_new:
+            doubt = _doubt_about_new(path, end, answer)
+        else:
+            doubt = _doubt_about_old(path, end, answer, dialect)
         found.append(Fate(path, doubt, replaced=end.committed and path not in files.lost))
     return found
 

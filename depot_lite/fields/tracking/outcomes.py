@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 from depot_lite.fields import internals
 from depot_lite.fields.columns import paths_of
 from depot_lite.fields.interfaces import logger
-from depot_lite.fields.tracking import proof, transfers
+from depot_lite.fields.tracking import by_hand, proof, transfers
 from depot_lite.fields.tracking.births import Answer, Birth, Candidates, End, fates
 
 
@@ -176,7 +176,7 @@ def watch(connection: Connection) -> Watch:
     found = _watches.get(connection)
     if found is None:
         found = _watches[connection] = Watch(connection)
-        internals.follow(connection, _on_end, _on_savepoint_lost)
+        internals.follow(connection, _on_end, _on_savepoint_lost, _on_text)
     return found
 
 
@@ -210,6 +210,12 @@ def _on_end(connection: Connection, commits: bool, end: Callable[[], None]) -> N
 def _on_savepoint_lost(connection: Connection) -> None:
     # Savepoints of a session are told to the session, which knows their births. Of this one nothing is known.
     _watches[connection].candidates.in_doubt = True
+
+
+def _on_text(connection: Connection, statement: str) -> None:
+    files = _watches[connection].candidates
+    if files.rows:
+        by_hand.notice(files, statement, connection.dialect.name)
 
 
 def _on_error(context: ExceptionContext) -> None:
