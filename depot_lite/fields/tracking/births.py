@@ -284,6 +284,7 @@ class Answer:
     ``named`` are the files that rows name, ``found`` the files of each row. ``absent`` are asked files without any row.
     ``hidden`` says that there may be rows which the database did not show (row-level security). ``ambiguous`` are files
     whose table several schemas of PostgreSQL have: the transaction's ``search_path`` may have led to another one.
+    ``dirty`` says that changes of others, which they have not committed, may have been read.
     """
 
     named: set[str] = field(default_factory=set)
@@ -291,6 +292,7 @@ class Answer:
     absent: set[str] = field(default_factory=set)
     ambiguous: set[str] = field(default_factory=set)
     hidden: bool = False
+    dirty: bool = False
 
 
 @dataclass(eq=False)
