@@ -9,8 +9,11 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from depot_lite.fields.tracking.births import Candidates
+from depot_lite.fields.tracking.by_hand import notice
 from tests.conftest import World, sqlite_engine
 from tests.fields.changes import BEFORE, Change, begin, every_change, few_changes, nothing_lost, on
+from tests.fields.statements import table_of
 from tests.models import Document
 
 ends = pytest.mark.parametrize("commit", [True, False], ids=["commit", "rollback"])
@@ -47,6 +50,39 @@ def test_the_transaction_is_committed_and_the_session_rolls_back(world: World, c
         session.execute(text("SELECT 1"))
         session.rollback()
     world.check(*change.leaves)
+
+
+#: Statements, the dialect, and what they have done: nothing, or a flag of the candidates.
+NOTICED: dict[tuple[str, str], str | None] = {
+    ("rollback", "sqlite"): "in_doubt",
+    ("ROLLBACK TO x", "mariadb"): "in_doubt",
+    ("ABORT", "postgresql"): "in_doubt",
+    ("-- why\n  Rollback  to savepoint x", "postgresql"): "in_doubt",
+    ("ROLLBACK PREPARED 'x'", "postgresql"): None,
+    ("commit", "sqlite"): "ended_early",
+    ("/* why */ END", "postgresql"): "ended_early",
+    ("COMMIT PREPARED 'x'", "postgresql"): None,
+    ("USE elsewhere", "mariadb"): "renamed",
+    ("SELECT 'USE elsewhere'", "mariadb"): None,
+    ("create temp table Document (id int)", "sqlite"): "renamed",
+    ("CREATE OR REPLACE TEMPORARY TABLE `document` (id int)", "mariadb"): "renamed",
+    ("create temp table document (id int)", "postgresql"): None,
+    ("create temp table documents (id int)", "sqlite"): None,
+    ("create table document (id int)", "sqlite"): None,
+    ("alter table document rename to old", "postgresql"): "renamed",
+    ("alter table page rename to old", "sqlite"): None,
+    ("alter table document add column x int", "sqlite"): None,
+    ("rename table document to old", "mariadb"): "renamed",
+}
+
+
+@pytest.mark.parametrize(("statement", "dialect"), NOTICED)
+def test_a_statement_is_noticed(statement: str, dialect: str) -> None:
+    files = Candidates()
+    files.condemn("default/a", files.row(table_of(Document), (1,)))
+    notice(files, statement, dialect)
+    flags = {name for name in ("in_doubt", "ended_early", "renamed") if getattr(files, name)}
+    assert flags == {NOTICED[statement, dialect]} - {None}
 
 
 # --- names --------------------------------------------------------------------------------------------------------

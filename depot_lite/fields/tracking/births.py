@@ -331,6 +331,10 @@ class Fate:
 
 _PREPARED = "its transaction is prepared, and was neither committed nor rolled back here"
 _RENAMED = "SQL as text has given the name of its table to another one meanwhile"
+_NOT_FOUND = "its row was not found again, or names another file"
+_NOT_THERE = "its row is not there after a rollback, and nothing tells of a COMMIT before"
+#: Doubts that a later transaction of somebody else's explains as well, which then deletes the file itself.
+EXPLAINED_BY_OTHERS: Final = (_NOT_FOUND, _NOT_THERE)
 _AMBIGUOUS = "several schemas have its table, and the search_path may have been another one"
 _HIDDEN = "row-level security, or a view, may hide its row"
 
@@ -384,7 +388,7 @@ def _doubt_about_new(path: str, end: End, answer: Answer) -> str | None:
         found = None if row.key is None else answer.found.get((row.table, row.schemas, row.key))
         if found and (found == row.before or any(row in files.rows.get(each, ()) for each in found & known)):
             return None
-    return "its row was not found again, or names another file"
+    return _NOT_FOUND
 
 
 def _doubt_about_old(path: str, end: End, answer: Answer, dialect: str) -> str | None:
@@ -399,5 +403,5 @@ def _doubt_about_old(path: str, end: End, answer: Answer, dialect: str) -> str |
     if path in answer.ambiguous:
         return _AMBIGUOUS
     if dialect == "postgresql" and path in answer.absent:
-        return "its row is not there after a rollback, and nothing tells of a COMMIT before"
+        return _NOT_THERE
     return None

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -22,11 +22,12 @@ from sqlalchemy.engine import Connection, Engine, ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, SessionTransaction
 
+from depot_lite.depots import Depots
 from depot_lite.fields import internals
 from depot_lite.fields.columns import paths_of
 from depot_lite.fields.interfaces import logger
 from depot_lite.fields.tracking import by_hand, proof, transfers
-from depot_lite.fields.tracking.births import Answer, Birth, Candidates, End, fates
+from depot_lite.fields.tracking.births import EXPLAINED_BY_OTHERS, Answer, Birth, Candidates, End, fates
 
 
 class Watch:
@@ -45,6 +46,7 @@ class Watch:
         self._unanswered: list[End] = []
         self._replaced: list[str] = []
         self._unused: list[str] = []
+        self._perhaps_gone: dict[str, str] = {}
         self._cancelled: asyncio.CancelledError | None = None
 
     def settle(self, connection: Connection, *, committed: bool, over: bool, prepared: bool = False) -> None:
@@ -94,6 +96,9 @@ class Watch:
         unused, self._unused = self._unused, []
         if replaced or unused:
             transfers.delete_at_end(replaced, unused)
+        perhaps_gone, self._perhaps_gone = self._perhaps_gone, {}
+        if perhaps_gone:
+            transfers.to_the_end(partial(_log_what_stays, perhaps_gone))
         cancelled, self._cancelled = self._cancelled, None
         if cancelled is not None:
             transfers.cancel(cancelled)
@@ -130,7 +135,9 @@ class Watch:
     def _judge(self, end: End, answer: Answer) -> None:
         gone: set[str] = set()
         for fate in fates(end, answer, self.engine.dialect.name):
-            if fate.doubt is not None:
+            if fate.doubt in EXPLAINED_BY_OTHERS:
+                self._perhaps_gone[fate.path] = fate.doubt
+            elif fate.doubt is not None:
                 _log_doubt(fate.path, fate.doubt)
             else:
                 gone.add(fate.path)
@@ -159,6 +166,18 @@ def _distinct(births: Iterable[Birth]) -> list[Birth]:
 
 def _log_doubt(path: str, doubt: str) -> None:
     logger.warning("kept %s, which a row may or may not name: %s", path, doubt)
+
+
+def _log_what_stays(doubts: Mapping[str, str]) -> None:
+    """Log the files that nobody else has deleted by now."""
+    for path, doubt in doubts.items():
+        depot_name, _, file_id = path.partition("/")
+        try:
+            stays = Depots.get(depot_name).exists(file_id)
+        except Exception:  # of the storage: it may well stay
+            stays = True
+        if stays:
+            _log_doubt(path, doubt)
 
 
 def _release(birth: Birth) -> None:

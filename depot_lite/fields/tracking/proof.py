@@ -162,6 +162,7 @@ def _circumstances(connection: Connection, table: Table, options: Mapping[str, A
     ``active``: row security that the transaction had switched with SET LOCAL may hide its rows after the end, and so
     may a view. ``ambiguous``, ``replica`` and ``dirty``: as in `Answer`, and in `ask`.
     """
+    told: tuple[ColumnElement[Any], ...]
     no = false()
     if connection.dialect.name == "postgresql":
         name, has_schema = _full_name(connection, table, options)
