@@ -357,12 +357,8 @@ def fates(end: End, answer: Answer, dialect: str) -> list[Fate]:
                 found.append(Fate(path, None))
             continue
         is_new = birth is not None or path in files.lost
-        if end.prepared or files.renamed:
-            doubt: str | None = _PREPARED if end.prepared else _RENAMED
-        elif is_new:
-            doubt = _doubt_about_new(path, end, answer)
-        else:
-            doubt = _doubt_about_old(path, end, answer, dialect)
+        doubt = _doubt_about_new(path, end, answer) if is_new else _doubt_about_old(path, end, answer, dialect)
+        doubt = _PREPARED if end.prepared else _RENAMED if files.renamed else doubt
         found.append(Fate(path, doubt, replaced=end.committed and path not in files.lost))
     return found
 

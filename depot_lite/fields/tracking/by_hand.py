@@ -20,7 +20,7 @@ _RENAME: Final = _begins(r"alter\s+table\b.*\brename|rename\s+table")
 
 
 def notice(files: Candidates, statement: str, dialect: str) -> None:
-    """Enter what a statement has done to the transaction of these candidates.
+    """Enter the effect of a statement on the transaction of these candidates.
 
     Args:
         files: whose rows were written, or read for writing, before.

@@ -224,7 +224,7 @@ def _on_end(connection: Connection, commits: bool, end: Callable[[], None]) -> N
         over = (not commits and not found.candidates.unanswered) or not sendable or refused
         if _is_usable(connection):
             _roll_back(connection)
-        # What is proved about the connection proves nothing about a prepared transaction, which lives on without it.
+        # The end of the connection proves nothing about a prepared transaction, which lives on without it.
         found.settle(connection, committed=False, over=over, prepared=prepared)
         raise
     over = not found.candidates.unanswered

@@ -178,13 +178,13 @@ def _circumstances(connection: Connection, table: Table, options: Mapping[str, A
 
 
 def _is_dirty(connection: Connection) -> ColumnElement[bool]:
-    """Return whether a session of MariaDB or MySQL reads what others have not committed, as an expression."""
+    """Return whether a session of MariaDB or MySQL reads uncommitted changes of others, as an expression."""
     name = "tx_isolation" if getattr(connection.dialect, "is_mariadb", True) else "transaction_isolation"
     return literal_column(f"@@{name}") == literal_column("'READ-UNCOMMITTED'")
 
 
 def _read_committed(connection: Connection) -> None:
-    """Begin a transaction that reads only what was committed, and leave the isolation level of the session as it is."""
+    """Begin a transaction that reads committed rows only, and leave the isolation level of the session as it is."""
     for statement in ("ROLLBACK", "SET TRANSACTION ISOLATION LEVEL READ COMMITTED", "START TRANSACTION"):
         connection.exec_driver_sql(statement)
 

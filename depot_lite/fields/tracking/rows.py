@@ -53,13 +53,13 @@ class ReadAs(UserDefinedType[Any]):
         self.of = of
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
-        """Return that of the other type, which is not called for NULL."""
+        """Return the processor of the other type, which is not called for NULL."""
         load = self.of.dialect_impl(dialect).result_processor(dialect, coltype)
         return None if load is None else lambda value: None if value is None else load(value)
 
 
 def read_as(column: ColumnElement[Any], kind: TypeEngine[Any]) -> ColumnElement[Any]:
-    """Return what is selected of a column, read as another type."""
+    """Return the expression that selects a column, read as another type."""
     expression = column.type.column_expression(column)
     return type_coerce(column if expression is None else expression, ReadAs(kind))
 
