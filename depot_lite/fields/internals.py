@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, Final
 
-from sqlalchemy import JSON, ClauseElement, Column, ColumnDefault, Delete, Insert, Update
-from sqlalchemy.engine import Connection
+from sqlalchemy import JSON, ClauseElement, Column, ColumnDefault, Delete, Insert, TextClause, Update
+from sqlalchemy.engine import Connection, TwoPhaseTransaction
 from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session
 from sqlalchemy.orm.session import _sessions
+from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql.elements import Null
 from sqlalchemy.sql.operators import Operators
 
@@ -32,14 +33,22 @@ _ENDS: Final = {
     "_rollback_twophase_impl": False,
 }
 _ROLLBACK_TO_SAVEPOINT: Final = "_rollback_to_savepoint_impl"
-_ORIGINALS: Final = {name: getattr(Connection, name) for name in (*_ENDS, _ROLLBACK_TO_SAVEPOINT)}
+_EXECUTE: Final = "_execute_context"
+_ORIGINALS: Final = {name: getattr(Connection, name) for name in (*_ENDS, _ROLLBACK_TO_SAVEPOINT, _EXECUTE)}
 
 #: Called with the connection, whether it is to commit, and the function that sends COMMIT or ROLLBACK.
 OnEnd = Callable[[Connection, bool, Callable[[], None]], None]
 
 
-def follow(connection: Connection, on_end: OnEnd, on_savepoint_lost: Callable[[Connection], None]) -> None:
-    """Let a connection's COMMIT and ROLLBACK go through ``on_end``, and tell of savepoints that are rolled back.
+def follow(
+    connection: Connection,
+    on_end: OnEnd,
+    on_savepoint_lost: Callable[[Connection], None],
+    on_text: Callable[[Connection, str], None],
+) -> None:
+    """Let a connection's COMMIT and ROLLBACK go through ``on_end``, and tell of savepoints and of SQL as text.
+
+    Savepoints are told when they have been rolled back, SQL as text and DDL when it has been executed.
 
     SQLAlchemy's events come before the statement is sent; none comes after the database has answered, while the
     connection is still at hand to be asked. So the methods of this one connection are replaced. They refer to it
@@ -49,6 +58,7 @@ def follow(connection: Connection, on_end: OnEnd, on_savepoint_lost: Callable[[C
     for name, commits in _ENDS.items():
         setattr(connection, name, partial(_send_end, itself, name, on_end, commits))
     setattr(connection, _ROLLBACK_TO_SAVEPOINT, partial(_lose_savepoint, itself, on_savepoint_lost))
+    setattr(connection, _EXECUTE, partial(_execute, itself, on_text))
 
 
 def _send_end(itself: weakref.ref[Connection], name: str, on_end: OnEnd, commits: bool, *args: Any) -> None:
@@ -62,6 +72,24 @@ def _lose_savepoint(itself: weakref.ref[Connection], listener: Callable[[Connect
     if connection is not None:
         _ORIGINALS[_ROLLBACK_TO_SAVEPOINT](connection, *args)
         listener(connection)
+
+
+def _execute(
+    itself: weakref.ref[Connection],
+    listener: Callable[[Connection, str], None],
+    dialect: Any,
+    constructor: Any,
+    statement: Any,
+    *args: Any,
+    **kw: Any,
+) -> Any:
+    connection = itself()
+    if connection is None:
+        raise RuntimeError("a connection that nobody refers to executes nothing")
+    result = _ORIGINALS[_EXECUTE](connection, dialect, constructor, statement, *args, **kw)
+    if isinstance(statement, str) or isinstance(statement.statement, TextClause | ExecutableDDLElement):
+        listener(connection, str(statement))
+    return result
 
 
 def bare(connection: Connection) -> Connection:
@@ -94,6 +122,17 @@ def is_known_to_be_over(connection: Connection) -> bool:
         return status is not None and int(status) == 0
     except Exception:  # a driver of somebody else's: ROLLBACK has to be sent all the same
         return False
+
+
+def may_be_prepared(connection: Connection, *, sendable: bool) -> bool:
+    """Return whether the first phase of a two-phase commit was carried out, as far as can be known.
+
+    Args:
+        connection: before its transaction ends.
+        sendable: it is not broken. If it is, that may have happened while PREPARE was awaited.
+    """
+    transaction = connection.get_transaction()
+    return isinstance(transaction, TwoPhaseTransaction) and (transaction._is_prepared or not sendable)
 
 
 #: Flags of MariaDB's client protocol.

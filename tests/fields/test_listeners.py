@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, event
 from sqlalchemy.orm import Session, object_session
 
 from depot_lite.fields.upload import UploadedFile
@@ -367,3 +368,25 @@ def test_a_listener_that_raises_after_commit_and_before_ours_changes_nothing(wor
         with pytest.raises(Stop):
             session.commit()
     world.check(NEW, FIGURES, PHOTO)
+
+
+def test_a_listener_of_the_pool_that_raises(world: World) -> None:
+    """The COMMIT took effect. Files are deleted when the session's next transaction ends."""
+    engine = create_engine(world.engine.url)
+
+    def refuse(connection: Any, record: Any) -> None:
+        connection.close()
+        raise Stop
+
+    with Session(engine) as session:
+        session.add(Document(id=1, content=b"old"))
+        session.commit()
+        session.get_one(Document, 1).content = UploadedFile(b"new")
+        event.listen(engine.pool, "checkin", refuse)
+        with pytest.raises(Stop):
+            session.commit()
+        event.remove(engine.pool, "checkin", refuse)
+        session.get_one(Document, 1)
+        session.commit()
+        world.check(b"new")
+    engine.dispose()

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, Final
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from tests.conftest import World
-from tests.fields.actions import BEFORE, FIGURES, NEW, OTHER, PHOTO, Action, begin, documents, every_action, put
+from tests.fields.actions import (
+    ACTIONS,
+    BEFORE,
+    FIGURES,
+    NEW,
+    OTHER,
+    PHOTO,
+    Action,
+    begin,
+    documents,
+    every_action,
+    put,
+)
 from tests.support.models import Account, Booking, Document
 
 Listen = Callable[..., None]
@@ -156,3 +169,70 @@ def test_savepoints_inside_of_a_two_phase_transaction(world: World, commit: bool
         if commit:
             session.commit()
     world.check(*(NEW, FIGURES, PHOTO) if commit else BEFORE)
+
+
+# --- prepared, and then the connection broke ----------------------------------------------------------------------
+
+#: By dialect: the number of a connection, how somebody else ends it, whether it is gone, and what is prepared.
+NUMBER: Final = {"postgresql": "SELECT pg_backend_pid()", "mariadb": "SELECT connection_id()"}
+KILL: Final = {"postgresql": "SELECT pg_terminate_backend({}, 20000)", "mariadb": "KILL {}"}
+GONE: Final = {
+    "postgresql": "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = {}",
+    "mariadb": "SELECT count(*) = 0 FROM information_schema.processlist WHERE id = {}",
+}
+FINISH: Final = {"postgresql": "{} PREPARED '{}'", "mariadb": "XA {} '{}'"}
+
+#: MariaDB forgets a prepared transaction that has written nothing.
+WRITING: Final = ("add", "replace_and_delete", "swap_rows")
+ENDS: Final[dict[str, Callable[[Session], None]]] = {
+    "commit": Session.commit,
+    "rollback": Session.rollback,
+    "close": Session.close,
+    "invalidate": Session.invalidate,
+}
+
+
+@pytest.fixture
+def other(engine: Engine) -> Iterator[Engine]:
+    """An engine of somebody else's."""
+    made = create_engine(engine.url, isolation_level="AUTOCOMMIT")
+    yield made
+    made.dispose()
+
+
+@two_phase
+@pytest.mark.parametrize("action", [ACTIONS[name] for name in WRITING], ids=WRITING)
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize("recovery", ["COMMIT", "ROLLBACK"])
+def test_a_prepared_transaction_lives_on_without_its_connection(
+    world: World,
+    other: Engine,
+    action: Action,
+    end: Callable[[Session], None],
+    recovery: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Somebody commits it later or rolls it back: until then each of its files may be named, and all stay."""
+    begin(world)
+    dialect = other.dialect.name
+    session = world.session(twophase=True)
+    action.does(session)
+    session.flush()
+    number = session.connection().exec_driver_sql(NUMBER[dialect]).scalar_one()
+    transaction: Any = session.connection().get_transaction()
+    session.prepare()
+    before = world.stored()
+    with other.connect() as connection:
+        connection.exec_driver_sql(KILL[dialect].format(number))
+        while not connection.exec_driver_sql(GONE[dialect].format(number)).scalar_one():
+            pass
+        with suppress(DBAPIError):
+            end(session)
+        with suppress(DBAPIError):
+            session.close()
+        assert world.stored() == before
+        connection.exec_driver_sql(FINISH[dialect].format(recovery, transaction.xid))
+    rows = world.rows()
+    assert sorted(rows.values()) == sorted(action.leaves if recovery == "COMMIT" else BEFORE)
+    logged = {str(each.args[0]) for each in caplog.records if isinstance(each.args, tuple) and each.args}
+    assert world.stored() <= set(rows) | logged

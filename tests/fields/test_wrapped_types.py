@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Dialect, Engine, Integer, String, delete, insert, select, update
-from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
+from sqlalchemy import Dialect, Engine, Integer, String, delete, insert, select, text, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 from depot_lite.errors import InvalidContent, SizeRefused
@@ -62,6 +63,17 @@ class Twice(TypeDecorator[Any]):
         return value
 
 
+class Boxed(TypeDecorator[Any]):
+    """A type of the user's whose attributes show something else than our values."""
+
+    impl = UploadedFileField
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """Put it into a box."""
+        return value and {"boxed": value}
+
+
 class Base(DeclarativeBase):
     """The parent of the models here."""
 
@@ -94,11 +106,24 @@ def _model(number: int, make: Callable[..., Any]) -> type[Any]:
     return type(f"Wrapped{number}", (Base,), {"__tablename__": f"wrapped_type_{number}", **columns})
 
 
+class Parcel(Base):
+    """Shows boxes, of a file and of a list."""
+
+    __tablename__ = "wrapped_type_boxed"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str | None] = mapped_column(String(100))
+    cover: Mapped[Any | None] = mapped_column(Boxed, nullable=True)
+    pages: Mapped[Any] = mapped_column("pages_col", Boxed(multiple=True), nullable=True)
+
+
 MODELS = {name: _model(number, make) for number, (name, make) in enumerate(TYPES.items())}
 every_model = pytest.mark.parametrize("kind", MODELS.values(), ids=list(MODELS))
 
 COLUMNS = tuple(
-    f"{table}.{column}" for table in Base.metadata.tables for column in ("cover", "pages_col", "small", "photo")
+    f"{name}.{column.name}"
+    for name, table in Base.metadata.tables.items()
+    for column in table.columns
+    if column.name in {"cover", "pages_col", "small", "photo"}
 )
 
 
@@ -357,3 +382,90 @@ def test_text_and_json_are_stored_as_such(world: OwnWorld, kind: Any, engine: En
             (found,) = connection.exec_driver_sql(f"SELECT {name} FROM {kind.__tablename__}").one()
             data = json.loads(found) if isinstance(found, str) else found
             assert isinstance(data, dict if name == "cover" else list)
+
+
+# --- what attributes show is not what rows hold -------------------------------------------------------------------
+
+
+def _parcel(session: Session) -> Any:
+    return session.get_one(Parcel, ROW)
+
+
+#: What is done to the parcel, and the files that are there if it is committed.
+BOXED: dict[str, tuple[Callable[[Session], Any], tuple[bytes, ...]]] = {
+    "insert": (lambda session: session.add(Parcel(id=ROW + 1, cover=UploadedFile(b"new"))), (b"cover", b"1", b"new")),
+    "insert by a statement": (
+        lambda session: session.execute(insert(Parcel).values(id=ROW + 1, pages=[b"new"])),
+        (b"cover", b"1", b"new"),
+    ),
+    "replace": (lambda session: setattr(_parcel(session), "cover", UploadedFile(b"new")), (b"new", b"1")),
+    "replace a list": (lambda session: setattr(_parcel(session), "pages", [b"new"]), (b"cover", b"new")),
+    "update": (lambda session: session.execute(update(Parcel).values(cover=b"new")), (b"new", b"1")),
+    "bulk": (
+        lambda session: session.bulk_update_mappings(Parcel.__mapper__, [{"id": ROW, "cover": b"new"}]),
+        (b"new", b"1"),
+    ),
+    "delete": (lambda session: session.delete(_parcel(session)), ()),
+    "delete by a statement": (lambda session: session.execute(delete(Parcel)), ()),
+}
+boxed = pytest.mark.parametrize(("does", "leaves"), BOXED.values(), ids=BOXED)
+
+
+def _begin_boxed(world: OwnWorld) -> None:
+    with world.session() as session:
+        session.add(Parcel(id=ROW, cover=UploadedFile(b"cover"), pages=[b"1"]))
+        session.commit()
+
+
+@boxed
+@outcome
+def test_a_type_that_shows_something_else(
+    world: OwnWorld, does: Callable[[Session], Any], leaves: tuple[bytes, ...], commit: bool
+) -> None:
+    """Rows are read as they are stored."""
+    _begin_boxed(world)
+    with world.session() as session:
+        does(session)
+        _end(session, commit)
+    world.check(*leaves if commit else (b"cover", b"1"))
+
+
+@boxed
+@pytest.mark.parametrize("savepoint", [True, False])
+def test_a_type_that_shows_something_else_after_an_error(
+    world: OwnWorld, does: Callable[[Session], Any], leaves: tuple[bytes, ...], savepoint: bool
+) -> None:
+    """After an error the new files are asked about, too; after a rolled-back savepoint the old ones."""
+    _begin_boxed(world)
+    with world.session() as session:
+        if savepoint:
+            with session.begin_nested() as inner:
+                does(session)
+                session.flush()
+                inner.rollback()
+        else:
+            does(session)
+            session.flush()
+            with pytest.raises(DBAPIError):
+                session.execute(text("nonsense"))
+        session.commit()
+    kept = not savepoint and world.engine.dialect.name != "postgresql"
+    world.check(*leaves if kept else (b"cover", b"1"))
+
+
+def test_a_reference_that_cannot_be_read_keeps_what_is_asked_about(
+    world: OwnWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever the row holds may be a name of the file."""
+    _begin_boxed(world)
+    with world.session() as session:
+        before = world.stored()
+        _parcel(session).cover = UploadedFile(b"new")
+        session.flush()
+        session.execute(text("UPDATE wrapped_type_boxed SET cover = '{}'"))
+        session.commit()
+    assert before < world.stored()
+    assert "cannot be read" in caplog.text
+    with world.session() as session:
+        session.execute(text("DELETE FROM wrapped_type_boxed"))
+        session.commit()

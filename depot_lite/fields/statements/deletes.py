@@ -26,7 +26,7 @@ from depot_lite.fields.statements.targets import MOST_PARAMETERS, Rows, Target, 
 from depot_lite.fields.tracking.births import schemas_of
 from depot_lite.fields.tracking.keys import KeyReader, is_one_of, key_batches
 from depot_lite.fields.tracking.ledger import ledger_of, watch_of
-from depot_lite.fields.tracking.rows import old_key_in
+from depot_lite.fields.tracking.rows import as_stored, old_key_in, unlimited
 
 
 def delete(state: ORMExecuteState, statement: Delete, target: Target) -> Any:
@@ -148,9 +148,9 @@ def _read_referring(
     refers = and_(*(each.parent == parent.c[each.column.key] for each in constraint.elements))
     rows: Rows = {}
     for batch in key_batches(parents):
-        query = select(*reader.columns, *files).select_from(child).join(parent, refers)
+        query = select(*reader.columns, *map(as_stored, files)).select_from(child).join(parent, refers)
         query = query.where(is_one_of(list(parent.primary_key), batch)).with_for_update()
-        for row in connection.execute(query, execution_options=options):
+        for row in connection.execute(unlimited(query, connection), execution_options=options):
             rows[reader.key(row)] = dict(zip(files, row[width:], strict=True))
     return rows
 

@@ -27,7 +27,7 @@ from depot_lite.fields.tracking.births import Files, Row, Schemas, schemas_of
 from depot_lite.fields.tracking.keys import KeyReader, is_one_of
 from depot_lite.fields.tracking.ledger import watch_of
 from depot_lite.fields.tracking.outcomes import Watch
-from depot_lite.fields.tracking.rows import begin_writing
+from depot_lite.fields.tracking.rows import as_stored, begin_writing, unlimited
 
 #: Primary key -> the files in that row.
 Rows = dict[tuple[Any, ...], Files]
@@ -257,7 +257,8 @@ class Target:
         query = self._select(reader, files).options(*options).with_for_update(of=self._locked())
         if where is not None:
             query = query.where(where)
-        rows = connection.execute(query, parameters, execution_options=readable_options(self.execution_options))
+        query, chosen = unlimited(query, connection), readable_options(self.execution_options)
+        rows = connection.execute(query, parameters, execution_options=chosen)
         width = len(reader.columns)
         return {reader.key(row): dict(zip(files, row[width:], strict=True)) for row in rows}
 
@@ -274,10 +275,12 @@ class Target:
         if where is not None:
             query = query.where(where)
         if internals.holds_connection(self.session, bind):
+            query = unlimited(query, self.connection())
             rows = self.connection().execute(query, parameters, execution_options=chosen)
             return [reader.key(row) for row in rows]
         with bind.connect() as connection:
             of_session = dict(getattr(self.session, "execution_options", None) or {})
+            query = unlimited(query, connection)
             rows = connection.execute(query, parameters, execution_options={**of_session, **chosen})
             return [reader.key(row) for row in rows]
 
@@ -290,7 +293,8 @@ class Target:
 
     def _select(self, reader: KeyReader, files: Sequence[Column[Any]]) -> Any:
         # Two statements that lock the same rows in the same order do not wait for each other.
-        return select(*reader.columns, *(self.source.c[each.key] for each in files)).order_by(*self.key)
+        stored = (as_stored(self.source.c[each.key]) for each in files)
+        return select(*reader.columns, *stored).order_by(*self.key)
 
     def _locked(self) -> Any:
         if self.source is not self.table and self.mapper is not None:

@@ -120,7 +120,8 @@ class Candidates:
     database has reported an error, after which a COMMIT may have been a ROLLBACK. ``lost`` are files that went with a
     savepoint, ``deleted`` rows that this transaction deletes. ``moved`` are tables whose primary keys a statement has
     changed: their rows are looked for by path as well. ``ended_early`` says that the database told of an end before
-    COMMIT or ROLLBACK, ``unanswered`` that a statement which commits by itself was sent, and the connection broke.
+    COMMIT or ROLLBACK, ``unanswered`` that a statement which commits by itself was sent, and the connection broke,
+    ``renamed`` that the name of a table may have come to mean another one.
     """
 
     rows: dict[str, set[Row]] = field(default_factory=dict)
@@ -134,6 +135,7 @@ class Candidates:
     in_doubt: bool = False
     ended_early: bool = False
     unanswered: bool = False
+    renamed: bool = False
     #: The execution options of the connection, as they are when rows are entered.
     options: Mapping[str, Any] = field(default_factory=dict)
     _keyed: dict[tuple[Table, tuple[Any, ...], Schemas], Row] = field(default_factory=dict)
@@ -282,6 +284,7 @@ class Answer:
     ``named`` are the files that rows name, ``found`` the files of each row. ``absent`` are asked files without any row.
     ``hidden`` says that there may be rows which the database did not show (row-level security). ``ambiguous`` are files
     whose table several schemas of PostgreSQL have: the transaction's ``search_path`` may have led to another one.
+    ``dirty`` says that changes of others, which they have not committed, may have been read.
     """
 
     named: set[str] = field(default_factory=set)
@@ -289,6 +292,7 @@ class Answer:
     absent: set[str] = field(default_factory=set)
     ambiguous: set[str] = field(default_factory=set)
     hidden: bool = False
+    dirty: bool = False
 
 
 @dataclass(eq=False)
@@ -296,12 +300,14 @@ class End:
     """The end of one transaction.
 
     ``committed`` is true if COMMIT succeeded. ``over`` is true if the transaction has surely ended: after a COMMIT that
-    was sent and not answered it is false, since that may still take effect.
+    was sent and not answered it is false, since that may still take effect. ``prepared`` is true if the transaction was
+    prepared and then neither committed nor rolled back: somebody else will do that.
     """
 
     candidates: Candidates
     committed: bool
     over: bool
+    prepared: bool = False
     #: The files that the database has to be asked about, with their rows.
     asked: Mapping[str, set[Row]] = field(init=False)
 
@@ -323,6 +329,12 @@ class Fate:
     replaced: bool = False
 
 
+_PREPARED = "its transaction is prepared, and was neither committed nor rolled back here"
+_RENAMED = "SQL as text has given the name of its table to another one meanwhile"
+_NOT_FOUND = "its row was not found again, or names another file"
+_NOT_THERE = "its row is not there after a rollback, and nothing tells of a COMMIT before"
+#: Doubts that a later transaction of somebody else's explains as well, which then deletes the file itself.
+EXPLAINED_BY_OTHERS: Final = (_NOT_FOUND, _NOT_THERE)
 _AMBIGUOUS = "several schemas have its table, and the search_path may have been another one"
 _HIDDEN = "row-level security, or a view, may hide its row"
 
@@ -346,6 +358,7 @@ def fates(end: End, answer: Answer, dialect: str) -> list[Fate]:
             continue
         is_new = birth is not None or path in files.lost
         doubt = _doubt_about_new(path, end, answer) if is_new else _doubt_about_old(path, end, answer, dialect)
+        doubt = _PREPARED if end.prepared else _RENAMED if files.renamed else doubt
         found.append(Fate(path, doubt, replaced=end.committed and path not in files.lost))
     return found
 
@@ -371,7 +384,7 @@ def _doubt_about_new(path: str, end: End, answer: Answer) -> str | None:
         found = None if row.key is None else answer.found.get((row.table, row.schemas, row.key))
         if found and (found == row.before or any(row in files.rows.get(each, ()) for each in found & known)):
             return None
-    return "its row was not found again, or names another file"
+    return _NOT_FOUND
 
 
 def _doubt_about_old(path: str, end: End, answer: Answer, dialect: str) -> str | None:
@@ -386,5 +399,5 @@ def _doubt_about_old(path: str, end: End, answer: Answer, dialect: str) -> str |
     if path in answer.ambiguous:
         return _AMBIGUOUS
     if dialect == "postgresql" and path in answer.absent:
-        return "its row is not there after a rollback, and nothing tells of a COMMIT before"
+        return _NOT_THERE
     return None

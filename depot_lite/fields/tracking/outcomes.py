@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -22,11 +22,12 @@ from sqlalchemy.engine import Connection, Engine, ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, SessionTransaction
 
+from depot_lite.depots import Depots
 from depot_lite.fields import internals
 from depot_lite.fields.columns import paths_of
 from depot_lite.fields.interfaces import logger
-from depot_lite.fields.tracking import proof, transfers
-from depot_lite.fields.tracking.births import Answer, Birth, Candidates, End, fates
+from depot_lite.fields.tracking import by_hand, proof, transfers
+from depot_lite.fields.tracking.births import EXPLAINED_BY_OTHERS, Answer, Birth, Candidates, End, fates
 
 
 class Watch:
@@ -45,15 +46,23 @@ class Watch:
         self._unanswered: list[End] = []
         self._replaced: list[str] = []
         self._unused: list[str] = []
+        self._perhaps_gone: dict[str, str] = {}
         self._cancelled: asyncio.CancelledError | None = None
 
-    def settle(self, connection: Connection, *, committed: bool, over: bool) -> None:
-        """Ask which files of the transaction that has just ended are named. Raises only interrupts."""
+    def settle(self, connection: Connection, *, committed: bool, over: bool, prepared: bool = False) -> None:
+        """Ask which files of the transaction that has just ended are named. Raises only interrupts.
+
+        Args:
+            connection: of the transaction.
+            committed: COMMIT succeeded.
+            over: the transaction has surely ended.
+            prepared: it is prepared, and waits for somebody to commit it or to roll it back: nothing can be asked yet.
+        """
         ended, self.candidates = self.candidates, Candidates()
         usable = _is_usable(connection)
         if ended.rows:
-            end = End(ended, committed, over)
-            if end.asked:
+            end = End(ended, committed, over, prepared)
+            if end.asked and not prepared:
                 self._unanswered.append(end)
                 if usable:
                     self._undisturbed(partial(self._ask_here, connection, end))
@@ -68,8 +77,13 @@ class Watch:
             self.finish()
 
     def leave(self, transaction: SessionTransaction) -> None:
-        """Forget a session's transaction that has ended; delete files if it was the last."""
-        self.transactions.discard(transaction)
+        """Forget a session's transaction that has ended; delete files if it was the last.
+
+        Earlier ones of the session have ended too, even if a listener of the pool has raised before that was told.
+        """
+        for each in list(self.transactions):
+            if each.session is transaction.session:
+                self.transactions.discard(each)
         if not self.transactions:
             self.finish()
 
@@ -82,6 +96,9 @@ class Watch:
         unused, self._unused = self._unused, []
         if replaced or unused:
             transfers.delete_at_end(replaced, unused)
+        perhaps_gone, self._perhaps_gone = self._perhaps_gone, {}
+        if perhaps_gone:
+            transfers.to_the_end(partial(_log_what_stays, perhaps_gone))
         cancelled, self._cancelled = self._cancelled, None
         if cancelled is not None:
             transfers.cancel(cancelled)
@@ -118,7 +135,9 @@ class Watch:
     def _judge(self, end: End, answer: Answer) -> None:
         gone: set[str] = set()
         for fate in fates(end, answer, self.engine.dialect.name):
-            if fate.doubt is not None:
+            if fate.doubt in EXPLAINED_BY_OTHERS:
+                self._perhaps_gone[fate.path] = fate.doubt
+            elif fate.doubt is not None:
                 _log_doubt(fate.path, fate.doubt)
             else:
                 gone.add(fate.path)
@@ -149,6 +168,18 @@ def _log_doubt(path: str, doubt: str) -> None:
     logger.warning("kept %s, which a row may or may not name: %s", path, doubt)
 
 
+def _log_what_stays(doubts: Mapping[str, str]) -> None:
+    """Log the files that nobody else has deleted by now."""
+    for path, doubt in doubts.items():
+        depot_name, _, file_id = path.partition("/")
+        try:
+            stays = Depots.get(depot_name).exists(file_id)
+        except Exception:  # of the storage: it may well stay
+            stays = True
+        if stays:
+            _log_doubt(path, doubt)
+
+
 def _release(birth: Birth) -> None:
     content = birth.pending.content
     try:
@@ -169,7 +200,7 @@ def watch(connection: Connection) -> Watch:
     found = _watches.get(connection)
     if found is None:
         found = _watches[connection] = Watch(connection)
-        internals.follow(connection, _on_end, _on_savepoint_lost)
+        internals.follow(connection, _on_end, _on_savepoint_lost, _on_text)
     return found
 
 
@@ -180,7 +211,8 @@ def writing_session(connection: Connection) -> Session | None:
 
 
 def _on_end(connection: Connection, commits: bool, end: Callable[[], None]) -> None:
-    found, sendable, prepared = _watches[connection], _is_usable(connection), _is_twophase(connection)
+    found, sendable = _watches[connection], _is_usable(connection)
+    prepared = internals.may_be_prepared(connection, sendable=sendable)
     if not commits and sendable and found.candidates.rows and internals.is_known_to_be_over(connection):
         found.candidates.ended_early = True
     try:
@@ -188,20 +220,26 @@ def _on_end(connection: Connection, commits: bool, end: Callable[[], None]) -> N
     except BaseException as error:
         # Refused, by the database or by a listener: SQLAlchemy sends no ROLLBACK after that, and SQLite's transaction
         # would stay open, for the next session of this connection to commit.
-        refused = surely_failed(error) or (_is_usable(connection) and not prepared)
+        refused = surely_failed(error) or _is_usable(connection)
         over = (not commits and not found.candidates.unanswered) or not sendable or refused
         if _is_usable(connection):
             _roll_back(connection)
-        found.settle(connection, committed=False, over=over)
+        # The end of the connection proves nothing about a prepared transaction, which lives on without it.
+        found.settle(connection, committed=False, over=over, prepared=prepared)
         raise
-    # A prepared transaction outlives its connection, and may be committed by anybody.
-    over = (sendable or not prepared) and not found.candidates.unanswered
-    found.settle(connection, committed=commits, over=over)
+    over = not found.candidates.unanswered
+    found.settle(connection, committed=commits, over=over, prepared=prepared and not sendable)
 
 
 def _on_savepoint_lost(connection: Connection) -> None:
     # Savepoints of a session are told to the session, which knows their births. Of this one nothing is known.
     _watches[connection].candidates.in_doubt = True
+
+
+def _on_text(connection: Connection, statement: str) -> None:
+    files = _watches[connection].candidates
+    if files.rows:
+        by_hand.notice(files, statement, connection.dialect.name)
 
 
 def _on_error(context: ExceptionContext) -> None:
@@ -230,11 +268,6 @@ _NO_TRANSACTION: Final = {"25P01", "3B001"}
 
 def _is_usable(connection: Connection) -> bool:
     return not connection.closed and not connection.invalidated
-
-
-def _is_twophase(connection: Connection) -> bool:
-    transaction = connection.get_transaction()
-    return transaction is not None and hasattr(transaction, "xid")
 
 
 def _roll_back(connection: Connection) -> None:

@@ -7,31 +7,32 @@ never told is looked for by its path, which reads the whole table.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
     Column,
-    Dialect,
     Select,
     Table,
     Text,
     cast,
     column,
+    false,
     func,
     literal,
+    literal_column,
     or_,
     select,
     type_coerce,
 )
 from sqlalchemy import table as table_of
 from sqlalchemy.engine import Connection
-from sqlalchemy.sql import ColumnElement
-from sqlalchemy.types import TypeEngine, UserDefinedType
+from sqlalchemy.sql import ColumnElement, Subquery
 
-from depot_lite.fields.columns import FileType, file_columns, file_type, paths_of
+from depot_lite.fields.columns import FileType, file_columns, file_type, files_in
 from depot_lite.fields.tracking.births import Answer, End, Row, Schemas
 from depot_lite.fields.tracking.keys import is_one_of, key_batches
+from depot_lite.fields.tracking.rows import as_stored, read_as, unlimited
 
 
 def _names_one_of(column: Column[Any], kind: FileType, paths: Sequence[str], dialect: str) -> ColumnElement[bool]:
@@ -54,11 +55,19 @@ def ask(connection: Connection, end: End) -> Answer:
         SQLAlchemyError: the database could not be asked.
         RuntimeError: a replica has answered, which may not have the transaction yet.
     """
+    answer = _ask_all(connection, end)
+    if answer.dirty:
+        _read_committed(connection)
+        answer = _ask_all(connection, end)
+    return answer
+
+
+def _ask_all(connection: Connection, end: End) -> Answer:
     answer = _ask(connection, end.asked)
     files = end.candidates
     if files.ended_early:
         # Rows that were committed before the rollback are there, under whatever key they may have got since.
-        answer.named |= _named_anywhere(connection, end.asked, end.asked.keys() - answer.named)
+        _find_anywhere(connection, end.asked, end.asked.keys() - answer.named, answer)
     elif not end.committed or files.in_doubt:
         # After a rollback a row names its old file again. If the row is not found, it was deleted by a COMMIT that
         # nobody told of, or has another key: its file is looked for everywhere before it is given up.
@@ -67,13 +76,16 @@ def ask(connection: Connection, end: End) -> Answer:
             for path in files.births
             if not (end.committed and any(row.written for row in files.rows.get(path, ())))
         }
-        answer.named |= _named_anywhere(connection, end.asked, answer.absent - files.lost - unwritten)
+        _find_anywhere(connection, end.asked, answer.absent - files.lost - unwritten, answer)
     return answer
 
 
-def _named_anywhere(connection: Connection, asked: Mapping[str, Iterable[Row]], paths: Iterable[str]) -> set[str]:
-    anywhere = {path: [Row(row.table, None, row.schemas) for row in asked[path]] for path in paths}
-    return _ask(connection, anywhere).named
+def _find_anywhere(
+    connection: Connection, asked: Mapping[str, Iterable[Row]], paths: Iterable[str], answer: Answer
+) -> None:
+    anywhere = _ask(connection, {path: [Row(row.table, None, row.schemas) for row in asked[path]] for path in paths})
+    answer.named |= anywhere.named
+    answer.dirty |= anywhere.dirty
 
 
 def _ask(connection: Connection, asked: Mapping[str, Iterable[Row]]) -> Answer:
@@ -87,7 +99,7 @@ def _ask(connection: Connection, asked: Mapping[str, Iterable[Row]]) -> Answer:
         options = {"schema_translate_map": dict(schemas)} if schemas else {}
         unknown = by_key.pop(None, set())
         if unknown:
-            found = _find_by_path(connection, table, unknown, options)
+            found = _find_by_path(connection, table, unknown, options, answer)
             answer.named |= found
             present |= found
         for batch in key_batches([key for key in by_key if key is not None]):
@@ -123,49 +135,59 @@ def _read_by_key(
 ) -> tuple[list[tuple[tuple[Any, ...], set[str]]], bool]:
     """Return the keys and paths of those of the rows that are there, and whether their table is ambiguous."""
     key: list[ColumnElement[Any]] = list(table.primary_key)
-    guarded = connection.dialect.name == "postgresql"
-    if guarded:
-        read_key = [_or_none(each) for each in key]
-        query: Select[Any] = select(*read_key, *file_columns(table))
-        # Row security that the transaction had switched with SET LOCAL may hide its rows after the end, and so may a
-        # view. Joined to one row that is always there, so that it is told even if no row is found.
-        name, has_schema = _full_name(connection, table, options)
-        active = (func.row_security_active(name) | _is_view(name)).label("active")
-        ambiguous = literal(False).label("ambiguous") if has_schema else _is_ambiguous(table)
-        one = select(active, ambiguous, func.pg_is_in_recovery().label("replica")).subquery("one")
-        query = query.add_columns(*one.c).select_from(one.outerjoin(table, is_one_of(key, keys)))
+    files, aside = list(map(as_stored, file_columns(table))), _circumstances(connection, table, options)
+    if aside is None:
+        query: Select[Any] = select(*key, *files).where(is_one_of(key, keys))
     else:
-        query = select(*key, *file_columns(table)).where(is_one_of(key, keys))
-    rows = connection.execute(query, execution_options=options).all()
+        # Joined to one row that is always there, so that it is told even if no row is found. A user's type of a key may
+        # not expect NULL.
+        query = select(*(read_as(each, each.type) for each in key), *files, *aside.c)
+        query = query.select_from(aside.outerjoin(table, is_one_of(key, keys)))
+    rows = connection.execute(unlimited(query, connection), execution_options=options).all()
+    width, end = len(key), len(key) + len(files)
     found = [
-        (tuple(row[: len(key)]), {path for value in row[len(key) : len(row) - 3 * guarded] for path in paths_of(value)})
-        for row in rows
-        if not guarded or None not in row[: len(key)]
+        (tuple(row[:width]), _paths_in(row[width:end])) for row in rows if aside is None or None not in row[:width]
     ]
-    if not guarded:
+    if aside is None:
         return found, False
-    active, ambiguous, is_replica = rows[0][-3:]
+    active, ambiguous, is_replica, is_dirty = rows[0][end:]
     _refuse_replica(is_replica)
     answer.hidden |= len(found) < len(keys) and bool(active)
+    answer.dirty |= bool(is_dirty)
     return found, bool(ambiguous)
 
 
-class _OrNone(UserDefinedType[Any]):
-    """The type of a primary key, or NULL where an outer join finds no row, which a user's type may not expect."""
+def _circumstances(connection: Connection, table: Table, options: Mapping[str, Any]) -> Subquery | None:
+    """Return a SELECT of one row about the circumstances of an answer; None on a database that has none.
 
-    cache_ok = True
+    ``active``: row security that the transaction had switched with SET LOCAL may hide its rows after the end, and so
+    may a view. ``ambiguous``, ``replica`` and ``dirty``: as in `Answer`, and in `ask`.
+    """
+    told: tuple[ColumnElement[Any], ...]
+    no = false()
+    if connection.dialect.name == "postgresql":
+        name, has_schema = _full_name(connection, table, options)
+        active: Any = func.row_security_active(name) | _is_view(name)
+        ambiguous: Any = no if has_schema else _is_ambiguous(table)
+        told = active, ambiguous, func.pg_is_in_recovery(), no
+    elif connection.dialect.name in {"mysql", "mariadb"}:
+        told = no, no, no, _is_dirty(connection)
+    else:
+        return None
+    names = ("active", "ambiguous", "replica", "dirty")
+    return select(*(each.label(name) for each, name in zip(told, names, strict=True))).subquery("one")
 
-    def __init__(self, of: TypeEngine[Any]) -> None:
-        self.of = of
 
-    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
-        load = self.of.dialect_impl(dialect).result_processor(dialect, coltype)
-        return None if load is None else lambda value: None if value is None else load(value)
+def _is_dirty(connection: Connection) -> ColumnElement[bool]:
+    """Return whether a session of MariaDB or MySQL reads uncommitted changes of others, as an expression."""
+    name = "tx_isolation" if getattr(connection.dialect, "is_mariadb", True) else "transaction_isolation"
+    return literal_column(f"@@{name}") == literal_column("'READ-UNCOMMITTED'")
 
 
-def _or_none(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    expression = column.type.column_expression(column)
-    return type_coerce(column if expression is None else expression, _OrNone(column.type))
+def _read_committed(connection: Connection) -> None:
+    """Begin a transaction that reads committed rows only, and leave the isolation level of the session as it is."""
+    for statement in ("ROLLBACK", "SET TRANSACTION ISOLATION LEVEL READ COMMITTED", "START TRANSACTION"):
+        connection.exec_driver_sql(statement)
 
 
 def _refuse_replica(is_replica: bool) -> None:
@@ -196,9 +218,14 @@ def _full_name(connection: Connection, table: Table, options: Mapping[str, Any])
     return (name, False) if schema is None else (f"{prepare.quote_schema(schema)}.{name}", True)
 
 
-def _find_by_path(connection: Connection, table: Table, paths: Iterable[str], options: dict[str, Any]) -> set[str]:
-    if connection.dialect.name == "postgresql":
-        _refuse_replica(bool(connection.scalar(select(func.pg_is_in_recovery()))))
+def _find_by_path(
+    connection: Connection, table: Table, paths: Iterable[str], options: dict[str, Any], answer: Answer
+) -> set[str]:
+    aside = _circumstances(connection, table, options)
+    if aside is not None:
+        is_replica, is_dirty = connection.execute(select(aside.c.replica, aside.c.dirty)).one()
+        _refuse_replica(is_replica)
+        answer.dirty |= bool(is_dirty)
     named: set[str] = set()
     columns: list[tuple[Column[Any], FileType]] = [
         (each, kind) for each in file_columns(table) if (kind := file_type(each.type)) is not None
@@ -206,7 +233,24 @@ def _find_by_path(connection: Connection, table: Table, paths: Iterable[str], op
     for batch in key_batches((each,) for each in sorted(paths)):
         wanted = [path for (path,) in batch]
         conditions = [_names_one_of(column, kind, wanted, connection.dialect.name) for column, kind in columns]
-        query = select(*(column for column, _ in columns)).where(or_(*conditions) if conditions else literal(False))
-        for row in connection.execute(query, execution_options=options):
-            named |= {path for value in row for path in paths_of(value)}
+        query = select(*(as_stored(column) for column, _ in columns)).where(
+            or_(*conditions) if conditions else literal(False)
+        )
+        for row in connection.execute(unlimited(query, connection), execution_options=options):
+            named |= _paths_in(row)
     return named
+
+
+def _paths_in(values: Iterable[Any]) -> set[str]:
+    """Return the files that the columns of a row name.
+
+    Raises:
+        RuntimeError: a reference cannot be read, and may be of any file.
+    """
+    found: set[str] = set()
+    for value in values:
+        for each in files_in(value):
+            if not each.paths:
+                raise RuntimeError(f"a row has a reference that cannot be read: {dict(each)!r}")
+            found.update(each.paths)
+    return found

@@ -6,21 +6,58 @@ The files in the row now will be replaced, whatever the session remembers.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Table, select
+from sqlalchemy import Dialect, Select, Table, select, type_coerce
 from sqlalchemy.orm import LoaderCallableStatus, Mapper, Session
+from sqlalchemy.sql import ColumnElement
+from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from depot_lite.fields import internals
-from depot_lite.fields.columns import NOT_LOADED, file_columns
+from depot_lite.fields.columns import NOT_LOADED, file_columns, file_type
 from depot_lite.fields.tracking.births import Files, Row
 from depot_lite.fields.tracking.keys import is_one_of, key_batches
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
     from sqlalchemy.orm import InstanceState
+
+
+class ReadAs(UserDefinedType[Any]):
+    """The type of an expression that is read as another type, except that NULL is None to it."""
+
+    cache_ok = True
+
+    def __init__(self, of: TypeEngine[Any]) -> None:
+        self.of = of
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        """Return the processor of the other type, which is not called for NULL."""
+        load = self.of.dialect_impl(dialect).result_processor(dialect, coltype)
+        return None if load is None else lambda value: None if value is None else load(value)
+
+
+def read_as(column: ColumnElement[Any], kind: TypeEngine[Any]) -> ColumnElement[Any]:
+    """Return the expression that selects a column, read as another type."""
+    expression = column.type.column_expression(column)
+    return type_coerce(column if expression is None else expression, ReadAs(kind))
+
+
+def as_stored(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return a file column as its rows name files, whatever a user's TypeDecorator around its type makes of them."""
+    kind = file_type(column.type)
+    return column if kind is None or kind is column.type else read_as(column, kind)
+
+
+#: More rows than a table can have: an explicit LIMIT is stronger than ``sql_select_limit``.
+_ALL_ROWS: Final = 2**64 - 1
+
+
+def unlimited(query: Select[Any], connection: Connection) -> Select[Any]:
+    """Return a query for all of its rows, although a session of MariaDB may have set ``sql_select_limit``."""
+    return query.limit(_ALL_ROWS) if connection.dialect.name in {"mysql", "mariadb"} else query
 
 
 def key_in(state: InstanceState[Any], table: Table) -> tuple[Any, ...] | None:
@@ -120,10 +157,10 @@ def _select_rows(
     lock: bool,
 ) -> dict[tuple[Any, ...], Files]:
     key, files = list(table.primary_key), file_columns(table)
-    query = select(*key, *files).where(is_one_of(key, keys))
+    query = select(*key, *map(as_stored, files)).where(is_one_of(key, keys))
     if lock:
         query = query.order_by(*key).with_for_update()
-    rows = connection.execute(query, execution_options=dict(options or {}))
+    rows = connection.execute(unlimited(query, connection), execution_options=dict(options or {}))
     return {tuple(row[: len(key)]): dict(zip(files, row[len(key) :], strict=True)) for row in rows}
 
 
