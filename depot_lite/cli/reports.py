@@ -14,6 +14,7 @@ from depot_lite.maintenance.backup import CopyReport
 from depot_lite.maintenance.ids import FoundFile
 from depot_lite.maintenance.migration import MigrationReport
 from depot_lite.maintenance.missing import DamagedRow, MissingFile, MissingReport
+from depot_lite.maintenance.restoration import RestoreReport
 from depot_lite.maintenance.run.reports import UnusedReport
 from depot_lite.maintenance.statistics import DepotStatistics, StatisticsReport
 from depot_lite.maintenance.variants import RegenerateReport
@@ -30,6 +31,15 @@ class Report:
     data: Mapping[str, Any]
     #: Whether anything was found that needs attention.
     found: bool
+    #: Bytes to be written instead of lines.
+    content: Iterable[bytes] | None = None
+    #: The exit code of a command that has more than the two below.
+    code: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code: 1 if anything was found, else 0."""
+        return int(self.found) if self.code is None else self.code
 
 
 # --- unused -------------------------------------------------------------------------------------------------------
@@ -290,10 +300,52 @@ def _copy_lines(report: CopyReport) -> Iterator[str]:
         yield "Nothing was copied, this was a dry run."
 
 
-def _took(report: CopyReport | MigrationReport) -> str:
+def _took(report: CopyReport | MigrationReport | RestoreReport) -> str:
     if report.dry_run or report.seconds < 1:
         return ""
     return f" in {format_elapsed(report.seconds)}, {shown_size(int(report.bytes / report.seconds))}/s"
+
+
+# --- restore ------------------------------------------------------------------------------------------------------
+
+
+def restore_report(report: RestoreReport) -> Report:
+    """Report the files copied back from a backup."""
+    data = {
+        "command": "restore",
+        "source": report.source,
+        "target": report.target,
+        "dry_run": report.dry_run,
+        "with_rows": report.with_rows,
+        "restored": report.files,
+        "bytes": report.bytes,
+        "present": report.present,
+        "seconds": round(report.seconds, 3),
+        "lost": iter(report.lost),
+        "failed": ({"id": file_id, "error": str(error)} for file_id, error in report.failed.items()),
+    }
+    return Report(_restore_lines(report), data, bool(report.failed or report.lost))
+
+
+def _restore_lines(report: RestoreReport) -> Iterator[str]:
+    did = "to be restored" if report.dry_run else "restored"
+    size = shown_size(report.bytes)
+    yield f"{report.source!r} to {report.target!r}: {format_count(report.files, 'files')} {did}, {size}{_took(report)}"
+    yield from counts(
+        [
+            (did, report.files, "that rows name" if report.with_rows else ""),
+            ("present", report.present, f"in {report.target!r}, left as they are"),
+            *([("lost", len(report.lost), f"in neither of them: see `missing {report.target}`")] * bool(report.lost)),
+            *([("failed", len(report.failed), "")] * bool(report.failed)),
+        ]
+    )
+    yield from _failures(report.failed, "restored")
+    if report.lost:
+        yield ""
+        yield from listing(report.lost, ("lost",), lambda file_id: (file_id,))
+    if report.dry_run:
+        yield ""
+        yield "Nothing was restored, this was a dry run."
 
 
 # --- migrate ------------------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from depot_lite.cli.application import load_application, with_database
+from depot_lite.cli.application import load_application
+from depot_lite.cli.database import with_database
 from depot_lite.cli.errors import ApplicationFailed
 from depot_lite.testing import temporary_depots
 from tests.cli.conftest import Shop

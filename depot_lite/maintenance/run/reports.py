@@ -28,7 +28,8 @@ class Progress:
     finished: bool = False
 
 
-#: A progress callback: called in the working thread, a few times per second at most, and at the end of each step.
+#: A progress callback: called in the working thread, a few times per second at most, and at the end of each step, also
+#: of one that was interrupted.
 Watcher = Callable[[Progress], Any]
 
 
@@ -57,8 +58,8 @@ class Step:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if self._watcher is not None and kind is None:
-            self._tell(finished=True)
+        if self._watcher is not None:
+            self._tell(finished=kind is None)
 
     def _tell(self, *, finished: bool) -> None:
         if self._watcher is not None:
