@@ -48,8 +48,8 @@ class Journal:
         return watch
 
     def reached(self) -> str:
-        """Return what the steps have reached, in one line; empty if none has begun."""
-        return "; ".join(map(reached, self._steps.values()))
+        """Return what the steps have reached, in one line; empty if nothing has been done."""
+        return "; ".join(reached(each) for each in self._steps.values() if each.done)
 
     def steps(self) -> list[dict[str, Any]]:
         """Return what the steps have reached, for JSON."""

@@ -68,9 +68,8 @@ def _in_server(job: str, engine: Engine) -> Iterator[None]:
         {"number": int.from_bytes(digest[:8], "big", signed=True)} if ":number" in take else {"name": digest.hex()}
     )
     with engine.connect() as connection:
-        # Closed instead of returned to the pool, with which the lock ends, and no transaction is open meanwhile.
-        connection.detach()
-        connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.execution_options(isolation_level="AUTOCOMMIT")  # no transaction is open as long as the job
+        connection.detach()  # it is closed instead of returned to the pool, and with it the lock ends
         connection.execute(text(keep))
         if connection.scalar(text(take), parameters) != 1:
             raise _running(job)

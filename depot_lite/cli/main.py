@@ -8,9 +8,11 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout, suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final, TextIO, cast
+from itertools import chain
+from typing import Any, Final, TextIO
 
 from depot_lite.cli import check, completion, files, reports
 from depot_lite.cli.application import load_application
@@ -27,7 +29,7 @@ from depot_lite.depots import Depots
 from depot_lite.durations import format_duration
 from depot_lite.errors import ConfigurationError, DepotError
 from depot_lite.maintenance.backup import copy_files
-from depot_lite.maintenance.migration import migrate
+from depot_lite.maintenance.migration import MigrationReport, migrate
 from depot_lite.maintenance.missing import find_missing
 from depot_lite.maintenance.restoration import restore_files
 from depot_lite.maintenance.run.reports import Watcher
@@ -67,8 +69,8 @@ class _Run:
         self.arguments = arguments
         self.journal = Journal(arguments)
         self.options = argparse.Namespace(command=None)
-        # None until it is known that there is one, and again when a part of the report was written.
-        self.output: TextIO | None = None
+        # Whether a part of the report was written, which another document must not follow.
+        self.has_begun = False
 
     def execute(self) -> int:
         """Run the command and return its exit code; an error or a signal is reported, not raised."""
@@ -86,20 +88,29 @@ class _Run:
             return self._end(f"error: {_describe(error)}", error, code)
 
     def _run(self, command: Command) -> int:
-        self.output = open_output()
+        output = open_output()
         with redirect_stdout(sys.stderr):  # the application's own prints are not part of the report
             if command.database != "no application":
                 self._load(command)
             report = self._execute(command)
-        self._write(self.output, report)
+        if report.content is None and self.options.log is not None:
+            report = self._logged(report)
+        self._write(output, report)
         return report.exit_code
+
+    def _logged(self, report: Report) -> Report:
+        """Return the report, whose first line is written into the log."""
+        lines = iter(report.lines)
+        first = next(lines, "")
+        self.journal.say(first)
+        return replace(report, lines=chain([first], lines))
 
     def _load(self, command: Command) -> None:
         if self.options.app is None:
             raise WrongUsage("no application given: --app package.module, or DEPOT_LITE_APP in the environment")
         if command.database == "needed" and not (self.options.url or self.options.engine):
             raise WrongUsage(
-                "no database given: --url URL, or DATABASE_URL in the environment; or --engine package.module:name"
+                "no database given: --url URL, --engine package.module:name, or DATABASE_URL in the environment"
             )
         _confirm(self.options)
         load_application(self.options.app)
@@ -120,7 +131,7 @@ class _Run:
             return with_database(self.options.url, call)
 
     def _write(self, output: TextIO, report: Report) -> None:
-        self.output = None
+        self.has_begun = True
         data = {"schema": SCHEMA, **report.data}
         try:
             if report.content is not None:
@@ -134,14 +145,14 @@ class _Run:
         """Report the end of a run that has no report, and what it has reached."""
         reached = self.journal.reached()
         if reached:
-            reached = f"{_job(self.options)}: {reached}"
+            reached = f"progress of {_job(self.options)}: {reached}"
             show(reached)
             self.journal.say(reached)
         show(message)
         self.journal.say(message)
         if "--traceback" in self.arguments and isinstance(error, Exception):
             traceback.print_exception(error, file=sys.stderr)
-        if "--json" in self.arguments and self.output is not None:
+        if ("--json" in self.arguments or getattr(self.options, "json", False)) and not self.has_begun:
             self._write_error(message, error, code)
         return code
 
@@ -154,7 +165,7 @@ class _Run:
             "progress": self.journal.steps(),
         }
         with suppress(OutputFailed):
-            write(cast(TextIO, self.output), json_document(document))
+            write(open_output(), json_document(document))
 
 
 def _job(options: argparse.Namespace) -> str:
@@ -242,7 +253,8 @@ def _copy(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> 
 
 
 def _migrate(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
-    report = migrate(
+    call = partial(
+        migrate,
         bind,
         arguments.source,
         arguments.target,
@@ -251,7 +263,28 @@ def _migrate(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) 
         dry_run=arguments.dry_run,
         progress=watcher,
     )
+    report = call()
+    for _ in range(_RUNS_FOR_CHANGED):
+        if not report.changed:
+            break
+        report = _continued(report, call())
     return reports.migration_report(report)
+
+
+#: Further runs for rows that others changed again and again in the ones before.
+_RUNS_FOR_CHANGED: Final = 3
+
+
+def _continued(first: MigrationReport, second: MigrationReport) -> MigrationReport:
+    """Return the report of two runs, of which the second one tried what the first one left."""
+    return replace(
+        second,
+        rows=first.rows + second.rows,
+        files=first.files + second.files,
+        bytes=first.bytes + second.bytes,
+        skipped=first.skipped,
+        seconds=first.seconds + second.seconds,
+    )
 
 
 def _regenerate(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:

@@ -155,6 +155,39 @@ class TestMigrate:
         assert dry.out.startswith("'photos' to 'archive': 5 rows with 5 files to be moved, 40 bytes\n")
         assert list(local_shop.depots["archive"].list()) == []
 
+    @pytest.mark.parametrize(("changes", "code"), [(7, 0), (100, 1)])
+    def test_rows_that_change_all_the_time_are_tried_again(self, local_shop: Shop, changes: int, code: int) -> None:
+        """A few changes are no failure: the application goes on while files move."""
+        local_shop.add(*(Product(manual=f"manual {number}".encode()) for number in range(3)))
+        local_shop.write(
+            "busy",
+            f"""
+            import shop
+            from sqlalchemy import create_engine, select
+            from sqlalchemy.orm import Session
+            from depot_lite.io.local import LocalFileStorage
+            from tests.cli.model import Product
+
+            class Busy(LocalFileStorage):
+                left = {changes}
+
+                def _save_from(self, source, source_id, file_id):
+                    if self.left and str(self).endswith("archive')"):
+                        self.left -= 1
+                        with Session(create_engine({local_shop.url!r})) as session:
+                            session.scalars(select(Product)).first().manual = f"changed {{self.left}}".encode()
+                            session.commit()
+                            session.get_bind().dispose()
+                    return super()._save_from(source, source_id, file_id)
+
+            def configure():
+                shop.configure(Busy)
+            """,
+        )
+        done = local_shop.run("migrate", "photos", "archive", "--workers", "1", "--json", app="busy:configure")
+        assert (done.code, done.json["changed"], done.json["rows"]) == (code, code, 3 - code), done.err
+        assert len(local_shop.rows()) == 3
+
     def test_a_row_whose_file_is_gone_is_told(self, local_shop: Shop) -> None:
         local_shop.add(Product(manual=b"gone"))
         (file_id,) = local_shop.depots["photos"].list()
