@@ -19,7 +19,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from depot_lite.errors import ConfigurationError
-from depot_lite.maintenance import backup, migration, missing, unused, variants, verification
+from depot_lite.maintenance import backup, migration, missing, restoration, unused, variants, verification
 from depot_lite.maintenance.statistics import statistics as count_all
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "find_unused",
     "migrate",
     "regenerate_variants",
+    "restore_files",
     "statistics",
     "verify",
 ]
@@ -92,5 +93,6 @@ verify = _awaited_without_rows(verification.verify)
 statistics = _awaited(count_all)
 migrate = _awaited(migration.migrate)
 copy_files = _awaited_without_bind(backup.copy_files)
+restore_files = _awaited_without_rows(restoration.restore_files)
 #: Takes no connection, since it commits.
 regenerate_variants = _awaited(variants.regenerate_variants)
