@@ -277,6 +277,19 @@ def _stats(command: argparse.ArgumentParser) -> None:
     _add_number(command, "--largest", 10, "number of largest files to list")
 
 
+def _missing(command: argparse.ArgumentParser) -> None:
+    _add_depot(command)
+    _add_columns(command)
+    _add_where(command)
+
+
+def _migrate(command: argparse.ArgumentParser) -> None:
+    _copy(command)
+    _add_columns(command)
+    _add_where(command)
+    _add_number(command, "--limit", None, "stop after this many rows")
+
+
 def _copy(command: argparse.ArgumentParser) -> None:
     command.add_argument("source", metavar="SOURCE", help="depot that holds the files")
     command.add_argument("target", metavar="TARGET", help="depot that receives them")
@@ -299,6 +312,7 @@ def _restore(command: argparse.ArgumentParser) -> None:
 
 def _regenerate(command: argparse.ArgumentParser) -> None:
     command.add_argument("columns", nargs="*", metavar="TABLE.COLUMN", help="columns (default: all with variants)")
+    _add_where(command)
     _add_dry_run(command)
     _add_number(command, "--limit", None, "stop after this many rows")
     _add_number(command, "--batch", 20, "rows locked and written in one transaction")
@@ -328,6 +342,24 @@ def _add_protect(command: argparse.ArgumentParser) -> None:
         default=[],
         metavar="TABLE.COLUMN",
         help="a column outside all models: files whose ids appear in it are kept (may be repeated)",
+    )
+
+
+def _add_columns(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--columns",
+        action="extend",
+        type=lambda text: [each.strip() for each in text.split(",")],
+        metavar="TABLE.COLUMN,...",
+        help="columns whose rows are read (default: all)",
+    )
+
+
+def _add_where(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--where",
+        metavar="SQL",
+        help='rows that are read, as it stands behind WHERE; the columns have to be of one table: "id < 1000"',
     )
 
 
@@ -399,7 +431,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], N
     "missing": (
         "Finds rows whose file is missing",
         "It only reads: no row and no file is touched",
-        _add_depot,
+        _missing,
     ),
     "verify": (
         "Reads the files of a depot and compares them with their sizes and checksums",
@@ -414,7 +446,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], N
     "migrate": (
         "Copies files to another depot and lets their rows name the copies, while the application runs",
         "It never deletes a file, and never rewrites a row that changed meanwhile; `unused` finds the old files",
-        _copy,
+        _migrate,
     ),
     "copy": (
         "Copies all files of a depot into another under the same ids, as a backup; needs no database",

@@ -220,7 +220,8 @@ def _unused(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -
 
 
 def _missing(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
-    return reports.missing_report(find_missing(bind, arguments.depot, progress=watcher))
+    report = find_missing(bind, arguments.depot, columns=arguments.columns, where=arguments.where, progress=watcher)
+    return reports.missing_report(report)
 
 
 def _verify(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
@@ -260,12 +261,15 @@ def _migrate(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) 
         arguments.target,
         workers=arguments.workers,
         rate=arguments.rate,
+        columns=arguments.columns,
+        where=arguments.where,
+        limit=arguments.limit,
         dry_run=arguments.dry_run,
         progress=watcher,
     )
     report = call()
     for _ in range(_RUNS_FOR_CHANGED):
-        if not report.changed:
+        if not report.changed or arguments.limit is not None:
             break
         report = _continued(report, call())
     return reports.migration_report(report)
@@ -291,6 +295,7 @@ def _regenerate(arguments: argparse.Namespace, bind: Any, watcher: Watcher | Non
     report = regenerate_variants(
         bind,
         columns=arguments.columns or None,
+        where=arguments.where,
         batch=arguments.batch,
         dry_run=arguments.dry_run,
         limit=arguments.limit,

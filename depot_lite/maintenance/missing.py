@@ -22,7 +22,7 @@ from depot_lite.io.interfaces import FileStorage
 from depot_lite.maintenance.ids import FileIds, ListedFiles, unpacked
 from depot_lite.maintenance.rows.database import Database, Reader, Row
 from depot_lite.maintenance.rows.named import DepotNames, NamedFile, named_files, named_paths, rows_naming
-from depot_lite.maintenance.rows.places import Place, places
+from depot_lite.maintenance.rows.places import Place, chosen, places
 from depot_lite.maintenance.run.reports import Step, Watcher
 
 #: The number of existence checks per call.
@@ -71,6 +71,8 @@ def find_missing(
     depot_name: str | None = None,
     *,
     models: Iterable[object] | None = None,
+    columns: Iterable[str] | None = None,
+    where: str | None = None,
     progress: Watcher | None = None,
 ) -> MissingReport:
     """Return the rows whose file is missing. This is a diagnosis: damaged rows are reported and stop nothing.
@@ -82,6 +84,8 @@ def find_missing(
             sees rows as they were, so that files replaced since then seem missing.
         depot_name: a depot or an alias; by default all depots that rows name.
         models: the declarative bases whose columns are read; by default all.
+        columns: the columns that are read, such as ``"movie.poster"``; by default all.
+        where: SQL for the rows that are read, as it stands behind WHERE; the columns have to be of one table.
         progress: called with the `Progress` of each step.
 
     Raises:
@@ -89,16 +93,14 @@ def find_missing(
         StorageFailed: a storage cannot be asked.
         ConfigurationError: an argument is invalid.
     """
-    return _Search(bind, depot_name, models, progress).find()
+    return _Search(bind, depot_name, chosen(places(models=models), columns, where), progress).find()
 
 
 class _Search:
-    def __init__(
-        self, bind: Any, depot_name: str | None, models: Iterable[object] | None, progress: Watcher | None
-    ) -> None:
+    def __init__(self, bind: Any, depot_name: str | None, among: list[Place], progress: Watcher | None) -> None:
         self.database = Database(bind)
         self.only = None if depot_name is None else Depots.resolve_alias(depot_name)
-        self.places = places(models=models)
+        self.places = among
         self.progress = progress
         self.names = DepotNames()
         self.report = MissingReport()

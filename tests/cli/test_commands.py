@@ -83,6 +83,22 @@ class TestMissing:
         assert done.code == 1
         assert done.json["files"] == [{"column": "shop_product.manual", "key": [key], "path": path, "part": "path"}]
 
+    def test_a_part_of_the_rows(self, shop: Shop) -> None:
+        """--columns and --where restrict what is read; a condition needs the columns of one table."""
+        keys = shop.add(*(Product(manual=b"gone", photo=picture()) for _ in range(3)))
+        shop.depots["photos"].delete_many(list(shop.depots["photos"].list()))
+        words = ("missing", "--json", "--columns", "shop_product.manual", "--where", f"id <> {keys[1]}")
+        found = shop.run(*words).json
+        assert [(each["column"], each["key"]) for each in found["files"]] == [
+            ("shop_product.manual", [keys[0]]),
+            ("shop_product.manual", [keys[2]]),
+        ]
+        assert found["rows"] == 2
+        wrong = shop.run("missing", "--columns", "shop_product.nope")
+        assert (wrong.code, "columns: there is no file column 'shop_product.nope'; there is " in wrong.err) == (2, True)
+        nonsense = shop.run("missing", "--where", "no_such_column = 1")
+        assert (nonsense.code, "cannot be read: " in nonsense.err) == (2, True)
+
     def test_they_are_shown(self, local_shop: Shop) -> None:
         local_shop.add(Product(manual=b"gone"), Product(photo=picture()))
         (path,) = local_shop.rows()
@@ -146,6 +162,16 @@ class TestMigrate:
         assert sorted(after.values()) == sorted(before.values())
         assert {path.partition("/")[0] for path in after} == {"archive"}
         assert len(list(shop.depots["photos"].list())) == 5
+
+    def test_a_part_of_the_rows_is_moved(self, shop: Shop) -> None:
+        keys = shop.add(*(Product(manual=f"manual {number}".encode()) for number in range(5)))
+        words = ("migrate", "photos", "archive", "--json", "--columns", "shop_product.manual")
+        some = shop.run(*words, "--where", f"id >= {keys[3]}")
+        assert (some.code, some.json["rows"]) == (0, 2), some.err
+        assert [path.partition("/")[0] for path in shop.rows()].count("archive") == 2
+        assert shop.run(*words, "--limit", "2", "--dry-run").json["rows"] == 2
+        assert shop.run(*words, "--limit", "2").json["rows"] == 2
+        assert [path.partition("/")[0] for path in shop.rows()].count("archive") == 4
 
     def test_a_dry_run_moves_nothing(self, local_shop: Shop) -> None:
         local_shop.add(*(Product(manual=f"manual {number}".encode()) for number in range(5)))

@@ -223,6 +223,10 @@ def test_a_versioned_bucket(house: House) -> None:
         house.run(blocks("A versioned bucket")[0])
         assert house.rows() == rows
         assert len(list(DepotManager.get("cloud").list())) == 2
+        # With its versions, or the bucket cannot be deleted.
+        page = client.list_object_versions(Bucket=bucket)
+        for each in [*page["Versions"], *page.get("DeleteMarkers", ())]:
+            client.delete_object(Bucket=bucket, Key=each["Key"], VersionId=each["VersionId"])
 
 
 def test_each_runbook_has_a_test() -> None:

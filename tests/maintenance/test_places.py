@@ -15,7 +15,7 @@ from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.maintenance import delete_unused_files, find_unused
-from depot_lite.maintenance.rows.places import places
+from depot_lite.maintenance.rows.places import chosen, places
 from tests.conftest import sqlite_engine
 
 NOW = timedelta(0)
@@ -117,3 +117,18 @@ def test_what_is_no_database_is_refused() -> None:
     """Before anything is looked at."""
     with pytest.raises(ConfigurationError, match="expected a Session, an Engine or a Connection"):
         find_unused("sqlite://", "default")  # type: ignore[arg-type]  # that is the point
+
+
+def test_a_job_may_be_restricted_to_columns_and_rows() -> None:
+    found = places(models=[Here, There])
+    some = chosen(found, ["places_scan.detail", "places_scan.picture"], "id < 3 AND name = 'a:b'")
+    assert [str(each) for each in some] == ["places_scan.detail", "places_scan.picture"]
+    condition = str(some[0].has_value.compile(compile_kwargs={"literal_binds": True}))
+    assert condition == "places_scan.detail IS NOT NULL AND (id < 3 AND name = 'a:b')"
+    assert chosen(found, None, None) == found
+    with pytest.raises(ConfigurationError, match=r"where: expected the columns of one table, got places_photo, "):
+        chosen(found, None, "id < 3")
+    with pytest.raises(ConfigurationError, match=r"columns: there is no file column 'places_scan.nope'; there is "):
+        chosen(found, ["places_scan.nope"], None)
+    with pytest.raises(ConfigurationError, match=r"columns: expected a list of names, got 'places_scan.detail'"):
+        chosen(found, "places_scan.detail", None)

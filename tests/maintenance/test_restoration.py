@@ -17,7 +17,7 @@ from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import new_file_id
-from depot_lite.io.interfaces import FileEntry, FileInfo
+from depot_lite.io.interfaces import FileEntry, FileInfo, StoredFile
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.maintenance.restoration import RestoreReport, restore_files
 from depot_lite.maintenance.run.reports import Progress
@@ -46,10 +46,10 @@ class Backup(MemoryFileStorage):
         if self.unfinished is not None:
             yield FileEntry.told(self.unfinished, 0, datetime.now(UTC))
 
-    def _info(self, file_id: str) -> FileInfo:
+    def _open(self, file_id: str) -> StoredFile:
         if file_id == self.broken:
             raise RuntimeError("the tape is torn")
-        return super()._info(file_id)
+        return super()._open(file_id)
 
 
 class Full(MemoryFileStorage):

@@ -169,7 +169,7 @@ def _keeps_versions(connection: Connection) -> bool:
 
 def _query(place: Place, dialect: str) -> Select[Any]:
     text = as_text(place, dialect)
-    return select(*place.key, text, _valid(place, dialect)).where(place.text.is_not(None))
+    return select(*place.key, text, _valid(place, dialect)).where(place.has_value)
 
 
 def as_text(place: Place, dialect: str) -> ColumnElement[str]:
