@@ -175,9 +175,11 @@ def _job(options: argparse.Namespace) -> str:
 
 
 def _real_job(options: argparse.Namespace) -> str:
-    """Return the name of a job with the real names of its depots, for its lock."""
+    """Return the name of a job with the real names of its depots, for its lock; the parts of a job are jobs."""
     depots = [getattr(options, name) for name in ("depot", "source", "target") if hasattr(options, name)]
-    return " ".join([options.command, *(Depots.resolve_alias(each or Depots.get_default()) for each in depots)])
+    part = getattr(options, "part", None)
+    names = [Depots.resolve_alias(each or Depots.get_default()) for each in depots]
+    return " ".join([options.command, *names, *([] if part is None else [f"part {part}"])])
 
 
 def _confirm(arguments: argparse.Namespace) -> None:

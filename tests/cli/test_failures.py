@@ -134,6 +134,15 @@ class TestTheDatabase:
         assert "\n" not in line
         assert list(tmp_path.iterdir()) == []
 
+    def test_an_incomplete_installation_is_an_error_of_its_own(self, local_shop: Shop) -> None:
+        """Python would end with 1, which means that something was found."""
+        program = (
+            "import sys, runpy; sys.modules['sqlalchemy'] = None; runpy.run_module('depot_lite', None, '__main__')"
+        )
+        done = local_shop.run(sys.executable, "-c", program, words_are_all=True)
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith("depot-lite: error: the installation is incomplete: ")
+
     def test_only_asynchronous_drivers_need_greenlet(self, local_shop: Shop) -> None:
         """SQLAlchemy 2.1 installs it with ``SQLAlchemy[asyncio]`` only."""
         program = "import sys; sys.modules['greenlet'] = None; from depot_lite.cli.main import main; sys.exit(main())"
@@ -244,8 +253,12 @@ class TestAFullDisk:
                 shop.configure(Full)
             """,
         )
-        said = error_of(local_shop, command, "photos", "archive", "--quiet", app="full:configure")
-        assert "No space left on device" in said
+        done = local_shop.run(command, "photos", "archive", "--quiet", "--log", "files.log", app="full:configure")
+        assert (done.code, done.out) == (2, "")
+        assert "No space left on device" in done.err.splitlines()[-1]
+        if command == "copy":
+            assert "\ndepot-lite: progress of copy photos archive: listing: 3 files" in done.err
+        assert "No space left on device" in (local_shop.folder / "files.log").read_text()
         assert local_shop.rows() == before
         assert list(local_shop.depots["archive"].list()) == []
 
@@ -332,6 +345,7 @@ class TestStopping:
         assert err.splitlines()[-1] == (
             f"depot-lite: stopped by {name}: nothing is half done, and the same command goes on with what is left"
         )
+        assert err.splitlines()[-2].startswith("depot-lite: progress of migrate photos archive: copying: ")
         rows = local_shop.rows()
         moved = {path for path in rows if path.startswith("archive/")}
         assert sorted(rows.values()) == before

@@ -189,6 +189,17 @@ def test_a_disk_was_lost(house: House) -> None:
     assert house.rows() == rows
 
 
+def test_a_sweep_deleted_the_wrong_files(house: House) -> None:
+    house.add("one", "two", "three")
+    house.run(blocks(BACKUP)[0])
+    rows = house.rows()
+    house.depots["photos"].delete_many([path.partition("/")[2] for path in list(rows)[1:]])
+    out = house.run(blocks("A sweep deleted the wrong files")[0])
+    assert "2 files missing of 3" in out
+    assert "2 files restored" in out
+    assert house.rows() == rows
+
+
 def test_moving_house(house: House) -> None:
     house.add("one", "two", "three")
     texts = sorted(house.rows().values())
