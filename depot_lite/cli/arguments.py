@@ -175,7 +175,7 @@ def _origin(configuration: Configuration, words: list[str], arguments: Sequence[
 
 
 def _database(parsed: argparse.Namespace, configuration: Configuration) -> tuple[str | None, str | None]:
-    """Return URL and engine, of which one at most is set: those of the command line come first, the file's last."""
+    """Return URL and engine, at most one of them: from the command line, else the environment, else the file."""
     environment = os.environ.get("DATABASE_URL"), os.environ.get("DEPOT_LITE_ENGINE")
     if parsed.url and parsed.engine:
         raise WrongUsage(f"--url and --engine: expected one of them ({PROGRAM} --help)")
@@ -199,7 +199,7 @@ def _ls(command: argparse.ArgumentParser) -> None:
 
 def _info(command: argparse.ArgumentParser) -> None:
     _add_path(command)
-    command.add_argument("--rows", action="store_true", help="read all rows and show those that name the file")
+    command.add_argument("--rows", action="store_true", help="read all rows, and show the ones naming the file")
 
 
 def _cat(command: argparse.ArgumentParser) -> None:
@@ -219,7 +219,7 @@ def _put(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("depot", metavar="DEPOT", help="depot or alias")
     add("files", nargs="+", metavar="FILE", help="local files; - for standard input")
-    add("--name", help="file name to remember (default: that of FILE)")
+    add("--name", help="file name to remember (default: the name of FILE)")
     add("--type", metavar="TYPE", help="media type, used if the bytes do not reveal it: text/csv")
     add("--id", metavar="ID", help="file id, to bring back the file that a row names (default: a new one)")
     _add_dry_run(command)
@@ -302,7 +302,7 @@ def _restore(command: argparse.ArgumentParser) -> None:
     command.add_argument("source", metavar="BACKUP", help="depot that holds the backup")
     command.add_argument("target", metavar="DEPOT", help="depot that lacks files")
     command.add_argument(
-        "--all", action="store_true", help="restore every file that DEPOT lacks, and not only those that rows name"
+        "--all", action="store_true", help="restore every file that DEPOT lacks, also if no row names it"
     )
     _add_number(command, "--limit", None, "stop after this many files")
     _add_workers(command, 16)
@@ -454,7 +454,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], N
         _copy,
     ),
     "restore": (
-        "Copies files back from a backup: those that rows name and that the depot lacks",
+        "Copies files that rows name and the depot lacks back from a backup",
         "It never touches a row, and never touches a file that DEPOT or BACKUP has",
         _restore,
     ),

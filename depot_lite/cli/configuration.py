@@ -8,7 +8,7 @@
     older-than = "2d"
     protect = ["legacy_film.picture"]
 
-Top-level keys are the options of all commands, a table has those of one command. In ``pyproject.toml`` the same stands
+Top-level keys are options of all commands, a table has the options of one command. In ``pyproject.toml`` all of it is
 below ``[tool.depot_lite]``.
 """
 

@@ -144,7 +144,7 @@ def _size(size: int) -> str:
 
 def cat(options: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
     """Return the bytes of files, one after the other."""
-    found = [_open(each) for each in options.paths]  # what is missing is an error before anything is written
+    found = [_open(each) for each in options.paths]  # a missing file is an error before anything is written
     return Report((), {"command": "cat"}, found=False, content=_chunks(found))
 
 

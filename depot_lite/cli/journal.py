@@ -1,4 +1,4 @@
-"""The journal of a run: what each step has reached, for a run that ends early, and the file of ``--log``."""
+"""The journal of a run: how far each step has come, for a run that ends early, and the file of ``--log``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Journal:
     """A watcher that remembers how far each step has come, and the log of a run.
 
     Args:
-        arguments: those of the command line.
+        arguments: the words of the command line.
     """
 
     def __init__(self, arguments: Sequence[str]) -> None:
@@ -36,7 +36,7 @@ class Journal:
     # --- progress -------------------------------------------------------------------------------------------------
 
     def watcher(self, shown: Watcher | None) -> Watcher:
-        """Return a watcher that records each progress, and passes it to the one that shows it."""
+        """Return a watcher that records each progress, and passes it on to another watcher, which shows it."""
 
         def watch(progress: Progress) -> None:
             with self._lock:
@@ -48,11 +48,11 @@ class Journal:
         return watch
 
     def reached(self) -> str:
-        """Return what the steps have reached, in one line; empty if nothing has been done."""
+        """Return how far the steps have come, in one line; empty if nothing has been done."""
         return "; ".join(reached(each) for each in self._steps.values() if each.done)
 
     def steps(self) -> list[dict[str, Any]]:
-        """Return what the steps have reached, for JSON."""
+        """Return how far the steps have come, for JSON."""
         return [
             {
                 "step": each.step,

@@ -47,8 +47,8 @@ def only_run(job: str, bind: Session | Engine | None) -> Iterator[None]:
 
 # --- servers ------------------------------------------------------------------------------------------------------
 
-#: The statements of a server: some that keep an idle connection open as long as a job may last, and one that takes the
-#: lock and returns 1, or anything else if another connection holds it.
+#: Two statements for each server. The first keeps an idle connection open for as long as a job may last. The second
+#: takes the lock and returns 1; it returns something else if another connection holds the lock.
 _SERVERS: Final = {
     "postgresql": (
         "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'",
@@ -62,7 +62,7 @@ _SERVERS: Final = {
 @contextmanager
 def _in_server(job: str, engine: Engine) -> Iterator[None]:
     keep, take = _SERVERS[engine.dialect.name]
-    # MariaDB's locks are those of the whole server, PostgreSQL's those of a database.
+    # A lock of MariaDB belongs to the whole server, a lock of PostgreSQL to a database.
     digest = sha256(f"{engine.url.database}\0{job}".encode()).digest()
     parameters: dict[str, Any] = (
         {"number": int.from_bytes(digest[:8], "big", signed=True)} if ":number" in take else {"name": digest.hex()}

@@ -38,9 +38,9 @@ from depot_lite.maintenance.unused import delete_unused_files, find_unused
 from depot_lite.maintenance.variants import regenerate_variants
 from depot_lite.maintenance.verification import verify
 
-# Exit codes of runs without a report; `Report` has those of the others.
+# Exit codes of runs without a report; `Report` has the others.
 COULD_NOT_RUN: Final = 2
-#: EX_TEMPFAIL: what a mail server and systemd know as "try again later".
+#: EX_TEMPFAIL of sysexits.h: the same command may work later.
 RUNNING: Final = 75
 
 #: The version of the JSON documents: keys may be added to a version, but never change or disappear.
@@ -142,7 +142,7 @@ class _Run:
             raise OutputFailed(f"the work is done, but {error}") from error
 
     def _end(self, message: str, error: BaseException, code: int) -> int:
-        """Report the end of a run that has no report, and what it has reached."""
+        """Report the end of a run that has no report, and how far it has come."""
         reached = self.journal.reached()
         if reached:
             reached = f"progress of {_job(self.options)}: {reached}"
@@ -282,7 +282,7 @@ _RUNS_FOR_CHANGED: Final = 3
 
 
 def _continued(first: MigrationReport, second: MigrationReport) -> MigrationReport:
-    """Return the report of two runs, of which the second one tried what the first one left."""
+    """Return the report of two runs; the second one tried the rows that were left."""
     return replace(
         second,
         rows=first.rows + second.rows,
@@ -310,7 +310,7 @@ def _restore(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) 
     if bind is None and not arguments.all:
         raise WrongUsage(
             "no database given, which has the names of the files to restore: --url URL, or DATABASE_URL in the "
-            "environment; --all restores every file that TARGET lacks, also those of rows that were deleted"
+            "environment; --all restores every file that DEPOT lacks, also if its row was deleted"
         )
     report = restore_files(
         None if arguments.all else bind,

@@ -95,7 +95,7 @@ def _progress_line(progress: Progress, seconds: float) -> str:
 
 
 def reached(progress: Progress) -> str:
-    """Return a step and what it has reached: ``copying: 41,000 of 303,112 files, 18.9 GiB``."""
+    """Return a step and how far it has come: ``copying: 41,000 of 303,112 files, 18.9 GiB``."""
     return f"{progress.step}: {', '.join([_done(progress), *_bytes(progress, 0)])}"
 
 
@@ -170,7 +170,7 @@ class _BarDrawer:
             )
 
     def _show(self, step: str | None) -> None:
-        """Replace the bar by that of another step, or by none."""
+        """Replace the bar by the bar of another step, or remove it for None."""
         if self._task is not None:
             self._display.remove_task(self._task)
         self._shown, self._task = step, None

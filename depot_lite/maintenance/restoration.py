@@ -63,8 +63,8 @@ def restore_files(
     """Copy the files that a depot lacks from a backup, under the same ids. Each copy is verified.
 
     Args:
-        bind: the database: files are restored that its rows name. None restores all files of the backup, also those of
-            rows that no longer exist.
+        bind: the database, whose rows name the files to restore. None restores all files of the backup, also if their
+            rows no longer exist.
         source: the depot, or alias, that holds the backup.
         target: the depot, or alias, that lacks files.
         workers: number of files copied at a time.

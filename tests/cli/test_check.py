@@ -33,6 +33,7 @@ class TestCheck:
         }
         assert counts(found, "verify")["read"] == 1
 
+    @pytest.mark.matrix
     def test_unused_files_are_a_warning(self, local_shop: Shop) -> None:
         left = local_shop.unused(2)
         found = local_shop.run("check", "photos", "--older-than", "0s", "--sample", "0", "--json")

@@ -11,6 +11,9 @@ from depot_lite.io.fileid import new_file_id
 from tests.cli.conftest import DEADLINE, Done, Shop
 from tests.cli.model import Product
 
+#: An id that no file has.
+NOBODYS = "2f4c2a9e-5d0c-4f0e-9d0b-0f6f2f7c9a11"
+
 
 def without_database(shop: Shop, *words: object, app: str = "shop:configure") -> Done:
     """Run a command that is given no database."""
@@ -73,7 +76,8 @@ class TestInfo:
         done = without_database(local_shop, "info", f"photos/{left}", "--rows")
         assert (done.code, message(done).startswith("error: --rows needs a database")) == (2, True)
 
-    @pytest.mark.parametrize("path", ["photos", "photos/nonsense", f"photos/{new_file_id()}", f"nix/{new_file_id()}"])
+    @pytest.mark.matrix
+    @pytest.mark.parametrize("path", ["photos", "photos/nonsense", f"photos/{NOBODYS}", f"nix/{NOBODYS}"])
     def test_a_path_that_leads_nowhere(self, local_shop: Shop, path: str) -> None:
         for command in ("info", "cat", "get"):
             done = without_database(local_shop, command, path)
@@ -82,6 +86,7 @@ class TestInfo:
 
 
 class TestCatAndGet:
+    @pytest.mark.matrix
     def test_bytes_come_out_as_they_are(self, local_shop: Shop) -> None:
         data = bytes(range(256)) * 5000
         ids = [local_shop.depots["photos"].create(part) for part in (data, b"\xff")]
@@ -113,6 +118,7 @@ class TestCatAndGet:
         assert without_database(local_shop, "get", path, "into", "--json").json["target"] == "into/a.txt"
         assert not list(local_shop.folder.rglob(".depot-lite-*"))
 
+    @pytest.mark.matrix
     @pytest.mark.parametrize("name", ["../../evil.txt", "..\\evil.txt", "..", "a\x1b[2J.txt"])
     def test_names_of_users_never_lead_out_of_the_folder(self, local_shop: Shop, name: str) -> None:
         file_id = local_shop.depots["photos"].create(b"data", name)
@@ -140,6 +146,7 @@ class TestPut:
         for each in found:
             each.close()
 
+    @pytest.mark.matrix
     def test_standard_input_a_name_and_an_id(self, local_shop: Shop) -> None:
         file_id = new_file_id()
         words = [*local_shop.words(app="shop:configure")[:5], "put", "photos", "-", "--name=c.txt", f"--id={file_id}"]
@@ -181,6 +188,7 @@ class TestRestore:
         assert shop.rows() == rows
         assert len(list(shop.depots["photos"].list())) == 4
 
+    @pytest.mark.matrix
     def test_all_files_of_the_backup_come_back(self, local_shop: Shop) -> None:
         self.lost(local_shop)
         done = without_database(local_shop, "restore", "archive", "photos")
@@ -189,6 +197,7 @@ class TestRestore:
         assert (done.code, done.json["restored"], done.json["present"]) == (0, 5, 1)
         assert sorted(local_shop.depots["photos"].list()) == sorted(local_shop.depots["archive"].list())
 
+    @pytest.mark.matrix
     def test_what_the_depot_has_stays_as_it_is(self, local_shop: Shop) -> None:
         """Also if the backup has other bytes under the same id, as after filedepot's `replace`."""
         local_shop.add(Product(manual=b"first"))

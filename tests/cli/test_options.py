@@ -150,8 +150,14 @@ class TestEngines:
     @pytest.mark.parametrize(
         "name",
         [
-            *("engine", "maker", "scoped", "session", "several", "Inner.engine"),
-            *("async_engine", "async_maker", "async_session", "async_several"),
+            *("maker", "async_several"),
+            *(
+                pytest.param(each, marks=pytest.mark.matrix)
+                for each in (
+                    *("engine", "scoped", "session", "several", "Inner.engine"),
+                    *("async_engine", "async_maker", "async_session"),
+                )
+            ),
         ],
     )
     def test_the_application_gives_its_database(self, shop: Shop, name: str) -> None:
@@ -227,6 +233,7 @@ class TestTheLog:
 
 
 class TestJson:
+    @pytest.mark.matrix
     def test_documents_have_the_version_of_their_schema(self, local_shop: Shop) -> None:
         local_shop.add(Product(manual=b"here"))
         for words in (["missing"], ["stats"], ["unused"], ["ls"], ["check"]):
@@ -286,6 +293,7 @@ class TestVersionAndCompletion:
         )
         assert done.stdout.split() == ["--older-than"], done.stderr
 
+    @pytest.mark.matrix
     def test_without_shtab_it_says_what_to_install(self, local_shop: Shop) -> None:
         program = "import sys; sys.modules['shtab'] = None; from depot_lite.cli.main import main; sys.exit(main())"
         done = local_shop.run(sys.executable, "-c", program, "completion", "bash", words_are_all=True)

@@ -64,6 +64,12 @@ class TestQuestions:
         assert done.err.startswith("depot-lite: error: --delete --older-than 59s may delete files of transactions")
         assert len(list(local_shop.depots["photos"].list())) == 1
 
+    def test_a_dry_run_deletes_nothing_and_asks_nobody(self, local_shop: Shop) -> None:
+        local_shop.unused(1)
+        done = local_shop.run("unused", "--older-than=0s", "--delete", "--dry-run")
+        assert (done.code, done.out.startswith("Depot 'photos': 1 file of 1 unused")) == (1, True)
+        assert len(list(local_shop.depots["photos"].list())) == 1
+
     def test_nobody_is_asked_about_a_minute(self, local_shop: Shop) -> None:
         assert local_shop.run("unused", "--older-than=1m", "--delete").code == 0
 

@@ -28,8 +28,8 @@ class Progress:
     finished: bool = False
 
 
-#: A progress callback: called in the working thread, a few times per second at most, and at the end of each step, also
-#: of one that was interrupted.
+#: A progress callback: called in the working thread, a few times per second at most, and at the end of each step, even
+#: if it was interrupted.
 Watcher = Callable[[Progress], Any]
 
 
