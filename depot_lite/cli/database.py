@@ -144,7 +144,7 @@ def _with_several(binds: Mapping[Any, Any], call: Call[T]) -> T:
 
 
 def engines(bind: Session | Engine | None) -> list[Engine]:
-    """Return the engines behind a bind: one, or the engines of all models if a session finds its engine by the model."""
+    """Return the engines behind a bind; several if a session finds its engine by the model."""
     if bind is None or isinstance(bind, Engine):
         return [] if bind is None else [bind]
     try:
