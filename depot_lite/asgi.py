@@ -24,8 +24,8 @@ from urllib.parse import unquote
 from depot_lite.concurrency.threads import in_thread
 from depot_lite.depots import Depots
 from depot_lite.errors import InvalidContent, UnknownDepot
-from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Body, Response, not_found
-from depot_lite.serving.fileserver import FileServer, ReadRequest, Request, forbidden
+from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Body, Response, refusal
+from depot_lite.serving.fileserver import FileServer, ReadRequest, Request
 from depot_lite.uploads import Upload
 
 Scope = MutableMapping[str, Any]
@@ -73,7 +73,7 @@ class DepotASGI:
         elif self.app is not None:
             await self.app(scope, receive, send)
         elif scope["type"] == "http":
-            await _send(not_found(), b"", receive, send)
+            await _send(refusal(404), b"", receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close"})
         elif scope["type"] == "lifespan":
@@ -110,7 +110,7 @@ class DepotASGI:
         if isinstance(found, Upload):
             found = await self._receive(request, found, receive)
         if isinstance(found, ReadRequest) and not found.granted and not await self._authorizes(request, found):
-            found = forbidden()
+            found = refusal(403)
         if isinstance(found, Response):
             await _send(found, b"", receive, send)
             return
@@ -121,7 +121,7 @@ class DepotASGI:
         finally:
             # A cancellation may arrive while the thread opens the file; the thread's result is then in `opened` only.
             for response in opened:
-                if response.body is not None and not response.body.closed:
+                if response.body is not None and not response.body.file.closed:
                     await in_thread(response.close)
 
     async def _receive(self, request: Request, upload: Upload, receive: Receive) -> Response:
@@ -129,7 +129,7 @@ class DepotASGI:
         try:
             storage = Depots.get(upload.depot_name)
         except UnknownDepot:
-            return not_found()
+            return refusal(404)
         return await storage.aio.storing(_RequestBody(receive), partial(self.server.receive, request, upload))
 
     async def _authorizes(self, request: Request, file: ReadRequest) -> bool:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from depot_lite.errors import AlreadyConfigured, ConfigurationError, UnknownDepot
 from depot_lite.io.interfaces import FileStorage, StoredFile
-from depot_lite.registry import Registry, check_name, checked_visibility, split_path
+from depot_lite.registry import Depot, Registry, check_name, checked_visibility, split_path
 from depot_lite.settings import build, options_in
 from depot_lite.signing import Signer
 
@@ -101,7 +101,7 @@ class Depots:
             options = {} if isinstance(config, FileStorage) else options_in(config, prefix, label)
             access = checked_visibility(options.pop("visibility", None) if visibility is None else visibility, label)
             storage = config if isinstance(config, FileStorage) else build(options, label)
-            cls._set(registry=cls._state.registry.with_depot(name, storage, access))
+            cls._set(registry=cls._state.registry.with_depot(Depot(name, storage, access)))
         return storage
 
     @classmethod
@@ -125,8 +125,7 @@ class Depots:
         Raises:
             UnknownDepot: the name leads nowhere.
         """
-        registry = cls._state.registry
-        return registry.visibility[registry.resolve(name)]
+        return cls.find(name).visibility
 
     @classmethod
     def configure_signing(cls, *keys: str | bytes) -> None:
@@ -186,6 +185,17 @@ class Depots:
     # --- finding --------------------------------------------------------------------------------------------------
 
     @classmethod
+    def find(cls, name: str | None = None) -> Depot:
+        """Return a depot (its name, storage and visibility), by its name or an alias; without a name, the default.
+
+        Raises:
+            UnknownDepot: the name leads nowhere.
+            ConfigurationError: no name is given and no depot has been configured.
+        """
+        registry = cls._state.registry
+        return registry.names.get(name) or registry.find(name)
+
+    @classmethod
     def get(cls, name: str | None = None) -> FileStorage:
         """Return the storage of a depot, by its name or an alias; without a name, that of the default depot.
 
@@ -193,8 +203,7 @@ class Depots:
             UnknownDepot: the name leads nowhere.
             ConfigurationError: no name is given and no depot has been configured.
         """
-        registry = cls._state.registry
-        return registry.depots[registry.resolve_default() if name is None else registry.resolve(name)]
+        return cls.find(name).storage
 
     @classmethod
     def get_default(cls) -> str:
@@ -203,7 +212,7 @@ class Depots:
         Raises:
             ConfigurationError: no depot has been configured.
         """
-        return cls._state.registry.resolve_default()
+        return cls.find().name
 
     @classmethod
     def resolve_alias(cls, name: str) -> str:
@@ -212,7 +221,7 @@ class Depots:
         Raises:
             UnknownDepot: it leads nowhere. (filedepot returns None, which fails later, somewhere else.)
         """
-        return cls._state.registry.resolve(name)
+        return cls.find(name).name
 
     @classmethod
     def depot_names(cls) -> list[str]:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 from depot_lite.errors import ConfigurationError, InvalidContent
 from depot_lite.io.content import CHUNK_SIZE
 from depot_lite.io.options import boolean
-from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Response, not_found, refusal
-from depot_lite.serving.fileserver import FileServer, ReadRequest, Request, forbidden
+from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Response, refusal
+from depot_lite.serving.fileserver import FileServer, ReadRequest, Request
 from depot_lite.uploads import Upload
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class DepotMiddleware:
         try:
             below = path.encode("latin-1").decode()
         except UnicodeError:
-            return not_found()
+            return refusal(404)
         headers = {_header_name(name): value for name, value in environ.items() if name.startswith("HTTP_")}
         request = Request(environ["REQUEST_METHOD"], below, headers, environ.get("QUERY_STRING", ""), environ)
         found = self.server.find(request)
@@ -98,7 +98,7 @@ class DepotMiddleware:
         if isinstance(found, Upload):
             return self._receive(environ, request, found)
         if not found.granted and not self._authorizes(request, found):
-            return forbidden()
+            return refusal(403)
         return self.server.answer(request, found)
 
     def _receive(self, environ: WSGIEnvironment, request: Request, upload: Upload) -> Response:
@@ -124,10 +124,8 @@ class DepotMiddleware:
         body = response.body
         if body is None:
             return []
-        if body.left <= _AT_ONCE:
-            # Reading a small file costs less than setting up a transfer by the server, and closes it immediately.
-            with response:
-                return list(body)
+        if body.length <= _AT_ONCE:
+            return body.taken()
         wrapper = None if self.replace_wsgi_filewrapper else environ.get("wsgi.file_wrapper")
         # A server sends a wrapped file until its end, and some servers from its start, whatever its position.
         if wrapper is None or not body.is_whole:

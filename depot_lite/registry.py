@@ -1,4 +1,4 @@
-"""The registry of depots: which storage each name leads to, which depot is the default, and who may read the files.
+"""The registry of depots: the depot that each name leads to, and the default.
 
 A `Registry` never changes. Each change returns a new one, so that readers need no lock and never see half of a change.
 """
@@ -17,23 +17,40 @@ _VISIBILITIES: Final = ("unlisted", "private", "public")
 
 
 @dataclass(frozen=True, slots=True)
+class Depot:
+    """A named storage, and who may read its files."""
+
+    name: str
+    storage: FileStorage
+    visibility: str
+
+
+@dataclass(frozen=True, slots=True)
 class Registry:
     """All depots and aliases at one moment."""
 
-    depots: Mapping[str, FileStorage] = field(default_factory=dict)
+    depots: Mapping[str, Depot] = field(default_factory=dict)
+    #: Alias -> the depot or the other alias that it was given for.
     aliases: Mapping[str, str] = field(default_factory=dict)
     #: A depot or an alias, as given: a default that is an alias moves with the alias.
     default: str | None = None
-    visibility: Mapping[str, str] = field(default_factory=dict)
+    #: The depot that each name or alias leads to; the default depot's under None.
+    names: Mapping[str | None, Depot] = field(init=False)
 
-    def with_depot(self, name: str, storage: FileStorage, visibility: str) -> Registry:
+    def __post_init__(self) -> None:
+        """Follow each alias to its depot; this ends, because `with_alias` refuses circles."""
+        names: dict[str | None, Depot] = {}
+        for name in (*self.depots, *self.aliases, None):
+            target = self.default if name is None else name
+            while target is not None and target not in self.depots:
+                target = self.aliases[target]
+            if target is not None:
+                names[name] = self.depots[target]
+        object.__setattr__(self, "names", names)
+
+    def with_depot(self, depot: Depot) -> Registry:
         """Return the registry with one more depot; the first depot becomes the default."""
-        return replace(
-            self,
-            depots={**self.depots, name: storage},
-            visibility={**self.visibility, name: visibility},
-            default=self.default or name,
-        )
+        return replace(self, depots={**self.depots, depot.name: depot}, default=self.default or depot.name)
 
     def with_alias(self, alias: str, name: str) -> Registry:
         """Return the registry with an alias that leads to a depot or another alias.
@@ -45,7 +62,7 @@ class Registry:
         """
         if alias in self.depots:
             raise AlreadyConfigured(f"{alias!r} is a depot; as an alias it would hide the files in it")
-        self.resolve(name)
+        self.find(name)
         step: str | None = name
         while step is not None:
             if step == alias:
@@ -55,7 +72,7 @@ class Registry:
 
     def with_default(self, name: str) -> Registry:
         """Return the registry with another default, which may be an alias."""
-        self.resolve(name)
+        self.find(name)
         return replace(self, default=name)
 
     def check_new(self, name: str) -> None:
@@ -71,40 +88,25 @@ class Registry:
                 f"{name!r} is an alias of {self.aliases[name]!r}; choose another name for the depot"
             )
 
-    def resolve(self, name: str) -> str:
-        """Return the name of the depot that a name or an alias leads to.
+    def find(self, name: str | None) -> Depot:
+        """Return the depot that a name or an alias leads to; without a name, the default depot.
 
         Raises:
             UnknownDepot: it leads nowhere.
+            ConfigurationError: no name is given and no depot has been configured.
         """
-        found = self._find(name)
-        if found is None:
-            raise UnknownDepot(f"there is no depot {name!r}; {self._configured()}")
-        return found
-
-    def resolve_default(self) -> str:
-        """Return the name of the default depot, which is never an alias.
-
-        Raises:
-            ConfigurationError: no depot has been configured.
-        """
-        if self.default is None:
+        if name in self.names:
+            return self.names[name]
+        if name is None:
             raise ConfigurationError(
                 "no depot has been configured: call DepotManager.configure when the application starts"
             )
-        return self.resolve(self.default)
+        raise UnknownDepot(f"there is no depot {name!r}; {self._configured()}")
 
     def aliases_of(self, name: str) -> list[str]:
         """Return the aliases that lead to a depot, sorted."""
-        depot_name = self.resolve(name)
-        return sorted(alias for alias in self.aliases if self._find(alias) == depot_name)
-
-    def _find(self, name: str) -> str | None:
-        # This ends, because with_alias refuses circles.
-        found: str | None = name
-        while found is not None and found not in self.depots:
-            found = self.aliases.get(found)
-        return found
+        depot = self.find(name)
+        return sorted(alias for alias in self.aliases if self.names[alias] is depot)
 
     def _configured(self) -> str:
         if not self.depots:

@@ -101,7 +101,7 @@ class Signer:
     def token(self, purpose: str, facts: Mapping[str, Any], expires_in: int | timedelta) -> str:
         """Return a token that contains these facts. Everybody can read them, nobody can change them."""
         signed = {**facts, "expires": int(time.time()) + positive_seconds(expires_in, DEFAULT_EXPIRY)}
-        payload = itsdangerous.encoding.base64_encode(_text(signed)).decode()
+        payload = itsdangerous.encoding.base64_encode(_canonical_json(signed)).decode()
         return f"{payload}.{self._signature(purpose, [payload])}"
 
     def facts(self, purpose: str, token: str) -> dict[str, Any] | None:
@@ -119,17 +119,17 @@ class Signer:
         )
 
     def _signature(self, purpose: str, facts: list[Any]) -> str:
-        return self._signer(purpose).get_signature(_text(facts)).decode()
+        return self._signer(purpose).get_signature(_canonical_json(facts)).decode()
 
     def _verified(self, purpose: str, facts: list[Any], signature: str) -> bool:
-        return signature.isascii() and self._signer(purpose).verify_signature(_text(facts), signature)
+        return signature.isascii() and self._signer(purpose).verify_signature(_canonical_json(facts), signature)
 
 
 #: The signed parameters of a URL's query.
 _SIGNED: Final = ("expires", "download", "name")
 
 
-def _text(facts: Any) -> bytes:
+def _canonical_json(facts: Any) -> bytes:
     return json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
 
 

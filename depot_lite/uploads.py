@@ -145,7 +145,7 @@ def upload_ticket(
         UnknownDepot: there is no such depot.
     """
     seconds = positive_seconds(expires_in, 0)
-    name = Depots.resolve_alias(Depots.get_default() if depot_name is None else depot_name)
+    name = Depots.find(depot_name).name
     upload = Upload(
         name, new_upload_id(), size_of("max_size", max_size), _checked_type(content_type), clean_filename(filename)
     )

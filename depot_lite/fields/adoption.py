@@ -11,7 +11,6 @@ can be used again, also several times within a transaction: each value gets a co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -19,21 +18,15 @@ from depot_lite.depots import Depots
 from depot_lite.errors import InvalidContent, SizeRefused, StoredFileNotFound, TypeRefused
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.pending import Pending
-from depot_lite.io.content import Content, FileIntent
+from depot_lite.io.content import Content
 from depot_lite.io.content.sources import FileSource
 from depot_lite.io.interfaces import FileStorage, StoredFile
 from depot_lite.io.media_types.claims import proven_type
 from depot_lite.io.media_types.detection import HEAD_SIZE
 from depot_lite.io.sizes import exact_size
-from depot_lite.uploads import PREFIX, Upload, adoptable
+from depot_lite.uploads import Upload, adoptable
 
 T = TypeVar("T", bound=DepotFileInfo)
-
-
-def token_in(value: object) -> tuple[str, str | None] | None:
-    """Return an assigned token and its file name (``FileIntent(token, "plan.pdf")``); None for any other value."""
-    content, filename = value.fileinfo[:2] if isinstance(value, FileIntent) else (value, None)
-    return (content, filename) if isinstance(content, str) and content.startswith(PREFIX) else None
 
 
 def adopting(kind: type[T], token: str, filename: str | None, upload_storage: str | None) -> T:
@@ -49,7 +42,7 @@ def adopting(kind: type[T], token: str, filename: str | None, upload_storage: st
     upload = adoptable(token)
     if upload is None:
         raise InvalidContent("the token of the upload has expired, or was not made here: upload the file again")
-    depot_name = Depots.resolve_alias(Depots.get_default() if upload_storage is None else upload_storage)
+    depot_name = Depots.find(upload_storage).name
     if upload.depot_name != depot_name:
         raise InvalidContent(f"expected a token for depot {depot_name!r}, got one for {upload.depot_name!r}")
     return kind.adopting(upload, filename)
@@ -129,11 +122,3 @@ class _SourceWithHead(FileSource):
     def head(self) -> bytes:
         """Return the first bytes."""
         return self._head
-
-
-def adoptions(columns_and_values: Iterable[tuple[object, DepotFileInfo]]) -> Iterator[Adoption]:
-    """Yield an `Adoption` for each pending value whose content is a direct upload."""
-    for column, value in columns_and_values:
-        pending = value.pending_adoption()
-        if pending is not None and pending.adopts is not None:
-            yield Adoption(str(column), value, pending, pending.adopts)

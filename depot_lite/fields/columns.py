@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import JSON, Column, ColumnDefault, Table, Text
+from sqlalchemy import JSON, Column, Table, Text
 from sqlalchemy.orm import ColumnProperty, LoaderCallableStatus, Mapper, class_mapper
 from sqlalchemy.types import TypeDecorator
 
@@ -22,7 +22,8 @@ from depot_lite.fields.edits import FileEdit
 from depot_lite.fields.interfaces import DepotFileInfo, FileFilter
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.options import checked_filters, checked_type, checked_validators
-from depot_lite.io.content import is_empty_upload
+from depot_lite.io.content import FileIntent, is_empty_upload
+from depot_lite.uploads import PREFIX
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import InstanceState
@@ -50,18 +51,8 @@ def has_pending(held: object) -> bool:
     return any(value.pending for value in files_in(held))
 
 
-def twin_of(held: Any) -> Any:
-    """Return another pending value with the same content, or a list of them, for another row."""
-    return FileList.of(value.twin() for value in held) if isinstance(held, FileList) else held.twin()
-
-
-#: SQLAlchemy's mark for "not loaded".
+#: One of SQLAlchemy's marks for "not loaded", which are instances of `LoaderCallableStatus`.
 NOT_LOADED: Final = LoaderCallableStatus.NO_VALUE
-
-
-def is_not_loaded(value: object) -> bool:
-    """Return whether an old value is SQLAlchemy's mark for "not loaded"."""
-    return isinstance(value, LoaderCallableStatus)
 
 
 class FileType(TypeDecorator[Any]):
@@ -139,17 +130,6 @@ def file_type(kind: object) -> FileType | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _UpdateContext:
-    """The context for ``onupdate`` functions, of an UPDATE that has not been compiled yet."""
-
-    current_parameters: Mapping[str, Any]
-
-    def get_current_parameters(self, isolate_multiinsert_groups: bool = True) -> Mapping[str, Any]:
-        """Return the values that the statement assigns."""
-        return self.current_parameters
-
-
-@dataclass(frozen=True, slots=True)
 class FileColumn:
     """One attribute that holds files: the name of its class, its key, its column and the options of that."""
 
@@ -166,12 +146,7 @@ class FileColumn:
     @property
     def has_default(self) -> bool:
         """Whether the column has a default, or an ``onupdate``, that returns files."""
-        return self.column in _DEFAULTS
-
-    def computed_for_update(self, parameters: Mapping[str, Any]) -> Any:
-        """Return the value of the column's ``onupdate`` for a row that a statement updates with these parameters."""
-        default = _DEFAULTS[self.column][True]
-        return for_one_row(default.arg(_UpdateContext(parameters)) if default.is_callable else default.arg)
+        return self.column in DEFAULTS
 
     def __str__(self) -> str:
         """Return ``Document.content``."""
@@ -225,9 +200,7 @@ class FileColumn:
         return all(self._is_accepted_file(each, state) for each in value)
 
     def _is_accepted_file(self, value: Any, state: InstanceState[Any]) -> bool:
-        if not isinstance(value, self.type.upload_type):
-            return False
-        return not value.pending or (value.owner is not None and _same_owner(value.owner, state, self.key))
+        return isinstance(value, self.type.upload_type) and value.is_free_for(state, self.key)
 
     def _edited(self, edit: FileEdit, held: Any) -> Any:
         if self.type.multiple:
@@ -264,7 +237,7 @@ class FileColumn:
         if isinstance(value, dict):
             # A dictionary from a request could name the file of any user.
             raise InvalidContent(f"{self}: a dictionary is not a file; {_ACCEPTED}")
-        token = adoption.token_in(value)
+        token = _token_in(value)
         try:
             pending: DepotFileInfo = (
                 self.type.upload_type(value, self.type.upload_storage)
@@ -276,17 +249,16 @@ class FileColumn:
         return self._prepare(pending, state)
 
     def _held(self, state: InstanceState[Any] | None, held: Any) -> Any:
-        if state is not None and is_not_loaded(held) and state.key is not None:
+        if state is not None and isinstance(held, LoaderCallableStatus) and state.key is not None:
             return getattr(state.obj(), self.key)
         if self.type.multiple and not isinstance(held, FileList):
             return FileList.of(()) if state is None else list_binding.empty_list(self, state)
-        return None if is_not_loaded(held) else held
+        return None if isinstance(held, LoaderCallableStatus) else held
 
     def _accept_value(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:
         if not value.pending:
-            accepted: DepotFileInfo = self.copy_foreign(value, state, lambda each: self._row_may_name(each, state))
-            return accepted
-        if value.owner is not None and not _same_owner(value.owner, state, self.key):
+            return value if self._row_may_name(value, state) else self.copy(value, state)
+        if value.owner is not None and not value.is_free_for(state, self.key):
             owner = value.owner[0]()
             # session.merge() assigns the value of a detached object, whose stream cannot be shared: it is handed over.
             merging = owner is not None and owner.session is None and state is not None and state.session is not None
@@ -299,20 +271,32 @@ class FileColumn:
         if state is None or state.key is None:
             return False
         known = [each[self.key] for each in (state.dict, state.committed_state) if self.key in each]
-        return not known or any(is_not_loaded(each) for each in known) or value.get("path") in main_paths(*known)
+        return (
+            not known
+            or any(isinstance(each, LoaderCallableStatus) for each in known)
+            or value.get("path") in main_paths(*known)
+        )
 
-    def copy_foreign(self, held: Any, state: InstanceState[Any] | None, is_own: Callable[[DepotFileInfo], bool]) -> Any:
+    def copy_foreign(
+        self,
+        held: Any,
+        state: InstanceState[Any],
+        in_row: Iterable[Any],
+        is_own: Callable[[DepotFileInfo], bool] | None = None,
+    ) -> Any:
         """Return the files of an attribute, with a pending copy of each stored file that is not the row's own.
 
         The row that owns a file may delete it at any time, so no other row may name it.
 
         Args:
             held: a value, a list, which is changed, or None.
-            state: the object that the attribute belongs to; None for a row of a statement.
-            is_own: returns whether a stored file is the row's own.
+            state: the object that the attribute belongs to.
+            in_row: values and lists that the row has.
+            is_own: returns whether another stored file is the row's own.
         """
+        own_paths = main_paths(*in_row)
         for index, value in enumerate(files_in(held)):
-            if not value.pending and not is_own(value):
+            if not (value.pending or value.get("path") in own_paths or (is_own is not None and is_own(value))):
                 copy = self.copy(value, state)
                 if not isinstance(held, FileList):
                     return copy
@@ -336,15 +320,10 @@ class FileColumn:
         return value
 
 
-def _same_owner(owner: tuple[weakref.ref[Any], str], state: InstanceState[Any] | None, key: str) -> bool:
-    return owner[0]() is state and owner[1] == key
-
-
-def for_one_row(value: Any) -> Any:
-    """Return a value given to many rows for one of them: a twin of a pending value, which can be stored only once."""
-    if isinstance(value, list | tuple):
-        return [for_one_row(each) for each in value]
-    return value.twin() if isinstance(value, DepotFileInfo) and value.pending else value
+def _token_in(value: object) -> tuple[str, str | None] | None:
+    """Return an assigned token and its file name (``FileIntent(token, "plan.pdf")``); None for any other value."""
+    content, filename = value.fileinfo[:2] if isinstance(value, FileIntent) else (value, None)
+    return (content, filename) if isinstance(content, str) and content.startswith(PREFIX) else None
 
 
 def is_no_file(value: object) -> bool:
@@ -361,9 +340,8 @@ _ACCEPTED: Final = "assign bytes, a binary file, a pathlib.Path, an upload, a Fi
 #: Every flush and every statement looks there, even without files.
 INFO: Final = "depot_lite.columns"
 _MAPPERS: Final[weakref.WeakSet[Mapper[Any]]] = weakref.WeakSet()
-# The default of the user (False) and the `onupdate` (True), before they were wrapped to store their files.
-_DEFAULTS: weakref.WeakKeyDictionary[Column[Any], dict[bool, Any]] = weakref.WeakKeyDictionary()
-_NONE: Final[Mapping[str, FileColumn]] = {}
+#: The default of the user (False) and the `onupdate` (True), before they were wrapped to store their files.
+DEFAULTS: Final[weakref.WeakKeyDictionary[Column[Any], dict[bool, Any]]] = weakref.WeakKeyDictionary()
 
 
 def register(mapper: Mapper[Any], key: str, attribute: object) -> FileColumn | None:
@@ -378,11 +356,6 @@ def register(mapper: Mapper[Any], key: str, attribute: object) -> FileColumn | N
     return found
 
 
-def remember_default(column: Column[Any], default: ColumnDefault, *, for_update: bool) -> None:
-    """Remember the user's default or ``onupdate`` of a column, which returns files."""
-    _DEFAULTS.setdefault(column, {})[for_update] = default
-
-
 def columns_of_class(class_: type) -> Mapping[str, FileColumn]:
     """Return the file attributes of a mapped class by their keys."""
     mapper: Mapper[Any] = class_mapper(class_, configure=False)
@@ -391,7 +364,7 @@ def columns_of_class(class_: type) -> Mapping[str, FileColumn]:
 
 def columns_of_mapper(mapper: Mapper[Any]) -> Mapping[str, FileColumn]:
     """Return the file attributes of a mapper by their keys."""
-    found: Mapping[str, FileColumn] = mapper.class_manager.info.get(INFO, _NONE)
+    found: Mapping[str, FileColumn] = mapper.class_manager.info.get(INFO, {})
     return found
 
 
@@ -400,13 +373,18 @@ def mappers_with_files() -> list[Mapper[Any]]:
     return sorted(_MAPPERS, key=str)
 
 
-def columns_of_table(table: Table) -> Mapping[str, FileColumn]:
-    """Return the file columns of a table by their keys, for statements that name no mapped class."""
+def columns_of_table(table: Table, mapper: Mapper[Any] | None) -> Mapping[str, FileColumn]:
+    """Return the file columns that a statement on a table, through a mapper or without one, may assign to, by key.
+
+    Of a hierarchy in one table, an UPDATE through a parent may name the columns of a child.
+    """
+    mapped = {} if mapper is None else columns_of_mapper(mapper)
+    known = {each.column for each in mapped.values()}
     return {
         column.key: FileColumn(table.name, column.key, column, kind)
         for column in table.columns
-        if (kind := file_type(column.type)) is not None
-    }
+        if (kind := file_type(column.type)) is not None and column not in known and column.key not in mapped
+    } | dict(mapped)
 
 
 def file_columns(table: Table) -> list[Column[Any]]:

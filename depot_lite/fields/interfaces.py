@@ -19,7 +19,7 @@ from depot_lite.depots import Depots
 from depot_lite.errors import ConfigurationError, InvalidContent
 from depot_lite.fields.pending import Pending
 from depot_lite.fields.reference import Reference, stored_keys
-from depot_lite.fields.relocation import relocated
+from depot_lite.fields.relocation import copied
 from depot_lite.io.content import Content, clean_filename
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import UNNAMED, FileInfo
@@ -97,12 +97,8 @@ class DepotFileInfo(Reference, ABC):
 
     def _begin(self, pending: Pending, depot_name: str | None) -> None:
         object.__setattr__(self, "_pending", pending)
-        dict.__setitem__(self, "depot_name", self._real_depot(depot_name))
+        dict.__setitem__(self, "depot_name", Depots.find(depot_name).name)
         self._renew_id()
-
-    @staticmethod
-    def _real_depot(depot_name: str | None) -> str:
-        return Depots.resolve_alias(Depots.get_default() if depot_name is None else depot_name)
 
     def _renew_id(self) -> None:
         """Take a new id, without files: those of an attempt to store belong to the former id."""
@@ -174,7 +170,7 @@ class DepotFileInfo(Reference, ABC):
     def move_to(self, depot_name: str) -> None:
         """Change the depot of this pending value, unless it was given one."""
         if not self._pending_state().depot_chosen:
-            dict.__setitem__(self, "depot_name", self._real_depot(depot_name))
+            dict.__setitem__(self, "depot_name", Depots.find(depot_name).name)
             dict.__setitem__(self, "path", f"{self['depot_name']}/{self['file_id']}")
 
     def become(self, kind: type[DepotFileInfo]) -> DepotFileInfo:
@@ -194,6 +190,12 @@ class DepotFileInfo(Reference, ABC):
         pending = self._pending_or_none()
         return None if pending is None else pending.owner
 
+    def is_free_for(self, state: Any, key: str) -> bool:
+        """Return whether this value is stored, or pending for this attribute of the object with this state."""
+        pending = self._pending_or_none()
+        owner = None if pending is None else pending.owner
+        return pending is None or (owner is not None and owner[0]() is state and owner[1] == key)
+
     def set_owner(self, state: weakref.ref[Any], key: str) -> None:
         """Remember the attribute that this pending value was assigned to."""
         self._pending_state().owner = (state, key)
@@ -211,12 +213,12 @@ class DepotFileInfo(Reference, ABC):
         pending = self._pending_or_none()
         if pending is None:
             return None
-        source = pending.source()
-        if source.original is not None:
-            return Depots.get_file(source.original["path"])
-        if source.handed_in is None and source.content is not None:
-            source.handed_in = source.content.labelled
-        return source.handed_in
+        original = pending.original
+        if original is not None:  # which a rollback may have made pending again
+            return original.original_content if original.pending else Depots.get_file(original["path"])
+        if pending.handed_in is None and pending.content is not None:
+            pending.handed_in = pending.content.labelled
+        return pending.handed_in
 
     @abstractmethod
     def process_content(self, content: Any, filename: str | None = None, content_type: str | None = None) -> None:
@@ -245,8 +247,7 @@ class DepotFileInfo(Reference, ABC):
             InvalidContent: the content cannot be read.
             StorageFailed: the storage failed.
         """
-        self.follow_original()
-        pending = self._pending_or_none()
+        pending = self.follow_original()
         if pending is None:
             return
         before = dict(self)
@@ -282,16 +283,11 @@ class DepotFileInfo(Reference, ABC):
         pending = self._pending_or_none()
         return None if pending is None else (pending, dict(self))
 
-    def pending_adoption(self) -> Pending | None:
-        """Return the state of a pending value whose content is a direct upload; None for any other value."""
-        pending = self._pending_or_none()
-        source = None if pending is None else pending.source()
-        return pending if source is not None and source.adopts is not None and source.original is None else None
+    def follow_original(self) -> Pending | None:
+        """Return the state of a pending value, and None for a stored one.
 
-    def follow_original(self) -> None:
-        """Take over the content and keys of an original that a rollback has made pending again.
-
-        Called before values are stored: until then the original may still be stored a second time.
+        Called before values are stored. A copy takes over the content and keys of an original that a rollback has made
+        pending again: until then the original may still be stored a second time.
         """
         pending = self._pending_or_none()
         while pending is not None and pending.original is not None and pending.original.pending:
@@ -301,6 +297,7 @@ class DepotFileInfo(Reference, ABC):
             pending.adopts = state.adopts
             dict.clear(self)
             dict.update(self, copy.deepcopy(dict(original)), **kept)
+        return pending
 
     def store_content(
         self, content: Any, filename: str | None = None, content_type: str | None = None
@@ -311,6 +308,18 @@ class DepotFileInfo(Reference, ABC):
         """
         info = self._keep(Content.of(content, filename, content_type), new_file_id())
         return f"{self['depot_name']}/{info.file_id}", info.file_id
+
+    def _opened(self, content: Any, filename: str | None, content_type: str | None) -> Content:
+        # The first bytes of the assigned content have been read already. A stream does not have them any more.
+        assigned = self._pending_state().content
+        if assigned is not None and (content is self.original_content or content is assigned.source):
+            content = assigned
+        return Content.of(content, filename or self["filename"], content_type or self["content_type"])
+
+    def _keep_main(self, content: Any, filename: str | None, content_type: str | None) -> tuple[FileInfo, str | None]:
+        """Store the content as the main file of this value; return its description and public URL."""
+        info = self._keep(self._opened(content, filename, content_type), self["file_id"])
+        return info, Depots.get(self["depot_name"]).public_url(info.file_id)
 
     def _keep(self, content: Content, file_id: str) -> FileInfo:
         path = f"{self['depot_name']}/{file_id}"
@@ -327,26 +336,15 @@ class DepotFileInfo(Reference, ABC):
 
     def _copy_files(self, original: DepotFileInfo) -> None:
         """Copy each file of the original, and replace the old paths and ids in all keys by the new ones."""
-        depot_name, moved = self["depot_name"], {}
-        for path in original.paths:
-            old_depot, _, old_id = path.partition("/")
-            new_id = self["file_id"] if path == original["path"] else new_file_id()
-            new_path = f"{depot_name}/{new_id}"
-            self._announce(new_path)
-            source, target = Depots.get(old_depot), Depots.get(depot_name)
-            if source is target:
-                source.save_copy(old_id, file_id=new_id)
-            else:
-                with source.get(old_id) as stored:
-                    target.save(Content.of(stored), file_id=new_id)
-            moved[path] = new_path
-        dict.update(self, relocated(dict(original), moved), depot_name=depot_name)
+        keys = copied(dict(original), original.paths, self["depot_name"], self["file_id"], self._announce)
+        dict.update(self, keys)
 
     @property
     def paths(self) -> list[str]:
         """The paths of all files that belong to the value, as a new list."""
-        files = list(self.get("files") or ())
-        path = self.get("path")
+        if not dict.__contains__(self, "path"):
+            self._read()
+        files, path = list(dict.get(self, "files") or ()), dict.get(self, "path")
         return files if path is None or path in files or self.pending else [path, *files]
 
     def _must_be_writable(self) -> None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
 from typing import Any, Final
 
@@ -46,11 +45,11 @@ def follow(connection: Connection, on_end: OnEnd, on_savepoint_lost: Callable[[C
     """
     itself = weakref.ref(connection)
     for name, commits in _ENDS.items():
-        setattr(connection, name, partial(_end, itself, name, on_end, commits))
+        setattr(connection, name, partial(_send_end, itself, name, on_end, commits))
     setattr(connection, _ROLLBACK_TO_SAVEPOINT, partial(_lose_savepoint, itself, on_savepoint_lost))
 
 
-def _end(itself: weakref.ref[Connection], name: str, on_end: OnEnd, commits: bool, *args: Any) -> None:
+def _send_end(itself: weakref.ref[Connection], name: str, on_end: OnEnd, commits: bool, *args: Any) -> None:
     connection = itself()
     if connection is not None:
         on_end(connection, commits, partial(_ORIGINALS[name], connection, *args))
@@ -117,15 +116,14 @@ def commits_by_itself(connection: Connection) -> bool:
 # --- sessions -----------------------------------------------------------------------------------------------------
 
 
-def states_to_flush(
-    session: Session,
-) -> tuple[Collection[InstanceState[Any]], Collection[InstanceState[Any]], Collection[InstanceState[Any]]]:
-    """Return the states of the new, the changed and the deleted objects of a session.
+def states_to_flush(session: Session, mark: str) -> list[list[InstanceState[Any]]]:
+    """Return the states of the new, the changed and the deleted objects whose class managers have a key in ``info``.
 
     ``session.new``, ``dirty`` and ``deleted`` make sets of objects, which costs more than all that a flush of objects
     without files needs of us.
     """
-    return session._new, session.identity_map._modified, session._deleted
+    groups: tuple[Iterable[InstanceState[Any]], ...] = (session._new, session.identity_map._modified, session._deleted)
+    return [[state for state in states if mark in state.manager.info] for states in groups]
 
 
 def is_flushing(session: Session) -> bool:
@@ -165,11 +163,12 @@ def follow_statements(listener: Callable[[ORMExecuteState], Any], concerns: Call
 
     @functools.wraps(original)
     def execute(self: Session, statement: Any, *args: Any, **kw: Any) -> Any:
-        if getattr(statement, "is_dml", False) and concerns(self, statement):
-            parent = kw.get("_parent_execute_state")
+        parent = kw.get("_parent_execute_state")
+        followed = parent is not None and listener in parent._events_todo
+        if getattr(statement, "is_dml", False) and not followed and concerns(self, statement):
             if parent is None:
                 kw["_add_event"] = listener
-            elif listener not in parent._events_todo:  # a listener's, for something that was no such statement
+            else:  # a listener's, for something that was no such statement
                 parent._events_todo = [*parent._events_todo, listener]
         return original(self, statement, *args, **kw)
 
@@ -177,13 +176,13 @@ def follow_statements(listener: Callable[[ORMExecuteState], Any], concerns: Call
     Session._execute_internal = execute  # type: ignore[method-assign]  # meant
 
 
-def follow_flushes(listener: Callable[[Session, Sequence[object] | None], None], mark: str, in_session: str) -> None:
+def follow_flushes(listener: Callable[..., None], mark: str, in_session: str) -> None:
     """Call a listener before the flushes that concern it, as ``before_flush`` does, and before all of its listeners.
 
     A listener that is registered costs each flush of any object 2 % of its time. A second call does nothing.
 
     Args:
-        listener: called with the session, and the objects that ``flush(objects)`` was given.
+        listener: called with the session, the objects that ``flush(objects)`` was given, and `states_to_flush`.
         mark: a key in the ``info`` of the managers of the classes that concern it.
         in_session: a key in the ``info`` of sessions, all of whose flushes concern it.
     """
@@ -193,20 +192,13 @@ def follow_flushes(listener: Callable[[Session, Sequence[object] | None], None],
 
     @functools.wraps(original)
     def flush(self: Session, objects: Sequence[object] | None = None) -> None:
-        if in_session in self.info or _is_marked(self, mark):
-            listener(self, objects)
+        states = states_to_flush(self, mark)
+        if in_session in self.info or any(states):
+            listener(self, objects, *states)
         original(self, objects)
 
     flush.listener = listener  # type: ignore[attr-defined]  # the mark by which it is known
     Session._flush = flush  # type: ignore[method-assign]  # meant
-
-
-def _is_marked(session: Session, mark: str) -> bool:
-    for states in (session._new, session.identity_map._modified, session._deleted):
-        for state in states:
-            if mark in state.manager.info:
-                return True
-    return False
 
 
 # --- statements ---------------------------------------------------------------------------------------------------
@@ -284,18 +276,13 @@ def _unwrapped(kind: Any) -> Any:
     return type(kind.__name__, (kind, DontWrapMixin), {"__module__": kind.__module__, "plain": kind})
 
 
-@contextmanager
-def own_errors() -> Iterator[None]:
-    """Let our exceptions leave SQLAlchemy as they are: what is raised while it binds, it wraps in a StatementError.
+def keep_class(error: DepotError) -> None:
+    """Let an exception of ours leave SQLAlchemy as it is: what is raised while it binds, it wraps in a StatementError.
 
-    They have another class on their way through SQLAlchemy, until `restore_error` is told of them.
+    The exception has another class on its way through SQLAlchemy, until `restore_error` is told of it.
     """
-    try:
-        yield
-    except DepotError as error:
-        kind: Any = type(error)
-        error.__class__ = _unwrapped(kind)
-        raise
+    kind: Any = type(error)
+    error.__class__ = _unwrapped(kind)
 
 
 def restore_error(error: BaseException | None) -> None:

@@ -195,7 +195,7 @@ def _unpickled(cls: type[FileList[Any]], values: list[Any]) -> FileList[Any]:
     return cls.of(values)
 
 
-def _reading(method: Callable[..., Any]) -> Callable[..., Any]:
+def _reading_first(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def read(self: FileList[Any], /, *args: Any, **kwargs: Any) -> Any:
         self._read()
@@ -227,6 +227,6 @@ _CHANGING: Final = (
     *("__setitem__", "__delitem__", "__iadd__", "__imul__"),
 )
 for _name in _READING:
-    setattr(FileList, _name, _reading(getattr(list, _name)))
+    setattr(FileList, _name, _reading_first(getattr(list, _name)))
 for _name in _CHANGING:
     setattr(FileList, _name, _changing(getattr(list, _name)))

@@ -1,13 +1,41 @@
-"""Relocation: the JSON data of a row after its files were copied or moved to other paths."""
+"""Relocation: copies of the files of a row, and its JSON data after its files were copied or moved to other paths."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from depot_lite.depots import Depots
-from depot_lite.io.fileid import FILE_ID
+from depot_lite.io.content import Content
+from depot_lite.io.fileid import FILE_ID, new_file_id
+
+
+def copied(
+    keys: dict[str, Any], paths: Iterable[str], depot_name: str, file_id: str, announce: Callable[[str], None]
+) -> dict[str, Any]:
+    """Copy the files of a stored value, and return its keys with the paths and ids of the copies.
+
+    Args:
+        keys: those of the value.
+        paths: of all its files.
+        depot_name: the depot of the copies.
+        file_id: the id of the copy of the main file; the others get new ones.
+        announce: called with the path of each copy before its first byte moves.
+    """
+    moved, target = dict[str, str](), Depots.get(depot_name)
+    for path in paths:
+        old_depot, _, old_id = path.partition("/")
+        new_id = file_id if path == keys["path"] else new_file_id()
+        moved[path] = f"{depot_name}/{new_id}"
+        announce(moved[path])
+        source = Depots.get(old_depot)
+        if source is target:
+            source.save_copy(old_id, file_id=new_id)
+        else:
+            with source.get(old_id) as stored:
+                target.save(Content.of(stored), file_id=new_id)
+    return {**relocated(keys, moved), "depot_name": depot_name}
 
 
 def relocated(data: Any, moved: Mapping[str, str]) -> Any:

@@ -22,9 +22,9 @@ from sqlalchemy.orm import InstrumentedAttribute, Mapper, attributes
 from sqlalchemy.sql import ColumnElement
 from sqlalchemy.sql.functions import GenericFunction
 
-from depot_lite.errors import InvalidContent
+from depot_lite.errors import DepotError, InvalidContent
 from depot_lite.fields import columns, internals
-from depot_lite.fields.columns import FileColumn, FileType, file_columns, main_paths
+from depot_lite.fields.columns import NOT_LOADED, FileColumn, FileType, file_columns
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.list_binding import begin_empty, track_lists
 from depot_lite.fields.lists import FileList
@@ -32,7 +32,7 @@ from depot_lite.fields.statements import execution as statements
 from depot_lite.fields.tracking import defaults
 from depot_lite.fields.tracking import flush as tracking
 from depot_lite.fields.tracking.births import mark_bound
-from depot_lite.fields.tracking.slots import tables_with_files
+from depot_lite.fields.tracking.rows import tables_with_files
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.content import Content
 
@@ -140,7 +140,7 @@ class UploadedFileField(FileType):
         Raises:
             InvalidContent: the value is not a file, or is pending in a statement that no session executes.
         """
-        with internals.own_errors():
+        try:
             if value is not None and not isinstance(value, FileList if self.multiple else DepotFileInfo):
                 value = tracking.accept_late(value)
             if self.multiple:
@@ -150,6 +150,9 @@ class UploadedFileField(FileType):
                 return None
             data = self._bound(value)
             return value.encode() if self.is_text_on(dialect.name) else data
+        except DepotError as error:
+            internals.keep_class(error)
+            raise
 
     def _bound(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, DepotFileInfo):
@@ -207,10 +210,9 @@ def _set_listener(column: FileColumn) -> Callable[..., Any]:
         state = attributes.instance_state(target)
         in_row = tracking.held_now(column, state)
         accepted = column.accept(value, state, held)
-        if columns.is_not_loaded(in_row):
+        if in_row is NOT_LOADED:
             return accepted
-        own_paths = main_paths(in_row, state.dict.get(column.key))
-        return column.copy_foreign(accepted, state, lambda value: value.get("path") in own_paths)
+        return column.copy_foreign(accepted, state, [in_row, state.dict.get(column.key)])
 
     return on_set
 

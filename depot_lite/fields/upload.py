@@ -136,26 +136,20 @@ class UploadedFile(DepotFileInfo):
             self.depot_name, self.file_id, public_url, expires_in=expires_in, download=download, filename=name
         )
 
-    def _opened(self, content: Any, filename: str | None, content_type: str | None) -> Content:
-        # The first bytes of the assigned content have been read already. A stream does not have them any more.
-        assigned = self._pending_state().content
-        if assigned is not None and (content is self.original_content or content is assigned.source):
-            content = assigned
-        return Content.of(content, filename or self.filename, content_type or self.content_type)
-
     def process_content(self, content: Any, filename: str | None = None, content_type: str | None = None) -> None:
         """Store the content in the depot and set the keys that describe it.
 
         Subclasses that change the content pass it on to this method, with its name and type.
         """
-        info = self._keep(self._opened(content, filename, content_type), self.file_id)
-        self.update(
+        info, public_url = self._keep_main(content, filename, content_type)
+        dict.update(
+            self,
             filename=info.filename,
             content_type=info.content_type,
             size=info.content_length,
             checksum=info.checksum,
             uploaded_at=info.last_modified.strftime(_UPLOADED_AT),
-            _public_url=self.depot.public_url(info.file_id),
+            _public_url=public_url,
         )
 
 

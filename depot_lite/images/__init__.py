@@ -21,7 +21,6 @@ bits; the second picture of a JPEG (MPO) and HDR gain maps are dropped.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -30,12 +29,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from depot_lite.errors import ConfigurationError, ImageRefused
 from depot_lite.images.budget import BUDGET
 from depot_lite.images.chunks import png_without_metadata, webp_without_metadata
+from depot_lite.images.colours import convert_colours, convert_mode, flatten, working_mode
 from depot_lite.images.headers import CONTENT_TYPES, EXTENSIONS, FORMATS, MAX_PIXELS, ImageInfo
 from depot_lite.images.recipes import OUTPUT_FORMATS, Pad, Recipe, Region
-from depot_lite.images.source import Source, open_source, refusing
+from depot_lite.images.source import OpenedImage, open_source, refusing
 
 if TYPE_CHECKING:
-    from PIL import Image, ImageCms
+    from PIL import Image
 
 __all__ = [
     "FORMATS",
@@ -46,7 +46,7 @@ __all__ = [
     "probe",
     "render",
     "strip",
-    "verify",
+    "verify_image",
 ]
 
 #: The largest number of pixels in all frames of an animation that is rendered as an animation.
@@ -89,7 +89,9 @@ def probe(file: BinaryIO, *, formats: Collection[str] = FORMATS, max_pixels: int
     return open_source(file, formats, max_pixels).info
 
 
-def verify(file: BinaryIO, *, formats: Collection[str] = FORMATS, max_pixels: int | None = MAX_PIXELS) -> ImageInfo:
+def verify_image(
+    file: BinaryIO, *, formats: Collection[str] = FORMATS, max_pixels: int | None = MAX_PIXELS
+) -> ImageInfo:
     """Decode the image, or the first of its frames, to its end and return what `probe` returns.
 
     Raises:
@@ -116,8 +118,8 @@ def render(
     is at least twice as large.
 
     Raises:
-        ImageRefused: as from `verify`; by the rule ``"max_pixels"`` also if a recipe keeps an animation of more than
-            `MAX_ANIMATED_PIXELS`.
+        ImageRefused: as from `verify_image`; by the rule ``"max_pixels"`` also if a recipe keeps an animation of more
+            than `MAX_ANIMATED_PIXELS`.
         ConfigurationError: also for a format that the installed Pillow cannot write.
     """
     source = open_source(file, formats, max_pixels)
@@ -139,7 +141,7 @@ def render(
             for name, picture in _draw(base, due, source).items():
                 pictures[name].append(picture)
             del base
-        return source.info, {name: _encode(pictures.pop(name), plans[name], source, durations) for name in plans}
+        return source.info, {name: _rendition_of(pictures.pop(name), plans[name], source, durations) for name in plans}
 
 
 def strip(
@@ -152,7 +154,7 @@ def strip(
     becomes JPEG. For GIF, which has no EXIF data, and BMP, which has no metadata, the result is None.
 
     Raises:
-        ImageRefused: as from `verify`; by the rule ``"format"`` for an AVIF sequence, which cannot be rewritten.
+        ImageRefused: as from `verify_image`; by the rule ``"format"`` for an AVIF sequence, which cannot be rewritten.
     """
     source = open_source(file, formats, max_pixels)
     image, info = source.image, source.info
@@ -171,7 +173,7 @@ def strip(
             image.load()
         drawn = _rotate(image, source.orientation)
         if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") and name != "JPEG":
-            drawn = _convert_mode(drawn, "RGB")
+            drawn = convert_mode(drawn, "RGB")
         drawn = drawn.copy() if drawn is image else drawn
         drawn.info = {key: value for key, value in drawn.info.items() if key == "transparency"}
         return _save([drawn], name, options | {"icc_profile": source.icc})
@@ -214,7 +216,7 @@ def _draft(image: Image.Image, size: tuple[int, int]) -> None:
         image.draft(None, size)
 
 
-def _decode_frame(source: Source, need: tuple[float, float], index: int) -> Image.Image:
+def _decode_frame(source: OpenedImage, need: tuple[float, float], index: int) -> Image.Image:
     """Return a frame as displayed, in a mode that can be scaled, and little larger than needed."""
     image = source.image
     with refusing():
@@ -222,12 +224,12 @@ def _decode_frame(source: Source, need: tuple[float, float], index: int) -> Imag
         image.load()
         wide, high = source.encoded_size(need, _GAP)
         factor = max(1, min(image.width // wide, image.height // high))
-        return _rotate(_reduce(image, _working_mode(image), factor), source.orientation)
+        return _rotate(_reduce(image, working_mode(image), factor), source.orientation)
 
 
 def _reduce(image: Image.Image, mode: str, factor: int) -> Image.Image:
     if factor == 1 or (image.mode == mode and mode in ("L", "RGB", "CMYK")):
-        drawn = _convert_mode(image, mode)
+        drawn = convert_mode(image, mode)
         return drawn if factor == 1 else drawn.reduce(factor)
     from PIL import Image
 
@@ -236,29 +238,8 @@ def _reduce(image: Image.Image, mode: str, factor: int) -> Image.Image:
     step = factor * max(1, 1_000_000 // (image.width * factor))
     for top in range(0, image.height, step):
         band = image.crop((0, top, image.width, min(top + step, image.height)))
-        base.paste(_convert_mode(band, mode).reduce(factor), (0, top // factor))
+        base.paste(convert_mode(band, mode).reduce(factor), (0, top // factor))
     return base
-
-
-def _working_mode(image: Image.Image) -> str:
-    """Return the mode in which an image is scaled, since the colours of a palette cannot be mixed."""
-    transparent = image.has_transparency_data
-    if image.mode in ("1", "L", "LA", "La"):
-        return "LA" if transparent else "L"
-    if image.mode.startswith(("I", "F")):
-        return "L"
-    if image.mode in ("CMYK", "LAB"):
-        return image.mode
-    return "RGBA" if transparent else "RGB"
-
-
-def _convert_mode(image: Image.Image, mode: str) -> Image.Image:
-    if image.mode == mode:
-        return image
-    if image.mode.startswith("I"):
-        # 16 bits: the upper eight are used. Pillow's own conversion clips at 255, which makes nearly everything white.
-        return image.convert("I").point(lambda value: value * (1 / 256)).convert(mode)
-    return image.convert(mode)
 
 
 def _rotate(image: Image.Image, orientation: int) -> Image.Image:
@@ -267,7 +248,7 @@ def _rotate(image: Image.Image, orientation: int) -> Image.Image:
     return image if orientation == 1 else image.transpose(Image.Transpose(_TRANSPOSE[orientation]))
 
 
-def _draw(base: Image.Image, plans: Mapping[str, _Plan], source: Source) -> dict[str, Image.Image]:
+def _draw(base: Image.Image, plans: Mapping[str, _Plan], source: OpenedImage) -> dict[str, Image.Image]:
     """Return the finished picture of each plan; the largest is drawn first."""
     candidates, found = [base], {}
     for name, plan in sorted(plans.items(), key=lambda item: -item[1].need[0] * item[1].need[1]):
@@ -287,14 +268,14 @@ def _scale(candidates: list[Image.Image], plan: _Plan, info: ImageInfo) -> Image
     return best.resize(plan.region.size, _LANCZOS, box=box, reducing_gap=_GAP)
 
 
-def _finish(image: Image.Image, plan: _Plan, source: Source) -> Image.Image:
+def _finish(image: Image.Image, plan: _Plan, source: OpenedImage) -> Image.Image:
     from PIL import Image
 
-    image, profile = _convert_colours(image, plan, source.icc)
+    image, profile = convert_colours(image, source.icc, plan.format, keep=plan.recipe.icc == "keep")
     fill = plan.recipe.fill
     if isinstance(plan.recipe, Pad):
         transparent = plan.format != "JPEG" and (fill[3] < 255 or image.mode in ("LA", "RGBA"))
-        image = _flatten(image, fill) if plan.format == "JPEG" else image
+        image = flatten(image, fill) if plan.format == "JPEG" else image
         canvas = Image.new(
             "RGBA" if transparent else "RGB", (plan.recipe.width, plan.recipe.height), fill[: 4 if transparent else 3]
         )
@@ -303,62 +284,12 @@ def _finish(image: Image.Image, plan: _Plan, source: Source) -> Image.Image:
         )
         image = canvas
     elif plan.format == "JPEG":
-        image = _flatten(image, fill)
+        image = flatten(image, fill)
     if plan.format != "PNG" and image.mode == "LA":
         image = image.convert("RGBA")
     # Pillow writes comments and profiles found here, even into another format.
     image.info = {"icc_profile": profile} if profile else {}
     return image
-
-
-def _flatten(image: Image.Image, fill: tuple[int, int, int, int]) -> Image.Image:
-    from PIL import Image
-
-    if image.mode not in ("LA", "RGBA"):
-        return image
-    below = Image.new("RGB", image.size, fill[:3])
-    below.paste(image.convert("RGB"), mask=image.getchannel("A"))
-    return below
-
-
-def _convert_colours(image: Image.Image, plan: _Plan, icc: bytes | None) -> tuple[Image.Image, bytes | None]:
-    """Return the image in L, LA, RGB or RGBA, and the colour profile to write with it."""
-    from PIL import ImageCms
-
-    colours = image.mode.removesuffix("A") if image.mode in ("LA", "RGBA") else image.mode
-    profile = _parse_profile(icc, colours)
-    keep = plan.recipe.icc == "keep" and (colours == "RGB" or (colours == "L" and plan.format in ("JPEG", "PNG")))
-    if profile is not None and keep:
-        return image, icc
-    if profile is not None and not _is_srgb(profile):
-        alpha = image.getchannel("A") if colours != image.mode else None
-        with contextlib.suppress(ImageCms.PyCMSError):
-            drawn = ImageCms.profileToProfile(
-                image.convert(colours), profile, ImageCms.createProfile("sRGB"), outputMode="RGB"
-            )
-            if drawn is not None:
-                image = drawn
-                if alpha is not None:
-                    image.putalpha(alpha)
-    return (image if image.mode in ("L", "LA", "RGB", "RGBA") else image.convert("RGB")), None
-
-
-def _parse_profile(icc: bytes | None, mode: str) -> ImageCms.ImageCmsProfile | None:
-    """Return the profile, or None if it is broken or describes colours of another mode."""
-    from PIL import ImageCms
-
-    try:
-        if icc:
-            profile = ImageCms.ImageCmsProfile(BytesIO(icc))
-            space = profile.profile.xcolor_space.strip()
-            return profile if {"GRAY": "L", "Lab": "LAB"}.get(space, space) == mode else None
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        pass
-    return None
-
-
-def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
-    return "srgb" in (profile.profile.profile_description or "").lower()
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
@@ -373,7 +304,7 @@ _KEPT_EXPOSURE_TAGS: Final = (
 _EXPOSURE: Final = 0x8769
 
 
-def _encode(pictures: list[Image.Image], plan: _Plan, source: Source, durations: list[float]) -> Rendition:
+def _rendition_of(pictures: list[Image.Image], plan: _Plan, source: OpenedImage, durations: list[float]) -> Rendition:
     options: dict[str, Any] = {}
     if plan.recipe.quality is not None and plan.format in ("JPEG", "WEBP", "AVIF"):
         options["quality"] = plan.recipe.quality
@@ -400,7 +331,7 @@ def _save(pictures: list[Image.Image], name: str, options: dict[str, Any]) -> Re
     return Rendition(out.getvalue(), width, height, CONTENT_TYPES[name], EXTENSIONS[name])
 
 
-def _animation_options(name: str, source: Source, durations: list[float]) -> dict[str, Any]:
+def _animation_options(name: str, source: OpenedImage, durations: list[float]) -> dict[str, Any]:
     """Return the options for the duration of each frame, in milliseconds, and the number of repetitions."""
     # `times` is the number of runs, 0 for ever. GIF counts repetitions, and has no entry for one run; AVIF has none.
     loop = source.image.info.get("loop", None if source.info.format == "GIF" else 0)
@@ -427,7 +358,7 @@ def _kept_exif(exif: Image.Exif) -> bytes | None:
         return None
 
 
-def _has_metadata(source: Source) -> bool:
+def _has_metadata(source: OpenedImage) -> bool:
     """Return whether a file that would have to be re-encoded has anything to strip."""
     image = source.image
     if source.info.format != "JPEG":

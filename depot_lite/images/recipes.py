@@ -76,9 +76,9 @@ class Recipe:
     def __post_init__(self) -> None:
         """Check every value, and normalize the format to Pillow's name."""
         for name in ("width", "height"):
-            _whole(self, name, MAX_SIDE)
+            _check_whole(self, name, MAX_SIDE)
         if self.quality is not None:
-            _whole(self, "quality", 100)
+            _check_whole(self, "quality", 100)
         if self.format is not None:
             object.__setattr__(self, "format", _format(self))
         if self.background != "transparent" and not _is_colour(self.background):
@@ -193,7 +193,7 @@ def _within(width: int, height: int, most_wide: int, most_high: int) -> tuple[in
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _whole(recipe: Recipe, name: str, most: int) -> None:
+def _check_whole(recipe: Recipe, name: str, most: int) -> None:
     value = getattr(recipe, name)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
         raise _wrong(recipe, name, f"a whole number from 1 to {most}")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class OpenedImage:
     """An image whose header has been read."""
 
     image: Image.Image
@@ -59,7 +59,7 @@ class Source:
         return cost
 
 
-def open_source(file: BinaryIO, formats: Collection[str], max_pixels: int | None) -> Source:
+def open_source(file: BinaryIO, formats: Collection[str], max_pixels: int | None) -> OpenedImage:
     """Open an image of one of these formats and read its header; no pixel is decoded.
 
     Raises:
@@ -87,7 +87,7 @@ def open_source(file: BinaryIO, formats: Collection[str], max_pixels: int | None
         orientation = 1
     width, height = image.size if orientation < 5 else image.size[::-1]
     info = ImageInfo(name, CONTENT_TYPES[name], width, height, max(frames, 1), image.has_transparency_data)
-    return Source(image, info, orientation, exif, image.info.get("icc_profile") or None)
+    return OpenedImage(image, info, orientation, exif, image.info.get("icc_profile") or None)
 
 
 def _plugin(name: str, file: BinaryIO) -> Image.Image:

@@ -1,10 +1,14 @@
-"""Checksums of files: the supported algorithms, and a CRC-32 that can be combined from parts."""
+"""Checksums of files: the supported algorithms, a CRC-32 that can be combined from parts, and sums of growing files."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import threading
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Final, Protocol
 
@@ -98,3 +102,111 @@ def _shift(length: int) -> int:
         square = _product(square, square)
         length >>= 1
     return power
+
+
+# --- growing files ----------------------------------------------------------------------------------------------------
+
+_READ_BACK: Final = 1024 * 1024
+#: If fewer bytes than this are to be read back, it is done at the end, without a second thread.
+_WORTH_A_THREAD: Final = 8 * 1024 * 1024
+
+
+class FollowingChecksum:
+    """The checksum of a growing file: its bytes are read back, by a thread if there are enough."""
+
+    def __init__(self, descriptor: int, algorithm: str) -> None:
+        self._descriptor = descriptor
+        self._algorithm = algorithm
+        self._sum = CHECKSUMS[algorithm]()
+        # The bytes from low to high are to be summed, by either thread; those above are not written yet, or summed
+        # already from the end.
+        self._low = 0
+        self._high = 0
+        self._ended = False
+        self._error: Exception | None = None
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def follow(self, written: int) -> None:
+        """Note the number of bytes written so far."""
+        with self._changed:
+            self._high = written
+            self._changed.notify()
+        if self._thread is None and written - self._low >= _WORTH_A_THREAD:
+            thread = threading.Thread(target=self._run, name="depot_lite checksum")
+            # No thread may be available (a limit, the end of the process). Then all bytes are read back at the end.
+            with suppress(RuntimeError):
+                thread.start()
+                self._thread = thread
+
+    def _run(self) -> None:
+        try:
+            self._sum_up()
+        # Any error: the bytes taken and not summed are missing from the checksum.
+        except Exception as error:
+            self._error = error
+
+    def _sum_up(self) -> None:
+        buffer = memoryview(b"")
+        while count := self._take():
+            if len(buffer) < count:
+                buffer = memoryview(bytearray(count))
+            part = buffer[:count]
+            self._read(part, self._low - count)
+            self._sum.update(part)
+
+    def _take(self) -> int:
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or self._high > self._low)
+            count = max(min(_READ_BACK, self._high - self._low), 0)
+            self._low += count
+            return count
+
+    def _take_from_the_end(self) -> tuple[int, int]:
+        with self._changed:
+            count = max(min(_READ_BACK, self._high - self._low), 0)
+            self._high -= count
+            return self._high, count
+
+    def _read(self, part: memoryview, offset: int) -> None:
+        while part:
+            count = os.preadv(self._descriptor, [part], offset)
+            if not count:
+                raise OSError(errno.EIO, "written bytes cannot be read back")
+            part, offset = part[count:], offset + count
+
+    def result(self, length: int) -> str:
+        """Return ``algorithm:digest`` of all ``length`` bytes, or raise the error of the thread."""
+        self._end(length)
+        if self._thread is None:
+            self._sum_up()
+        elif isinstance(self._sum, Crc32):
+            self._meet(self._thread, self._sum)
+        else:
+            self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return f"{self._algorithm}:{self._sum.hexdigest()}"
+
+    def _meet(self, thread: threading.Thread, front: Crc32) -> None:
+        parts: list[tuple[Crc32, int]] = []
+        buffer = memoryview(bytearray(_READ_BACK))
+        while (taken := self._take_from_the_end())[1]:
+            offset, count = taken
+            self._read(buffer[:count], offset)
+            parts.append((Crc32(), count))
+            parts[-1][0].update(buffer[:count])
+        thread.join()
+        for part, count in reversed(parts):
+            front.join(part, count)
+
+    def stop(self) -> None:
+        """End the thread without reading the rest."""
+        self._end(0)
+        if self._thread is not None:
+            self._thread.join()
+
+    def _end(self, written: int) -> None:
+        with self._changed:
+            self._ended, self._high = True, written
+            self._changed.notify()

@@ -14,7 +14,7 @@ Everybody who knows the URL of a file can read it: only the file id, which canno
 no reason, and no answer contains a path or an error of a storage.
 
 Uploads are hostile. A browser executes HTML, SVG, XML and scripts in the name of the site that serves them, so only
-passive types (`INLINE_TYPES`) are shown; all others are downloads without a type.
+passive types (`depot_lite.io.disposition.INLINE_TYPES`) are shown; all others are downloads without a type.
 """
 
 from __future__ import annotations
@@ -22,36 +22,25 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import format_datetime
-from functools import lru_cache
+from email.utils import format_datetime, parsedate_to_datetime
 from typing import Final, Self
 from urllib.parse import quote
 
 from depot_lite.depots import Depots
 from depot_lite.errors import InvalidFileId, StorageFailed, StoredFileNotFound, UnknownDepot
 from depot_lite.io.content import CHUNK_SIZE
-from depot_lite.io.disposition import INLINE_TYPES, content_disposition
-from depot_lite.io.interfaces import FileStorage, StoredFile
-from depot_lite.io.media_types import OCTET_STREAM
-from depot_lite.io.media_types.detection import valid_media_type
-from depot_lite.serving.conditions import precondition, requested_range
+from depot_lite.io.disposition import content_disposition
+from depot_lite.io.interfaces import FileInfo, FileStorage, StoredFile
+from depot_lite.serving.policy import headers_of_type, inline_type
 
 _log = logging.getLogger("depot_lite")
 
 #: Seconds that a browser may cache a file: a week, as in filedepot.
 DEFAULT_CACHE_MAX_AGE: Final = 3600 * 24 * 7
-
-
-# A sandboxed document has no origin. If a bug of ours or of a browser lets it execute code, that code has no cookies
-# and no access to the site. 'self' and the styles are for the page that a browser builds around an image or a video
-# that is opened on its own.
-_SANDBOX: Final = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
-# Chrome and Safari apply a PDF's policy to their viewer. They show nothing in any sandbox, or without scripts and
-# styles (https://github.com/whatwg/html/issues/3958). The viewer does not run in the name of the site.
-_PDF_POLICY: Final = "base-uri 'none'; form-action 'none'"
 
 
 class Body:
@@ -65,8 +54,8 @@ class Body:
         self.file = file
         #: The position of the first byte.
         self.start = part.start
-        #: The number of bytes.
-        self.length = self._left = len(part)
+        #: The number of bytes, and of those still to be read.
+        self.length = self.left = len(part)
 
     @property
     def is_whole(self) -> bool:
@@ -79,26 +68,16 @@ class Body:
         self.file.seek(position)
         return end == self.length
 
-    @property
-    def left(self) -> int:
-        """The number of bytes still to be read."""
-        return self._left
-
-    @property
-    def closed(self) -> bool:
-        """Whether the file is closed."""
-        return self.file.closed
-
     def read(self, size: int) -> bytes:
         """Return up to ``size`` bytes: fewer at the end, or if the storage has no more of them ready.
 
         Raises:
             StorageFailed: the file ends too early. The server then closes the connection, so that the client notices.
         """
-        chunk = self.file.read(min(size, self._left))
-        if not chunk and self._left:
-            raise StorageFailed(f"file {self.file.file_id} ends {self._left} bytes too early")
-        self._left -= len(chunk)
+        chunk = self.file.read(min(size, self.left))
+        if not chunk and self.left:
+            raise StorageFailed(f"file {self.file.file_id} ends {self.left} bytes too early")
+        self.left -= len(chunk)
         return chunk
 
     def __iter__(self) -> Self:
@@ -106,9 +85,16 @@ class Body:
 
     def __next__(self) -> bytes:
         """Return the next chunk, as `read` does."""
-        if not self._left:
+        if not self.left:
             raise StopIteration
         return self.read(CHUNK_SIZE)
+
+    def taken(self) -> list[bytes]:
+        """Return all chunks and close the file: reading a small file costs less than handing it over."""
+        try:
+            return list(self)
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Close the file; a second time does nothing."""
@@ -133,25 +119,6 @@ class Response:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def parse_path(path: str) -> tuple[str, str] | None:
-    """Return the depot name and the file id of a path below the mountpoint, None if it is not a file's path.
-
-    A third part is ignored: it is a readable name for links and saved files.
-
-    >>> parse_path("default/b3a1c6de-...-e2"), parse_path("default/b3a1c6de-...-e2/plan.pdf")
-    (('default', 'b3a1c6de-...-e2'), ('default', 'b3a1c6de-...-e2'))
-    >>> parse_path("default/"), parse_path("default/b3a1c6de-...-e2/a/b")
-    (None, None)
-    """
-    parts = path.split("/")
-    return (parts[0], parts[1]) if all(parts) and len(parts) in {2, 3} else None
-
-
-def not_found() -> Response:
-    """Return the response for missing files."""
-    return refusal(404)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,18 +162,18 @@ def respond(
     try:
         return _respond(method, headers, depot_name, file_id, delivery or Delivery(cache_max_age))
     except (UnknownDepot, InvalidFileId, StoredFileNotFound):
-        return not_found()
+        return refusal(404)
     except StorageFailed:
         _log.exception("file %s of depot %r cannot be served", file_id, depot_name)
         return refusal(503)
 
 
 def _respond(method: str, headers: Mapping[str, str], depot_name: str, file_id: str, delivery: Delivery) -> Response:
-    storage = Depots.get(depot_name)
-    public = Depots.visibility(depot_name) == "public" and not delivery.checked
-    file, response = storage.get(file_id), None
+    depot = Depots.find(depot_name)
+    public = depot.visibility == "public" and not delivery.checked
+    file, response = depot.storage.get(file_id), None
     try:
-        url = None if delivery.proxy else _storage_url(method, storage, file, delivery)
+        url = None if delivery.proxy else _storage_url(method, depot.storage, file, delivery)
         if url is not None:
             return _redirect(url, delivery.cache_max_age)
         response = _answer(method, headers, file, delivery, public=public)
@@ -218,27 +185,28 @@ def _respond(method: str, headers: Mapping[str, str], depot_name: str, file_id: 
 
 def _storage_url(method: str, storage: FileStorage, file: StoredFile, delivery: Delivery) -> str | None:
     """Return the storage's URL of the file, None if it has none."""
+    info, has_urls = file.info, storage.has_urls
     # In backends written for filedepot the file has it, in ours the storage.
-    public = file.public_url or (storage.public_url(file) if storage.has_urls else None)
+    public = file.public_url or (storage.public_url(file) if has_urls else None)
     if public is not None and not delivery.download and delivery.filename is None:
         return public
     # A signature is valid for one method, and HEAD can be answered without the storage.
-    if method == "HEAD" or not storage.has_urls:
+    if method == "HEAD" or not has_urls:
         return None
     return storage.url(
         file,
         expires_in=_REDIRECT_EXPIRY,
-        filename=delivery.filename or file.filename,
-        disposition=_disposition(file, delivery),
-        content_type=_description(file.content_type)[0][1],
+        filename=delivery.filename or info.filename,
+        disposition=_disposition_type(info, delivery),
+        content_type=headers_of_type(info.content_type)[0][1],
     )
 
 
 def _answer(method: str, headers: Mapping[str, str], file: StoredFile, delivery: Delivery, *, public: bool) -> Response:
     """Return the response for an existing file; the file is opened if its bytes are sent."""
-    response = _evaluate(method, headers, file, delivery, public=public)
+    info = file.info
+    response = _evaluate(method, headers, file, info, delivery, public=public)
     if response.body is not None:
-        info = file.info
         # Opened before the headers are sent: a file that was deleted meanwhile is still a 404.
         file.seek(response.body.start)
         if file.info is not info:
@@ -248,23 +216,23 @@ def _answer(method: str, headers: Mapping[str, str], file: StoredFile, delivery:
 
 
 def _evaluate(
-    method: str, headers: Mapping[str, str], file: StoredFile, delivery: Delivery, *, public: bool
+    method: str, headers: Mapping[str, str], file: StoredFile, info: FileInfo, delivery: Delivery, *, public: bool
 ) -> Response:
     """Return the response according to RFC 9110, in the order of its section 13.2.2."""
-    etag, modified = _etag(file), _modified(file)
-    failed = precondition(headers, etag, modified)
+    etag, modified = _etag(info), _modified(info)
+    failed = _precondition(headers, etag, modified)
     if failed == 412:
         return refusal(412)
     validators = _validators(etag, modified, delivery.cache_max_age, public=public)
     if failed == 304:
         return Response(304, validators)
-    length = file.content_length
-    saved_as = content_disposition(_disposition(file, delivery), delivery.filename or file.filename)
-    described = (*validators, *_description(file.content_type), ("Content-Disposition", saved_as))
+    length = info.content_length
+    saved_as = content_disposition(_disposition_type(info, delivery), delivery.filename or info.filename)
+    described = (*validators, *headers_of_type(info.content_type), ("Content-Disposition", saved_as))
     # Range is defined for GET only (section 14.2).
     if method == "HEAD":
         return Response(200, (*described, ("Content-Length", str(length))))
-    part = requested_range(headers, etag, modified, length)
+    part = _requested_range(headers, etag, modified, length)
     if part is None:
         return Response(200, (*described, ("Content-Length", str(length))), Body(file, range(length)))
     if not part:
@@ -276,20 +244,20 @@ def _evaluate(
 # --- headers ----------------------------------------------------------------------------------------------------------
 
 
-def _etag(file: StoredFile) -> str | None:
+def _etag(info: FileInfo) -> str | None:
     """Return a strong validator, None if the storage has no checksum: time and length would be a weak one.
 
     It is hashed, because the checksum of a third-party storage may contain any character.
     """
-    if file.checksum is None:
+    if info.checksum is None:
         return None
-    identity = f"{file.file_id} {file.content_length} {file.checksum}"
+    identity = f"{info.file_id} {info.content_length} {info.checksum}"
     return f'"{hashlib.sha256(identity.encode()).hexdigest()[:32]}"'
 
 
-def _modified(file: StoredFile) -> datetime:
+def _modified(info: FileInfo) -> datetime:
     """Return the time for Last-Modified: in whole seconds, never in the future (RFC 9110 section 8.8.2.1)."""
-    return min(file.last_modified.astimezone(UTC), datetime.now(UTC)).replace(microsecond=0)
+    return min(info.last_modified.astimezone(UTC), datetime.now(UTC)).replace(microsecond=0)
 
 
 # With a type although there is no body, because WSGI's validator requires one.
@@ -328,30 +296,102 @@ def _validators(
     return (*tagged, ("Last-Modified", format_datetime(modified, usegmt=True)), ("Cache-Control", caching))
 
 
-def _disposition(file: StoredFile, delivery: Delivery) -> str:
-    return "attachment" if delivery.download or _inline(file.content_type) is None else "inline"
+def _disposition_type(info: FileInfo, delivery: Delivery) -> str:
+    return "attachment" if delivery.download or inline_type(info.content_type) is None else "inline"
 
 
-@lru_cache
-def _inline(content_type: str) -> str | None:
-    """Return the type, None if a browser might execute it."""
-    media_type = valid_media_type(content_type)
-    return media_type if media_type in INLINE_TYPES else None
+# --- preconditions (RFC 9110, sections 13 and 14) ---------------------------------------------------------------------
+
+_ETAG: Final = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 
-@lru_cache
-def _description(content_type: str) -> tuple[tuple[str, str], ...]:
-    """Return the content type and the headers that limit what a browser may do with the file."""
-    inline = _inline(content_type)
-    # Text is UTF-8, or has a byte order mark, which takes precedence. Without a charset, browsers guess by locale.
-    sent = "text/plain; charset=utf-8" if inline == "text/plain" else inline or OCTET_STREAM
-    return (
-        ("Content-Type", sent),
-        ("Accept-Ranges", "bytes"),
-        # A browser must not discover that an image is HTML.
-        ("X-Content-Type-Options", "nosniff"),
-        ("Content-Security-Policy", _PDF_POLICY if inline == "application/pdf" else _SANDBOX),
-        # Pages of other sites cannot load a user's files into their process. Not `same-origin`: files are often served
-        # from a host name of their own, next to that of the pages that show them.
-        ("Cross-Origin-Resource-Policy", "same-site"),
-    )
+def _precondition(headers: Mapping[str, str], etag: str | None, modified: datetime) -> int | None:
+    """Return 412 or 304 if a precondition fails, else None.
+
+    The order is a MUST of RFC 9110: If-Match and If-Unmodified-Since come first, so that lost updates are detected, and
+    a date counts only if no tag was sent.
+    """
+    if (tags := headers.get("if-match")) is not None:
+        if not _lists(tags, etag, weakly=False):
+            return 412
+    elif (date := _date(headers.get("if-unmodified-since"))) and modified > date:
+        return 412
+    if (tags := headers.get("if-none-match")) is not None:
+        return 304 if _lists(tags, etag, weakly=True) else None
+    date = _date(headers.get("if-modified-since"))
+    return 304 if date and modified <= date else None
+
+
+def _lists(tags: str, etag: str | None, *, weakly: bool) -> bool:
+    """Return whether a list of entity tags, or ``*``, names this one (RFC 9110 section 8.8.3.2)."""
+    if tags.strip() == "*":
+        return True
+    return any(tag == etag and (weakly or not weak) for weak, tag in _ETAG.findall(tags))
+
+
+def _date(text: str | None) -> datetime | None:
+    """Return the time in a header, None if it is malformed: such a header is ignored (RFC 9110 section 13.1.3)."""
+    if text is None:
+        return None
+    try:
+        found = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    # The oldest of the three formats names no zone; it means UTC, like the others.
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+
+
+# --- ranges -----------------------------------------------------------------------------------------------------------
+
+# As many digits as a file's length may have. A header with more digits is ignored; int() refuses thousands of them.
+_RANGE: Final = re.compile(r"([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18})")
+
+
+def _requested_range(headers: Mapping[str, str], etag: str | None, modified: datetime, length: int) -> range | None:
+    """Return the bytes to send: None for the whole file, an empty range if the file has none of them."""
+    header = headers.get("range")
+    if header is None:
+        return None
+    condition = headers.get("if-range")
+    if condition is not None and not _continues(condition.strip(), etag, modified):
+        return None
+    return parse_range(header, length)
+
+
+def _continues(condition: str, etag: str | None, modified: datetime) -> bool:
+    """Return whether the client's partial copy is of the current file (RFC 9110 section 13.1.5)."""
+    # A weak tag begins with W, which is not a date either, so it never matches.
+    return condition == etag if condition.startswith('"') else _date(condition) == modified
+
+
+def parse_range(header: str, length: int) -> range | None:
+    """Return the bytes that a ``Range`` header requests: None for all, an empty range if the file has none of them.
+
+    Malformed headers and other units are ignored. So are several ranges, which RFC 9110 section 14.2 allows: a hundred
+    small overlapping ranges cost a server more than they are worth to a client.
+
+    >>> parse_range("bytes=0-3", 10), parse_range("bytes=7-", 10), parse_range("bytes=-3", 10)
+    (range(0, 4), range(7, 10), range(7, 10))
+    >>> parse_range("bytes=10-", 10), parse_range("bytes=0-3,5-6", 10)
+    (range(0, 0), None)
+    """
+    unit, _, listed = header.partition("=")
+    ranges = [each.strip() for each in listed.split(",") if each.strip()]
+    found = _RANGE.fullmatch(ranges[0]) if len(ranges) == 1 and unit.strip().lower() == "bytes" else None
+    if found is None:
+        return None
+    first, last, suffix = found.groups()
+    if suffix is not None:
+        return _suffix_range(int(suffix), length)
+    if last and int(last) < int(first):
+        return None
+    stop = min(int(last) + 1, length) if last else length
+    return range(int(first), stop) if int(first) < stop else range(0)
+
+
+def _suffix_range(count: int, length: int) -> range | None:
+    """Return the range of the last ``count`` bytes, which is empty if ``count`` is 0."""
+    if count and not length:
+        # The end of an empty file is satisfiable (RFC 9110 section 14.1.2), but no Content-Range can express it.
+        return None
+    return range(max(0, length - count), length) if count else range(0)

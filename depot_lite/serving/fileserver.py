@@ -25,7 +25,7 @@ from depot_lite.depots import Depots
 from depot_lite.errors import ConfigurationError, InvalidContent, SizeRefused, StorageFailed, StorageFull, UnknownDepot
 from depot_lite.io.content import Content
 from depot_lite.io.options import boolean
-from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Delivery, Response, not_found, parse_path, refusal, respond
+from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Delivery, Response, refusal, respond
 from depot_lite.uploads import PARAMETER, Upload, receivable
 
 _log = logging.getLogger("depot_lite")
@@ -102,22 +102,21 @@ class FileServer:
         """
         if request.method == "PUT" and (tickets := parse_qs(request.query, keep_blank_values=True).get(PARAMETER)):
             upload = receivable(tickets[0]) if len(tickets) == 1 else None
-            return upload if upload is not None and request.path == upload.path else forbidden()
+            return upload if upload is not None and request.path == upload.path else refusal(403)
         if request.method not in {"GET", "HEAD"}:
             return refusal(405, ("Allow", "GET, HEAD"))
         found = parse_path(request.path)
         if found is None:
-            return not_found()
+            return refusal(404)
         try:
-            private = Depots.visibility(found[0]) == "private"
-            depot_name = Depots.resolve_alias(found[0])
+            depot = Depots.find(found[0])
         except UnknownDepot:
-            return not_found()
+            return refusal(404)
         if not request.query or "signature" not in parse_qs(request.query, keep_blank_values=True):
-            if private and self.authorize is None:
-                return forbidden()
-            return ReadRequest(depot_name, found[1], self._delivery, granted=self.authorize is None)
-        return self._find_signed(request, depot_name, found)
+            if depot.visibility == "private" and self.authorize is None:
+                return refusal(403)
+            return ReadRequest(depot.name, found[1], self._delivery, granted=self.authorize is None)
+        return self._find_signed(request, depot.name, found)
 
     def _find_signed(self, request: Request, depot_name: str, found: tuple[str, str]) -> ReadRequest | Response:
         try:
@@ -125,7 +124,7 @@ class FileServer:
         except ConfigurationError:  # without keys, no signature is valid
             grant = None
         if grant is None:
-            return forbidden()
+            return refusal(403)
         # A browser must not cache the file longer than the URL works.
         max_age = min(self.cache_max_age, grant.left)
         delivery = replace(self._delivery, download=grant.download, filename=grant.filename, cache_max_age=max_age)
@@ -146,7 +145,7 @@ class FileServer:
         try:
             return self._store(upload, body)
         except UnknownDepot:
-            return not_found()
+            return refusal(404)
         except SizeRefused:
             return refusal(413)
         except InvalidContent:
@@ -213,9 +212,18 @@ class FileServer:
 _FOR_THE_SENDER: Final = frozenset({"range", "if-range", "if-match", "if-unmodified-since"})
 
 
-def forbidden() -> Response:
-    """Return the response to a client that neither a signature nor an ``authorize`` hook allows."""
-    return refusal(403)
+def parse_path(path: str) -> tuple[str, str] | None:
+    """Return the depot name and the file id of a path below the mountpoint, None if it is not a file's path.
+
+    A third part is ignored: it is a readable name for links and saved files.
+
+    >>> parse_path("default/b3a1c6de-...-e2"), parse_path("default/b3a1c6de-...-e2/plan.pdf")
+    (('default', 'b3a1c6de-...-e2'), ('default', 'b3a1c6de-...-e2'))
+    >>> parse_path("default/"), parse_path("default/b3a1c6de-...-e2/a/b")
+    (None, None)
+    """
+    parts = path.split("/")
+    return (parts[0], parts[1]) if all(parts) and len(parts) in {2, 3} else None
 
 
 def _mountpoint(mountpoint: str) -> str:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -35,7 +34,7 @@ from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.interfaces import FileInfo
 from depot_lite.io.local import LocalFileStorage
-from depot_lite.io.local.sidecar import encode_sidecar
+from depot_lite.io.local.disk import write_sidecar, write_small
 from depot_lite.maintenance import find_unused
 from depot_lite.manager import DepotManager
 
@@ -78,10 +77,8 @@ def prepare(folder: Path, url: str, files: int) -> None:
 def _store(folder: Path, file_id: str) -> None:
     data = f"{file_id}.00000000"
     info = FileInfo(file_id, "poster of a film.jpg", "image/jpeg", 4, YESTERDAY, "crc32:00000000")
-    for name, content in ((data, b"data"), (f"{file_id}.json", encode_sidecar(info, data))):
-        descriptor = os.open(folder / file_id[:2] / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-        os.write(descriptor, content)
-        os.close(descriptor)
+    write_small(f"{folder}/{file_id[:2]}/{data}", b"data", 0o600, durable=False)
+    write_sidecar(f"{folder}/{file_id[:2]}/{file_id}.json", info, data, 0o600, durable=False)
 
 
 def _row(file_id: str) -> dict[str, Any]:

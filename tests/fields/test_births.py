@@ -159,7 +159,7 @@ def test_schemas_can_be_hashed(options: dict[str, Any], schemas: object) -> None
 
 def test_nothing_entered_is_nothing_to_ask() -> None:
     candidates = Candidates()
-    assert not candidates
+    assert candidates.rows == {}
     assert candidates.to_ask(committed=True) == candidates.to_ask(committed=False) == {}
 
 
@@ -170,7 +170,7 @@ def test_a_condemned_file_is_always_asked_about(committed: bool) -> None:
     one, other = candidates.row(TABLE, (1,)), candidates.row(OTHER, ("2",))
     for row in (one, other, one):
         candidates.condemn("default/old", row)
-    assert candidates
+    assert candidates.rows
     assert candidates.to_ask(committed=committed) == {"default/old": {one, other}}
     assert candidates.births == {}
 
@@ -284,7 +284,7 @@ def test_a_birth_of_another_connection_is_not_lost_here(bear: Callable[..., Birt
     candidates, birth = Candidates(), bear("default/elsewhere")
     candidates.lose(birth)
     assert candidates.lost == set()
-    assert not candidates
+    assert candidates.rows == {}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, delete, sel
 from sqlalchemy.orm import Session
 
 from depot_lite.fields.sqlalchemy import UploadedFileField
-from depot_lite.fields.statements.cascades import constraints_of
+from depot_lite.fields.statements.deletes import constraints_of
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
 from tests.fields.statement_models import Box, Comment, Item, Note, Plain, Shelf

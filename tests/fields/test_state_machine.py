@@ -9,7 +9,7 @@ around.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,11 @@ from depot_lite.fields import sqlalchemy
 from depot_lite.fields.columns import FileColumn
 from depot_lite.fields.interfaces import discard
 from depot_lite.fields.statements.targets import Target
-from depot_lite.fields.tracking import proof, slots
-from depot_lite.fields.tracking.births import Birth, Candidates, Row, birth_of
+from depot_lite.fields.tracking import proof, rows
+from depot_lite.fields.tracking.births import Answer, Birth, Candidates, End, Row, birth_of
+from depot_lite.fields.tracking.flush import Slot
 from depot_lite.fields.tracking.ledger import Ledger
 from depot_lite.fields.tracking.outcomes import Watch
-from depot_lite.fields.tracking.proof import Answer
-from depot_lite.fields.tracking.slots import Slot
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World, sqlite_engine
 from tests.fields.machine import KINDS, play
@@ -51,12 +50,12 @@ def _nothing(*args: object, **named: object) -> None:
     pass
 
 
-def _all_gone(connection: object, asked: Mapping[str, object], options: object) -> Answer:
+def _all_gone(connection: object, end: object) -> Answer:
     return Answer()
 
 
-def _all_there(connection: object, asked: Mapping[str, object], options: object) -> Answer:
-    return Answer(named=set(asked))
+def _all_there(connection: object, end: End) -> Answer:
+    return Answer(named=set(end.asked))
 
 
 def _only_after_commit(
@@ -98,7 +97,7 @@ SABOTAGES: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "nobody tells what was given to the database": (sqlalchemy, "mark_bound", _nothing),
     "a savepoint that is rolled back loses nothing": (Ledger, "lose", _lose_nothing),
     "what a savepoint lost is forgotten": (Candidates, "lose", _forget),
-    "a row is not read before it is written": (slots, "read_rows", _no_rows),
+    "a row is not read before it is written": (rows, "read_rows", _no_rows),
     "rows that a statement writes are not read before": (Target, "read_locked", _no_rows),
     "two rows share a file": (FileColumn, "copy", _share),
     "a row takes files of others as they are": (Slot, "copy_foreign", _nothing),

@@ -17,14 +17,15 @@ from hypothesis import Phase
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 from sqlalchemy import Engine, delete, event, insert, inspect, text, update
-from sqlalchemy.orm import InstanceState, Session
+from sqlalchemy.orm import InstanceState, LoaderCallableStatus, Session
 
 from depot_lite.errors import DepotError
 from depot_lite.fields import columns
 from depot_lite.fields.statements.targets import Target
 from depot_lite.fields.tracking import outcomes
-from depot_lite.fields.tracking.births import Candidates, Row
-from depot_lite.fields.tracking.slots import Files, Flush, Slot
+from depot_lite.fields.tracking.births import Candidates, Files, Row
+from depot_lite.fields.tracking.flush import Slot
+from depot_lite.fields.tracking.rows import Flush
 from depot_lite.fields.upload import UploadedFile
 from tests.fields.hostile_history import ATTRIBUTES, Chest, HostileHistory, Rewriting, Savepoint, engines
 from tests.fields.machine import play
@@ -472,7 +473,7 @@ def _remembered(flush: Flush, *args: Any, held: Callable[..., Files | None] = Fl
     slots = [Slot(state, column) for column in columns.columns_of_mapper(state.mapper).values()]
     return found and {
         **found,
-        **{each.column.column: each.old for each in slots if not columns.is_not_loaded(each.old)},
+        **{each.column.column: each.old for each in slots if not isinstance(each.old, LoaderCallableStatus)},
     }
 
 

@@ -20,8 +20,8 @@ from depot_lite.errors import StorageFailed, StoredFileNotFound
 from depot_lite.fields.columns import FileColumn, files_in
 from depot_lite.fields.list_binding import AttributeBinding
 from depot_lite.fields.lists import FileList
-from depot_lite.fields.tracking import ledger
-from depot_lite.fields.tracking.slots import Slot
+from depot_lite.fields.tracking import births
+from depot_lite.fields.tracking.flush import Slot
 from tests.conftest import sqlite_engine
 from tests.fields.history import Rows, initialize, is_there, rule
 from tests.fields.list_history import LISTS, Change, ListHistory, given, in_order, upload
@@ -441,8 +441,8 @@ def _change_unseen(binding: AttributeBinding, files: FileList[Any], before: obje
 SABOTAGES: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
     # What an assignment leaves as it is, the flush would still copy.
     "two lists share a file": [(FileColumn, "_row_may_name", _always), (Slot, "copy_foreign", _nothing)],
-    "the first file of a list is followed and no other": [(ledger, "paths_of", _paths_of_first)],
-    "the second files of values stay behind": [(ledger, "paths_of", _paths_of_main_files)],
+    "the first file of a list is followed and no other": [(births, "paths_of", _paths_of_first)],
+    "the second files of values stay behind": [(births, "paths_of", _paths_of_main_files)],
     "the session hears nothing of changes": [(AttributeBinding, "changing", _change_unseen)],
 }
 

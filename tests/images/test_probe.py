@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from depot_lite.errors import ConfigurationError, ImageRefused, StorageFailed
-from depot_lite.images import FORMATS, MAX_PIXELS, ImageInfo, probe, render, strip, verify
+from depot_lite.images import FORMATS, MAX_PIXELS, ImageInfo, probe, render, strip, verify_image
 from depot_lite.images.recipes import Crop, Thumbnail
 from tests.images import awkward_images as awkward
 
@@ -55,7 +55,7 @@ def test_each_format_is_recognised_by_its_bytes(name: str) -> None:
     frames = 3 if name in ("GIF", "WEBP") else 1
     expected = ImageInfo(name, f"image/{name.lower()}", 96, 64, frames, False)
     assert probe(BytesIO(_SAMPLES[name])) == expected
-    assert verify(BytesIO(_SAMPLES[name])) == expected
+    assert verify_image(BytesIO(_SAMPLES[name])) == expected
 
 
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
@@ -94,7 +94,7 @@ def test_a_file_is_left_open_and_whole_whatever_is_done_with_it(name: str, tmp_p
     path = tmp_path / "image"
     path.write_bytes(_SAMPLES[name])
     with path.open("rb") as file:
-        for work in (probe, verify, strip, lambda file: render(file, {"small": Thumbnail(9, 9)})):
+        for work in (probe, verify_image, strip, lambda file: render(file, {"small": Thumbnail(9, 9)})):
             work(file)
             file.seek(0)
             assert file.read() == _SAMPLES[name]
@@ -126,7 +126,7 @@ def test_a_format_that_is_none_is_an_error_of_configuration() -> None:
 def test_a_bomb_is_refused_by_its_header(data: bytes, width: int) -> None:
     """None of these warns either: warnings are errors here."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for work in (probe, verify, strip, lambda file: render(file, {"small": Thumbnail(9, 9)})):
+    for work in (probe, verify_image, strip, lambda file: render(file, {"small": Thumbnail(9, 9)})):
         file = _Counting(data)
         with pytest.raises(ImageRefused) as caught:
             work(file)
@@ -157,7 +157,7 @@ def test_a_truncated_image_is_refused(name: str, part: float) -> None:
         else awkward.saved(image, name, **({"compression": "tiff_lzw"} if name == "TIFF" else {}))
     )
     cut = data[: int(len(data) * part)]
-    for work in (verify, lambda file: render(file, {"small": Thumbnail(9, 9)})):
+    for work in (verify_image, lambda file: render(file, {"small": Thumbnail(9, 9)})):
         with pytest.raises(ImageRefused) as caught:
             work(BytesIO(cut))
         assert (caught.value.rule, caught.value.message) == ("decodable", "the image is broken or truncated")
@@ -172,7 +172,7 @@ def test_a_file_that_cannot_be_read_is_not_called_a_broken_image(failure: OSErro
             return super().read(size)
 
     with pytest.raises(type(failure)) as caught:
-        verify(Failing(awkward.saved(Image.effect_noise((99, 99), 90), "PNG")))
+        verify_image(Failing(awkward.saved(Image.effect_noise((99, 99), 90), "PNG")))
     assert caught.value is failure
 
 
@@ -185,8 +185,8 @@ def test_pillow_is_left_as_it_was() -> None:
         "    limits = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES\n"
         "    return sorted(Image.OPEN), sorted(Image.SAVE), limits\n"
         "before = state()\n"
-        "from depot_lite.images import verify\n"
-        "verify(io.BytesIO(sys.stdin.buffer.read()))\n"
+        "from depot_lite.images import verify_image\n"
+        "verify_image(io.BytesIO(sys.stdin.buffer.read()))\n"
         "assert state() == before\n"
     )
     subprocess.run([sys.executable, "-c", program], input=_SAMPLES["HEIF"], check=True)
@@ -226,7 +226,7 @@ def test_whatever_is_broken_is_refused_or_rendered(name: str, data: st.DataObjec
         sample[data.draw(st.integers(0, min(end, len(sample)) - 1))] = data.draw(st.integers(0, 255))
     cut = bytes(sample[: data.draw(st.sampled_from([len(sample)] * 3 + [len(sample) // 2, len(sample) - 9, 30]))])
     recipes = {"thumbnail": Thumbnail(20, 20, animated=True, metadata=True), "crop": Crop(9, 9, format="JPEG")}
-    for work in (lambda file, **limits: render(file, recipes, **limits), strip, verify):
+    for work in (lambda file, **limits: render(file, recipes, **limits), strip, verify_image):
         assert _rule(work, cut) in (None, "format", "max_pixels", "decodable")
 
 

@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depot_lite.io.checksums import Crc32
-from depot_lite.io.local import datafile
-from depot_lite.io.local.datafile import DataFile
+from depot_lite.io.checksums import Crc32, FollowingChecksum
+from depot_lite.io.local.disk import DataFile
 
 
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=5))
@@ -40,9 +39,9 @@ def test_the_writer_sums_the_end_while_the_thread_behind_is_still_at_the_start(
 ) -> None:
     helped = threading.Event()
     read_by_the_writer: list[int] = []
-    writer, read = threading.current_thread(), datafile._FollowingChecksum._read
+    writer, read = threading.current_thread(), FollowingChecksum._read
 
-    def held_back(self: datafile._FollowingChecksum, part: memoryview, offset: int) -> None:
+    def held_back(self: FollowingChecksum, part: memoryview, offset: int) -> None:
         if threading.current_thread() is writer:
             read_by_the_writer.append(offset)
             helped.set()
@@ -50,12 +49,13 @@ def test_the_writer_sums_the_end_while_the_thread_behind_is_still_at_the_start(
             assert helped.wait(60)
         read(self, part, offset)
 
-    monkeypatch.setattr(datafile._FollowingChecksum, "_read", held_back)
+    monkeypatch.setattr(FollowingChecksum, "_read", held_back)
     data = os.urandom(20 * 2**20 + 12345)
     file = DataFile.create(str(tmp_path / "data"), "crc32", None)
     try:
         file.write(data)
-        assert file.finish(durable=False) == f"crc32:{zlib.crc32(data):08x}"
+        file.finish(durable=False)
+        assert file.checksum == f"crc32:{zlib.crc32(data):08x}"
     finally:
         file.close()
     assert read_by_the_writer
@@ -66,11 +66,11 @@ def test_the_writer_sums_the_end_while_the_thread_behind_is_still_at_the_start(
 def test_a_part_that_could_not_be_read_fails_the_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
 ) -> None:
-    def fails(self: datafile._FollowingChecksum, part: memoryview, offset: int) -> None:
+    def fails(self: FollowingChecksum, part: memoryview, offset: int) -> None:
         if offset < 2**20:
             raise MemoryError("no room for it")
 
-    monkeypatch.setattr(datafile._FollowingChecksum, "_read", fails)
+    monkeypatch.setattr(FollowingChecksum, "_read", fails)
     file = DataFile.create(str(tmp_path / "data"), algorithm, None)
     try:
         file.write(bytes(20 * 2**20))

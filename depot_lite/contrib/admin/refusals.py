@@ -24,16 +24,17 @@ def refusals(column: FileColumn, edit: FileEdit, held: Sequence[DepotFileInfo]) 
     try:
         result = edit.several(held) if column.type.multiple else edit.one(held[0] if held else None)
         if edit.new:
-            _check(column, edit.new if column.type.multiple else edit.new[-1])
+            _check_new(column, edit.new if column.type.multiple else edit.new[-1])
             _check_count(column, len(result) if column.type.multiple else 1)
     except (ValidationError, InvalidContent) as error:
         return [message for messages in by_field({column.key: column}, error).values() for message in messages]
     return []
 
 
-def _check(column: FileColumn, new: object) -> None:
+def _check_new(column: FileColumn, new: object) -> None:
     values = files_in(column.accept(new, None, None))
-    checks.check([(column, each) for each in values if each.pending_adoption() is None])
+    pending = [(each, each.follow_original()) for each in values]
+    checks.check([(column, each) for each, state in pending if state is None or state.adopts is None])
 
 
 def _check_count(column: FileColumn, count: int) -> None:

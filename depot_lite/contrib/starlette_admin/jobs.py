@@ -2,7 +2,7 @@
 
 Each request is one job and leaves no state in the process, so any worker can serve the next one. Maintenance is
 synchronous: it runs in its own thread, or for an asynchronous database in SQLAlchemy's greenlet. A job stops when its
-client disconnects: the next call of the progress callback raises `Stopped`, between two files and never within one.
+client disconnects: the next call of the progress callback raises `ClientGone`, between two files and never within one.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _WAITING: Final = 100
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]*@")
 
 
-class Stopped(Exception):
+class ClientGone(Exception):
     """Raised by the progress callback of a job whose client is gone."""
 
 
@@ -65,7 +65,7 @@ class Job:
         self._loop = asyncio.get_running_loop()
 
     def stop(self) -> None:
-        """Make the next call of the progress callback raise `Stopped`."""
+        """Make the next call of the progress callback raise `ClientGone`."""
         self._stopped.set()
 
     async def run(self) -> None:
@@ -100,7 +100,7 @@ class Job:
         """
         try:
             return {"result": self._work(bind, self._watch)}
-        except Stopped:
+        except ClientGone:
             return {"stopped": True}
         except Exception as error:
             if not isinstance(error, DepotError):
@@ -109,7 +109,7 @@ class Job:
 
     def _watch(self, progress: Progress) -> None:
         if self._stopped.is_set():
-            raise Stopped
+            raise ClientGone
         if self._lines.qsize() < _WAITING:
             self._send({"progress": asdict(progress)})
 

@@ -48,7 +48,17 @@ except ImportError as error:
 
 from depot_lite.depots import Depots
 from depot_lite.fields.interfaces import DepotFileInfo
-from depot_lite.fields.ming.flush import Change, Removal, assigned_to, changes_of, check, plain, settle, store, undo
+from depot_lite.fields.ming.flush import (
+    Change,
+    Removal,
+    assigned_to,
+    changes_of,
+    check_changes,
+    plain,
+    settle,
+    store,
+    undo,
+)
 from depot_lite.fields.options import checked_filters, checked_type, checked_validators
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.fields.validators.refusals import candidate_of, refusals_of
@@ -220,7 +230,7 @@ class DepotExtension(SessionExtension):  # type: ignore[misc]  # Ming's classes 
     def _flush_and_settle(self, obj: Any) -> None:
         changes = list(changes_of(list(self.session.uow) if obj is None else [obj], _properties))
         try:
-            check(changes)
+            check_changes(changes)
             store(changes)
         except BaseException:
             undo(changes)

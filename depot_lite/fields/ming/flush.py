@@ -156,11 +156,11 @@ def _named(instance: Any, properties: Sequence[FileProperty]) -> set[str]:
     its = state(instance)
     fields = its.options.get("fields")
     if fields and its.status == ObjectState.deleted and any(each.name not in fields for each in properties):
-        return _paths(_found(instance, properties), properties)
+        return _paths(_document_in_database(instance, properties), properties)
     return _paths(its.document, properties)
 
 
-def _found(instance: Any, properties: Sequence[FileProperty]) -> Mapping[str, Any] | None:
+def _document_in_database(instance: Any, properties: Sequence[FileProperty]) -> Mapping[str, Any] | None:
     its, name = state(instance), mapper(instance).collection.m.collection_name
     collection = its.session.impl.db[name]
     return cast(
@@ -169,7 +169,7 @@ def _found(instance: Any, properties: Sequence[FileProperty]) -> Mapping[str, An
     )
 
 
-def check(changes: Iterable[Change]) -> None:
+def check_changes(changes: Iterable[Change]) -> None:
     """Check the new files; raise the errors of the first object that has any."""
     for change in changes:
         errors = [error for each in change.new for error in each.property.refusals(each.value)]
@@ -222,7 +222,7 @@ def _is_written(change: Change, error: BaseException | None) -> bool | None:
     if isinstance(error, ConnectionFailure) and not isinstance(error, ServerSelectionTimeoutError):
         return None  # the server may still execute the write
     try:
-        found = _found(change.instance, change.properties)
+        found = _document_in_database(change.instance, change.properties)
     except (PyMongoError, KeyError):  # KeyError: the object has no id
         return None
     if change.status == ObjectState.deleted:

@@ -6,17 +6,24 @@ SQLAlchemy has no event for them, so these three methods of `Session` are wrappe
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Table, insert, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Mapper, Session, attributes
 
 from depot_lite.fields import columns
+from depot_lite.fields.columns import NOT_LOADED
 from depot_lite.fields.statements.inserts import InsertFiles
 from depot_lite.fields.statements.targets import Target, mapper_of
 from depot_lite.fields.statements.updates import UpdateByKey
-from depot_lite.fields.tracking import flush as tracking
+from depot_lite.fields.tracking.births import Row
+from depot_lite.fields.tracking.flush import Slot, slots_of
+from depot_lite.fields.tracking.ledger import watch_of
+from depot_lite.fields.tracking.outcomes import Watch
+from depot_lite.fields.tracking.rows import key_in, old_key_in, read_rows
+from depot_lite.fields.tracking.storing import store_all
 
 
 def _target(session: Session, entity: Any, clause: Callable[[Table], Any]) -> Target | None:
@@ -66,6 +73,73 @@ def _bulk_update_mappings(original: Callable[..., None]) -> Callable[..., None]:
     return bulk_update_mappings
 
 
+class BulkSave:
+    """The objects of one ``bulk_save_objects``, for which SQLAlchemy fires no event but a rollback's.
+
+    Used as a context manager around SQLAlchemy's method.
+
+    Args:
+        session: the session that saves them; the objects themselves are in none.
+        objects: new ones, and detached ones that were changed.
+        everything: all attributes are written, not only changed ones.
+    """
+
+    def __init__(self, session: Session, objects: Sequence[Any], *, everything: bool = False) -> None:
+        self._session = session
+        self._rows: list[Row] = []
+        self._watches: set[Watch] = set()
+        slots = [
+            slot
+            for slot in slots_of(map(attributes.instance_state, objects))
+            if slot.is_written or (everything and slot.column.key in slot.state.dict)
+        ]
+        for slot in slots:
+            slot.accept()
+            # SQLAlchemy writes to the row that the object names by now; it may have been loaded from another one.
+            slot.copy_foreign(NOT_LOADED if _is_of_its_row(slot) else None)
+        store_all(session, [(slot.column, slot.value) for slot in slots])
+        by_table: dict[tuple[Mapper[Any], Table], list[Slot]] = {}
+        for slot in slots:
+            by_table.setdefault((slot.state.mapper, slot.column.table), []).append(slot)
+        for (mapper, table), its_slots in by_table.items():
+            self._enter(mapper, table, its_slots)
+
+    def _enter(self, mapper: Mapper[Any], table: Table, slots: Sequence[Slot]) -> None:
+        connection = self._session.connection(bind_arguments={"mapper": mapper, "clause": update(table)})
+        watch = watch_of(self._session, connection)
+        self._watches.add(watch)
+        keys = {slot: key_in(slot.state, table) for slot in slots if slot.state.key is not None}
+        held = read_rows(connection, table, {key for key in keys.values() if key is not None}) if keys else {}
+        for slot in slots:
+            if slot in keys:
+                files = held.get(keys[slot] or (), {}).get(slot.column.column)
+                if _is_of_its_row(slot):
+                    slot.reconcile(files)
+                row = watch.candidates.row(table, keys[slot])
+                named, in_row = [slot.value] if slot.changed else [], held.get(keys[slot] or ())
+                watch.candidates.enter(row, named=named, condemned=[files], held=in_row, updated=True)
+            else:
+                row = watch.candidates.new_row(table, partial(key_in, slot.state, table))
+                self._rows.append(row)
+                watch.candidates.enter(row, named=[slot.value])
+
+    def __enter__(self) -> BulkSave:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        """Enter that the rows are written; doubt it if SQLAlchemy's method raised."""
+        for watch in self._watches:
+            watch.candidates.in_doubt |= error is not None
+        for row in self._rows if error is None else ():
+            row.mark_written()
+
+
+def _is_of_its_row(slot: Slot) -> bool:
+    """Return whether a detached object still has the primary key that it was loaded with."""
+    table = slot.column.table
+    return slot.state.key is not None and key_in(slot.state, table) == old_key_in(slot.state, table)
+
+
 def _bulk_save_objects(original: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(original)
     def bulk_save_objects(
@@ -76,7 +150,7 @@ def _bulk_save_objects(original: Callable[..., None]) -> Callable[..., None]:
         preserve_order: bool = True,
     ) -> None:
         given = list(objects)
-        with tracking.BulkSave(self, given, everything=not update_changed_only):
+        with BulkSave(self, given, everything=not update_changed_only):
             original(self, given, return_defaults, update_changed_only, preserve_order)
 
     return bulk_save_objects

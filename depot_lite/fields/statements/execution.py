@@ -11,12 +11,11 @@ of a file column, an upsert that sets one, ``REPLACE``. Not seen are statements 
 ...) SELECT``); their files are left to maintenance.
 
 For ``session.bulk_*`` see `depot_lite.fields.statements.bulk`, for rows that the database removes itself
-`depot_lite.fields.statements.cascades`.
+`depot_lite.fields.statements.deletes`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from sqlalchemy import Delete, Insert, Table, Update
@@ -27,34 +26,30 @@ from depot_lite.errors import InvalidContent
 from depot_lite.fields import columns, internals
 from depot_lite.fields.columns import file_columns
 from depot_lite.fields.statements.bulk import wrap_bulk_methods
-from depot_lite.fields.statements.cascades import constraints_of, enter_cascaded, track_cascades
+from depot_lite.fields.statements.deletes import constraints_of, delete, track_cascades
 from depot_lite.fields.statements.inserts import insert
-from depot_lite.fields.statements.targets import (
-    MOST_PARAMETERS,
-    Rows,
-    Target,
-    mapper_of,
-    parameters_in,
-    readable_options,
-)
-from depot_lite.fields.statements.updates import each_of, update
-from depot_lite.fields.tracking import defaults, ledger
-from depot_lite.fields.tracking.proof import batches
+from depot_lite.fields.statements.targets import Target
+from depot_lite.fields.statements.updates import update
+from depot_lite.fields.tracking.defaults import follow_defaults
 
 
 def _on_execute(state: ORMExecuteState) -> Any:
     written = _written(state.statement)
-    if not _concerns_files(written):
+    # A listener of the session's may have made another statement of it.
+    if state.session.dispatch.do_orm_execute and not _concerns_files(written):
         return None
-    target = _target(state, written)
+    target = Target.of(state, written)
     if target is None:
         return None
+    for each in target.columns.values():
+        if each.column.default is not None or each.column.onupdate is not None:
+            follow_defaults(each)
     if isinstance(written, Insert):
-        return insert(state, written, target, _invoke) if target.columns else None
+        return insert(state, written, target) if target.columns else None
     _refuse_writing_conditions(written, target)
     if isinstance(written, Delete):
-        return _delete(state, written, target)
-    return update(state, written, target, _invoke) if target.columns else None
+        return delete(state, written, target)
+    return update(state, written, target) if target.columns else None
 
 
 _WRITES: Final = (Insert, Update, Delete)
@@ -66,7 +61,7 @@ def _written(statement: Any) -> Any:
 
 
 def _may_concern_files(session: Session, statement: Any) -> bool:
-    """Return whether a statement has to be followed. A listener of the session's may yet make another of it."""
+    """Return whether a statement has to be followed, as it is or when a listener of the session's has changed it."""
     return bool(session.dispatch.do_orm_execute) or _concerns_files(_written(statement))
 
 
@@ -84,43 +79,6 @@ def _concerns_files(statement: Any) -> bool:
     return mapper is not None and columns.INFO in mapper.class_manager.info
 
 
-def _target(state: ORMExecuteState, statement: Insert | Update | Delete) -> Target | None:
-    entity = internals.parent_entity(statement)
-    mapper = None if entity is None else mapper_of(entity)
-    source: Any = statement.table
-    table: Any = getattr(source, "element", source) if mapper is None else mapper.local_table  # element: of an alias
-    if not isinstance(table, Table):
-        return None
-    # Of a hierarchy in one table, an UPDATE through a parent may name the columns of a child.
-    found = columns.columns_of_table(table)
-    if mapper is not None:
-        mapped = columns.columns_of_mapper(mapper)
-        known = {each.column for each in mapped.values()}
-        found = {key: each for key, each in found.items() if each.column not in known and key not in mapped} | dict(
-            mapped
-        )
-    for each in found.values():
-        defaults.follow_defaults(each)
-    return Target(
-        state.session,
-        table,
-        table if mapper is not None and mapper.class_ is entity else source,
-        mapper,
-        entity,
-        found,
-        state.bind_arguments,
-        state.execution_options,
-    )
-
-
-def _invoke(state: ORMExecuteState, target: Target, statement: Insert | Update | Delete) -> Any:
-    """Send the statement that took the place of the user's."""
-    whole: Any = statement
-    if isinstance(state.statement, FromStatement):
-        whole = internals.changed(state.statement, element=statement)
-    return state.invoke_statement(statement=whole, bind_arguments=dict(target.bind_arguments))
-
-
 def _refuse_writing_conditions(statement: Update | Delete, target: Target) -> None:
     for each in visitors.iterate(statement.whereclause) if statement.whereclause is not None else ():
         if isinstance(each, Insert | Update | Delete):
@@ -128,36 +86,6 @@ def _refuse_writing_conditions(statement: Update | Delete, target: Target) -> No
                 f"{target.table.name}: a condition that itself writes rows would be executed twice, since the files "
                 "of the rows are read before; execute it first, as a statement of its own"
             )
-
-
-# --- DELETE -------------------------------------------------------------------------------------------------------
-
-
-def _delete(state: ORMExecuteState, statement: Delete, target: Target) -> Any:
-    target.flush()
-    where, options = statement.whereclause, internals.options_of(statement)
-    rows: Rows = {}
-    for parameters in each_of(state.parameters):
-        rows.update(target.read_locked(where, parameters, options))
-    watch = target.watch()
-    for key, files in rows.items():
-        row = target.row(watch, key)
-        ledger.enter(watch, row, condemned=files.values())
-        watch.candidates.deleted.add(row)
-    options_to_read = readable_options(state.execution_options)
-    enter_cascaded(target.session, target.connection(), target.table, rows, seen=set(), options=options_to_read)
-    if state.is_executemany:  # a list of keys cannot be sent with several sets of parameters
-        with target.executing(watch):
-            return _invoke(state, target, statement)
-    keep = target.needs_condition(statement)
-    if isinstance(state.parameters, Mapping) and not keep:
-        names = parameters_in(where)
-        state.parameters = {key: value for key, value in state.parameters.items() if key not in names} or None
-    results = []
-    for keys in batches(rows, max(1, MOST_PARAMETERS // len(target.table.primary_key))) or [[]]:
-        with target.executing(watch):
-            results.append(_invoke(state, target, target.restricted(statement, keys, keep=keep)))
-    return results[0].merge(*results[1:]) if len(results) > 1 else results[0]
 
 
 def track_statements() -> None:

@@ -16,15 +16,14 @@ from sqlalchemy.util import immutabledict
 from depot_lite.errors import InvalidContent
 from depot_lite.fields import internals
 from depot_lite.fields.columns import FileColumn, files_in, has_pending, paths_of
-from depot_lite.fields.statements.targets import Target
-from depot_lite.fields.statements.updates import DistinctValues, Invoke, each_of, literal_value
+from depot_lite.fields.statements.targets import Target, each_of
+from depot_lite.fields.statements.updates import DistinctValues, literal_value
 from depot_lite.fields.tracking.births import Row
-from depot_lite.fields.tracking.ledger import enter
 from depot_lite.fields.tracking.outcomes import Watch
 from depot_lite.fields.tracking.storing import store_all
 
 
-def insert(state: ORMExecuteState, statement: Insert, target: Target, invoke: Invoke) -> Any:
+def insert(state: ORMExecuteState, statement: Insert, target: Target) -> Any:
     """Execute an INSERT and look after its files; return None, and do nothing, if it has none."""
     _refuse_what_cannot_be_followed(statement, target)
     rows = [dict(each) for each in each_of(state.parameters) if each]
@@ -50,8 +49,7 @@ def insert(state: ORMExecuteState, statement: Insert, target: Target, invoke: In
         state.parameters = rows if state.is_executemany else rows[0]
     watch = target.watch()
     files.enter(watch, doubtful=_may_leave_out(statement))
-    with target.executing(watch):
-        result = invoke(state, target, statement)
+    result = target.invoke(state, statement, watch)
     expected = len(rows) or sum(map(len, several)) or 1
     files.written(watch, everything=_ignores(statement) and _rowcount(result) == expected)
     return result
@@ -175,7 +173,7 @@ class InsertFiles:
         for column, value, key in self.given:
             row = self._target.row(watch, key, column.table)
             self._rows.append(row)
-            enter(watch, row, named=[value], doubtful=doubtful)
+            watch.candidates.enter(row, named=[value], doubtful=doubtful)
 
     def written(self, watch: Watch, *, everything: bool = False) -> None:
         """Enter that the statement was executed.

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ClauseElement, Column, Delete, FromClause, Table, Update, and_, inspect, select
+from sqlalchemy import ClauseElement, Column, Delete, FromClause, Insert, Table, Update, and_, inspect, select
 from sqlalchemy.engine import Connection
-from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.orm import FromStatement, Mapper, ORMExecuteState, Session
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import BindParameter, ColumnClause, TextClause
 from sqlalchemy.sql.functions import FunctionElement
@@ -22,12 +22,11 @@ from sqlalchemy.sql.selectable import SelectBase
 
 from depot_lite.errors import ConfigurationError
 from depot_lite.fields import internals
-from depot_lite.fields.columns import FileColumn, file_columns
-from depot_lite.fields.tracking.births import Row, Schemas, schemas_of
+from depot_lite.fields.columns import FileColumn, columns_of_table, file_columns
+from depot_lite.fields.tracking.births import Files, Row, Schemas, schemas_of
 from depot_lite.fields.tracking.ledger import watch_of
 from depot_lite.fields.tracking.outcomes import Watch
-from depot_lite.fields.tracking.proof import is_one_of
-from depot_lite.fields.tracking.slots import Files, begin_writing
+from depot_lite.fields.tracking.rows import begin_writing, is_one_of
 
 #: Primary key -> the files in that row.
 Rows = dict[tuple[Any, ...], Files]
@@ -45,6 +44,11 @@ def readable_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value for name, value in options.items() if name not in _NOT_FOR_READING and not name.startswith("_sa_")
     }
+
+
+def each_of(parameters: Any) -> Sequence[Any]:
+    """Return the sets of parameters as a list, also if one or none was given."""
+    return parameters if isinstance(parameters, list | tuple) else [parameters]
 
 
 def mapper_of(entity: Any) -> Mapper[Any]:
@@ -96,6 +100,23 @@ class Target:
     columns: Mapping[str, FileColumn]
     bind_arguments: Mapping[str, Any]
     execution_options: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, state: ORMExecuteState, statement: Insert | Update | Delete) -> Target | None:
+        """Return the target of a statement, None if that is no table."""
+        entity = internals.parent_entity(statement)
+        mapper = None if entity is None else mapper_of(entity)
+        source: Any = statement.table
+        table: Any = (
+            getattr(source, "element", source) if mapper is None else mapper.local_table
+        )  # element: of an alias
+        if not isinstance(table, Table):
+            return None
+        if mapper is not None and mapper.class_ is entity:
+            source = table
+        columns = columns_of_table(table, mapper)
+        arguments, options = state.bind_arguments, state.execution_options
+        return cls(state.session, table, source, mapper, entity, columns, arguments, options)
 
     @property
     def key(self) -> list[Any]:
@@ -162,14 +183,56 @@ class Target:
         if self.mapper is not None and self.execution_options.get("autoflush", True):
             internals.autoflush(self.session)
 
+    def enter_deleted(self, rows: Rows) -> Watch:
+        """Enter the rows that the statement deletes, with their files, and return the watch of its connection."""
+        watch, schemas = self.watch(), self.schemas
+        for key, files in rows.items():
+            row = watch.candidates.row(self.table, key, schemas)
+            watch.candidates.enter(row, condemned=files.values(), deleted=True)
+        return watch
+
+    def invoke_for(
+        self, state: ORMExecuteState, statement: Any, watch: Watch, keys: Sequence[tuple[Any, ...]], *, keep: bool
+    ) -> Any:
+        """Send a statement for the rows that were read, and no others: they are chosen once.
+
+        A condition such as ``random() < 0.5`` would choose others the second time, whose files nobody had seen.
+
+        Args:
+            state: of the user's statement.
+            statement: the one that takes its place.
+            watch: of the connection.
+            keys: the primary keys of the rows.
+            keep: the statement's own condition stays (`needs_condition`).
+        """
+        condition = is_one_of(self.key, keys)
+        whole = statement.where(condition) if keep else internals.changed(statement, _where_criteria=(condition,))
+        return self.invoke(state, whole, watch)
+
+    def invoke(self, state: ORMExecuteState, statement: Any, watch: Watch | None) -> Any:
+        """Send a statement that took the place of the user's; enter a doubt in the watch if it raises."""
+        if isinstance(state.statement, FromStatement):
+            statement = internals.changed(state.statement, element=statement)
+        with self.executing(watch):
+            return state.invoke_statement(statement=statement, bind_arguments=dict(self.bind_arguments))
+
     @contextmanager
-    def executing(self, watch: Watch) -> Iterator[None]:
+    def executing(self, watch: Watch | None) -> Iterator[None]:
         """Enter a doubt if the statement raises: it may have been executed before."""
         try:
             yield
         except BaseException:
-            watch.candidates.in_doubt = True
+            if watch is not None:
+                watch.candidates.in_doubt = True
             raise
+
+    def read_matching(self, statement: Delete, parameters: Any) -> Rows:
+        """Flush, lock the rows that a statement will write, for each set of parameters, and return their files."""
+        self.flush()
+        options, rows = internals.options_of(statement), dict[tuple[Any, ...], Files]()
+        for each in each_of(parameters):
+            rows.update(self.read_locked(statement.whereclause, each, options))
+        return rows
 
     def read_locked(self, where: Any, parameters: Any = None, options: Sequence[Any] = ()) -> Rows:
         """Lock the rows that match, and return their files."""
@@ -233,16 +296,3 @@ class Target:
             return True
         where = statement.whereclause
         return where is not None and names_other_tables([where], self.source) and not _is_volatile(where)
-
-    def restricted(self, statement: Any, keys: Sequence[tuple[Any, ...]], *, keep: bool) -> Any:
-        """Return the statement for the rows that were read, and no others: they are chosen once.
-
-        A condition such as ``random() < 0.5`` would choose others the second time, whose files nobody had seen.
-
-        Args:
-            keep: the statement's own condition stays (`needs_condition`).
-        """
-        condition = is_one_of(self.key, keys)
-        if keep:
-            return statement.where(condition)
-        return internals.changed(statement, _where_criteria=(condition,))

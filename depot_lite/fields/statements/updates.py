@@ -8,7 +8,7 @@ read its own file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnDefault, Table, Update, and_, case, literal
@@ -20,24 +20,22 @@ from sqlalchemy.util import immutabledict
 
 from depot_lite.errors import InvalidContent
 from depot_lite.fields import internals
-from depot_lite.fields.columns import FileColumn, has_pending, is_no_file, twin_of
+from depot_lite.fields.columns import FileColumn, has_pending, is_no_file
 from depot_lite.fields.interfaces import DepotFileInfo
-from depot_lite.fields.statements.targets import MOST_PARAMETERS, Rows, Target, parameters_in
-from depot_lite.fields.tracking.ledger import enter
+from depot_lite.fields.lists import FileList
+from depot_lite.fields.statements.targets import MOST_PARAMETERS, Rows, Target, each_of, parameters_in
+from depot_lite.fields.tracking.defaults import computed_for_update
 from depot_lite.fields.tracking.outcomes import Watch
-from depot_lite.fields.tracking.proof import batches
-from depot_lite.fields.tracking.slots import read_rows, remember
+from depot_lite.fields.tracking.rows import key_batches, read_rows
 from depot_lite.fields.tracking.storing import store_all
 
-#: Sends a statement that took the place of the user's.
-Invoke = Callable[[ORMExecuteState, Target, Any], Any]
 #: Primary key -> the new files of that row, by the keys of their attributes.
 NewFiles = dict[tuple[Any, ...], dict[str, Any]]
 
 
-def each_of(parameters: Any) -> Sequence[Any]:
-    """Return the sets of parameters as a list, also if one or none was given."""
-    return parameters if isinstance(parameters, list | tuple) else [parameters]
+def _twin_of(held: Any) -> Any:
+    """Return another pending value with the same content, or a list of them, for another row."""
+    return FileList.of(value.twin() for value in held) if isinstance(held, FileList) else held.twin()
 
 
 def literal_value(column: FileColumn, value: Any) -> Any:
@@ -76,7 +74,7 @@ class DistinctValues:
         return given
 
 
-def update(state: ORMExecuteState, statement: Update, target: Target, invoke: Invoke) -> Any:
+def update(state: ORMExecuteState, statement: Update, target: Target) -> Any:
     """Execute an UPDATE and look after its files; return None, and do nothing, if it has none."""
     if any("REPLACE" in str(prefix).upper() for prefix, _ in internals.prefixes(statement)):
         raise InvalidContent(
@@ -89,7 +87,7 @@ def update(state: ORMExecuteState, statement: Update, target: Target, invoke: In
     if changes_keys:
         target.watch().candidates.moved.add(target.table)
     if state.is_executemany:
-        return _update_many(state, statement, target, invoke)
+        return _update_many(state, statement, target)
     given = _given(statement, target, parameters)
     if not given:
         return None
@@ -112,12 +110,11 @@ def update(state: ORMExecuteState, statement: Update, target: Target, invoke: In
     watch = target.watch()
     per_row = len(target.table.primary_key) * (1 + len(fresh)) + len(fresh)
     results = []
-    for keys in batches(rows, max(1, MOST_PARAMETERS // per_row)) or [[]]:
+    for keys in key_batches(rows, max(1, MOST_PARAMETERS // per_row)) or [[]]:
         new_here = {key: new[key] for key in keys}
         assigned = {key: _assigned(target, column, fresh, new_here) for key, column in columns.items()}
         _enter(target, watch, {key: rows[key] for key in keys}, new_here)
-        with target.executing(watch):
-            results.append(invoke(state, target, target.restricted(_with_values(statement, assigned), keys, keep=keep)))
+        results.append(target.invoke_for(state, _with_values(statement, assigned), watch, keys, keep=keep))
     _show_new_files(target, {key: new[key] for key in rows})
     return results[0].merge(*results[1:]) if len(results) > 1 else results[0]
 
@@ -132,7 +129,7 @@ def _read_and_stored(
         rows = target.read_locked(where, parameters, options)
         return rows, {key: dict(fresh) for key in rows}
     rows = {}
-    for keys in batches(new, MOST_PARAMETERS // len(target.table.primary_key)):
+    for keys in key_batches(new, MOST_PARAMETERS // len(target.table.primary_key)):
         rows.update(target.read_locked(target.chosen(keys, where), parameters, options))
     return rows, new
 
@@ -166,7 +163,7 @@ def _given(statement: Update, target: Target, parameters: dict[str, Any]) -> dic
     for column in _computed(target, {target.find_column(each) for each in given}):
         values = {getattr(key, "key", key): value for key, value in internals.values_of(statement).items()} | parameters
         assigned = {key: getattr(value, "effective_value", value) for key, value in values.items()}
-        given[column.column if target.mapper is None else column.key] = column.computed_for_update(assigned)
+        given[column.column if target.mapper is None else column.key] = computed_for_update(column, assigned)
     return given
 
 
@@ -201,7 +198,7 @@ def _stored_for_rows(
     new: NewFiles = {}
     waiting: list[tuple[FileColumn, Any]] = []
     for identity in target.read_keys(where, parameters, options):
-        new[identity] = {key: value if not new or value is None else twin_of(value) for key, value in fresh.items()}
+        new[identity] = {key: value if not new or value is None else _twin_of(value) for key, value in fresh.items()}
         waiting += [(target.columns[key], own) for key, own in new[identity].items() if has_pending(own)]
     store_all(target.session, waiting)
     return new
@@ -249,13 +246,12 @@ def _enter(target: Target, watch: Watch, old: Rows, new: NewFiles) -> None:
     """Enter the old and the new files of the rows of the statement's table."""
     for identity, files in old.items():
         row = target.row(watch, identity)
-        remember(row, files)
         columns = [target.columns[key] for key in new[identity]]
-        enter(
-            watch,
+        watch.candidates.enter(
             row,
             named=[new[identity][each.key] for each in columns],
             condemned=[files.get(each.column) for each in columns],
+            held=files,
             updated=True,
         )
 
@@ -281,7 +277,7 @@ def _show_new_files(target: Target, new: NewFiles) -> None:
 # --- by primary key -----------------------------------------------------------------------------------------------
 
 
-def _update_many(state: ORMExecuteState, statement: Update, target: Target, invoke: Invoke) -> Any:
+def _update_many(state: ORMExecuteState, statement: Update, target: Target) -> Any:
     mappings = list(each_of(state.parameters))
     named = [each for mapping in mappings for each in mapping] + list(internals.values_of(statement))
     touched = {str(column): None for each in named if (column := target.find_column(each)) is not None}
@@ -297,8 +293,8 @@ def _update_many(state: ORMExecuteState, statement: Update, target: Target, invo
     target.flush()
     by_key = UpdateByKey(target, mappings)
     state.parameters = by_key.mappings
-    with by_key:
-        return invoke(state, target, statement)
+    with by_key:  # which doubts by itself
+        return target.invoke(state, statement, None)
 
 
 class UpdateByKey:
@@ -330,7 +326,7 @@ class UpdateByKey:
             return []  # without its primary key SQLAlchemy will refuse it
         found = {each: column for each in mapping if (column := self._target.find_column(each)) is not None}
         for column in _computed(self._target, found.values()):
-            found[column.key], mapping[column.key] = column, column.computed_for_update(mapping)
+            found[column.key], mapping[column.key] = column, computed_for_update(column, mapping)
         for each in [each for each in found if _leaves(mapping[each])]:
             del mapping[each], found[each]
         accepted = {
@@ -352,15 +348,14 @@ class UpdateByKey:
         for identity, files in self._new.items():
             held, kept = rows.get(identity, {}), [target.columns[key] for key in files]
             row = target.row(watch, identity, table)
-            remember(row, rows.get(identity))
-            enter(
-                watch,
+            watch.candidates.enter(
                 row,
                 named=[files[each.key] for each in kept if each.table is table],
                 condemned=[
                     *(held.get(each.column) for each in kept if each.table is table),
                     *(value for column, value in self._given[identity] if value is not files[column.key]),
                 ],
+                held=rows.get(identity),
                 updated=True,
             )
 

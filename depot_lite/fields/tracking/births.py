@@ -1,8 +1,9 @@
-"""Births, rows and candidates: the files that a transaction may store or release, until the database has been asked.
+"""Births, rows and candidates: the files that a transaction may store or release, and what becomes of them at its end.
 
-Plain data. A *birth* is a file that was stored in a transaction that has not ended. A *row* is a place where a file may
-be named. *Candidates* are the files of one connection's transaction, each with the rows in which it may be named after
-the end.
+Plain data, which needs no connection. A *birth* is a file that was stored in a transaction that has not ended. A *row*
+is a place where a file may be named. *Candidates* are the files of one connection's transaction, each with the rows in
+which it may be named after the end. At the *end*, the database's *answer* decides: a file that a row names stays, and
+so does a file about which the answer leaves a doubt.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Table
+from sqlalchemy import Column, Table
 
+from depot_lite.fields.columns import paths_of
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.pending import Pending
 
 #: A ``schema_translate_map``, in a form that can be hashed.
 Schemas = tuple[tuple[str | None, str | None], ...]
+#: The file columns of a row, with their values, lists, or None.
+Files = Mapping[Column[Any], Any]
 
 
 @dataclass(eq=False)
@@ -107,6 +111,7 @@ class Row:
         self.written = True
 
 
+@dataclass(eq=False)
 class Candidates:
     """The files that one transaction of a connection may have named or stopped naming, and the rows to ask about.
 
@@ -118,29 +123,24 @@ class Candidates:
     COMMIT or ROLLBACK, ``unanswered`` that a statement which commits by itself was sent, and the connection broke.
     """
 
-    def __init__(self) -> None:
-        self.rows: dict[str, set[Row]] = {}
-        self.births: dict[str, Birth] = {}
-        self.condemned: set[str] = set()
-        self.updated: set[str] = set()
-        self.doubtful: set[str] = set()
-        self.lost: set[str] = set()
-        self.deleted: set[Row] = set()
-        self.moved: set[Table] = set()
-        self.in_doubt = False
-        self.ended_early = False
-        self.unanswered = False
-        #: The ``schema_translate_map`` of the connection, as it is when rows are entered.
-        self.schemas: Schemas = ()
-        self._keyed: dict[tuple[Table, tuple[Any, ...], Schemas], Row] = {}
-
-    def __bool__(self) -> bool:
-        """Return whether there are any."""
-        return bool(self.rows)
+    rows: dict[str, set[Row]] = field(default_factory=dict)
+    births: dict[str, Birth] = field(default_factory=dict)
+    condemned: set[str] = field(default_factory=set)
+    updated: set[str] = field(default_factory=set)
+    doubtful: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
+    deleted: set[Row] = field(default_factory=set)
+    moved: set[Table] = field(default_factory=set)
+    in_doubt: bool = False
+    ended_early: bool = False
+    unanswered: bool = False
+    #: The execution options of the connection, as they are when rows are entered.
+    options: Mapping[str, Any] = field(default_factory=dict)
+    _keyed: dict[tuple[Table, tuple[Any, ...], Schemas], Row] = field(default_factory=dict)
 
     def row(self, table: Table, key: tuple[Any, ...] | None, schemas: Schemas | None = None) -> Row:
         """Return the row with this key, the same one each time; a new one if the key is None."""
-        schemas = schemas or self.schemas
+        schemas = schemas or schemas_of(self.options)
         if key is None:
             return Row(table, None, schemas)
         found = self._keyed.get((table, key, schemas))
@@ -150,7 +150,43 @@ class Candidates:
 
     def new_row(self, table: Table, find_key: Callable[[], tuple[Any, ...] | None]) -> Row:
         """Return a row that is going to be inserted, whose key may be known only then."""
-        return Row(table, None, self.schemas, find_key)
+        return Row(table, None, schemas_of(self.options), find_key)
+
+    def enter(
+        self,
+        row: Row,
+        *,
+        named: Iterable[Any] = (),
+        condemned: Iterable[Any] = (),
+        held: Files | None = None,
+        updated: bool = False,
+        doubtful: bool = False,
+        deleted: bool = False,
+    ) -> None:
+        """Enter values that a row will name, and values that it names no longer; before the statement is sent.
+
+        Args:
+            row: the row.
+            named: values and lists that it will hold.
+            condemned: values and lists that it holds until then.
+            held: the files in the row, if it was read.
+            updated: the statement is an UPDATE.
+            doubtful: the statement may leave out the row, without an error.
+            deleted: the statement deletes the row.
+        """
+        if held is not None:
+            row.written = True
+            if row.before is None:
+                row.before = {path for value in held.values() for path in paths_of(value)}
+        if deleted:
+            self.deleted.add(row)
+        kept = {path for value in named for path in paths_of(value)}
+        for path in kept:
+            self.name(path, row, updated=updated, doubtful=doubtful)
+        for value in condemned:
+            for path in paths_of(value):
+                if path not in kept:
+                    self.condemn(path, row)
 
     def name(self, path: str, row: Row, *, updated: bool = False, doubtful: bool = False) -> None:
         """Enter a born file that a row is about to name; others are named already.
@@ -181,7 +217,7 @@ class Candidates:
 
     def move(self, table: Table, old: tuple[Any, ...], new: tuple[Any, ...]) -> None:
         """Enter that a row gets another primary key: after a rollback it is found under the old one."""
-        row = self._keyed.get((table, old, self.schemas))
+        row = self._keyed.get((table, old, schemas_of(self.options)))
         if row is not None:
             moved = self.row(table, new)
             for rows in self.rows.values():
@@ -234,3 +270,121 @@ class Candidates:
 def schemas_of(options: Mapping[str, Any]) -> Schemas:
     """Return the ``schema_translate_map`` of execution options."""
     return tuple((options.get("schema_translate_map") or {}).items())
+
+
+# --- the end of a transaction -----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Answer:
+    """The answer of the database.
+
+    ``named`` are the files that rows name, ``found`` the files of each row. ``absent`` are asked files without any row.
+    ``hidden`` says that there may be rows which the database did not show (row-level security). ``ambiguous`` are files
+    whose table several schemas of PostgreSQL have: the transaction's ``search_path`` may have led to another one.
+    """
+
+    named: set[str] = field(default_factory=set)
+    found: dict[tuple[Table, Schemas, tuple[Any, ...]], set[str]] = field(default_factory=dict)
+    absent: set[str] = field(default_factory=set)
+    ambiguous: set[str] = field(default_factory=set)
+    hidden: bool = False
+
+
+@dataclass(eq=False)
+class End:
+    """The end of one transaction.
+
+    ``committed`` is true if COMMIT succeeded. ``over`` is true if the transaction has surely ended: after a COMMIT that
+    was sent and not answered it is false, since that may still take effect.
+    """
+
+    candidates: Candidates
+    committed: bool
+    over: bool
+    #: The files that the database has to be asked about, with their rows.
+    asked: Mapping[str, set[Row]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Choose the files to ask about."""
+        self.asked = self.candidates.to_ask(committed=self.committed)
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """The fate of a file that no row was found to name.
+
+    ``doubt`` is the reason to keep it, None if it is deleted. ``replaced`` is true if committed rows named it until
+    now.
+    """
+
+    path: str
+    doubt: str | None
+    replaced: bool = False
+
+
+_AMBIGUOUS = "several schemas have its table, and the search_path may have been another one"
+_HIDDEN = "row-level security, or a view, may hide its row"
+
+
+def fates(end: End, answer: Answer, dialect: str) -> list[Fate]:
+    """Return the fate of each file that no row was found to name.
+
+    Args:
+        end: the end of the transaction.
+        answer: the database's answer about the files that it was asked about; of the others it is known without.
+        dialect: the name of its dialect.
+    """
+    files, found = end.candidates, list[Fate]()
+    for path in files.rows:
+        if path in answer.named:
+            continue
+        birth = files.births.get(path)
+        if path not in end.asked:
+            if not (end.committed and birth is not None and birth.bound):  # otherwise an inserted row names it
+                found.append(Fate(path, None))
+            continue
+        is_new = birth is not None or path in files.lost
+        doubt = _doubt_about_new(path, end, answer) if is_new else _doubt_about_old(path, end, answer, dialect)
+        found.append(Fate(path, doubt, replaced=end.committed and path not in files.lost))
+    return found
+
+
+def _doubt_about_new(path: str, end: End, answer: Answer) -> str | None:
+    """Return the reason to keep a file that the transaction has stored."""
+    files = end.candidates
+    if not end.over:
+        return "the connection broke while COMMIT was awaited, which may still take effect"
+    if path in answer.ambiguous and (end.committed or files.ended_early):
+        return _AMBIGUOUS
+    if not end.committed:
+        return None
+    if files.in_doubt or path in files.lost or path in files.condemned or path in files.doubtful:
+        return None
+    if not files.deleted.isdisjoint(files.rows[path]):
+        return _HIDDEN if answer.hidden else None
+    # The row was updated, and COMMIT succeeded. If it names its old file, a trigger has put that back. If it names
+    # another file that this transaction has given to it, that one came later. If it is not found, or names unknown
+    # files, its key was changed behind our back, and another row has that key now.
+    known = files.condemned | files.births.keys()
+    for row in files.rows[path]:
+        found = None if row.key is None else answer.found.get((row.table, row.schemas, row.key))
+        if found and (found == row.before or any(row in files.rows.get(each, ()) for each in found & known)):
+            return None
+    return "its row was not found again, or names another file"
+
+
+def _doubt_about_old(path: str, end: End, answer: Answer, dialect: str) -> str | None:
+    """Return the reason to keep a file that a row named before the transaction."""
+    files = end.candidates
+    if path in answer.absent and answer.hidden:
+        return _HIDDEN
+    if end.committed:
+        return _AMBIGUOUS if path in answer.ambiguous and files.in_doubt else None
+    if files.ended_early or not files.births.keys().isdisjoint(answer.named):
+        return None  # something was committed before the rollback
+    if path in answer.ambiguous:
+        return _AMBIGUOUS
+    if dialect == "postgresql" and path in answer.absent:
+        return "its row is not there after a rollback, and nothing tells of a COMMIT before"
+    return None

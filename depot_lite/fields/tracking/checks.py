@@ -79,7 +79,7 @@ def check(waiting: Sequence[tuple[FileColumn, Any]]) -> None:
     ruled = [(column, held) for column, held in waiting if column.type.validators]
     if not ruled:
         return
-    objects = list(_objects(ruled))
+    objects = list(_by_object(ruled))
     try:
         for each in objects:
             _raise(each.refusals())
@@ -117,7 +117,7 @@ def _raise(errors: list[ValidationError]) -> None:
         raise errors[0] if len(errors) == 1 else SeveralRefused(errors)
 
 
-def _objects(waiting: Sequence[tuple[FileColumn, Any]]) -> Iterator[_Object]:
+def _by_object(waiting: Sequence[tuple[FileColumn, Any]]) -> Iterator[_Object]:
     """Yield the objects with their files, in the order of their first files."""
     found: dict[int, _Object] = {}
     states: list[Any] = []  # kept, so that no other gets the id of one of them
@@ -131,7 +131,9 @@ def _objects(waiting: Sequence[tuple[FileColumn, Any]]) -> Iterator[_Object]:
             each = found.setdefault(-1 - number if state is None else id(state), _Object())
             if column.type.multiple:
                 each.lists.append((column, len(values)))
-            each.files.extend(_file(column, index if column.type.multiple else None, value) for index, value in pending)
+            each.files.extend(
+                _pending_file(column, index if column.type.multiple else None, value) for index, value in pending
+            )
     yield from found.values()
 
 
@@ -140,6 +142,6 @@ def _files_of(objects: Sequence[_Object]) -> Iterator[_File]:
         yield from each.files
 
 
-def _file(column: FileColumn, index: int | None, value: DepotFileInfo) -> _File:
+def _pending_file(column: FileColumn, index: int | None, value: DepotFileInfo) -> _File:
     candidate = candidate_of(value)
     return _File(column, index, value, candidate, candidate.filename)

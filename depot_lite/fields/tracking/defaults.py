@@ -6,19 +6,45 @@ statement is about to be executed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnDefault
 from sqlalchemy.engine import Connection
 
-from depot_lite.errors import InvalidContent
-from depot_lite.fields import columns, internals
-from depot_lite.fields.columns import NOT_LOADED, FileColumn, has_pending
+from depot_lite.errors import DepotError, InvalidContent
+from depot_lite.fields import internals
+from depot_lite.fields.columns import DEFAULTS, NOT_LOADED, FileColumn, has_pending
+from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.tracking import outcomes
 from depot_lite.fields.tracking.births import Row
-from depot_lite.fields.tracking.ledger import enter, watch_of
+from depot_lite.fields.tracking.ledger import watch_of
 from depot_lite.fields.tracking.storing import store_all
+
+
+def for_one_row(value: Any) -> Any:
+    """Return a value given to many rows for one of them: a twin of a pending value, which can be stored only once."""
+    if isinstance(value, list | tuple):
+        return [for_one_row(each) for each in value]
+    return value.twin() if isinstance(value, DepotFileInfo) and value.pending else value
+
+
+def computed_for_update(column: FileColumn, parameters: Mapping[str, Any]) -> Any:
+    """Return the value of a column's ``onupdate`` for a row that a statement updates with these parameters."""
+    default = DEFAULTS[column.column][True]
+    return for_one_row(default.arg(_UpdateContext(parameters)) if default.is_callable else default.arg)
+
+
+@dataclass(frozen=True, slots=True)
+class _UpdateContext:
+    """The context for ``onupdate`` functions, of an UPDATE that has not been compiled yet."""
+
+    current_parameters: Mapping[str, Any]
+
+    def get_current_parameters(self, isolate_multiinsert_groups: bool = True) -> Mapping[str, Any]:
+        """Return the values that the statement assigns."""
+        return self.current_parameters
 
 
 def store_default(column: FileColumn, value: Any, connection: Connection) -> Any:
@@ -27,7 +53,7 @@ def store_default(column: FileColumn, value: Any, connection: Connection) -> Any
     Raises:
         InvalidContent: no session writes through this connection.
     """
-    accepted = column.accept(columns.for_one_row(value), None, NOT_LOADED)
+    accepted = column.accept(for_one_row(value), None, NOT_LOADED)
     if not has_pending(accepted):
         return accepted
     session = outcomes.writing_session(connection)
@@ -39,7 +65,7 @@ def store_default(column: FileColumn, value: Any, connection: Connection) -> Any
     store_all(session, [(column, accepted)])
     row = Row(column.table, None)
     row.mark_written()  # nothing tells when the statement has been executed
-    enter(watch_of(session, connection), row, named=[accepted])
+    watch_of(session, connection).candidates.enter(row, named=[accepted])
     return accepted
 
 
@@ -50,14 +76,17 @@ def follow_defaults(column: FileColumn) -> None:
     for default in (column.column.default, column.column.onupdate):
         if isinstance(default, ColumnDefault) and (default.is_callable or default.is_scalar):
             for_update = default is column.column.onupdate
-            columns.remember_default(column.column, default, for_update=for_update)
+            DEFAULTS.setdefault(column.column, {})[for_update] = default
             internals.set_default(column.column, _storing(column, default), for_update=for_update)
 
 
 def _storing(column: FileColumn, default: ColumnDefault) -> Callable[[Any], Any]:
     def give(context: Any) -> Any:
-        with internals.own_errors():
+        try:
             value = default.arg(context) if default.is_callable else default.arg
             return store_default(column, value, context.root_connection)
+        except DepotError as error:
+            internals.keep_class(error)
+            raise
 
     return give

@@ -15,30 +15,30 @@ written (`store_late`).
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Table, update
-from sqlalchemy.orm import Mapper, Session, attributes
+from sqlalchemy import Table
+from sqlalchemy.orm import LoaderCallableStatus, Mapper, Session, attributes
 from sqlalchemy.orm.exc import StaleDataError
 
 from depot_lite.fields import columns, internals
-from depot_lite.fields.columns import NOT_LOADED, FileColumn, files_in, has_pending
+from depot_lite.fields.columns import NOT_LOADED, FileColumn, files_in, paths_of
 from depot_lite.fields.interfaces import DepotFileInfo
-from depot_lite.fields.tracking.births import Row
-from depot_lite.fields.tracking.ledger import LEDGER, enter, ledger_of, listen, track_ends, watch_of
-from depot_lite.fields.tracking.outcomes import Watch
-from depot_lite.fields.tracking.slots import (
+from depot_lite.fields.lists import FileList, merged
+from depot_lite.fields.tracking.births import birth_of
+from depot_lite.fields.tracking.checks import check_count
+from depot_lite.fields.tracking.ledger import LEDGER, ledger_of, listen, track_ends, watch_of
+from depot_lite.fields.tracking.rows import (
     Flush,
-    Slot,
+    changed_keys,
     key_in,
+    keys_in,
     old_key_in,
     read_rows,
-    remember,
-    slots_of,
-    states_with_files,
     tables_with_files,
 )
 from depot_lite.fields.tracking.storing import store_all
@@ -48,16 +48,125 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import InstanceState
 
 
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One file attribute of an object that a flush writes."""
+
+    state: InstanceState[Any]
+    column: FileColumn
+
+    @property
+    def value(self) -> Any:
+        """The value or list of the attribute; None if it is empty or not loaded."""
+        return self.state.dict.get(self.column.key)
+
+    @property
+    def changed(self) -> bool:
+        """Whether the attribute was set, or its list changed, since the last flush."""
+        return self.column.key in self.state.committed_state
+
+    @property
+    def old(self) -> Any:
+        """The value, list or None that the row held when the session looked last, or `NOT_LOADED`."""
+        if self.changed:
+            return self.state.committed_state[self.column.key]
+        return self.state.dict.get(self.column.key, NOT_LOADED)
+
+    @property
+    def is_written(self) -> bool:
+        """Whether a flush will write the attribute: SQLAlchemy leaves out unchanged ones."""
+        if self.state.key is None:
+            return True
+        if not self.changed:
+            return self.column.column.onupdate is not None and self.state.modified
+        old = self.old
+        return isinstance(old, LoaderCallableStatus) or not self.column.type.compare_values(old, self.value)
+
+    @property
+    def may_be_of_others(self) -> bool:
+        """Whether the attribute holds stored files of which nobody knows whether they are the row's own."""
+        if self.state.key is None or not isinstance(self.old, LoaderCallableStatus):
+            return False
+        return any(not value.pending for value in files_in(self.value))
+
+    def accept(self) -> None:
+        """Accept a value that came past the attribute's listener, by ``__dict__`` say, as if it was assigned.
+
+        Raises:
+            InvalidContent: the attribute holds something that cannot be stored.
+        """
+        value = self.value
+        if value is None and not (self.column.type.multiple and self.column.key in self.state.dict):
+            return
+        if not self.column.is_accepted(value, self.state):
+            held = self.old if self.state.key is not None and not isinstance(self.old, LoaderCallableStatus) else None
+            self.state.dict[self.column.key] = self.column.accept(value, self.state, held)
+
+    def copy_foreign(self, held: Any = NOT_LOADED) -> None:
+        """Give the row copies of the stored files that are not its own: their owners may delete them any time.
+
+        Args:
+            held: the files that the row holds, if it was read; by default those that the session remembers.
+        """
+        if isinstance(held, LoaderCallableStatus):
+            held = None if self.state.key is None else self.old
+        value = self.value
+        copied = self.column.copy_foreign(value, self.state, [held], self._has_stored)
+        if copied is not value:
+            self.state.dict[self.column.key] = copied
+
+    def _has_stored(self, value: DepotFileInfo) -> bool:
+        """Return whether this object has stored the value itself, in its open transaction."""
+        birth = birth_of(str(value.get("path")))
+        owner = birth.pending.owner if birth is not None and birth.value is value else None
+        return owner is not None and owner[0]() is self.state
+
+    def reconcile(self, held: Any) -> None:
+        """Merge the object's files with those that its row has by now, so that no deleted file is named.
+
+        Changes of two sessions to one list are merged. A stored value that the row does not name any more gives way to
+        the one that it names now.
+
+        Raises:
+            StaleDataError: both have changed the order of the list, or the model has a version counter.
+            ValidationError: the two together have put more files into the list than it may have.
+        """
+        value, old = self.value, self.old
+        if isinstance(value, FileList):
+            if isinstance(old, FileList) and paths_of(old) != paths_of(held):
+                counted = self.state.mapper.version_id_col is not None
+                together = None if counted else merged(old, value, held)
+                if together is None:
+                    reason = "the model counts its versions" if counted else "both have changed its order"
+                    raise StaleDataError(
+                        f"{self.column}: another transaction has changed the list meanwhile, and {reason}; "
+                        "load the object again"
+                    )
+                if len(together) > max(len(value), len(files_in(held))):
+                    check_count(self.column, len(together))
+                value.take(together)
+        elif isinstance(value, DepotFileInfo) and not value.pending and birth_of(str(value.get("path"))) is None:
+            known = {each.get("path") for each in files_in(held)}
+            self.state.dict[self.column.key] = value if value.get("path") in known else held
+
+
+def slots_of(states: Iterable[InstanceState[Any]]) -> Iterator[Slot]:
+    """Yield the file attributes of objects."""
+    for state in states:
+        for column in state.manager.info.get(columns.INFO, {}).values():
+            yield Slot(state, column)
+
+
 # --- flush --------------------------------------------------------------------------------------------------------
 
 
-def _before_flush(session: Session, instances: Sequence[object] | None) -> None:
+def _before_flush(session: Session, instances: Sequence[object] | None, *states: Sequence[InstanceState[Any]]) -> None:
     if not session.is_active:  # SQLAlchemy is about to refuse the flush
         return
-    new, modified, deleted = map(states_with_files, internals.states_to_flush(session))
+    new, modified, deleted = states
     if instances:
         chosen = {attributes.instance_state(each) for each in instances}
-        new, modified, deleted = ([each for each in states if each in chosen] for states in (new, modified, deleted))
+        new, modified, deleted = ([each for each in group if each in chosen] for group in states)
     _flushing.set(weakref.ref(session))
     slots = [slot for slot in slots_of([*new, *(each for each in modified if each not in deleted)]) if slot.is_written]
     for slot in slots:
@@ -65,7 +174,7 @@ def _before_flush(session: Session, instances: Sequence[object] | None) -> None:
     held = _read_unlocked(session, [slot for slot in slots if slot.may_be_of_others])
     for slot in slots:
         slot.copy_foreign(held.get(slot, NOT_LOADED))
-    store_all(session, [(slot.column, slot.value) for slot in slots if has_pending(slot.value)])
+    store_all(session, [(slot.column, slot.value) for slot in slots])
     updated = list(dict.fromkeys(slot.state for slot in slots if slot.state.key is not None))
     if updated or deleted or LEDGER in session.info:
         ledger_of(session).flush = Flush(updated, deleted)
@@ -75,12 +184,10 @@ def _read_unlocked(session: Session, slots: Iterable[Slot]) -> dict[Slot, Any]:
     """Return the files in rows, for attributes that were given stored files without having been loaded."""
     by_table: dict[tuple[Connection, Table], dict[tuple[Any, ...], list[Slot]]] = {}
     for slot in slots:
-        mapper, identity = slot.state.mapper, slot.state.key
-        if identity is not None:
-            connection = internals.connection_in_flush(session, mapper, slot.state.obj())
-            key = old_key_in(slot.state, slot.column.table)
-            if key is not None:
-                by_table.setdefault((connection, slot.column.table), {}).setdefault(key, []).append(slot)
+        state, table = slot.state, slot.column.table
+        connection, key = internals.connection_in_flush(session, state.mapper, state.obj()), old_key_in(state, table)
+        if key is not None:
+            by_table.setdefault((connection, table), {}).setdefault(key, []).append(slot)
     held: dict[Slot, Any] = {}
     for (connection, table), by_key in by_table.items():
         for key, files in read_rows(connection, table, by_key, lock=False).items():
@@ -96,17 +203,15 @@ def accept_late(value: Any) -> Any:
     """
     flushing = _flushing.get()
     session = None if flushing is None else flushing()
-    for slot in _slots_in_flush(session) if session is not None and internals.is_flushing(session) else ():
+    if session is None or not internals.is_flushing(session):
+        return value
+    new, modified, _ = internals.states_to_flush(session, columns.INFO)
+    for slot in slots_of([*new, *modified]):
         if slot.value is value:
             held_now(slot.column, slot.state)
             slot.accept()
             return slot.value
     return value
-
-
-def _slots_in_flush(session: Session) -> Iterable[Slot]:
-    new, modified, _ = internals.states_to_flush(session)
-    return slots_of([*new, *modified])
 
 
 # The session whose flush has begun last, in this thread or task.
@@ -122,10 +227,10 @@ def store_late(value: DepotFileInfo) -> bool:
         return False
     slot = Slot(state, columns.columns_of_mapper(state.mapper)[owner[1]])
     # With the others of its list, if it is in one: they are of this row, too.
-    in_list = any(each is value for each in files_in(slot.value))
-    store_all(session, [(slot.column, slot.value if in_list else value)])
+    held = slot.value if any(each is value for each in files_in(slot.value)) else value
+    store_all(session, [(slot.column, held)])
     connection = internals.connection_in_flush(session, state.mapper, state.obj())
-    _enter_late(session, connection, slot, slot.value if in_list else value)
+    _enter_late(session, connection, slot, held)
     return True
 
 
@@ -137,7 +242,7 @@ def _enter_late(session: Session, connection: Connection, slot: Slot, value: Any
         ledger_of(session).flush.inserted.setdefault(slot.state, []).append(row)
     else:
         row = watch.candidates.row(table, old_key_in(slot.state, table))
-    enter(watch, row, named=[value], updated=identity is not None)
+    watch.candidates.enter(row, named=[value], updated=identity is not None)
 
 
 def held_now(column: FileColumn, state: InstanceState[Any]) -> Any:
@@ -164,9 +269,7 @@ def _condemn_row(
     if held is not None and (any(held.values()) or (deleted and ledger_of(session).watches)):
         watch = watch_of(session, connection)
         row = watch.candidates.row(table, old_key_in(state, table))
-        enter(watch, row, condemned=held.values())
-        if deleted:
-            watch.candidates.deleted.add(row)
+        watch.candidates.enter(row, condemned=held.values(), deleted=deleted)
 
 
 # --- rows ---------------------------------------------------------------------------------------------------------
@@ -180,19 +283,19 @@ def _before_insert(mapper: Mapper[Any], connection: Connection, target: Any) -> 
         return
     if session.deleted:
         _before_taking_over(session, mapper, connection, target)
-    by_table: dict[Table, list[Any]] = {}
-    for column in columns.columns_of_mapper(mapper).values():
-        value = state.dict.get(column.key)
-        if files_in(value):
-            by_table.setdefault(column.table, []).append(value)
-        elif column.has_default:
-            watch_of(session, connection)  # so that the default finds its session
+    watch, by_table = None, dict[Table, list[Any]]()
+    for slot in slots_of([state]):
+        if files_in(slot.value):
+            by_table.setdefault(slot.column.table, []).append(slot.value)
+        elif slot.column.has_default:
+            watch = watch_of(session, connection)  # so that the default finds its session
     if by_table:
-        watch, rows = watch_of(session, connection), ledger_of(session).flush.inserted
+        watch = watch or watch_of(session, connection)
+        rows = session.info[LEDGER].flush.inserted
         for table, values in by_table.items():
             row = watch.candidates.new_row(table, partial(key_in, state, table))
             rows.setdefault(state, []).append(row)
-            enter(watch, row, named=values)
+            watch.candidates.enter(row, named=values)
 
 
 def _before_taking_over(session: Session, mapper: Mapper[Any], connection: Connection, target: Any) -> None:
@@ -211,16 +314,15 @@ def _after_insert(mapper: Mapper[Any], connection: Connection, target: Any) -> N
     found = session.info.get(LEDGER)
     for row in found.flush.inserted.pop(state, ()) if found is not None else ():
         row.mark_written()
-    _enter_defaults(session, mapper, connection, state)
+    _enter_defaults(session, connection, state)
 
 
-def _enter_defaults(session: Session, mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> None:
+def _enter_defaults(session: Session, connection: Connection, state: InstanceState[Any]) -> None:
     """Enter the files that defaults have given to the row, whose key is known now."""
-    for column in columns.columns_of_mapper(mapper).values():
-        if column.has_default:
-            value, key = state.dict.get(column.key), key_in(state, column.table)
-            watch = watch_of(session, connection)
-            enter(watch, watch.candidates.row(column.table, key), named=[value])
+    for slot in slots_of([state]):
+        if slot.column.has_default:
+            candidates, table = watch_of(session, connection).candidates, slot.column.table
+            candidates.enter(candidates.row(table, key_in(state, table)), named=[slot.value])
 
 
 def _before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
@@ -230,44 +332,38 @@ def _before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> 
     if session is None or state.key is None:
         return
     if LEDGER in session.info:
-        _follow_key(session, mapper, connection, state)
+        # Files that were entered under the row's former primary key are found under the new one.
+        for table, old, new in changed_keys(state):
+            watch_of(session, connection).candidates.move(table, old, new)
     slots = [slot for slot in slots_of([state]) if slot.is_written]
     if not slots:
         return
-    flush = ledger_of(session).flush
+    flush, watch = ledger_of(session).flush, watch_of(session, connection)
     for slot in slots:
         table = slot.column.table
         held = flush.held(session, connection, state, table)
-        files = None if held is None else held.get(slot.column.column)
-        if held is None and old_key_in(state, table) is not None:
+        keys = keys_in(state, table)
+        if held is None and keys[0] is not None:
             raise StaleDataError(f"{slot.column}: the row of the object is not there any more")
+        files = None if held is None else held.get(slot.column.column)
         if slot.changed:
             slot.accept()
-            slot.copy_foreign(files if held is not None and columns.is_not_loaded(slot.old) else NOT_LOADED)
+            is_known = not isinstance(slot.old, LoaderCallableStatus)
+            slot.copy_foreign(NOT_LOADED if held is None or is_known else files)
             if held is not None:
                 slot.reconcile(files)
-                if columns.is_not_loaded(slot.old):
+                if not is_known:
                     state.committed_state[slot.column.key] = files  # so that SQLAlchemy leaves out unchanged values
-        watch = watch_of(session, connection)
-        keys = {old_key_in(state, table), key_in(state, table)} - {None}
-        for key in keys or {None}:
+        named = [slot.value] if slot.changed else []
+        for key in {*keys} - {None} or {None}:
             row = watch.candidates.row(table, key)
-            remember(row, held)
-            enter(watch, row, named=[slot.value] if slot.changed else (), condemned=[files], updated=True)
-
-
-def _follow_key(session: Session, mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> None:
-    """Let files that were entered under a row's former primary key be found under the new one."""
-    for table in tables_with_files(mapper):
-        old, new = old_key_in(state, table), key_in(state, table)
-        if new is not None and old is not None and new != old:
-            watch_of(session, connection).candidates.move(table, old, new)
+            watch.candidates.enter(row, named=named, condemned=[files], held=held, updated=True)
 
 
 def _after_update(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
     state = attributes.instance_state(target)
-    if state.session is not None and any(each.has_default for each in columns.columns_of_mapper(mapper).values()):
-        _enter_defaults(state.session, mapper, connection, state)
+    if state.session is not None:
+        _enter_defaults(state.session, connection, state)
 
 
 def before_delete(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
@@ -276,73 +372,6 @@ def before_delete(mapper: Mapper[Any], connection: Connection, target: Any) -> N
     if state.session is not None:
         for table in tables_with_files(mapper):
             _condemn_row(state.session, connection, state, table, deleted=True)
-
-
-class BulkSave:
-    """The objects of one ``bulk_save_objects``, for which SQLAlchemy fires no event but a rollback's.
-
-    Used as a context manager around SQLAlchemy's method.
-
-    Args:
-        session: the session that saves them; the objects themselves are in none.
-        objects: new ones, and detached ones that were changed.
-        everything: all attributes are written, not only changed ones.
-    """
-
-    def __init__(self, session: Session, objects: Sequence[Any], *, everything: bool = False) -> None:
-        self._session = session
-        self._rows: list[Row] = []
-        self._watches: set[Watch] = set()
-        slots = [
-            slot
-            for slot in slots_of(map(attributes.instance_state, objects))
-            if slot.is_written or (everything and slot.column.key in slot.state.dict)
-        ]
-        for slot in slots:
-            slot.accept()
-            # SQLAlchemy writes to the row that the object names by now; it may have been loaded from another one.
-            slot.copy_foreign(NOT_LOADED if _is_of_its_row(slot) else None)
-        store_all(session, [(slot.column, slot.value) for slot in slots if has_pending(slot.value)])
-        by_table: dict[tuple[Mapper[Any], Table], list[Slot]] = {}
-        for slot in slots:
-            by_table.setdefault((slot.state.mapper, slot.column.table), []).append(slot)
-        for (mapper, table), its_slots in by_table.items():
-            self._enter(mapper, table, its_slots)
-
-    def _enter(self, mapper: Mapper[Any], table: Table, slots: Sequence[Slot]) -> None:
-        connection = self._session.connection(bind_arguments={"mapper": mapper, "clause": update(table)})
-        watch = watch_of(self._session, connection)
-        self._watches.add(watch)
-        keys = {slot: key_in(slot.state, table) for slot in slots if slot.state.key is not None}
-        held = read_rows(connection, table, {key for key in keys.values() if key is not None}) if keys else {}
-        for slot in slots:
-            if slot in keys:
-                files = held.get(keys[slot] or (), {}).get(slot.column.column)
-                if _is_of_its_row(slot):
-                    slot.reconcile(files)
-                row = watch.candidates.row(table, keys[slot])
-                remember(row, held.get(keys[slot] or ()))
-                enter(watch, row, named=[slot.value] if slot.changed else (), condemned=[files], updated=True)
-            else:
-                row = watch.candidates.new_row(table, partial(key_in, slot.state, table))
-                self._rows.append(row)
-                enter(watch, row, named=[slot.value])
-
-    def __enter__(self) -> BulkSave:
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        """Enter that the rows are written; doubt it if SQLAlchemy's method raised."""
-        for watch in self._watches:
-            watch.candidates.in_doubt |= error is not None
-        for row in self._rows if error is None else ():
-            row.mark_written()
-
-
-def _is_of_its_row(slot: Slot) -> bool:
-    """Return whether a detached object still has the primary key that it was loaded with."""
-    table = slot.column.table
-    return slot.state.key is not None and key_in(slot.state, table) == old_key_in(slot.state, table)
 
 
 _MAPPER_EVENTS: Final[dict[str, Callable[..., None]]] = {

@@ -18,12 +18,12 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session, attributes
 
 from depot_lite.fields import columns
-from depot_lite.fields.columns import files_in, paths_of
+from depot_lite.fields.columns import files_in
 from depot_lite.fields.tracking import outcomes
-from depot_lite.fields.tracking.births import Birth, Row, schemas_of
-from depot_lite.fields.tracking.deletion import delete_at_end
+from depot_lite.fields.tracking.births import Birth
 from depot_lite.fields.tracking.outcomes import Watch
-from depot_lite.fields.tracking.slots import Flush
+from depot_lite.fields.tracking.rows import Flush
+from depot_lite.fields.tracking.transfers import delete_at_end
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -74,40 +74,12 @@ def frame_of(session: Session) -> list[Birth]:
 def watch_of(session: Session, connection: Connection) -> Watch:
     """Return the watch of a connection through which the session is about to write."""
     watch = outcomes.watch(connection)
-    watch.candidates.schemas = schemas_of(connection.get_execution_options())
+    watch.candidates.options = connection.get_execution_options()
     root = session.get_transaction()
     if root is not None:
         watch.transactions.add(root)
     ledger_of(session).watches.add(watch)
     return watch
-
-
-def enter(
-    watch: Watch,
-    row: Row,
-    *,
-    named: Iterable[Any] = (),
-    condemned: Iterable[Any] = (),
-    updated: bool = False,
-    doubtful: bool = False,
-) -> None:
-    """Enter values that a row will name, and values that it names no longer; before the statement is sent.
-
-    Args:
-        watch: of the connection.
-        row: the row.
-        named: values and lists that it will hold.
-        condemned: values and lists that it holds until then.
-        updated: the statement is an UPDATE.
-        doubtful: the statement may leave out the row, without an error.
-    """
-    kept = {path for value in named for path in paths_of(value)}
-    for path in kept:
-        watch.candidates.name(path, row, updated=updated, doubtful=doubtful)
-    for value in condemned:
-        for path in paths_of(value):
-            if path not in kept:
-                watch.candidates.condemn(path, row)
 
 
 def spare(session: Session, paths: Iterable[str]) -> None:

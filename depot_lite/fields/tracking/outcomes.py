@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -25,11 +25,8 @@ from sqlalchemy.orm import Session, SessionTransaction
 from depot_lite.fields import internals
 from depot_lite.fields.columns import paths_of
 from depot_lite.fields.interfaces import logger
-from depot_lite.fields.tracking import transfers
-from depot_lite.fields.tracking.births import Birth, Candidates, Row
-from depot_lite.fields.tracking.deletion import delete_at_end
-from depot_lite.fields.tracking.proof import Answer
-from depot_lite.fields.tracking.verdicts import End, ask, verdicts
+from depot_lite.fields.tracking import proof, transfers
+from depot_lite.fields.tracking.births import Answer, Birth, Candidates, End, fates
 
 
 class Watch:
@@ -54,11 +51,14 @@ class Watch:
         """Ask which files of the transaction that has just ended are named. Raises only interrupts."""
         ended, self.candidates = self.candidates, Candidates()
         usable = _is_usable(connection)
-        if ended:
+        if ended.rows:
             end = End(ended, committed, over)
-            self._unanswered.append(end)
-            if usable:
-                self._undisturbed(partial(self._ask_here, connection, end))
+            if end.asked:
+                self._unanswered.append(end)
+                if usable:
+                    self._undisturbed(partial(self._ask_here, connection, end))
+            else:
+                self._judge(end, Answer())
         # A session that is closed on a broken connection does not tell that its transaction has ended.
         for transaction in [] if usable else list(self.transactions):
             session: Session | None = transaction.session
@@ -81,7 +81,7 @@ class Watch:
         replaced, self._replaced = self._replaced, []
         unused, self._unused = self._unused, []
         if replaced or unused:
-            delete_at_end(replaced, unused)
+            transfers.delete_at_end(replaced, unused)
         cancelled, self._cancelled = self._cancelled, None
         if cancelled is not None:
             transfers.cancel(cancelled)
@@ -96,9 +96,7 @@ class Watch:
 
     def _ask_here(self, connection: Connection, end: End) -> None:
         try:
-            asked = end.candidates.to_ask(committed=end.committed)
-            answer = ask(internals.bare(connection), end, asked) if asked else Answer()
-            self._judge(end, asked, answer)
+            self._judge(end, proof.ask(internals.bare(connection), end))
             self._unanswered.remove(end)
         except Exception as error:
             logger.debug("could not ask on the connection of the transaction: %s", error)
@@ -107,26 +105,24 @@ class Watch:
             _roll_back(connection)
 
     def _ask_elsewhere(self, end: End) -> None:
-        asked: Mapping[str, Iterable[Row]] = end.candidates.rows
         try:
-            asked = end.candidates.to_ask(committed=end.committed)
             with self.engine.connect() as connection:
-                answer = ask(connection, end, asked)
-            self._judge(end, asked, answer)
+                answer = proof.ask(connection, end)
+            self._judge(end, answer)
         except Exception as error:
-            for path in asked:
+            for path in end.asked:
                 _log_doubt(path, f"the database could not be asked: {error!r}")
             for birth in _distinct(end.candidates.births.values()):
                 birth.end()
 
-    def _judge(self, end: End, asked: Mapping[str, object], answer: Answer) -> None:
+    def _judge(self, end: End, answer: Answer) -> None:
         gone: set[str] = set()
-        for verdict in verdicts(end, asked, answer, self.engine.dialect.name):
-            if verdict.doubt is not None:
-                _log_doubt(verdict.path, verdict.doubt)
+        for fate in fates(end, answer, self.engine.dialect.name):
+            if fate.doubt is not None:
+                _log_doubt(fate.path, fate.doubt)
             else:
-                gone.add(verdict.path)
-                (self._replaced if verdict.replaced else self._unused).append(verdict.path)
+                gone.add(fate.path)
+                (self._replaced if fate.replaced else self._unused).append(fate.path)
         for birth in _distinct(end.candidates.births.values()):
             self._end_birth(birth, gone, committed=end.committed)
 
@@ -154,9 +150,10 @@ def _log_doubt(path: str, doubt: str) -> None:
 
 
 def _release(birth: Birth) -> None:
+    content = birth.pending.content
     try:
-        if birth.pending.content is not None:
-            birth.pending.content.release()
+        if content is not None and content.move:
+            content.release()
     except Exception as error:  # the row is committed: a source that stays behind is only untidy
         logger.error("could not remove the source of %s: %s", birth.value.get("path"), error)
 
@@ -184,7 +181,7 @@ def writing_session(connection: Connection) -> Session | None:
 
 def _on_end(connection: Connection, commits: bool, end: Callable[[], None]) -> None:
     found, sendable, prepared = _watches[connection], _is_usable(connection), _is_twophase(connection)
-    if not commits and sendable and found.candidates and internals.is_known_to_be_over(connection):
+    if not commits and sendable and found.candidates.rows and internals.is_known_to_be_over(connection):
         found.candidates.ended_early = True
     try:
         end()

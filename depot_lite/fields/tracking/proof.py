@@ -8,8 +8,7 @@ never told is looked for by its path, which reads the whole table.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import (
     Column,
@@ -17,15 +16,12 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
-    and_,
-    bindparam,
     cast,
     column,
     func,
     literal,
     or_,
     select,
-    tuple_,
     type_coerce,
 )
 from sqlalchemy import table as table_of
@@ -34,33 +30,8 @@ from sqlalchemy.sql import ColumnElement
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from depot_lite.fields.columns import FileType, file_columns, file_type, paths_of
-from depot_lite.fields.tracking.births import Row, Schemas
-
-#: How many primary keys one SELECT names.
-BATCH: Final = 500
-
-
-def is_one_of(key: Sequence[Any], identities: Iterable[tuple[Any, ...]]) -> ColumnElement[bool]:
-    """Return the condition that a row has one of these primary keys."""
-    if len(key) == 1:
-        # With the column's type, not the values': PostgreSQL does not compare a number with "1", which may be its key.
-        values = bindparam(None, [each[0] for each in identities], key[0].type, expanding=True, unique=True)
-        return key[0].in_(values)  # type: ignore[no-any-return]  # an attribute is Any
-    known = list(identities)
-    whole = [each for each in known if None not in each]
-    # SQLite lets a part of a primary key be NULL, which is equal to nothing.
-    parts = [
-        and_(*(column.is_(None) if value is None else column == value for column, value in zip(key, each, strict=True)))
-        for each in known
-        if None in each
-    ]
-    return or_(tuple_(*key).in_(whole), *parts) if parts else tuple_(*key).in_(whole)
-
-
-def batches(identities: Iterable[tuple[Any, ...]], size: int = BATCH) -> list[list[tuple[Any, ...]]]:
-    """Return the keys in lists that one condition can name."""
-    known = list(identities)
-    return [known[start : start + size] for start in range(0, len(known), size)]
+from depot_lite.fields.tracking.births import Answer, End, Row, Schemas
+from depot_lite.fields.tracking.rows import is_one_of, key_batches
 
 
 def _names_one_of(column: Column[Any], kind: FileType, paths: Sequence[str], dialect: str) -> ColumnElement[bool]:
@@ -72,33 +43,40 @@ def _names_one_of(column: Column[Any], kind: FileType, paths: Sequence[str], dia
     return or_(*(text.contains(path.rpartition("/")[2], autoescape=True) for path in paths))
 
 
-@dataclass
-class Answer:
-    """The answer of the database.
-
-    ``named`` are the files that rows name, ``found`` the files of each row. ``absent`` are asked files without any row.
-    ``hidden`` says that there may be rows which the database did not show (row-level security). ``ambiguous`` are files
-    whose table several schemas of PostgreSQL have: the transaction's ``search_path`` may have led to another one.
-    """
-
-    named: set[str] = field(default_factory=set)
-    found: dict[tuple[Table, Schemas, tuple[Any, ...]], set[str]] = field(default_factory=dict)
-    absent: set[str] = field(default_factory=set)
-    ambiguous: set[str] = field(default_factory=set)
-    hidden: bool = False
-
-
-def ask(connection: Connection, asked: Mapping[str, Iterable[Row]]) -> Answer:
-    """Ask which of some files rows name.
+def ask(connection: Connection, end: End) -> Answer:
+    """Ask which of the files rows name: by primary key, and by path where the key may be another one by now.
 
     Args:
         connection: outside of a transaction. One that a SELECT makes the driver begin is left to the caller.
-        asked: paths, each with the rows that may name it.
+        end: the end of the transaction.
 
     Raises:
         SQLAlchemyError: the database could not be asked.
         RuntimeError: a replica has answered, which may not have the transaction yet.
     """
+    answer = _ask(connection, end.asked)
+    files = end.candidates
+    if files.ended_early:
+        # Rows that were committed before the rollback are there, under whatever key they may have got since.
+        answer.named |= _named_anywhere(connection, end.asked, end.asked.keys() - answer.named)
+    elif not end.committed or files.in_doubt:
+        # After a rollback a row names its old file again. If the row is not found, it was deleted by a COMMIT that
+        # nobody told of, or has another key: its file is looked for everywhere before it is given up.
+        unwritten = {
+            path
+            for path in files.births
+            if not (end.committed and any(row.written for row in files.rows.get(path, ())))
+        }
+        answer.named |= _named_anywhere(connection, end.asked, answer.absent - files.lost - unwritten)
+    return answer
+
+
+def _named_anywhere(connection: Connection, asked: Mapping[str, Iterable[Row]], paths: Iterable[str]) -> set[str]:
+    anywhere = {path: [Row(row.table, None, row.schemas) for row in asked[path]] for path in paths}
+    return _ask(connection, anywhere).named
+
+
+def _ask(connection: Connection, asked: Mapping[str, Iterable[Row]]) -> Answer:
     answer = Answer()
     present: set[str] = set()
     by_table: dict[tuple[Table, Schemas], dict[tuple[Any, ...] | None, set[str]]] = {}
@@ -112,8 +90,8 @@ def ask(connection: Connection, asked: Mapping[str, Iterable[Row]]) -> Answer:
             found = _find_by_path(connection, table, unknown, options)
             answer.named |= found
             present |= found
-        for batch in batches(key for key in by_key if key is not None):
-            rows_found, ambiguous = _read(connection, table, batch, options, answer)
+        for batch in key_batches([key for key in by_key if key is not None]):
+            rows_found, ambiguous = _read_by_key(connection, table, batch, options, answer)
             answer.found.update(((table, schemas, key), paths) for key, paths in rows_found)
             if ambiguous:
                 answer.ambiguous.update(*by_key.values())
@@ -140,7 +118,7 @@ def _compare(
         present.update(*(by_key[key] for key in batch if key in found))
 
 
-def _read(
+def _read_by_key(
     connection: Connection, table: Table, keys: list[tuple[Any, ...]], options: dict[str, Any], answer: Answer
 ) -> tuple[list[tuple[tuple[Any, ...], set[str]]], bool]:
     """Return the keys and paths of those of the rows that are there, and whether their table is ambiguous."""
@@ -225,7 +203,7 @@ def _find_by_path(connection: Connection, table: Table, paths: Iterable[str], op
     columns: list[tuple[Column[Any], FileType]] = [
         (each, kind) for each in file_columns(table) if (kind := file_type(each.type)) is not None
     ]
-    for batch in batches((each,) for each in sorted(paths)):
+    for batch in key_batches((each,) for each in sorted(paths)):
         wanted = [path for (path,) in batch]
         conditions = [_names_one_of(column, kind, wanted, connection.dialect.name) for column, kind in columns]
         query = select(*(column for column, _ in columns)).where(or_(*conditions) if conditions else literal(False))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,24 @@ from sqlalchemy.orm import Session
 
 from depot_lite.depots import Depots
 from depot_lite.errors import DepotError, ValidationError
-from depot_lite.fields.adoption import Adoption, adoptions
+from depot_lite.fields.adoption import Adoption
 from depot_lite.fields.columns import FileColumn, files_in
-from depot_lite.fields.interfaces import discard
+from depot_lite.fields.interfaces import DepotFileInfo, discard
+from depot_lite.fields.pending import Pending
 from depot_lite.fields.tracking import checks, transfers
 from depot_lite.fields.tracking.births import Birth
 from depot_lite.fields.tracking.ledger import frame_of
 from depot_lite.io.interfaces import FileStorage
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A pending value that is about to be stored, with its column and, in a list, its index."""
+
+    column: FileColumn
+    index: int | None
+    value: DepotFileInfo
+    pending: Pending
 
 
 def store_all(session: Session, waiting: Sequence[tuple[FileColumn, Any]]) -> None:
@@ -25,22 +37,32 @@ def store_all(session: Session, waiting: Sequence[tuple[FileColumn, Any]]) -> No
 
     Args:
         session: whose innermost transaction they are born in.
-        waiting: columns, each with the value or list of its attribute.
+        waiting: columns, each with the value or list of its attribute. Values that are stored already stay as they are.
 
     Raises:
         ValidationError: a column refuses a file, or more of one object. Nothing was stored.
         InvalidContent: a file cannot be read; or it was to be uploaded by a browser, and is not there.
         DepotError: a value could not be stored, and nothing of any value is left. Of several errors, the first value's.
     """
-    if not waiting:
+    files = [
+        _Waiting(column, index if isinstance(held, list) else None, value, pending)
+        for column, held in waiting
+        for index, value in enumerate(files_in(held))
+        if (pending := value.follow_original()) is not None
+    ]
+    if not files:
         return
-    for _, held in waiting:
-        for value in files_in(held):
-            value.follow_original()
-    adopting = list(adoptions((column, value) for column, held in waiting for value in files_in(held)))
+    adopting = [
+        Adoption(str(each.column), each.value, each.pending, each.pending.adopts)
+        for each in files
+        if each.pending.adopts is not None and each.pending.original is None
+    ]
     try:
-        transfers.side_by_side([(each.storage, each.open) for each in adopting])
-        _check_and_store(session, waiting)
+        if adopting:
+            transfers.side_by_side([(each.storage, each.open) for each in adopting])
+        if any(each.column.type.validators for each in files):
+            transfers.off_loop(partial(checks.check, waiting))
+        _store_files(session, files)
     finally:
         if adopting:
             transfers.off_loop(partial(_close_all, adopting))
@@ -51,39 +73,28 @@ def _close_all(adopting: Sequence[Adoption]) -> None:
         each.close()
 
 
-def _check_and_store(session: Session, waiting: Sequence[tuple[FileColumn, Any]]) -> None:
-    if any(column.type.validators for column, _ in waiting):
-        transfers.off_loop(partial(checks.check, waiting))
-    frame, births = frame_of(session), list(_births(waiting))
+def _store_files(session: Session, files: Sequence[_Waiting]) -> None:
+    frame, births = frame_of(session), [Birth(each.value, each.pending, dict(each.value)) for each in files]
     try:
-        workers = max((birth.value.workers for _, _, birth in births), default=1)
-        transfers.side_by_side(_jobs(births), workers)
+        workers = max(birth.value.workers for birth in births)
+        transfers.side_by_side(_jobs(files, births), workers)
     except BaseException:
-        done = [birth for _, _, birth in births if not birth.value.pending]
+        done = [birth for birth in births if not birth.value.pending]
         transfers.off_loop(partial(discard, [path for birth in done for path in birth.value.paths]))
         for birth in done:
             birth.make_pending()
         raise
-    frame.extend(birth for _, _, birth in births)
+    frame.extend(births)
 
 
-def _births(waiting: Sequence[tuple[FileColumn, Any]]) -> Iterator[tuple[FileColumn, int | None, Birth]]:
-    """Yield the births of pending values, each with its column and, in a list, its index."""
-    for column, held in waiting:
-        for index, value in enumerate(files_in(held)):
-            state = value.snapshot()
-            if state is not None:
-                yield column, index if isinstance(held, list) else None, Birth(value, *state)
-
-
-def _jobs(births: Sequence[tuple[FileColumn, int | None, Birth]]) -> list[tuple[FileStorage, Callable[[], None]]]:
+def _jobs(files: Sequence[_Waiting], births: Sequence[Birth]) -> list[tuple[FileStorage, Callable[[], None]]]:
     """Return the jobs with their storages; values that read the same open file are one job."""
     by_source: dict[Any, tuple[FileStorage, list[Callable[[], None]]]] = {}
-    for column, index, birth in births:
+    for each, birth in zip(files, births, strict=True):
         source = None if birth.pending.content is None else birth.pending.content.source
         key = id(birth) if source is None or isinstance(source, bytes | Path) else id(source)
         storage = Depots.get(birth.before["depot_name"])
-        by_source.setdefault(key, (storage, []))[1].append(partial(_store, column, index, birth))
+        by_source.setdefault(key, (storage, []))[1].append(partial(_store, each.column, each.index, birth))
     return [(storage, partial(_one_after_the_other, jobs)) for storage, jobs in by_source.values()]
 
 

@@ -1,4 +1,4 @@
-"""Transfers of a session: side by side where the storages gain by it, and off the event loop under `AsyncSession`.
+"""Transfers of a session: side by side where storages gain by it, off the event loop under `AsyncSession`; deletions.
 
 SQLAlchemy runs the session of an `AsyncSession` in a greenlet, and so our listeners. There, work is handed to threads
 and awaited (``await_only``), so that the loop goes on. A cancellation waits for transfers that are under way: nothing
@@ -8,14 +8,18 @@ is left half done.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from functools import partial
+from typing import Final, TypeVar
 
 from sqlalchemy.util import await_only, greenlet_spawn
 from sqlalchemy.util.concurrency import in_greenlet
 
 from depot_lite.concurrency.threads import Batch, in_thread, run_to_end
+from depot_lite.depots import Depots
+from depot_lite.fields.interfaces import discard, logger
 from depot_lite.io.interfaces import FileStorage
 
 T = TypeVar("T")
@@ -37,6 +41,9 @@ def side_by_side(jobs: Sequence[tuple[FileStorage, Callable[[], None]]], workers
     for storage, job in jobs:
         by_storage.setdefault(id(storage), (storage, []))[1].append(job)
     for storage, its_jobs in by_storage.values():
+        if len(its_jobs) == 1 and not _awaiting():
+            its_jobs[0]()
+            continue
         batch = Batch(its_jobs, max(workers, storage.concurrency), storage.executor)
         if _awaiting():
             await_only(batch.arun())
@@ -92,3 +99,51 @@ def _task() -> asyncio.Task[object] | None:
         return asyncio.current_task()
     except RuntimeError:  # there is no event loop
         return None
+
+
+# --- deleting ---------------------------------------------------------------------------------------------------------
+
+#: How many paths a `DepotManager.set_delete_later` hook gets at a time: as many as S3 deletes in one request, and about
+#: 50 kB as JSON.
+PATHS_PER_CALL: Final = 1000
+
+
+def delete_at_end(replaced: list[str], unused: list[str]) -> None:
+    """Delete files. Errors are logged with the paths, and the remaining files are left to maintenance.
+
+    Args:
+        replaced: paths that committed rows named until now. A ``delete_later`` hook takes them over.
+        unused: paths that no committed row has named.
+    """
+    try:
+        to_the_end(partial(_delete, replaced, unused))
+    except BaseException as error:  # an executor that is shut down, or an interrupt
+        paths = [*replaced, *unused]
+        logger.exception("up to %d files are left to maintenance: %s ...", len(paths), paths[0])
+        if not isinstance(error, Exception):
+            raise
+
+
+def _delete(replaced: list[str], unused: list[str]) -> None:
+    hook = Depots.get_delete_later()
+    if hook is not None:
+        replaced = _hand_over(hook, replaced)
+    discard([*replaced, *unused])
+
+
+def _hand_over(hook: Callable[[list[str]], object], paths: list[str]) -> list[str]:
+    """Give paths to the hook, and return the rest if it raises.
+
+    It is not called again after an error: each call might wait for the timeout of a queue that is down.
+    """
+    for start in range(0, len(paths), PATHS_PER_CALL):
+        try:
+            answer = hook(paths[start : start + PATHS_PER_CALL])
+            if inspect.iscoroutine(answer):  # of a lambda, which set_delete_later() cannot recognise
+                answer.close()
+                raise TypeError("the hook returned a coroutine, which nothing awaits here")
+        except Exception:  # the hook is code of the application
+            left = paths[start:]
+            logger.exception("the delete_later hook failed, so %d files are deleted here: %s ...", len(left), left[0])
+            return left
+    return []

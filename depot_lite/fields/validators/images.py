@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 from depot_lite.errors import ConfigurationError, ImageRefused, SizeRefused, TypeRefused, ValidationError
 from depot_lite.fields.validators.base import Validator, all_of, positive
 from depot_lite.fields.validators.candidate import Candidate
-from depot_lite.images import FORMATS, MAX_PIXELS, ImageInfo, probe, verify
+from depot_lite.images import FORMATS, MAX_PIXELS, ImageInfo, probe, verify_image
 
 __all__ = ["Image"]
 
@@ -83,7 +83,7 @@ class Image(Validator):
         if errors:
             raise all_of(errors)
         if self.decode:
-            self._examine(file, verify)
+            self._examine(file, verify_image)
 
     def _examine(self, file: Candidate, look: Callable[..., ImageInfo]) -> ImageInfo:
         def examine() -> ImageInfo:

@@ -16,17 +16,30 @@ Text is refused, since its encoding is unknown. A Content must not be used by se
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
 from depot_lite.errors import DepotError, InvalidContent, ValidationError
-from depot_lite.io.content.sources import CHUNK_SIZE, INMEMORY_FILESIZE, Source, reading, source_of, type_of, unreadable
+from depot_lite.io.content.sources import (
+    CHUNK_SIZE,
+    INMEMORY_FILESIZE,
+    BytesSource,
+    FileIntent,
+    FileSource,
+    PathSource,
+    Source,
+    label_of,
+    reading,
+    type_of,
+    unreadable,
+)
+from depot_lite.io.content.streams import StreamSource
 from depot_lite.io.media_types.detection import content_type_of
 
 __all__ = [
@@ -47,39 +60,6 @@ _EXTENSION_LIMIT: Final = 32
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 # Undecodable bytes of a path: they cannot be encoded as UTF-8, so neither databases nor headers accept them.
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
-
-
-class FileIntent:
-    """Content, with the name and type under which to store it.
-
-    They take precedence over those of the content itself. ``move=True`` hands over a file, given as `pathlib.Path`: the
-    storage may rename it instead of copying it, and it is removed from its old place once it is stored.
-
-    Raises:
-        InvalidContent: ``move=True`` with anything but a path.
-
-    >>> FileIntent(b"a,b", "table.csv", "text/csv").fileinfo
-    (b'a,b', 'table.csv', 'text/csv')
-    """
-
-    def __init__(
-        self, content: Any, filename: str | None = None, content_type: str | None = None, *, move: bool = False
-    ) -> None:
-        if move and not isinstance(content, Path):
-            raise InvalidContent(f"FileIntent(..., move=True): expected a pathlib.Path, got {type_of(content)}")
-        self._fileinfo = (content, filename, content_type)
-        self.move = move
-
-    @property
-    def fileinfo(self) -> tuple[Any, str | None, str | None]:
-        """The content, the name and the type, as given."""
-        return self._fileinfo
-
-    def __repr__(self) -> str:
-        """Show the arguments."""
-        content, filename, content_type = self._fileinfo
-        move = ", move=True" if self.move else ""
-        return f"FileIntent({type_of(content)}, {filename!r}, {content_type!r}{move})"
 
 
 class Content:
@@ -128,7 +108,7 @@ class Content:
             return found
         inner, found_name, found_type = _unwrap(content)
         name = clean_filename(filename) or clean_filename(found_name)
-        return cls(source_of(inner), name, content_type or found_type, move=False, handed_in=content)
+        return cls(_source_of(inner), name, content_type or found_type, move=False, handed_in=content)
 
     def _with_label(self, filename: str | None, content_type: str | None) -> Content:
         if filename is None and content_type is None:
@@ -156,8 +136,8 @@ class Content:
         """
         if self._source.single_use:  # only this content has the bytes that were read already
             return FileIntent(self, self.filename, self.declared_type)
-        found = Content.of(self._handed_in)
-        if (found.filename, found.declared_type) == (self.filename, self.declared_type):
+        _, name, declared_type = _unwrap(self._handed_in)
+        if (clean_filename(name), declared_type) == (self.filename, self.declared_type):
             return self._handed_in
         return FileIntent(self._handed_in, self.filename, self.declared_type)
 
@@ -199,8 +179,7 @@ class Content:
         """Whether `open` may be called more than once; for a stream only after `spool`."""
         return self._source.rereadable
 
-    @contextmanager
-    def open(self) -> Iterator[BinaryIO]:
+    def open(self) -> AbstractContextManager[BinaryIO]:
         """Open the bytes as a binary file.
 
         The user's own file remains open and is back at its position afterwards, also after an error.
@@ -208,8 +187,7 @@ class Content:
         Raises:
             InvalidContent: it cannot be read, or can no longer be read; ``read()`` in the block raises it too.
         """
-        with self._source.opened() as file:
-            yield file
+        return self._source.opened()
 
     def descriptor(self) -> AbstractContextManager[int | None]:
         """Yield a file descriptor for copying by the kernel, or None if no regular file holds exactly these bytes.
@@ -267,6 +245,46 @@ def file_from_content(content: object) -> tuple[bool, BinaryIO]:
         file.seek(0)
         closing.pop_all()  # from here on the caller closes it
         return True, cast(BinaryIO, file)
+
+
+# --- sources ----------------------------------------------------------------------------------------------------------
+
+_EXPECTED: Final = "expected bytes, a binary file, a pathlib.Path, a FileIntent or an upload of a web framework"
+
+
+def _source_of(given: Any) -> Source:
+    """Return the source that reads an object.
+
+    Raises:
+        InvalidContent: the object cannot be read.
+    """
+    if isinstance(given, bytes | bytearray | memoryview):
+        # A buffer could change between the assignment and the flush, so it is copied; bytes are not.
+        with reading(given):
+            return BytesSource(bytes(given))
+    if isinstance(given, Path):
+        return PathSource(given)
+    if isinstance(given, str):
+        raise InvalidContent(
+            "str cannot be stored: encode it (text.encode()), or wrap it in pathlib.Path(...) if it was meant as a path"
+        )
+    if not callable(getattr(given, "read", None)):
+        raise InvalidContent(f"{type_of(given)} cannot be stored: {_EXPECTED}")
+    with reading(given):
+        return _of_file(given)
+
+
+def _of_file(file: Any) -> Source:
+    if isinstance(file, io.TextIOBase) or isinstance(getattr(file, "file", None), io.TextIOBase):
+        raise InvalidContent(f"{label_of(file)} gives text: open it in binary mode ('rb')")
+    if inspect.iscoroutinefunction(file.read):
+        raise InvalidContent(f"{label_of(file)} has to be awaited: {_EXPECTED}")
+    readable, seekable = getattr(file, "readable", None), getattr(file, "seekable", None)
+    if callable(readable) and not readable():
+        raise InvalidContent(f"{label_of(file)} is not open for reading: open it with 'rb' or 'w+b'")
+    if callable(seekable):
+        return FileSource(file) if seekable() else StreamSource(file)
+    return FileSource(file) if hasattr(file, "seek") and hasattr(file, "tell") else StreamSource(file)
 
 
 # --- names ------------------------------------------------------------------------------------------------------------

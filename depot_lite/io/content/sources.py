@@ -4,7 +4,7 @@
     +- BytesSource     in memory
     +- PathSource      a path, opened here and closed again
     +- FileSource      the user's file: read from its start, put back to its position, never closed
-    +- StreamSource    the user's stream: read once, up to a limit, or into a temporary file that can be read again
+    +- StreamSource    the user's stream: read once, up to a limit (`depot_lite.io.content.streams`)
 
 They separate the user's objects from the storages. A storage gets a reader whose ``close()`` does not close the user's
 file. An error of the user's object becomes an `InvalidContent`; errors of the storage are not affected.
@@ -12,15 +12,13 @@ file. An error of the user's object becomes an `InvalidContent`; errors of the s
 
 from __future__ import annotations
 
-import inspect
 import io
 import os
 import stat
 import tempfile
-import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -35,8 +33,6 @@ CHUNK_SIZE: Final = 256 * 1024
 
 #: The size up to which a spooled stream is kept in memory; a longer one goes to disk (filedepot's value).
 INMEMORY_FILESIZE: Final = 1024 * 1024
-
-_EXPECTED: Final = "expected bytes, a binary file, a pathlib.Path, a FileIntent or an upload of a web framework"
 
 # Files whose read() returns the bytes of their descriptor. Subclasses may change that, so exact types are compared.
 _BUFFERED: Final = (io.BufferedReader, io.BufferedRandom)
@@ -56,15 +52,15 @@ def reading(given: Any) -> Iterator[None]:
 
 def unreadable(given: Any, error: Exception) -> InvalidContent:
     """Return the `InvalidContent` for an error that the user's object raised."""
-    if _attribute(given, "closed") is True:
+    if _attribute_or_none(given, "closed") is True:
         return InvalidContent(
-            f"{_label(given)} was closed before its bytes were stored ({error}): assign a path or bytes, or keep it"
+            f"{label_of(given)} was closed before its bytes were stored ({error}): assign a path or bytes, or keep it"
             " open until the flush"
         )
-    return InvalidContent(f"{_label(given)} cannot be read: {error}")
+    return InvalidContent(f"{label_of(given)} cannot be read: {error}")
 
 
-def _attribute(given: Any, attribute: str) -> Any:
+def _attribute_or_none(given: Any, attribute: str) -> Any:
     """Return an attribute of the user's object for an error message, or None if that fails."""
     try:
         return getattr(given, attribute, None)
@@ -72,9 +68,9 @@ def _attribute(given: Any, attribute: str) -> Any:
         return None
 
 
-def _label(given: Any) -> str:
+def label_of(given: Any) -> str:
     """Return the name of the user's object for error messages, or its type if it has none."""
-    name = given if isinstance(given, Path) else _attribute(given, "name")
+    name = given if isinstance(given, Path) else _attribute_or_none(given, "name")
     return f"'{name}'" if isinstance(name, str | Path) and str(name) else f"the {type_of(given)}"
 
 
@@ -84,7 +80,40 @@ def type_of(given: object) -> str:
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
-class _Reader(io.RawIOBase):
+class FileIntent:
+    """Content, with the name and type under which to store it.
+
+    They take precedence over those of the content itself. ``move=True`` hands over a file, given as `pathlib.Path`: the
+    storage may rename it instead of copying it, and it is removed from its old place once it is stored.
+
+    Raises:
+        InvalidContent: ``move=True`` with anything but a path.
+
+    >>> FileIntent(b"a,b", "table.csv", "text/csv").fileinfo
+    (b'a,b', 'table.csv', 'text/csv')
+    """
+
+    def __init__(
+        self, content: Any, filename: str | None = None, content_type: str | None = None, *, move: bool = False
+    ) -> None:
+        if move and not isinstance(content, Path):
+            raise InvalidContent(f"FileIntent(..., move=True): expected a pathlib.Path, got {type_of(content)}")
+        self._fileinfo = (content, filename, content_type)
+        self.move = move
+
+    @property
+    def fileinfo(self) -> tuple[Any, str | None, str | None]:
+        """The content, the name and the type, as given."""
+        return self._fileinfo
+
+    def __repr__(self) -> str:
+        """Show the arguments."""
+        content, filename, content_type = self._fileinfo
+        move = ", move=True" if self.move else ""
+        return f"FileIntent({type_of(content)}, {filename!r}, {content_type!r}{move})"
+
+
+class SourceReader(io.RawIOBase):
     """The user's file, to be read by a storage."""
 
     def __init__(self, file: Any, *, before: bytes = b"", seekable: bool = True) -> None:
@@ -118,11 +147,11 @@ class _Reader(io.RawIOBase):
     def _read(self, size: int) -> bytes:
         data = self._file.read(size)
         if isinstance(data, str):
-            raise InvalidContent(f"{_label(self._file)} gives text: open it in binary mode ('rb')")
+            raise InvalidContent(f"{label_of(self._file)} gives text: open it in binary mode ('rb')")
         if not isinstance(data, bytes | bytearray | memoryview):
-            raise InvalidContent(f"{_label(self._file)} gives {type_of(data)}, expected bytes")
+            raise InvalidContent(f"{label_of(self._file)} gives {type_of(data)}, expected bytes")
         if len(data) > size:
-            raise InvalidContent(f"{_label(self._file)} gives {len(data)} bytes, expected at most {size}")
+            raise InvalidContent(f"{label_of(self._file)} gives {len(data)} bytes, expected at most {size}")
         return bytes(data)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
@@ -238,7 +267,7 @@ class PathSource(Source):
     @contextmanager
     def opened(self, buffer_size: int = CHUNK_SIZE) -> Iterator[BinaryIO]:
         """Open the file, and close it afterwards."""
-        with self._file() as file, io.BufferedReader(_Reader(file), buffer_size) as reader:
+        with self._file() as file, io.BufferedReader(SourceReader(file), buffer_size) as reader:
             yield reader
 
     @contextmanager
@@ -278,7 +307,7 @@ class FileSource(Source):
         with self._position_kept():
             with reading(self.given):
                 self.given.seek(0)
-            with io.BufferedReader(_Reader(self.given), buffer_size) as reader:
+            with io.BufferedReader(SourceReader(self.given), buffer_size) as reader:
                 yield reader
 
     def _fileno(self) -> int | None:
@@ -314,155 +343,3 @@ class FileSource(Source):
     def descriptor(self) -> Iterator[int | None]:
         """Yield the descriptor of the user's file, flushed, or None."""
         yield self._fileno()
-
-
-class _StreamReader(_Reader):
-    """The user's stream, to be read by a storage up to the limit."""
-
-    def __init__(self, source: StreamSource, before: bytes) -> None:
-        super().__init__(source.given, before=before, seekable=False)
-        self._source = source
-        self._count = 0
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill ``buffer``; at most one byte beyond the limit is read from the stream."""
-        view = memoryview(buffer).cast("B")
-        most = self._source.most
-        count = super().readinto(view if most is None else view[: max(most - self._count, 0) + 1])
-        self._count += count
-        self._source.passed(self._count)
-        return count
-
-
-class StreamSource(Source):
-    """A stream of the user. Its first bytes are kept, so that the type can be recognised before it is read."""
-
-    single_use = True
-
-    def __init__(self, given: Any) -> None:
-        super().__init__(given)
-        #: The limit of its bytes, None for no limit.
-        self.most: int | None = None
-        self._error: ValidationError | None = None
-        self._seen = 0
-        self._head: bytes | None = None
-        self._consumed = False
-        self._spooled: FileSource | None = None
-
-    @property
-    def rereadable(self) -> bool:
-        """Whether the bytes are in a temporary file."""
-        return self._spooled is not None
-
-    def size(self) -> int | None:
-        """Return the number of spooled bytes, or None before that."""
-        return None if self._spooled is None else self._spooled.size()
-
-    def limit(self, size: int | None, error: ValidationError | None) -> None:
-        """Raise this error as soon as there were more than ``size`` bytes; None removes the limit."""
-        self.most, self._error = size, error
-
-    def passed(self, count: int) -> None:
-        """Note the number of bytes read, and raise the error if it exceeds the limit."""
-        self._seen = max(self._seen, count)
-        if self.most is not None and self._error is not None and self._seen > self.most:
-            raise self._error
-
-    def _check(self) -> None:
-        if self._consumed:
-            self.passed(0)  # a stream beyond its limit raises that error again
-            raise InvalidContent(f"{_label(self.given)} is a stream and can be stored only once: assign the file again")
-
-    def head(self) -> bytes:
-        """Return the first bytes; after the stream was read, only if this was called before."""
-        if self._head is None and self._spooled is not None:
-            self._head = self._spooled.head()
-        if self._head is None:
-            self._check()
-            self._consumed = True  # remains so after a failure, since the bytes read until then are lost
-            self._head = self._read_head()
-            self._consumed = False
-        return self._head
-
-    def _read_head(self) -> bytes:
-        # Without a BufferedReader, which would read ahead and lose the bytes.
-        reader, head = _StreamReader(self, b""), b""
-        while len(head) < HEAD_SIZE and (piece := reader.read(HEAD_SIZE - len(head))):
-            head += piece
-        return head
-
-    def spool(self) -> None:
-        """Read the stream into a temporary file, in memory if it is small, which is removed with this object.
-
-        Raises:
-            InvalidContent: the stream cannot be read, or can no longer be read.
-            ValidationError: the stream has more bytes than the limit allows.
-        """
-        if self._spooled is not None:
-            return
-        with ExitStack() as closing:
-            file = closing.enter_context(tempfile.SpooledTemporaryFile(INMEMORY_FILESIZE))
-            with self.opened() as stream:
-                while chunk := stream.read(CHUNK_SIZE):
-                    file.write(chunk)
-            weakref.finalize(self, file.close)
-            closing.pop_all()
-        self._spooled = FileSource(file)
-
-    @contextmanager
-    def opened(self, buffer_size: int = CHUNK_SIZE) -> Iterator[BinaryIO]:
-        """Open the stream once, or the temporary file any number of times."""
-        if self._spooled is not None:
-            self.passed(self._seen)
-            with self._spooled.opened(buffer_size) as file:
-                yield file
-            return
-        self._check()
-        self._consumed = True
-        with io.BufferedReader(_StreamReader(self, self._head or b""), buffer_size) as reader:
-            yield reader
-
-    @contextmanager
-    def descriptor(self) -> Iterator[int | None]:
-        """Yield the descriptor of the temporary file if it is on disk, or None."""
-        if self._spooled is None:
-            yield None
-            return
-        self.passed(self._seen)
-        with self._spooled.descriptor() as number:
-            yield number
-
-
-def source_of(given: Any) -> Source:
-    """Return the source that reads an object.
-
-    Raises:
-        InvalidContent: the object cannot be read.
-    """
-    if isinstance(given, bytes | bytearray | memoryview):
-        # A buffer could change between the assignment and the flush, so it is copied; bytes are not.
-        with reading(given):
-            return BytesSource(bytes(given))
-    if isinstance(given, Path):
-        return PathSource(given)
-    if isinstance(given, str):
-        raise InvalidContent(
-            "str cannot be stored: encode it (text.encode()), or wrap it in pathlib.Path(...) if it was meant as a path"
-        )
-    if not callable(getattr(given, "read", None)):
-        raise InvalidContent(f"{type_of(given)} cannot be stored: {_EXPECTED}")
-    with reading(given):
-        return _of_file(given)
-
-
-def _of_file(file: Any) -> Source:
-    if isinstance(file, io.TextIOBase) or isinstance(getattr(file, "file", None), io.TextIOBase):
-        raise InvalidContent(f"{_label(file)} gives text: open it in binary mode ('rb')")
-    if inspect.iscoroutinefunction(file.read):
-        raise InvalidContent(f"{_label(file)} has to be awaited: {_EXPECTED}")
-    readable, seekable = getattr(file, "readable", None), getattr(file, "seekable", None)
-    if callable(readable) and not readable():
-        raise InvalidContent(f"{_label(file)} is not open for reading: open it with 'rb' or 'w+b'")
-    if callable(seekable):
-        return FileSource(file) if seekable() else StreamSource(file)
-    return FileSource(file) if hasattr(file, "seek") and hasattr(file, "tell") else StreamSource(file)

@@ -22,7 +22,7 @@ import shutil
 import stat
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Executor
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -34,9 +34,22 @@ from depot_lite.io.checksums import CHECKSUMS, checksum_algorithm
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import ID_LENGTH, is_file_id
 from depot_lite.io.interfaces import FileStorage
-from depot_lite.io.local.datafile import DataFile
-from depot_lite.io.local.disk import is_file, locked, names_in, read_small, sync_folder, unlink
-from depot_lite.io.local.sidecar import data_name, decode_filedepot, decode_sidecar, encode_sidecar, id_of_name
+from depot_lite.io.local.disk import (
+    DataFile,
+    data_name,
+    decode_filedepot,
+    id_of_name,
+    is_file,
+    locked,
+    make_folders,
+    names_in,
+    read_sidecar,
+    read_small,
+    remove_with_data,
+    unlink,
+    write_sidecar,
+    write_small,
+)
 from depot_lite.io.options import boolean, directory_mode, executor_of, integer, permissions
 from depot_lite.io.stored import UNNAMED, FileEntry, FileInfo, StoredFile
 
@@ -104,6 +117,7 @@ class LocalFileStorage(FileStorage):
             raise ConfigurationError("storage_path is empty: expected the path of a folder")
         self._root = os.path.abspath(storage_path)
         self._file_mode = permissions("file_permissions", file_permissions)
+        self._folder_mode = None if self._file_mode is None else directory_mode(self._file_mode)
         self._durable = boolean("durable", durable)
         self._concurrency = integer("concurrency", concurrency, 1, 1000)
         self._executor = executor_of("executor", executor)
@@ -136,11 +150,7 @@ class LocalFileStorage(FileStorage):
         filename, content_type = content.filename or UNNAMED, content.content_type
 
         def fill(path: str) -> DataFile:
-            if content.move and content.path is not None:
-                adopted = DataFile.adopt(path, content.path, self._algorithm, self._file_mode)
-                if adopted is not None:
-                    return adopted
-            return self._write_data(path, self._algorithm, partial(_write_content, content))
+            return DataFile.of_content(path, content, self._algorithm, self._file_mode, durable=self._durable)
 
         return self._store(file_id, filename, content_type, fill)
 
@@ -162,19 +172,12 @@ class LocalFileStorage(FileStorage):
 
         def fill(path: str) -> DataFile:
             computed = self._algorithm if checksum is None else algorithm if verify else None
-            return self._write_data(path, computed, partial(_write_stored, source))
+            return DataFile.filled(path, copy, computed, self._file_mode, durable=self._durable)
+
+        def copy(data: DataFile) -> None:
+            data.copy(source.fileno(), source.content_length)
 
         return self._store(file_id, source.filename, source.content_type, fill, checksum)
-
-    def _write_data(self, path: str, algorithm: str | None, write: Callable[[DataFile], None]) -> DataFile:
-        """Write a new data file and return it; on failure it is closed."""
-        data = DataFile.create(path, algorithm, self._file_mode)
-        try:
-            write(data)
-        except BaseException:
-            data.close()
-            raise
-        return data
 
     def _store(
         self,
@@ -189,15 +192,14 @@ class LocalFileStorage(FileStorage):
             self._make_shard(self._shard(file_id))
             path = f"{self._shard(file_id)}/{file_id}.{token_hex(4)}"
             try:
-                with closing(fill(path)) as data:
-                    computed = data.finish(durable=self._durable)
-                    length = data.length
-                if None not in (checksum, computed) and checksum != computed:
+                data = fill(path)
+                if None not in (checksum, data.checksum) and checksum != data.checksum:
                     raise StorageFailed(
-                        f"the content of file {file_id} is damaged: expected {checksum}, got {computed}"
+                        f"the content of file {file_id} is damaged: expected {checksum}, got {data.checksum}"
                     )
-                info = FileInfo(file_id, filename, content_type, length, datetime.now(UTC), checksum or computed)
-                self._write_text(path + ".tmp", encode_sidecar(info, os.path.basename(path)))
+                now, checksum = datetime.now(UTC), checksum or data.checksum
+                info = FileInfo(file_id, filename, content_type, data.length, now, checksum)
+                write_sidecar(path + ".tmp", info, os.path.basename(path), self._file_mode, durable=self._durable)
                 replaced = self._commit(file_id, path)
             except BaseException:
                 self._discard(file_id, path)
@@ -206,11 +208,6 @@ class LocalFileStorage(FileStorage):
                 unlink(replaced)
             self._delete_folder(file_id)
         return info
-
-    def _write_text(self, path: str, text: bytes) -> None:
-        with closing(DataFile.create(path, None, self._file_mode)) as file:
-            file.write(text)
-            file.finish(durable=self._durable)
 
     def _commit(self, file_id: str, path: str) -> str | None:
         """Rename the new sidecar into place, and return the path of the replaced data, if any."""
@@ -236,7 +233,7 @@ class LocalFileStorage(FileStorage):
             unlink(self._sidecar(file_id))
         else:
             path = f"{self._shard(file_id)}/{file_id}.{token_hex(4)}.tmp"
-            self._write_text(path, before)
+            write_small(path, before, self._file_mode, durable=self._durable)
             os.rename(path, self._sidecar(file_id))
 
     def _discard(self, file_id: str, path: str) -> None:
@@ -249,34 +246,8 @@ class LocalFileStorage(FileStorage):
     def _make_shard(self, shard: str) -> None:
         if shard in self._shards and os.path.isdir(shard):
             return
-        self._make_folders(self._root)
-        with suppress(FileExistsError):
-            self._make_folder(shard)
-        if self._durable:
-            sync_folder(self._root)
+        make_folders(self._root, self._folder_mode, shard, durable=self._durable)
         self._shards.add(shard)
-
-    def _make_folders(self, path: str) -> None:
-        """Make the root and its missing parents; the umask applies to the parents, which others may share."""
-        if os.path.isdir(path):
-            return
-        parent = os.path.dirname(path)
-        self._make_folders(parent)
-        with suppress(FileExistsError):
-            if path == self._root:
-                self._make_folder(path)
-            else:
-                os.mkdir(path)
-        if self._durable:
-            sync_folder(parent)
-
-    def _make_folder(self, path: str) -> None:
-        if self._file_mode is None:
-            os.mkdir(path)
-            return
-        mode = directory_mode(self._file_mode)
-        os.mkdir(path, mode)
-        os.chmod(path, mode)  # mkdir has applied the umask
 
     # --- finding --------------------------------------------------------------------------------------------------
 
@@ -302,13 +273,8 @@ class LocalFileStorage(FileStorage):
         return found
 
     def _read_sidecar(self, file_id: str) -> tuple[FileInfo, str] | None:
-        text = read_small(self._sidecar(file_id))
-        if text is None:
-            return None
-        info, data = decode_sidecar(file_id, text)
-        if data is None:
-            raise StorageFailed(f"the sidecar of file {file_id} is damaged: it does not name its data")
-        return info, f"{self._shard(file_id)}/{data}"
+        found = read_sidecar(self._sidecar(file_id), file_id)
+        return None if found is None else (found[0], f"{self._shard(file_id)}/{found[1]}")
 
     def _find_folder(self, file_id: str) -> tuple[FileInfo, str] | None:
         """Return description and path of a file in filedepot's form, or None if it has none that is complete."""
@@ -383,14 +349,9 @@ class LocalFileStorage(FileStorage):
             self._delete_folder(file_id)
             shard = self._shard(file_id)
             try:
-                with locked(shard):
-                    sidecar = read_small(self._sidecar(file_id))
-                    unlink(self._sidecar(file_id))
+                if remove_with_data(shard, self._sidecar(file_id), file_id):
+                    return
             except FileNotFoundError:
-                return
-            data = None if sidecar is None else data_name(file_id, sidecar)
-            if data is not None:
-                unlink(f"{shard}/{data}")
                 return
             # Only for an id without a sidecar the whole shard is read, to find the data of an interrupted upload. Such
             # data beside a complete file remains listed, and is removed by the next delete.
@@ -412,23 +373,6 @@ class LocalFileStorage(FileStorage):
 
     def _sidecar(self, file_id: str) -> str:
         return f"{self._root}/{file_id[:2]}/{file_id}.json"
-
-
-def _write_content(content: Content, data: DataFile) -> None:
-    with content.descriptor() as descriptor:
-        if descriptor is not None:
-            size = content.size
-            data.copy(descriptor, os.fstat(descriptor).st_size if size is None else size)
-            return
-    size = content.size
-    with content.open() as source:
-        data.stream(source)
-    if size is not None and data.length < size:
-        raise StorageFailed(f"the content shrank while it was stored: expected {size} bytes, got {data.length}")
-
-
-def _write_stored(source: LocalStoredFile, data: DataFile) -> None:
-    data.copy(source.fileno(), source.content_length)
 
 
 @contextmanager

@@ -1,9 +1,10 @@
-"""Rows that the database removes by itself, because a row that they refer to is deleted (``ON DELETE CASCADE``).
+"""DELETE: the files of the rows are condemned, and those of the rows that the database removes with them.
 
-A session does not see them go: neither with ``passive_deletes=True`` nor when ``delete(Parent)`` is executed. So before
-the rows of such a parent are deleted, the rows that will go with them are read and locked, from table to table, down
-to the last ones that have files. Their files are entered as condemned; whether the rows have gone is asked after
-COMMIT, as of all others. (SQLite without ``PRAGMA foreign_keys = ON`` knows the constraint and leaves them.)
+Rows that refer to a deleted row by ``ON DELETE CASCADE`` go without the session: with ``passive_deletes=True``, and
+when ``delete(Parent)`` is executed. So before the rows of such a parent are deleted, the rows that will go with them
+are read and locked, from table to table, down to the last ones that have files. Their files are entered as condemned;
+whether the rows have gone is asked after COMMIT, as of all others. (SQLite without ``PRAGMA foreign_keys = ON`` knows
+the constraint and leaves them.)
 
 Only what SQLAlchemy's metadata shows is known: a cascade that the database has and the `Table` objects do not, one to a
 table of another `MetaData`, one done by a trigger, and one to a table without a primary key are not seen. Their files
@@ -15,17 +16,39 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
-from sqlalchemy import ForeignKeyConstraint, FromClause, MetaData, Table, and_, event, select
+from sqlalchemy import Delete, ForeignKeyConstraint, FromClause, MetaData, Table, and_, event, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import NoReferenceError
-from sqlalchemy.orm import Mapper, Session, attributes
+from sqlalchemy.orm import Mapper, ORMExecuteState, Session, attributes
 
 from depot_lite.fields.columns import file_columns
-from depot_lite.fields.statements.targets import Rows
+from depot_lite.fields.statements.targets import MOST_PARAMETERS, Rows, Target, parameters_in, readable_options
 from depot_lite.fields.tracking.births import schemas_of
-from depot_lite.fields.tracking.ledger import enter, ledger_of, watch_of
-from depot_lite.fields.tracking.proof import batches, is_one_of
-from depot_lite.fields.tracking.slots import old_key_in
+from depot_lite.fields.tracking.ledger import ledger_of, watch_of
+from depot_lite.fields.tracking.rows import is_one_of, key_batches, old_key_in
+
+
+def delete(state: ORMExecuteState, statement: Delete, target: Target) -> Any:
+    """Execute a DELETE and look after the files of its rows."""
+    rows = target.read_matching(statement, state.parameters)
+    watch = target.enter_deleted(rows)
+    if constraints_of(target.table):
+        options = readable_options(state.execution_options)
+        enter_cascaded(target.session, target.connection(), target.table, rows, seen=set(), options=options)
+    if state.is_executemany:  # a list of keys cannot be sent with several sets of parameters
+        return target.invoke(state, statement, watch)
+    keep = target.needs_condition(statement)
+    if isinstance(state.parameters, Mapping) and not keep:
+        names = parameters_in(statement.whereclause)
+        state.parameters = {key: value for key, value in state.parameters.items() if key not in names} or None
+    results = [
+        target.invoke_for(state, statement, watch, keys, keep=keep)
+        for keys in key_batches(rows, max(1, MOST_PARAMETERS // len(target.table.primary_key))) or [[]]
+    ]
+    return results[0].merge(*results[1:]) if len(results) > 1 else results[0]
+
+
+# --- cascades ---------------------------------------------------------------------------------------------------------
 
 # Where a MetaData keeps what is below: in its ``info``. A weak dictionary would hold it for ever, since a constraint
 # refers to its table and the table to its MetaData.
@@ -102,16 +125,16 @@ def enter_cascaded(
     for constraint in constraints_of(table) if new else ():
         child = constraint.table
         if child not in without:
-            found = _read(connection, constraint, new, options or {})
+            found = _read_referring(connection, constraint, new, options or {})
             schemas = schemas_of(options or {})
             for key, files in found.items():
                 if any(files.values()):
                     watch = watch_of(session, connection)
-                    enter(watch, watch.candidates.row(child, key, schemas), condemned=files.values())
+                    watch.candidates.enter(watch.candidates.row(child, key, schemas), condemned=files.values())
             enter_cascaded(session, connection, child, found, seen=seen, options=options)
 
 
-def _read(
+def _read_referring(
     connection: Connection,
     constraint: ForeignKeyConstraint,
     parents: Iterable[tuple[Any, ...]],
@@ -122,7 +145,7 @@ def _read(
     key, files = list(child.primary_key), file_columns(child)
     refers = and_(*(each.parent == parent.c[each.column.key] for each in constraint.elements))
     rows: Rows = {}
-    for batch in batches(parents):
+    for batch in key_batches(parents):
         query = select(*key, *files).select_from(child).join(parent, refers)
         query = query.where(is_one_of(list(parent.primary_key), batch)).with_for_update()
         for row in connection.execute(query, execution_options=options):
