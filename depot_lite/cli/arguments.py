@@ -13,6 +13,7 @@ from depot_lite.durations import parse_duration
 from depot_lite.errors import ConfigurationError
 from depot_lite.io.options import integer
 from depot_lite.io.sizes import size_of
+from depot_lite.maintenance.limits import DeletionLimit
 
 T = TypeVar("T")
 
@@ -46,6 +47,11 @@ def parse_rate(text: str) -> int:
     if not rate:
         raise ConfigurationError(f"expected a rate of at least 1 byte per second, got {text!r}")
     return rate
+
+
+def _checked_limit(text: str) -> str:
+    DeletionLimit(text)
+    return text
 
 
 def _argument_type(parse: Callable[[str], T]) -> Callable[[str], T]:
@@ -151,6 +157,20 @@ def _unused(command: argparse.ArgumentParser) -> None:
         "most; longer than the longest transaction (default 1m)",
     )
     add("--yes", action="store_true", help="do not ask before deleting files younger than a minute")
+    add(
+        "--max-delete",
+        type=_argument_type(_checked_limit),
+        metavar="N",
+        help="stop if more files than this are unused: a number, or a share of the depot such as 10%% (default: a tenth, "
+        "at most 1000, at least 10)",
+    )
+    add(
+        "--allow-empty",
+        action="append",
+        default=[],
+        metavar="TABLE",
+        help="a table that may be empty, or a depot of which rows may name no file (may be repeated)",
+    )
     add(
         "--protect",
         action="append",

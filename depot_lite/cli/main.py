@@ -138,7 +138,15 @@ class _Command(NamedTuple):
 
 def _unused(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
     call = partial(delete_unused_files, settle=arguments.settle) if arguments.delete else find_unused
-    report = call(bind, arguments.depot, older_than=arguments.older_than, protect=arguments.protect, progress=watcher)
+    report = call(
+        bind,
+        arguments.depot,
+        older_than=arguments.older_than,
+        protect=arguments.protect,
+        max_delete=arguments.max_delete,
+        allow_empty=arguments.allow_empty,
+        progress=watcher,
+    )
     return reports.unused_report(report, arguments.older_than)
 
 

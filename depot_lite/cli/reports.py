@@ -47,13 +47,15 @@ def unused_report(report: UnusedReport, older_than: timedelta) -> Report:
         "young": report.young,
         "kept": report.kept,
         "gone": report.gone,
+        "misplaced": report.misplaced,
+        "objections": report.objections,
         "unused": len(report.files),
         "bytes": report.bytes,
         "deleted": report.deleted,
         "failed": ({"id": file_id, "error": str(error)} for file_id, error in report.failed.items()),
         "files": map(_file, report.files),
     }
-    found = bool(report.failed) if report.deleted is not None else bool(report.files)
+    found = bool(report.failed) if report.deleted is not None else bool(report.files or report.objections)
     return Report(_unused_lines(report, older_than), data, found)
 
 
@@ -80,11 +82,16 @@ def _unused_lines(report: UnusedReport, older_than: timedelta) -> Iterator[str]:
             ("young", report.young, f"named by no row, younger than {format_duration(older_than)}"),
             *([("kept", report.kept, "by the application")] if report.kept else []),
             *([("gone", report.gone, "deleted by others meanwhile")] if report.gone else []),
+            *([("misplaced", report.misplaced, "named as files of another depot")] if report.misplaced else []),
             ("unused", len(report.files), ""),
         ]
     )
     yield from _failures(report.failed, "deleted")
-    if report.deleted is None and report.files:
+    if report.objections:
+        yield ""
+        yield "Nothing was deleted, this was a dry run. With --delete, it would stop:"
+        yield from (f"- {printable(each)}" for each in report.objections)
+    elif report.deleted is None and report.files:
         yield ""
         yield "Nothing was deleted, this was a dry run: --delete deletes them."
 

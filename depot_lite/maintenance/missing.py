@@ -10,23 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
 from depot_lite.depots import Depots
 from depot_lite.errors import MaintenanceStopped
-from depot_lite.fields.tracking.transfers import off_loop, side_by_side
-from depot_lite.io.interfaces import FileStorage
-from depot_lite.maintenance.ids import FileIds, ListedFiles, unpacked
+from depot_lite.fields.tracking.transfers import off_loop
+from depot_lite.maintenance.ids import FileIds
+from depot_lite.maintenance.presence import absent_files
 from depot_lite.maintenance.rows.database import Database, Reader, Row
 from depot_lite.maintenance.rows.named import DepotNames, NamedFile, named_files, named_paths, rows_naming
 from depot_lite.maintenance.rows.places import Place, places
 from depot_lite.maintenance.run.reports import Step, Watcher
-
-#: The number of existence checks per call.
-_AT_ONCE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +108,7 @@ class _Search:
                     for page in reader.pages(place):
                         off_loop(partial(self._remember, place, page))
                         step.add(len(page))
-        gone = {depot_name: self._gone(depot_name) for depot_name in list(self.named)}
+        gone = {each: absent_files(each, self.named.pop(each), self.progress) for each in list(self.named)}
         wanted = {depot_name: keys for depot_name, keys in gone.items() if keys}
         for place, row, file in rows_naming(self.database, self.places, wanted, self.progress):
             self.report.files.append(_missing(place, row, file))
@@ -140,39 +137,6 @@ class _Search:
         self.report.unconfigured += [
             _missing(place, row, each) for each in named_files(place, row) if each.path == path
         ]
-
-    def _gone(self, depot_name: str) -> set[bytes]:
-        """Return the named files of a depot that its storage lacks."""
-        storage, named, gone = Depots.get(depot_name), self.named.pop(depot_name), set[bytes]()
-        listed = self._listed(depot_name, storage) if storage.list_is_complete else FileIds()
-        with Step(self.progress, f"asking {depot_name} for files that are not listed") as step:
-            for number in range(256):
-                absent = off_loop(partial(_difference, named, listed, number))
-                for start in range(0, len(absent), _AT_ONCE):
-                    some = absent[start : start + _AT_ONCE]
-                    side_by_side([(storage, partial(_check, storage, key, gone)) for key in some])
-                    step.add(len(some))
-        return gone
-
-    def _listed(self, depot_name: str, storage: FileStorage) -> ListedFiles:
-        listed, entries = ListedFiles(), iter(storage.list())
-        with Step(self.progress, f"listing {depot_name}") as step:
-            while count := off_loop(partial(listed.take, entries)):
-                step.add(count)
-        return listed
-
-
-def _difference(named: FileIds, listed: FileIds, number: int) -> list[bytes]:
-    """Return the ids in one part of the first collection but not of the second, and clear that part in both."""
-    found = sorted(named.part(number) - listed.part(number))
-    named.clear(number)
-    listed.clear(number)
-    return found
-
-
-def _check(storage: FileStorage, key: bytes, gone: set[bytes]) -> None:
-    if not storage.exists(unpacked(key)):
-        gone.add(key)
 
 
 def _missing(place: Place, row: Row, file: NamedFile) -> MissingFile:

@@ -24,6 +24,8 @@ from depot_lite.depots import Depots
 from depot_lite.errors import ConfigurationError, MaintenanceStopped, StoredFileNotFound
 from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.maintenance.ids import FileIds, FoundFile, FoundFiles, ListedFiles, packed, unpacked
+from depot_lite.maintenance.limits import DeletionLimit, EmptyTables
+from depot_lite.maintenance.presence import absent_files, list_files
 from depot_lite.maintenance.rows.database import Database, Reader, Row
 from depot_lite.maintenance.rows.places import Place, places
 from depot_lite.maintenance.rows.references import References
@@ -34,6 +36,9 @@ DAY: Final = timedelta(hours=24)
 
 #: Unused files that are checked again and deleted together.
 BATCH: Final = 50_000
+
+#: The number of files up to which another depot is asked for each of them, and not listed.
+_FEW: Final = 1000
 
 #: Files deleted per call of the storage.
 _AT_ONCE: Final = 1000
@@ -47,9 +52,13 @@ def find_unused(
     protect: Iterable[object] = (),
     keep_if: Callable[[FoundFile], bool] | None = None,
     models: Iterable[object] | None = None,
+    max_delete: int | str | None = None,
+    allow_empty: Iterable[str] = (),
     progress: Watcher | None = None,
 ) -> UnusedReport:
     """Find the files of a depot that no row names. Nothing is deleted.
+
+    The report's ``objections`` are the reasons for which `delete_unused_files` would stop.
 
     Args:
         bind: the database; of a session, its engine is used.
@@ -60,6 +69,10 @@ def find_unused(
         keep_if: called with each file that would count as unused; files for which it returns True are kept.
         models: the declarative bases whose columns are read; by default all. Files that only other models name seem
             unused.
+        max_delete: the number of files that one run may delete, or their share such as ``"10%"``. By default a tenth
+            of the depot or 1,000 files, whichever is less, but at least 10.
+        allow_empty: tables that may be empty, ``"table"`` or ``"schema.table"``, and depots of which rows may name no
+            file.
         progress: called with the `Progress` of each step.
 
     Raises:
@@ -67,7 +80,8 @@ def find_unused(
         StorageFailed: the storage cannot be listed.
         ConfigurationError: an argument is invalid.
     """
-    return _Sweep(bind, depot_name, older_than, protect, keep_if, models, progress).find()
+    limits = DeletionLimit(max_delete), EmptyTables(allow_empty)
+    return _Sweep(bind, depot_name, older_than, protect, keep_if, models, limits, progress).find()
 
 
 def delete_unused_files(
@@ -78,6 +92,8 @@ def delete_unused_files(
     protect: Iterable[object] = (),
     keep_if: Callable[[FoundFile], bool] | None = None,
     models: Iterable[object] | None = None,
+    max_delete: int | str | None = None,
+    allow_empty: Iterable[str] = (),
     settle: timedelta = timedelta(minutes=1),
     progress: Watcher | None = None,
 ) -> UnusedReport:
@@ -90,9 +106,15 @@ def delete_unused_files(
     Args:
         settle: the duration of the longest transaction. The second reading begins no earlier than this after the first
             one, or ``older_than`` after it if that is shorter.
+
+    Raises:
+        MaintenanceStopped: as `find_unused`, and for each of the report's ``objections``. Nothing was deleted.
     """
-    sweep = _Sweep(bind, depot_name, older_than, protect, keep_if, models, progress)
+    limits = DeletionLimit(max_delete), EmptyTables(allow_empty)
+    sweep = _Sweep(bind, depot_name, older_than, protect, keep_if, models, limits, progress)
     report = sweep.find()
+    if report.objections:
+        raise MaintenanceStopped(f"depot {report.depot!r} was not swept: {'; '.join(report.objections)}")
     sweep.settle(min(settle, older_than), report)
     return sweep.delete(report)
 
@@ -106,6 +128,7 @@ class _Sweep:
         protect: Iterable[object],
         keep_if: Callable[[FoundFile], bool] | None,
         models: Iterable[object] | None,
+        limits: tuple[DeletionLimit, EmptyTables],
         progress: Watcher | None,
     ) -> None:
         if older_than < timedelta(0):
@@ -119,9 +142,12 @@ class _Sweep:
             )
         self.references = References(self.depot_name)
         self.places = places(protect, models)
+        self.limit, self.empty = limits
         self.older_than = older_than
         self.keep_if = keep_if
         self.progress = progress
+        #: Files that rows name as files of another depot, which lacks them.
+        self.misplaced: set[bytes] = set()
         self._read_at = 0.0
 
     # --- search ---------------------------------------------------------------------------------------------------
@@ -129,19 +155,37 @@ class _Sweep:
     def find(self) -> UnusedReport:
         # The limit is computed before anything is listed: files stored later are younger.
         report = UnusedReport(self.depot_name, _limit(self.older_than))
-        listed = self._listed()
+        listed = list_files("listing", self.storage, self.progress)
         report.listed = len(listed)
         named = self._named()
         self._read_at = monotonic()
+        report.objections += self._misplaced(listed, named)
         self._subtract(listed, named, report)
+        if report.files:
+            report.objections += self._objections(report)
         return report
 
-    def _listed(self) -> ListedFiles:
-        listed, entries = ListedFiles(), iter(self.storage.list())
-        with Step(self.progress, "listing") as step:
-            while count := off_loop(partial(listed.take, entries)):
-                step.add(count)
-        return listed
+    def _objections(self, report: UnusedReport) -> Iterator[str]:
+        """Yield the reasons for which these files should not be deleted."""
+        yield from self.empty.depot_objections(self.depot_name, report.listed, report.named)
+        yield from self.empty.objections(self.database, self.places)
+        yield from self.limit.objections(len(report.files), report.listed, "deleted")
+
+    def _misplaced(self, listed: FileIds, named: FileIds) -> Iterator[str]:
+        """Find the files that rows name in another depot, which lacks them, and yield the reasons to stop.
+
+        An id is never used twice, so such a row means the file of this depot: a depot has got another name, or its
+        name leads elsewhere.
+        """
+        for name, ids in sorted(self.references.elsewhere.items()):
+            suspects = FileIds()
+            for number in range(256):
+                keys = ids.part(number) & (listed.part(number) - named.part(number))
+                suspects.add(map(unpacked, keys))
+                ids.clear(number)
+            if found := absent_files(name, suspects, self.progress, few=_FEW):
+                self.misplaced |= found
+                yield _objection_to_names(name, self.depot_name, found)
 
     def _named(self, only: set[bytes] | None = None) -> FileIds:
         """Return the ids that rows name; with ``only``, those among the given packed ids."""
@@ -174,7 +218,9 @@ class _Sweep:
         named.clear(number)
         for key, size, when in self._with_times(sorted(unnamed), known, report):
             step.add()
-            if when >= limit:
+            if key in self.misplaced:
+                report.misplaced += 1
+            elif when >= limit:
                 report.young += 1
             elif self.keep_if is not None and self.keep_if(_found(key, size, when)):
                 report.kept += 1
@@ -231,6 +277,16 @@ class _Sweep:
             for each in doomed:
                 report.files.append(packed(each.file_id), each.size, each.last_modified.timestamp())
             step.add(len(doomed), sum(each.size for each in doomed if each.file_id not in failed))
+
+
+def _objection_to_names(name: str, depot_name: str, found: set[bytes]) -> str:
+    real = Depots.resolve_alias(name)
+    known_as = f"{name!r}" if real == name else f"{name!r}, an alias of {real!r}"
+    return (
+        f"rows name {len(found)} files as files of {known_as}, which lacks them, and {depot_name!r} has them, such as "
+        f"{unpacked(min(found))}: these files are in use. Has the name of a depot become an alias, or been given "
+        f"another storage? The name {name!r} has to lead to them"
+    )
 
 
 def _limit(older_than: timedelta) -> datetime:

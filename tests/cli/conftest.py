@@ -59,6 +59,10 @@ class Done:
         return json.loads(self.out)
 
 
+#: The table may be empty, and any number of files may go.
+CONSENT = ("--delete", "--max-delete=100%", "--allow-empty=shop_product", "--allow-empty=photos", "--allow-empty=cloud")
+
+
 @dataclass
 class Shop:
     """An application in a folder, its database, and what is in its depots."""

@@ -11,7 +11,7 @@ from PIL import Image
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
-from tests.cli.conftest import Shop
+from tests.cli.conftest import CONSENT, Shop
 from tests.cli.model import Product
 
 #: Drivers that are awaited, by the names of the databases.
@@ -42,14 +42,14 @@ class TestUnused:
         """A dry run finds and changes nothing; --delete deletes exactly that; then nothing is left to find."""
         shop.add(Product(manual=b"named"))
         left = shop.unused(22)
-        found = shop.run("unused", "--older-than", "0s")
+        found = shop.run("unused", "--older-than", "0s", "--max-delete", "100%")
         assert found.code == 1
         assert found.out.startswith("Depot 'photos': 22 files of 23 unused, 132 bytes\n")
         assert "\n  ... and 2 more: --json shows all\n" in found.out
         assert "--delete deletes them" in found.out
         assert "reading shop_product.manual: 1 row, in " in found.err
         assert "\x1b" not in found.out + found.err
-        deleted = shop.run("unused", "photos", "--older-than=0s", "--delete", "--yes", "--json", "--quiet")
+        deleted = shop.run("unused", "photos", "--older-than=0s", *CONSENT, "--yes", "--json", "--quiet")
         assert (deleted.code, deleted.json["deleted"], deleted.json["failed"]) == (0, 22, [])
         assert sorted(each["id"] for each in deleted.json["files"]) == left
         assert deleted.err == "the application says hello\n"
@@ -65,7 +65,7 @@ class TestUnused:
     @pytest.mark.matrix
     def test_what_is_young_and_what_is_protected_is_spared(self, local_shop: Shop) -> None:
         (left,) = local_shop.unused(1)
-        young = local_shop.run("unused", "--delete")
+        young = local_shop.run("unused", *CONSENT)
         assert (young.code, "young   1  named by no row, younger than 24h" in young.out) == (0, True)
         with local_shop.engine.begin() as connection:
             connection.exec_driver_sql("CREATE TABLE note (text VARCHAR(100))")
@@ -219,7 +219,7 @@ def test_depots_on_s3(local_shop: Shop) -> None:
         storage = server.storage(bucket)
         storage.create(b"unused")
         assert local_shop.run("verify", "cloud", app="cloud").code == 0
-        swept = local_shop.run("unused", "cloud", "--older-than=0s", "--delete", "--yes", "--json", app="cloud")
+        swept = local_shop.run("unused", "cloud", "--older-than=0s", *CONSENT, "--yes", "--json", app="cloud")
         assert (swept.code, swept.json["deleted"]) == (0, 1)
         with temporary_depots():
             DepotManager.configure("cloud", storage)

@@ -10,10 +10,11 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from depot_lite.io.boto3 import S3Storage
-from depot_lite.maintenance import delete_unused_files, find_unused
+from depot_lite.maintenance import find_unused
 from depot_lite.manager import DepotManager
 from tests.io.s3_server import Requests, Server, moto_server
 from tests.maintenance.conftest import NOW, Base, Film
+from tests.support.sweeps import sweep
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def test_a_sweep_makes_as_many_requests_as_there_are_pages_and_batches(
     assert requests.taken() == {"ListObjectsV2": 3}
     assert {each.file_id for each in report.files} == left
     assert report.bytes == 4 * 7
-    report = delete_unused_files(database, "s3", older_than=NOW, models=[Base])
+    report = sweep(database, "s3", models=[Base])
     assert requests.taken() == {"ListObjectsV2": 3, "DeleteObjects": 2}
     assert (report.deleted, report.failed) == (7, {})
     assert set(storage.list()) == named
@@ -59,7 +60,7 @@ def test_young_files_are_spared_without_a_request(database: Engine, storage: S3S
     """By the server's clock, as its listing tells it."""
     storage.create(b"young")
     requests = Requests(storage)
-    report = delete_unused_files(database, "s3", older_than=timedelta(hours=1), models=[Base])
+    report = sweep(database, "s3", models=[Base], older_than=timedelta(hours=1))
     assert (report.young, report.deleted) == (1, 0)
     assert requests.taken() == {"ListObjectsV2": 1}
 

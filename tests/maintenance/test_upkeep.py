@@ -19,18 +19,19 @@ import pytest
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from depot_lite.maintenance import delete_unused_files
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.forks import ROOT, Forks
 from tests.maintenance import upkeep
 from tests.maintenance.upkeep import Reel
+from tests.support.sweeps import sweep
 
 #: How long the writer writes, in seconds. UPKEEP_SECONDS=600 for a hunt.
 SECONDS: Final = float(os.environ.get("UPKEEP_SECONDS", "9"))
 
 #: One and a half seconds more than the longest transaction.
-SWEEP: Final = ["--older-than", "3.5s", "--delete", "--yes"]
+SWEEP: Final = ["--older-than", "3.5s", "--delete", "--yes", "--max-delete=100%"]
+SWEEP += [f"--allow-empty={each}" for each in ("old", "new", "upkeep_reel")]
 COMMANDS: Final = [
     ["migrate", "old", "new"],
     ["unused", "old", *SWEEP],
@@ -136,7 +137,7 @@ def check(engine: Engine) -> None:
     for value in values:
         upkeep.check(value)
     for name in ("old", "new"):
-        report = delete_unused_files(engine, name, older_than=timedelta(0), models=[upkeep.Base])
+        report = sweep(engine, name, models=[upkeep.Base])
         assert report.failed == {}
     left = {f"{name}/{file_id}" for name in ("old", "new") for file_id in DepotManager.get(name).list()}
     assert left == {path for value in values for path in value.paths}

@@ -54,6 +54,8 @@ class MaintenanceView(CustomView):
         protect: columns outside all models, as in `find_unused`.
         keep_if: files for which it returns True do not count as unused.
         settle: the duration of the longest transaction, as in `delete_unused_files`.
+        max_delete: the number or the share of a depot's files that one job may delete, as in `find_unused`.
+        allow_empty: tables that may be empty, as in `find_unused`.
         older_than: the minimum age of unused files. It has to exceed the longest transaction, and the time for which an
             upload may wait for its form. The page warns about younger files.
         menu_label: the label in the menu.
@@ -75,6 +77,8 @@ class MaintenanceView(CustomView):
         models: Iterable[object] | None = None,
         protect: Sequence[object] = (),
         keep_if: Callable[[FoundFile], bool] | None = None,
+        max_delete: int | str | None = None,
+        allow_empty: Iterable[str] = (),
         settle: timedelta = timedelta(minutes=1),
         older_than: timedelta = DAY,
         menu_label: str | None = None,
@@ -84,7 +88,15 @@ class MaintenanceView(CustomView):
     ) -> None:
         super().__init__(menu_label=menu_label, icon=icon, path=path, add_to_menu=add_to_menu)
         self._bind = bind
-        self._upkeep = Upkeep(None if models is None else tuple(models), tuple(protect), keep_if, settle, older_than)
+        self._upkeep = Upkeep(
+            None if models is None else tuple(models),
+            tuple(protect),
+            keep_if,
+            settle,
+            older_than,
+            max_delete=max_delete,
+            allow_empty=tuple(allow_empty),
+        )
 
     def can_delete(self, request: Request) -> bool:
         """Return whether the user may delete unused files, and remove missing files from rows of any model.

@@ -51,6 +51,8 @@ class Upkeep:
     settle: timedelta = timedelta(minutes=1)
     #: Younger files may belong to an open transaction or form.
     older_than: timedelta = DAY
+    max_delete: int | str | None = None
+    allow_empty: Iterable[str] = ()
 
     @property
     def ages(self) -> list[timedelta]:
@@ -89,6 +91,7 @@ class Upkeep:
             "unused": len(report.files),
             "size": shown_size(report.bytes),
             "before": report.before.isoformat(),
+            "objections": report.objections,
             "rows": [_file(report.depot, each, now) for each in report.files[:SHOWN]],
         }
 
@@ -137,7 +140,13 @@ class Upkeep:
         return [_row(known[each.place], each, database, link) for each in files[:SHOWN]]
 
     def _settings(self) -> dict[str, Any]:
-        return {"protect": self.protect, "keep_if": self.keep_if, "models": self.models}
+        return {
+            "protect": self.protect,
+            "keep_if": self.keep_if,
+            "models": self.models,
+            "max_delete": self.max_delete,
+            "allow_empty": self.allow_empty,
+        }
 
 
 def depots() -> list[dict[str, Any]]:

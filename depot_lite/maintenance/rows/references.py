@@ -14,6 +14,7 @@ from typing import Any, Final
 from depot_lite.depots import Depots
 from depot_lite.errors import MaintenanceStopped, UnknownDepot
 from depot_lite.io.fileid import FILE_ID
+from depot_lite.maintenance.ids import FileIds
 from depot_lite.maintenance.rows.database import Row
 from depot_lite.maintenance.rows.places import Place
 
@@ -33,8 +34,10 @@ class References:
     def __init__(self, depot_name: str) -> None:
         self._depot_name = Depots.resolve_alias(depot_name)
         self._depots = depots_at(self._depot_name)
-        self._resolved: dict[str, bool] = {}
+        self._resolved: dict[str, str] = {}
         self._prefix = f'"{depot_name}/'
+        #: The ids of files of other depots that rows name, by the name of the depot in the rows.
+        self.elsewhere: dict[str, FileIds] = {}
 
     def in_rows(self, place: Place, rows: Iterable[Row]) -> list[str]:
         """Return the ids of the files of this depot that rows name, possibly with repetitions.
@@ -55,13 +58,17 @@ class References:
             if ids and text.count(prefix) == len(ids) and "\\" not in text:
                 found += ids if len(ids) != 2 or ids[0] != ids[1] else ids[1:]
             else:
-                found += [file_id for name, file_id in paths_in(place, row) if self._is_of_depot(place, row, name)]
+                for name, file_id in paths_in(place, row):
+                    if self._real(place, row, name) in self._depots:
+                        found.append(file_id)
+                    else:
+                        self.elsewhere.setdefault(name, FileIds()).add([file_id])
         return found
 
-    def _is_of_depot(self, place: Place, row: Row, name: str) -> bool:
+    def _real(self, place: Place, row: Row, name: str) -> str:
         if name not in self._resolved:
             try:
-                self._resolved[name] = Depots.resolve_alias(name) in self._depots
+                self._resolved[name] = Depots.resolve_alias(name)
             except UnknownDepot as error:
                 raise MaintenanceStopped(
                     f"{where(place, row)} names depot {name!r}, which is not configured: it may be another name of "

@@ -99,6 +99,10 @@ class UnusedReport:
     kept: int = 0
     #: Not named, and deleted by others before they were checked.
     gone: int = 0
+    #: Named by a row as files of another depot, which lacks them. They are in use, since ids are never used twice.
+    misplaced: int = 0
+    #: The reasons for which a deletion stops.
+    objections: list[str] = field(default_factory=list)
     #: The unused files; after a deletion, the files selected for it.
     files: FoundFiles = field(default_factory=FoundFiles)
     #: Number of deleted files; None after a dry run.

@@ -174,9 +174,12 @@
             const spared = spare(found);
             const rows = found.rows.map((each) => [link(each.url, each.id, "look at this file"), each.size,
                 make("span", { title: each.stored }, each.age)]);
-            const ask = found.unused ? asking("unused", "Delete " + (found.unused === 1 ? "this file" : "these " + counted(found.unused, "file")),
+            const doubt = found.objections.length ? make("div", { class: "depot-warning" },
+                make("p", {}, "None of them can be deleted here:"),
+                make("ul", {}, ...found.objections.map((each) => make("li", {}, each)))) : null;
+            const ask = found.unused && !doubt ? asking("unused", "Delete " + (found.unused === 1 ? "this file" : "these " + counted(found.unused, "file")),
                 () => askToDelete(depot, seconds, found)) : null;
-            section("Unused files of " + depot, make("p", {}, text + spared), ask,
+            section("Unused files of " + depot, make("p", {}, text + spared), doubt, ask,
                 table("Unused files of " + depot, ["File", "Size", "Age"], rows), first(rows, found.unused));
             say(depot + ": " + text);
         },
