@@ -17,7 +17,7 @@ import pytest
 
 from depot_lite.errors import StorageFailed, StoredFileNotFound, UnknownDepot
 from depot_lite.io.content import Content
-from depot_lite.io.fileid import new_file_id
+from depot_lite.io.fileid import is_note_id, new_file_id
 from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage, StoredFile
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.manager import DepotManager
@@ -315,6 +315,26 @@ class DeletesOnce(MemoryFileStorage):
 class DeletesAll(MemoryFileStorage):
     def _delete(self, file_id: str) -> None:
         self._files.clear()
+
+
+@breaks("test_a_note_is_no_file")
+class ListsNotes(MemoryFileStorage):
+    def list(self) -> Iterator[FileEntry]:
+        return self._list()
+
+
+@breaks("test_a_note_is_no_file")
+class KeepsNotes(MemoryFileStorage):
+    def _delete(self, file_id: str) -> None:
+        if not is_note_id(file_id):
+            super()._delete(file_id)
+
+
+@breaks("test_a_note_is_no_file")
+class WritesNotesOnce(MemoryFileStorage):
+    def write_note(self, name: str, text: bytes) -> None:
+        if self.read_note(name) is None:
+            super().write_note(name, text)
 
 
 @breaks("test_many_are_deleted_at_once")

@@ -161,8 +161,8 @@ def _unused(command: argparse.ArgumentParser) -> None:
         "--max-delete",
         type=_argument_type(_checked_limit),
         metavar="N",
-        help="stop if more files than this are unused: a number, or a share of the depot such as 10%% (default: a tenth, "
-        "at most 1000, at least 10)",
+        help="stop if more files than this would be deleted: a number, or a share of the depot such as 10%% (default: a "
+        "tenth, at most 1000, at least 10)",
     )
     add(
         "--allow-empty",
@@ -177,6 +177,13 @@ def _unused(command: argparse.ArgumentParser) -> None:
         default=[],
         metavar="TABLE.COLUMN",
         help="a column outside all models: files whose ids appear in it are kept (may be repeated)",
+    )
+
+
+def _claim(command: argparse.ArgumentParser) -> None:
+    _add_depot(command, "the default depot")
+    command.add_argument(
+        "--replace", action="store_true", help="forget all other owners: their rows will keep no file any longer"
     )
 
 
@@ -237,6 +244,11 @@ _COMMANDS: Final[dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], N
         "Finds files that no row names, and deletes them with --delete",
         "It never touches a row, a file that a row names, or a file younger than --older-than",
         _unused,
+    ),
+    "claim": (
+        "Records in a depot that this database uses it, so that `unused --delete` may run from here",
+        "It touches no row and no file, and writes nothing but the owner mark of the depot",
+        _claim,
     ),
     "missing": (
         "Finds rows whose file is missing",

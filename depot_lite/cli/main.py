@@ -24,6 +24,7 @@ from depot_lite.errors import ConfigurationError, DepotError
 from depot_lite.maintenance.backup import copy_files
 from depot_lite.maintenance.migration import migrate
 from depot_lite.maintenance.missing import find_missing
+from depot_lite.maintenance.owners import claim
 from depot_lite.maintenance.run.reports import Watcher
 from depot_lite.maintenance.statistics import statistics
 from depot_lite.maintenance.unused import delete_unused_files, find_unused
@@ -150,6 +151,10 @@ def _unused(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -
     return reports.unused_report(report, arguments.older_than)
 
 
+def _claim(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
+    return reports.claim_report(claim(bind, arguments.depot, replace=arguments.replace))
+
+
 def _missing(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
     return reports.missing_report(find_missing(bind, arguments.depot, progress=watcher))
 
@@ -213,6 +218,7 @@ _RESTARTS: Final = "nothing was changed, and the same command begins anew"
 
 _COMMANDS: Final = {
     "unused": _Command(_unused, "needed", _CONTINUES),
+    "claim": _Command(_claim, "needed", _RESTARTS),
     "missing": _Command(_missing, "needed", _RESTARTS),
     "verify": _Command(_verify, "useful", f"{_RESTARTS}, or goes on where --state FILE says"),
     "stats": _Command(_stats, "needed", _RESTARTS),

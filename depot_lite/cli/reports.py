@@ -14,6 +14,7 @@ from depot_lite.maintenance.backup import CopyReport
 from depot_lite.maintenance.ids import FoundFile
 from depot_lite.maintenance.migration import MigrationReport
 from depot_lite.maintenance.missing import DamagedRow, MissingFile, MissingReport
+from depot_lite.maintenance.owners import ClaimReport
 from depot_lite.maintenance.run.reports import UnusedReport
 from depot_lite.maintenance.statistics import DepotStatistics, StatisticsReport
 from depot_lite.maintenance.variants import RegenerateReport
@@ -94,6 +95,29 @@ def _unused_lines(report: UnusedReport, older_than: timedelta) -> Iterator[str]:
     elif report.deleted is None and report.files:
         yield ""
         yield "Nothing was deleted, this was a dry run: --delete deletes them."
+
+
+# --- claim --------------------------------------------------------------------------------------------------------
+
+
+def claim_report(report: ClaimReport) -> Report:
+    """Report the owners of a depot."""
+    data = {
+        "command": "claim",
+        "depot": report.depot,
+        "owners": list(report.owners),
+        "added": list(report.added),
+        "removed": list(report.removed),
+    }
+    return Report(_claim_lines(report), data, found=False)
+
+
+def _claim_lines(report: ClaimReport) -> Iterator[str]:
+    yield f"Depot {report.depot!r} belongs to:"
+    yield from (f"  {printable(each)}{' (new)' if each in report.added else ''}" for each in report.owners)
+    if report.removed:
+        yield "and no longer to:"
+        yield from (f"  {printable(each)}" for each in report.removed)
 
 
 # --- missing ------------------------------------------------------------------------------------------------------

@@ -20,16 +20,20 @@ from collections.abc import Hashable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from datetime import datetime, timedelta
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Final, cast
 
 from depot_lite.errors import StoredFileNotFound
 from depot_lite.io.aio import AsyncStorage
 from depot_lite.io.content import Content
-from depot_lite.io.fileid import check_file_id, checked_or_new, new_file_id
+from depot_lite.io.fileid import check_file_id, checked_or_new, is_note_id, new_file_id, note_id
 from depot_lite.io.stored import UNNAMED, FileEntry, FileInfo, StoredFile
 from depot_lite.io.verified import KnownContent, VerifiedStream
 
 __all__ = ["UNNAMED", "FileEntry", "FileInfo", "FileStorage", "StoredFile"]
+
+
+#: The number of each note in its reserved id.
+_NOTES: Final = {"owners": 1, "trash": 2}
 
 
 class FileStorage(ABC):
@@ -255,9 +259,10 @@ class FileStorage(ABC):
     def list(self) -> Iterator[FileEntry]:
         """Yield the id of every file, lazily, as an entry with ``size`` and ``last_modified``.
 
-        Files of uploads in progress, or interrupted by a crash, are listed too, so that a sweep finds them.
+        Files of uploads in progress, or interrupted by a crash, are listed too, so that a sweep finds them. Notes are
+        not listed.
         """
-        return self._list()
+        return (each for each in self._list() if not is_note_id(each))
 
     def entry(self, file_or_id: StoredFile | str) -> FileEntry:
         """Return the entry that ``list`` yields for a file, also if its upload is in progress or was interrupted.
@@ -313,6 +318,31 @@ class FileStorage(ABC):
         original = source._info(source_id)
         same = (existing.content_length, existing.checksum) == (original.content_length, original.checksum)
         return existing if same and existing.checksum is not None else None
+
+    # --- notes ----------------------------------------------------------------------------------------------------
+
+    def read_note(self, name: str) -> bytes | None:
+        """Return the text that maintenance keeps in the storage under a name; None if there is none.
+
+        A note is stored like a file, under a reserved id that no other method accepts and ``list`` omits.
+
+        Args:
+            name: ``owners`` or ``trash``.
+        """
+        try:
+            with self._open(note_id(_NOTES[name])) as file:
+                return file.read()
+        except StoredFileNotFound:
+            return None
+
+    def write_note(self, name: str, text: bytes) -> None:
+        """Store or replace a note; an empty one is removed."""
+        if text:
+            self._save(note_id(_NOTES[name]), Content.of(text, f"{name}.txt", "text/plain"))
+        else:
+            self._delete(note_id(_NOTES[name]))
+
+    # --- URLs -----------------------------------------------------------------------------------------------------
 
     def public_url(self, file_or_id: StoredFile | str) -> str | None:
         """Return the storage's own URL of a file, or None if the application has to serve it; makes no request."""

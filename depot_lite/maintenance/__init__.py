@@ -16,6 +16,7 @@ from depot_lite.maintenance.backup import CopyReport, copy_files
 from depot_lite.maintenance.ids import FoundFile
 from depot_lite.maintenance.migration import MigrationReport, migrate
 from depot_lite.maintenance.missing import DamagedRow, MissingFile, MissingReport, find_missing
+from depot_lite.maintenance.owners import ClaimReport, claim
 from depot_lite.maintenance.run.reports import FailedRow, Progress, UnusedReport, Watcher
 from depot_lite.maintenance.statistics import StatisticsReport, statistics
 from depot_lite.maintenance.unused import delete_unused_files, find_unused
@@ -24,6 +25,7 @@ from depot_lite.maintenance.verdicts import Finding
 from depot_lite.maintenance.verification import VerifyReport, verify
 
 __all__ = [
+    "ClaimReport",
     "CopyReport",
     "DamagedRow",
     "FailedRow",
@@ -38,6 +40,7 @@ __all__ = [
     "UnusedReport",
     "VerifyReport",
     "Watcher",
+    "claim",
     "copy_files",
     "delete_unused_files",
     "find_missing",

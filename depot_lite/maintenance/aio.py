@@ -19,10 +19,11 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from depot_lite.errors import ConfigurationError
-from depot_lite.maintenance import backup, migration, missing, unused, variants, verification
+from depot_lite.maintenance import backup, migration, missing, owners, unused, variants, verification
 from depot_lite.maintenance.statistics import statistics as count_all
 
 __all__ = [
+    "claim",
     "copy_files",
     "delete_unused_files",
     "find_missing",
@@ -85,6 +86,7 @@ def _awaited_without_bind(function: Callable[P, T]) -> Callable[P, Coroutine[Any
     return awaited
 
 
+claim = _awaited(owners.claim)
 find_unused = _awaited(unused.find_unused)
 delete_unused_files = _awaited(unused.delete_unused_files)
 find_missing = _awaited(missing.find_missing)

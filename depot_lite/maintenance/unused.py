@@ -25,6 +25,7 @@ from depot_lite.errors import ConfigurationError, MaintenanceStopped, StoredFile
 from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.maintenance.ids import FileIds, FoundFile, FoundFiles, ListedFiles, packed, unpacked
 from depot_lite.maintenance.limits import DeletionLimit, EmptyTables
+from depot_lite.maintenance.owners import identities, owner_objections
 from depot_lite.maintenance.presence import absent_files, list_files
 from depot_lite.maintenance.rows.database import Database, Reader, Row
 from depot_lite.maintenance.rows.places import Place, places
@@ -167,6 +168,7 @@ class _Sweep:
 
     def _objections(self, report: UnusedReport) -> Iterator[str]:
         """Yield the reasons for which these files should not be deleted."""
+        yield from owner_objections(self.depot_name, identities(self.database, self.places))
         yield from self.empty.depot_objections(self.depot_name, report.listed, report.named)
         yield from self.empty.objections(self.database, self.places)
         yield from self.limit.objections(len(report.files), report.listed, "deleted")

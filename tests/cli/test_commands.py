@@ -219,6 +219,7 @@ def test_depots_on_s3(local_shop: Shop) -> None:
         storage = server.storage(bucket)
         storage.create(b"unused")
         assert local_shop.run("verify", "cloud", app="cloud").code == 0
+        assert local_shop.run("claim", "cloud", app="cloud").code == 0
         swept = local_shop.run("unused", "cloud", "--older-than=0s", *CONSENT, "--yes", "--json", app="cloud")
         assert (swept.code, swept.json["deleted"]) == (0, 1)
         with temporary_depots():

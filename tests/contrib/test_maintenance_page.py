@@ -32,6 +32,7 @@ from depot_lite.io.content import Content
 from depot_lite.io.fileid import new_file_id, new_upload_id
 from depot_lite.io.interfaces import FileEntry
 from depot_lite.io.local import LocalFileStorage
+from depot_lite.maintenance import claim
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.browsing import asked_elsewhere, chromium, in_thread
@@ -210,6 +211,8 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         DepotManager.configure("archive", LocalFileStorage(folder / "archive", durable=False), visibility="private")
         DepotManager.configure_signing("a key that is long enough")
         DepotManager.alias("posters", "films")
+        Base.metadata.create_all(engine)
+        claim(engine, "films", models=[Base])
         view = View(models=[Base], settle=timedelta(0), **CONSENT)
         with in_thread(_app(provider, view, folder / "templates")) as url, Site(url, view, storage, engine) as made:
             yield made

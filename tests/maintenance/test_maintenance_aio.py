@@ -87,6 +87,7 @@ def test_what_writes_is_awaited_too(aworld: AsyncWorld, committed: Add, depots: 
     backup = DepotManager.configure("backup", MemoryFileStorage())
 
     async def journey(engine: AsyncEngine) -> None:
+        await aio.claim(engine, "default", models=[Base])
         report = await aio.delete_unused_files(engine, "default", older_than=NOW, **consent("default", [Base]))
         assert (report.deleted, depots["default"].exists(left)) == (1, False)
         await aio.copy_files("default", "backup")

@@ -10,22 +10,22 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, delete, text
 
-
 from depot_lite.errors import ConfigurationError, MaintenanceStopped
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.io.memory import MemoryFileStorage
-from depot_lite.maintenance import UnusedReport, copy_files, delete_unused_files, find_unused
+from depot_lite.maintenance import UnusedReport, claim, copy_files, delete_unused_files, find_unused
 from depot_lite.maintenance.limits import DeletionLimit
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.maintenance.conftest import NOW, Base, Film, Scene
-from tests.support.sweeps import consent, sweep
+from tests.support import sweeps
+from tests.support.sweeps import consent
 
 Add = Callable[..., None]
 Depots = dict[str, FileStorage]
 
-sweep = partial(sweep, models=[Base])
+sweep = partial(sweeps.sweep, models=[Base])
 
 
 def look(engine: Engine, depot_name: str = "default", **options: Any) -> UnusedReport:
@@ -119,6 +119,7 @@ class TestLimits:
         """And finds the files nevertheless."""
         for _ in range(11):
             depots["default"].create(b"left")
+        claim(database, "default", models=[Base])
         report = find_unused(database, "default", older_than=NOW, models=[Base])
         assert len(report.files) == 11
         many, unreferenced, empty = sorted(report.objections)
@@ -134,7 +135,7 @@ class TestEmptyTables:
         with database.begin() as connection:
             connection.execute(delete(Film))
         allowed = [each for each in consent("default", [Base])["allow_empty"] if each != "upkeep_film"]
-        with pytest.raises(MaintenanceStopped, match="table upkeep_film is empty.*--allow-empty upkeep_film"):
+        with pytest.raises(MaintenanceStopped, match=r"table upkeep_film is empty.*--allow-empty upkeep_film"):
             sweep(database, allow_empty=allowed)
         assert len(list(depots["default"].list())) == 3
         assert sweep(database, allow_empty=[*allowed, "upkeep_film"]).deleted == 2

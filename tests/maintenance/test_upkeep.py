@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ import pytest
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
+from depot_lite.maintenance import claim
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.forks import ROOT, Forks
@@ -109,6 +109,10 @@ def test_no_row_loses_its_file_and_no_file_outlives_its_row(
     url = upkeep_engine.url.render_as_string(hide_password=False)
     url += "?timeout=30" if upkeep_engine.dialect.name == "sqlite" else ""
     run = Upkeep(url, tmp_path, seed, forks)
+    with temporary_depots():
+        upkeep.configure(tmp_path)
+        for name in ("old", "new"):
+            claim(upkeep_engine, name, models=[upkeep.Base])
     until = time.monotonic() + SECONDS
     with run.writing():
         number = 0

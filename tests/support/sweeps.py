@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from depot_lite.maintenance import UnusedReport, delete_unused_files
+from depot_lite.maintenance import UnusedReport, claim, delete_unused_files
 from depot_lite.maintenance.rows.places import places
 from depot_lite.manager import DepotManager
 
@@ -18,7 +18,8 @@ def consent(depot_name: str, models: Sequence[object]) -> dict[str, Any]:
 
 
 def sweep(bind: Any, depot_name: str = "default", *, models: Sequence[object], **options: Any) -> UnusedReport:
-    """Delete all unused files of a depot, however young and many they are."""
+    """Delete all unused files of a depot that this database claims, however young and many they are."""
+    claim(bind, depot_name, models=models)
     return delete_unused_files(
         bind, depot_name, **{"older_than": timedelta(0), **consent(depot_name, models), **options}
     )

@@ -142,7 +142,9 @@ class ObjectStorage(FileStorage, Generic[Url]):
 
     def public_url(self, file_or_id: StoredFile | str) -> str | None:
         """Return the URL without a signature, None if the objects are not public."""
-        file_id = self._id(file_or_id)
+        return self._public_url(self._id(file_or_id))
+
+    def _public_url(self, file_id: str) -> str | None:
         return self._plain_url(file_id) if self._public else None
 
     def _plain_url(self, file_id: str) -> Url:
