@@ -352,7 +352,7 @@ class StorageContract(ABC):
         assert list(storage.list()) == [kept], "a note was listed"
         for call in (storage.get, storage.delete, storage.exists, storage.entry):
             with _raising(InvalidFileId, "a method accepted the id of a note"):
-                call(note_id(1))  # type: ignore[operator]  # mypy joins the methods to an object
+                call(note_id(1))
         storage.write_note("owners", b"")
         assert storage.read_note("owners") is None, "an empty note was not removed"
 

@@ -161,8 +161,8 @@ def _unused(command: argparse.ArgumentParser) -> None:
         "--max-delete",
         type=_argument_type(_checked_limit),
         metavar="N",
-        help="stop if more files than this would be deleted: a number, or a share of the depot such as 10%% (default: a "
-        "tenth, at most 1000, at least 10)",
+        help="stop if more files than this would be deleted: a number, or a share of the depot such as 10%% (default: "
+        "a tenth, at most 1000, at least 10)",
     )
     add(
         "--allow-empty",
@@ -170,6 +170,13 @@ def _unused(command: argparse.ArgumentParser) -> None:
         default=[],
         metavar="TABLE",
         help="a table that may be empty, or a depot of which rows may name no file (may be repeated)",
+    )
+    add(
+        "--ignore-column",
+        action="append",
+        default=[],
+        metavar="TABLE.COLUMN",
+        help="a column outside all models that may contain ids of unused files; * stands for anything (may be repeated)",
     )
     add(
         "--protect",

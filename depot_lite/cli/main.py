@@ -146,6 +146,7 @@ def _unused(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -
         protect=arguments.protect,
         max_delete=arguments.max_delete,
         allow_empty=arguments.allow_empty,
+        ignore_columns=arguments.ignore_column,
         progress=watcher,
     )
     return reports.unused_report(report, arguments.older_than)

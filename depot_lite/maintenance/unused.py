@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 from depot_lite.depots import Depots
 from depot_lite.errors import ConfigurationError, MaintenanceStopped, StoredFileNotFound
 from depot_lite.fields.tracking.transfers import off_loop
+from depot_lite.maintenance.catalogue import Catalogue
 from depot_lite.maintenance.ids import FileIds, FoundFile, FoundFiles, ListedFiles, packed, unpacked
 from depot_lite.maintenance.limits import DeletionLimit, EmptyTables
 from depot_lite.maintenance.owners import identities, owner_objections
@@ -55,6 +56,7 @@ def find_unused(
     models: Iterable[object] | None = None,
     max_delete: int | str | None = None,
     allow_empty: Iterable[str] = (),
+    ignore_columns: Iterable[str] = (),
     progress: Watcher | None = None,
 ) -> UnusedReport:
     """Find the files of a depot that no row names. Nothing is deleted.
@@ -74,6 +76,8 @@ def find_unused(
             of the depot or 1,000 files, whichever is less, but at least 10.
         allow_empty: tables that may be empty, ``"table"`` or ``"schema.table"``, and depots of which rows may name no
             file.
+        ignore_columns: columns outside all models that may contain ids of unused files, ``"table.column"`` or
+            ``"schema.table.column"``; ``*`` stands for anything.
         progress: called with the `Progress` of each step.
 
     Raises:
@@ -82,7 +86,7 @@ def find_unused(
         ConfigurationError: an argument is invalid.
     """
     limits = DeletionLimit(max_delete), EmptyTables(allow_empty)
-    return _Sweep(bind, depot_name, older_than, protect, keep_if, models, limits, progress).find()
+    return _Sweep(bind, depot_name, older_than, protect, keep_if, models, limits, ignore_columns, progress).find()
 
 
 def delete_unused_files(
@@ -95,6 +99,7 @@ def delete_unused_files(
     models: Iterable[object] | None = None,
     max_delete: int | str | None = None,
     allow_empty: Iterable[str] = (),
+    ignore_columns: Iterable[str] = (),
     settle: timedelta = timedelta(minutes=1),
     progress: Watcher | None = None,
 ) -> UnusedReport:
@@ -112,7 +117,7 @@ def delete_unused_files(
         MaintenanceStopped: as `find_unused`, and for each of the report's ``objections``. Nothing was deleted.
     """
     limits = DeletionLimit(max_delete), EmptyTables(allow_empty)
-    sweep = _Sweep(bind, depot_name, older_than, protect, keep_if, models, limits, progress)
+    sweep = _Sweep(bind, depot_name, older_than, protect, keep_if, models, limits, ignore_columns, progress)
     report = sweep.find()
     if report.objections:
         raise MaintenanceStopped(f"depot {report.depot!r} was not swept: {'; '.join(report.objections)}")
@@ -130,6 +135,7 @@ class _Sweep:
         keep_if: Callable[[FoundFile], bool] | None,
         models: Iterable[object] | None,
         limits: tuple[DeletionLimit, EmptyTables],
+        ignore_columns: Iterable[str],
         progress: Watcher | None,
     ) -> None:
         if older_than < timedelta(0):
@@ -144,6 +150,7 @@ class _Sweep:
         self.references = References(self.depot_name)
         self.places = places(protect, models)
         self.limit, self.empty = limits
+        self.catalogue = Catalogue(self.database, self.places, ignore_columns, progress)
         self.older_than = older_than
         self.keep_if = keep_if
         self.progress = progress
@@ -172,6 +179,7 @@ class _Sweep:
         yield from self.empty.depot_objections(self.depot_name, report.listed, report.named)
         yield from self.empty.objections(self.database, self.places)
         yield from self.limit.objections(len(report.files), report.listed, "deleted")
+        yield from self.catalogue.objections({packed(each.file_id) for each in report.files})
 
     def _misplaced(self, listed: FileIds, named: FileIds) -> Iterator[str]:
         """Find the files that rows name in another depot, which lacks them, and yield the reasons to stop.

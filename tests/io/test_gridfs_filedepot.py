@@ -132,7 +132,7 @@ def test_a_sweep_takes_what_no_row_names_and_nothing_else(
         connection.execute(text("UPDATE letter SET note = :note WHERE id = 1"), {"note": f"see {old[2]}."})
     protected = find_unused(engine, older_than=NOW, models=[Base], protect=["letter.note"])
     assert list(protected.files) == []
-    assert sweep(engine, models=[Base]).deleted == 1
+    assert sweep(engine, models=[Base], ignore_columns=["letter.note"]).deleted == 1
     assert contents(storage) == [b"one", b"two"]
 
 

@@ -30,8 +30,8 @@ from tests.support.sweeps import sweep
 SECONDS: Final = float(os.environ.get("UPKEEP_SECONDS", "9"))
 
 #: One and a half seconds more than the longest transaction.
-SWEEP: Final = ["--older-than", "3.5s", "--delete", "--yes", "--max-delete=100%"]
-SWEEP += [f"--allow-empty={each}" for each in ("old", "new", "upkeep_reel")]
+EMPTY: Final = [f"--allow-empty={each}" for each in ("old", "new", "upkeep_reel")]
+SWEEP: Final = ["--older-than", "3.5s", "--delete", "--yes", "--max-delete=100%", *EMPTY]
 COMMANDS: Final = [
     ["migrate", "old", "new"],
     ["unused", "old", *SWEEP],

@@ -56,6 +56,7 @@ class MaintenanceView(CustomView):
         settle: the duration of the longest transaction, as in `delete_unused_files`.
         max_delete: the number or the share of a depot's files that one job may delete, as in `find_unused`.
         allow_empty: tables that may be empty, as in `find_unused`.
+        ignore_columns: columns outside all models that may contain ids of unused files, as in `find_unused`.
         older_than: the minimum age of unused files. It has to exceed the longest transaction, and the time for which an
             upload may wait for its form. The page warns about younger files.
         menu_label: the label in the menu.
@@ -79,6 +80,7 @@ class MaintenanceView(CustomView):
         keep_if: Callable[[FoundFile], bool] | None = None,
         max_delete: int | str | None = None,
         allow_empty: Iterable[str] = (),
+        ignore_columns: Iterable[str] = (),
         settle: timedelta = timedelta(minutes=1),
         older_than: timedelta = DAY,
         menu_label: str | None = None,
@@ -96,6 +98,7 @@ class MaintenanceView(CustomView):
             older_than,
             max_delete=max_delete,
             allow_empty=tuple(allow_empty),
+            ignore_columns=tuple(ignore_columns),
         )
 
     def can_delete(self, request: Request) -> bool:

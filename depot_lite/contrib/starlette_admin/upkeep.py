@@ -53,6 +53,7 @@ class Upkeep:
     older_than: timedelta = DAY
     max_delete: int | str | None = None
     allow_empty: Iterable[str] = ()
+    ignore_columns: Iterable[str] = ()
 
     @property
     def ages(self) -> list[timedelta]:
@@ -146,6 +147,7 @@ class Upkeep:
             "models": self.models,
             "max_delete": self.max_delete,
             "allow_empty": self.allow_empty,
+            "ignore_columns": self.ignore_columns,
         }
 
 

@@ -293,7 +293,7 @@ class S3Storage(ObjectStorage[str]):
             self._what("read", file_id),
             partial(self._get_range, file_id, found["ETag"]),
         )
-        return S3Object(info, reader, self._public_url(file_id), self, found)
+        return S3Object(info, reader, self._url_beside(file_id), self, found)
 
     def _get(self, file_id: str, **arguments: str) -> dict[str, Any]:
         with translating(self._what("read", file_id), file_id):

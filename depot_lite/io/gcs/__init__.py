@@ -318,7 +318,7 @@ class GCSStorage(ObjectStorage[str | None]):
         found = Found.in_headers(answer.headers)
         request = partial(self._get_range, file_id, found.generation)
         body = body_of(answer, found, self._what("read", file_id), request)
-        return GCSStoredFile(found.info(file_id), body, self._public_url(file_id), self, found)
+        return GCSStoredFile(found.info(file_id), body, self._url_beside(file_id), self, found)
 
     def _get(self, file_id: str, start: int = 0, generation: int | None = None) -> Response:
         """Return an answer whose body is on its way.
