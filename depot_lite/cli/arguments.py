@@ -147,7 +147,11 @@ def _unused(command: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="spare younger files; longer than the longest transaction (90s, 10m, 24h, 7d; default 24h)",
     )
-    add("--delete", action="store_true", help="delete the files; without it nothing is changed")
+    add(
+        "--delete",
+        action="store_true",
+        help="mark the files, and delete those that were marked --trash ago; without it nothing is changed",
+    )
     add(
         "--settle",
         type=_argument_type(parse_duration),
@@ -157,6 +161,14 @@ def _unused(command: argparse.ArgumentParser) -> None:
         "most; longer than the longest transaction (default 1m)",
     )
     add("--yes", action="store_true", help="do not ask before deleting files younger than a minute")
+    add(
+        "--trash",
+        type=_argument_type(parse_duration),
+        default=timedelta(days=7),
+        metavar="TIME",
+        help="with --delete: for how long files are marked before they are deleted; 0 deletes at once (default 7d)",
+    )
+    add("--log", metavar="FILE", help="with --delete: append a line to FILE for each file that is marked or deleted")
     add(
         "--max-delete",
         type=_argument_type(_checked_limit),
@@ -176,7 +188,7 @@ def _unused(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="TABLE.COLUMN",
-        help="a column outside all models that may contain ids of unused files; * stands for anything (may be repeated)",
+        help="a column outside all models that may contain ids of unused files; * means anything (may be repeated)",
     )
     add(
         "--protect",
@@ -185,6 +197,11 @@ def _unused(command: argparse.ArgumentParser) -> None:
         metavar="TABLE.COLUMN",
         help="a column outside all models: files whose ids appear in it are kept (may be repeated)",
     )
+
+
+def _undelete(command: argparse.ArgumentParser) -> None:
+    command.add_argument("depot", metavar="DEPOT", help="depot or alias")
+    command.add_argument("ids", nargs="*", metavar="ID", help="file ids (default: all marked files)")
 
 
 def _claim(command: argparse.ArgumentParser) -> None:
@@ -248,14 +265,19 @@ def _add_dry_run(command: argparse.ArgumentParser) -> None:
 #: Name -> purpose, guarantee, and the function that adds the options.
 _COMMANDS: Final[dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]]] = {
     "unused": (
-        "Finds files that no row names, and deletes them with --delete",
+        "Finds files that no row names; --delete marks them, and deletes them a week later",
         "It never touches a row, a file that a row names, or a file younger than --older-than",
         _unused,
     ),
     "claim": (
         "Records in a depot that this database uses it, so that `unused --delete` may run from here",
-        "It touches no row and no file, and writes nothing but the owner mark of the depot",
+        "It never touches a row or a file, and writes nothing but the owner mark of the depot",
         _claim,
+    ),
+    "undelete": (
+        "Takes the marks off files that `unused --delete` has marked; needs no database",
+        "It never touches a row, and never deletes a file",
+        _undelete,
     ),
     "missing": (
         "Finds rows whose file is missing",

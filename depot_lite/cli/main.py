@@ -27,6 +27,7 @@ from depot_lite.maintenance.missing import find_missing
 from depot_lite.maintenance.owners import claim
 from depot_lite.maintenance.run.reports import Watcher
 from depot_lite.maintenance.statistics import statistics
+from depot_lite.maintenance.trash import undelete
 from depot_lite.maintenance.unused import delete_unused_files, find_unused
 from depot_lite.maintenance.variants import regenerate_variants
 from depot_lite.maintenance.verification import verify
@@ -138,8 +139,8 @@ class _Command(NamedTuple):
 
 
 def _unused(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
-    call = partial(delete_unused_files, settle=arguments.settle) if arguments.delete else find_unused
-    report = call(
+    delete = partial(delete_unused_files, settle=arguments.settle, log=arguments.log)
+    report = (delete if arguments.delete else find_unused)(
         bind,
         arguments.depot,
         older_than=arguments.older_than,
@@ -147,9 +148,14 @@ def _unused(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -
         max_delete=arguments.max_delete,
         allow_empty=arguments.allow_empty,
         ignore_columns=arguments.ignore_column,
+        trash=arguments.trash,
         progress=watcher,
     )
-    return reports.unused_report(report, arguments.older_than)
+    return reports.unused_report(report, arguments.older_than, arguments.trash)
+
+
+def _undelete(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
+    return reports.undelete_report(undelete(arguments.depot, arguments.ids or None))
 
 
 def _claim(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
@@ -220,6 +226,7 @@ _RESTARTS: Final = "nothing was changed, and the same command begins anew"
 _COMMANDS: Final = {
     "unused": _Command(_unused, "needed", _CONTINUES),
     "claim": _Command(_claim, "needed", _RESTARTS),
+    "undelete": _Command(_undelete, "none", _CONTINUES),
     "missing": _Command(_missing, "needed", _RESTARTS),
     "verify": _Command(_verify, "useful", f"{_RESTARTS}, or goes on where --state FILE says"),
     "stats": _Command(_stats, "needed", _RESTARTS),

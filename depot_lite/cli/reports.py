@@ -17,6 +17,7 @@ from depot_lite.maintenance.missing import DamagedRow, MissingFile, MissingRepor
 from depot_lite.maintenance.owners import ClaimReport
 from depot_lite.maintenance.run.reports import UnusedReport
 from depot_lite.maintenance.statistics import DepotStatistics, StatisticsReport
+from depot_lite.maintenance.trash import UndeleteReport
 from depot_lite.maintenance.variants import RegenerateReport
 from depot_lite.maintenance.verdicts import Finding
 from depot_lite.maintenance.verification import VerifyReport
@@ -36,7 +37,7 @@ class Report:
 # --- unused -------------------------------------------------------------------------------------------------------
 
 
-def unused_report(report: UnusedReport, older_than: timedelta) -> Report:
+def unused_report(report: UnusedReport, older_than: timedelta, trash: timedelta) -> Report:
     """Report the files that no row names."""
     data = {
         "command": "unused",
@@ -52,24 +53,31 @@ def unused_report(report: UnusedReport, older_than: timedelta) -> Report:
         "objections": report.objections,
         "unused": len(report.files),
         "bytes": report.bytes,
+        "marked": report.marked,
+        "unmarked": report.unmarked,
+        "waiting": report.waiting,
+        "due": report.due,
         "deleted": report.deleted,
+        "deleted_files": map(_file, report.deleted_files),
         "failed": ({"id": file_id, "error": str(error)} for file_id, error in report.failed.items()),
         "files": map(_file, report.files),
     }
     found = bool(report.failed) if report.deleted is not None else bool(report.files or report.objections)
-    return Report(_unused_lines(report, older_than), data, found)
+    return Report(_unused_lines(report, older_than, trash), data, found)
 
 
 def _file(file: FoundFile) -> dict[str, Any]:
     return {"id": file.file_id, "size": file.size, "time": file.last_modified}
 
 
-def _unused_lines(report: UnusedReport, older_than: timedelta) -> Iterator[str]:
+def _unused_lines(report: UnusedReport, older_than: timedelta, trash: timedelta) -> Iterator[str]:
     unused, size = format_count(len(report.files), "files"), shown_size(report.bytes)
     if report.deleted is None:
         yield f"Depot {report.depot!r}: {unused} of {format_number(report.listed)} unused, {size}"
     else:
-        yield f"Depot {report.depot!r}: {format_count(report.deleted, 'files')} deleted of {unused} unused, {size}"
+        marked = f"{format_number(report.marked or 0)} marked and " if trash else ""
+        done = f"{marked}{format_count(report.deleted, 'files')} deleted"
+        yield f"Depot {report.depot!r}: {done} of {unused} unused, {size}"
     yield from listing(
         report.files,
         ("file id", "size", "stored (UTC)"),
@@ -85,6 +93,12 @@ def _unused_lines(report: UnusedReport, older_than: timedelta) -> Iterator[str]:
             *([("gone", report.gone, "deleted by others meanwhile")] if report.gone else []),
             *([("misplaced", report.misplaced, "named as files of another depot")] if report.misplaced else []),
             ("unused", len(report.files), ""),
+            *(
+                [("waiting", report.waiting, f"marked less than {format_duration(trash)} ago")]
+                if report.waiting
+                else []
+            ),
+            *([("unmarked", report.unmarked, "named, kept or gone meanwhile")] if report.unmarked else []),
         ]
     )
     yield from _failures(report.failed, "deleted")
@@ -94,7 +108,31 @@ def _unused_lines(report: UnusedReport, older_than: timedelta) -> Iterator[str]:
         yield from (f"- {printable(each)}" for each in report.objections)
     elif report.deleted is None and report.files:
         yield ""
-        yield "Nothing was deleted, this was a dry run: --delete deletes them."
+        does = f"marks them, and deletes them {format_duration(trash)} later" if trash else "deletes them"
+        yield f"Nothing was deleted, this was a dry run: --delete {does}."
+
+
+# --- undelete -----------------------------------------------------------------------------------------------------
+
+
+def undelete_report(report: UndeleteReport) -> Report:
+    """Report the files that are no longer marked."""
+    data = {
+        "command": "undelete",
+        "depot": report.depot,
+        "unmarked": list(report.unmarked),
+        "unknown": list(report.unknown),
+    }
+    return Report(_undelete_lines(report), data, bool(report.unknown))
+
+
+def _undelete_lines(report: UndeleteReport) -> Iterator[str]:
+    yield f"Depot {report.depot!r}: {format_count(len(report.unmarked), 'files')} no longer marked"
+    yield from listing(report.unmarked, ("file id",), lambda file_id: (file_id,))
+    if report.unknown:
+        yield ""
+        yield f"{format_count(len(report.unknown), 'files')} not marked before, or deleted:"
+        yield from listing(report.unknown, ("file id",), lambda file_id: (file_id,))
 
 
 # --- claim --------------------------------------------------------------------------------------------------------

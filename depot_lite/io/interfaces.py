@@ -19,7 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO, Final, cast
 
 from depot_lite.errors import StoredFileNotFound
@@ -121,6 +121,10 @@ class FileStorage(ABC):
             except Exception as error:
                 failed[file_id] = error
         return failed
+
+    def _now(self) -> datetime:
+        """Return the current time, for `now`. Override it if the times of files come from another machine."""
+        return datetime.now(UTC)
 
     @staticmethod
     def _missing(file_id: str) -> StoredFileNotFound:
@@ -318,6 +322,14 @@ class FileStorage(ABC):
         original = source._info(source_id)
         same = (existing.content_length, existing.checksum) == (original.content_length, original.checksum)
         return existing if same and existing.checksum is not None else None
+
+    def now(self) -> datetime:
+        """Return the current time by the clock from which ``list`` has its times.
+
+        Raises:
+            StorageFailed: the storage cannot be asked.
+        """
+        return self._now()
 
     # --- notes ----------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from depot_lite.maintenance.missing import DamagedRow, MissingFile, MissingRepor
 from depot_lite.maintenance.owners import ClaimReport, claim
 from depot_lite.maintenance.run.reports import FailedRow, Progress, UnusedReport, Watcher
 from depot_lite.maintenance.statistics import StatisticsReport, statistics
+from depot_lite.maintenance.trash import UndeleteReport, undelete
 from depot_lite.maintenance.unused import delete_unused_files, find_unused
 from depot_lite.maintenance.variants import RegenerateReport, regenerate_variants
 from depot_lite.maintenance.verdicts import Finding
@@ -37,6 +38,7 @@ __all__ = [
     "Progress",
     "RegenerateReport",
     "StatisticsReport",
+    "UndeleteReport",
     "UnusedReport",
     "VerifyReport",
     "Watcher",
@@ -48,5 +50,6 @@ __all__ = [
     "migrate",
     "regenerate_variants",
     "statistics",
+    "undelete",
     "verify",
 ]

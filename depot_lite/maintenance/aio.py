@@ -19,7 +19,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from depot_lite.errors import ConfigurationError
-from depot_lite.maintenance import backup, migration, missing, owners, unused, variants, verification
+from depot_lite.maintenance import backup, migration, missing, owners, trash, unused, variants, verification
 from depot_lite.maintenance.statistics import statistics as count_all
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "migrate",
     "regenerate_variants",
     "statistics",
+    "undelete",
     "verify",
 ]
 
@@ -93,6 +94,7 @@ find_missing = _awaited(missing.find_missing)
 verify = _awaited_without_rows(verification.verify)
 statistics = _awaited(count_all)
 migrate = _awaited(migration.migrate)
+undelete = _awaited_without_bind(trash.undelete)
 copy_files = _awaited_without_bind(backup.copy_files)
 #: Takes no connection, since it commits.
 regenerate_variants = _awaited(variants.regenerate_variants)

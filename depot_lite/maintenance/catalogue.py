@@ -63,7 +63,7 @@ class Catalogue:
 
     database: Database
     places: list[Place]
-    ignored: Iterable[str] = ()
+    ignored: Iterable[Any] = ()
     progress: Watcher | None = None
     _known: set[tuple[str, str]] = field(default_factory=set)
 
@@ -71,7 +71,7 @@ class Catalogue:
         """Check the ignored columns."""
         self.ignored = [self.ignored] if isinstance(self.ignored, str) else list(self.ignored)
         for each in self.ignored:
-            if not isinstance(each, str) or each.count(".") not in {1, 2} or not all(each.split(".")):
+            if str(each).count(".") not in {1, 2} or not all(str(each).split(".")):
                 raise ConfigurationError(
                     f"ignore_columns: expected 'table.column' or 'schema.table.column', got {each!r}"
                 )
@@ -210,7 +210,8 @@ def _postgresql(connection: Connection) -> Iterable[Any]:
             "SELECT n.nspname, c.relname, a.attname, n.nspname = current_schema() FROM pg_class c "
             "JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid "
             "JOIN pg_type t ON t.oid = a.atttypid "
-            "WHERE c.relkind IN ('r', 'p', 'f') AND NOT c.relispartition AND a.attnum > 0 AND NOT a.attisdropped AND c.relpersistence <> 't' "
+            "WHERE c.relkind IN ('r', 'p', 'f') AND NOT c.relispartition AND c.relpersistence <> 't' "
+            "AND a.attnum > 0 AND NOT a.attisdropped "
             "AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%' "
             "AND (t.typcategory IN ('S', 'A', 'C') OR t.typname IN ('json', 'jsonb', 'xml', 'hstore', 'uuid')) "
             "ORDER BY 1, 2, a.attnum"
@@ -239,7 +240,7 @@ def _sqlite(connection: Connection) -> Iterator[tuple[str | None, str, str, bool
     for _, schema, _ in connection.exec_driver_sql("PRAGMA database_list").all():
         if schema == "temp":
             continue
-        names = f"SELECT name FROM {quoted(schema)}.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        names = f"SELECT name FROM {quoted(schema)}.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"  # noqa: S608  # quoted
         for (name,) in connection.exec_driver_sql(names).all():
             for row in connection.exec_driver_sql(f"PRAGMA {quoted(schema)}.table_info({quoted(name)})").all():
                 if not re.search("INT|REAL|FLOA|DOUB|NUMERIC|DECIMAL|BOOL|DATE|TIME", row[2].upper()):
@@ -259,5 +260,5 @@ def _hides_rows(connection: Connection, place: Place) -> bool:
     """Return whether row-level security applies to this user; only PostgreSQL has it."""
     if connection.dialect.name != "postgresql":
         return False
-    quoted = connection.dialect.identifier_preparer.format_table(place.table)  # type: ignore[arg-type]  # a table
+    quoted = connection.dialect.identifier_preparer.format_table(place.table)
     return bool(connection.scalar(text("SELECT row_security_active(CAST(:name AS text))"), {"name": quoted}))

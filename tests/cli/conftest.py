@@ -61,7 +61,14 @@ class Done:
 
 
 #: The table may be empty, and any number of files may go.
-CONSENT = ("--delete", "--max-delete=100%", "--allow-empty=shop_product", "--allow-empty=photos", "--allow-empty=cloud")
+CONSENT = (
+    "--delete",
+    "--trash=0",
+    "--max-delete=100%",
+    "--allow-empty=shop_product",
+    "--allow-empty=photos",
+    "--allow-empty=cloud",
+)
 
 
 @dataclass

@@ -17,7 +17,7 @@ from depot_lite.durations import format_duration, format_elapsed, parse_duration
 from depot_lite.errors import ConfigurationError
 from depot_lite.maintenance.run.reports import Progress
 
-COMMANDS = ["unused", "claim", "missing", "verify", "stats", "migrate", "copy", "regenerate"]
+COMMANDS = ["unused", "claim", "undelete", "missing", "verify", "stats", "migrate", "copy", "regenerate"]
 
 
 @pytest.mark.parametrize(

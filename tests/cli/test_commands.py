@@ -46,7 +46,7 @@ class TestUnused:
         assert found.code == 1
         assert found.out.startswith("Depot 'photos': 22 files of 23 unused, 132 bytes\n")
         assert "\n  ... and 2 more: --json shows all\n" in found.out
-        assert "--delete deletes them" in found.out
+        assert "--delete marks them, and deletes them 7d later" in found.out
         assert "reading shop_product.manual: 1 row, in " in found.err
         assert "\x1b" not in found.out + found.err
         deleted = shop.run("unused", "photos", "--older-than=0s", *CONSENT, "--yes", "--json", "--quiet")

@@ -33,6 +33,7 @@ from depot_lite.io.fileid import new_file_id, new_upload_id
 from depot_lite.io.interfaces import FileEntry
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.maintenance import claim
+from depot_lite.maintenance.unused import WEEK
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.browsing import asked_elsewhere, chromium, in_thread
@@ -89,7 +90,11 @@ MANY: Final = 1000
 
 
 #: Tables may be empty, and any number of files may go.
-CONSENT: Final[dict[str, Any]] = {"max_delete": "100%", "allow_empty": ("films", *Base.metadata.tables)}
+CONSENT: Final[dict[str, Any]] = {
+    "trash": timedelta(0),
+    "max_delete": "100%",
+    "allow_empty": ("films", *Base.metadata.tables),
+}
 
 
 class Storage(LocalFileStorage):
@@ -285,6 +290,25 @@ def test_unused_files_are_found_and_deleted(site: Site) -> None:
     done = site.result("delete", older_than=DAY, before=found["before"])
     assert (done["deleted"], done["size"], done["failed"], done["young"]) == (2, "12 bytes", 0, 1)
     assert site.stored() == {*named, young}
+
+
+def test_unused_files_are_marked_first_by_default(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.add(Clip(poster=b"123"))
+    site.store()
+    monkeypatch.setattr(site.view, "_upkeep", Upkeep([Base], settle=timedelta(0), **{**CONSENT, "trash": WEEK}))
+    found = site.result("unused")
+    assert (found["trash"], found["due"], found["objections"]) == ("7 days", 0, [])
+    done = site.result("delete")
+    assert (done["marked"], done["waiting"], done["deleted"], len(site.stored())) == (1, 0, 0, 2)
+    site.storage.write_note("trash", b"")
+
+
+def test_a_reason_to_stop_is_shown_before_anything_is_deleted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.add(Clip(poster=b"123"))
+    site.store()
+    monkeypatch.setattr(site.view, "_upkeep", Upkeep([Base], settle=timedelta(0), max_delete=0))
+    assert any("the limit is 0" in each for each in site.result("unused")["objections"])
+    assert "the limit is 0" in site.last("delete")["error"]
 
 
 def test_what_became_old_after_it_was_shown_is_not_deleted(site: Site) -> None:

@@ -116,7 +116,7 @@ class TestColumnsThatNoModelHas:
     @pytest.mark.parametrize("given", ["upkeep_other", "a.b.c.d", "", ".x", 7])
     def test_what_is_no_column_cannot_be_ignored(self, database: Engine, given: Any) -> None:
         """Before anything is read."""
-        with pytest.raises(ConfigurationError, match="ignore_columns: expected 'table.column'"):
+        with pytest.raises(ConfigurationError, match=r"ignore_columns: expected 'table\.column'"):
             find_unused(database, "default", models=[Base], ignore_columns=[given])
 
     def test_the_schema_of_another_tenant_stops_it(self, database: Engine, stored: str, depots: Depots) -> None:

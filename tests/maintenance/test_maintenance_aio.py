@@ -88,7 +88,9 @@ def test_what_writes_is_awaited_too(aworld: AsyncWorld, committed: Add, depots: 
 
     async def journey(engine: AsyncEngine) -> None:
         await aio.claim(engine, "default", models=[Base])
-        report = await aio.delete_unused_files(engine, "default", older_than=NOW, **consent("default", [Base]))
+        report = await aio.delete_unused_files(
+            engine, "default", older_than=NOW, trash=NOW, **consent("default", [Base])
+        )
         assert (report.deleted, depots["default"].exists(left)) == (1, False)
         await aio.copy_files("default", "backup")
         assert set(backup.list()) == set(depots["default"].list())

@@ -123,7 +123,7 @@ class TestLimits:
         report = find_unused(database, "default", older_than=NOW, models=[Base])
         assert len(report.files) == 11
         many, unreferenced, empty = sorted(report.objections)
-        assert many.startswith("11 of 11 files would be deleted, and the limit is 10")
+        assert many.startswith("11 of 11 files would be marked, and the limit is 10")
         assert "--allow-empty default" in unreferenced
         assert "--allow-empty upkeep_film --allow-empty upkeep_" in empty
 

@@ -32,7 +32,7 @@ claim = partial(owners.claim, models=[Base])
 
 
 def sweep(engine: Engine, depot_name: str = "default") -> int | None:
-    return delete_unused_files(engine, depot_name, older_than=NOW, **consent(depot_name, [Base])).deleted
+    return delete_unused_files(engine, depot_name, older_than=NOW, trash=NOW, **consent(depot_name, [Base])).deleted
 
 
 def identity_of(engine: Engine) -> str:
@@ -96,7 +96,7 @@ class TestClaims:
         with Session(binds={Here: engines[0], ARCHIVE: engines[0], There: engines[1]}) as session:
             report = claim(session, "default", models=[Here, There])
             assert report.owners == tuple(sorted(map(identity_of, engines)))
-            options = {**consent("default", [Here, There]), "older_than": NOW}
+            options = {**consent("default", [Here, There]), "older_than": NOW, "trash": NOW}
             assert [each.file_id for each in delete_unused_files(session, "default", **options).files] == [left]
         for engine in engines:
             engine.dispose()

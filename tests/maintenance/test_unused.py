@@ -236,6 +236,7 @@ class TestSpared:
         assert len(find_unused(database, "cut", older_than=timedelta(hours=1), models=[Base]).files) == 0
         assert unused(database, "cut") == {file_id}
         assert delete(database, "cut").deleted == 1
+        storage.write_note("owners", b"")
         assert [path for path in (tmp_path / "cut").rglob("*") if path.is_file()] == []
 
     def test_keep_if_is_asked_for_each_unused_file(self, database: Engine, committed: Add, depots: Depots) -> None:
@@ -326,13 +327,14 @@ class TestMeanwhile:
                 write_raw(database, json.dumps({"path": f"default/{file_id}"}))
             waits.append(seconds)
 
-        monkeypatch.setattr("depot_lite.maintenance.unused.monotonic", lambda: clock[0])
-        monkeypatch.setattr("depot_lite.maintenance.unused.sleep", sleep)
+        monkeypatch.setattr("depot_lite.maintenance.readings.monotonic", lambda: clock[0])
+        monkeypatch.setattr("depot_lite.maintenance.deletion.monotonic", lambda: clock[0])
+        monkeypatch.setattr("depot_lite.maintenance.deletion.sleep", sleep)
         report = delete(database, older_than=timedelta(0), settle=timedelta(seconds=5))
         assert (waits, report.deleted) == ([], 1)  # nothing is younger than the age limit
 
         file_id = depots["default"].create(b"old")
-        monkeypatch.setattr("depot_lite.maintenance.unused._limit", lambda older_than: FUTURE)
+        monkeypatch.setattr("depot_lite.maintenance.unused._limit", lambda *_: FUTURE)
         report = delete(database, older_than=timedelta(hours=1), settle=timedelta(seconds=5))
         assert report.deleted == 0
         assert sum(waits) == pytest.approx(5)

@@ -31,7 +31,7 @@ SECONDS: Final = float(os.environ.get("UPKEEP_SECONDS", "9"))
 
 #: One and a half seconds more than the longest transaction.
 EMPTY: Final = [f"--allow-empty={each}" for each in ("old", "new", "upkeep_reel")]
-SWEEP: Final = ["--older-than", "3.5s", "--delete", "--yes", "--max-delete=100%", *EMPTY]
+SWEEP: Final = ["--older-than", "3.5s", "--delete", "--yes", "--trash=0", "--max-delete=100%", *EMPTY]
 COMMANDS: Final = [
     ["migrate", "old", "new"],
     ["unused", "old", *SWEEP],

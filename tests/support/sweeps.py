@@ -21,5 +21,7 @@ def sweep(bind: Any, depot_name: str = "default", *, models: Sequence[object], *
     """Delete all unused files of a depot that this database claims, however young and many they are."""
     claim(bind, depot_name, models=models)
     return delete_unused_files(
-        bind, depot_name, **{"older_than": timedelta(0), **consent(depot_name, models), **options}
+        bind,
+        depot_name,
+        **{"older_than": timedelta(0), "trash": timedelta(0), **consent(depot_name, models), **options},
     )

@@ -19,7 +19,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from concurrent.futures import Executor
 from copy import copy
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -42,7 +42,7 @@ from depot_lite.io.boto3.options import (
 from depot_lite.io.boto3.stream import RangeReader
 from depot_lite.io.content import Content
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
-from depot_lite.io.objects.metadata import crc32_of, format_crc32, now, parse_crc32
+from depot_lite.io.objects.metadata import crc32_of, format_crc32, now, parse_crc32, time_of
 from depot_lite.io.objects.options import seconds
 from depot_lite.io.objects.readers import SummedReader
 from depot_lite.io.objects.storage import ObjectStorage
@@ -331,6 +331,14 @@ class S3Storage(ObjectStorage[str]):
 
     def _list(self) -> Iterator[FileEntry]:
         return listing(self._ask, self._bucket, self._prefix)
+
+    def _now(self) -> datetime:
+        """Return the server's time, as the header of its answer tells it."""
+        with translating(f"list s3://{self._bucket}/{self._prefix}"):
+            answer = self._client.list_objects_v2(
+                Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1, **self._arguments(_OF_ACCESS)
+            )
+        return time_of(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
 
     def _ask(self, **where: str) -> Mapping[str, Any]:
         answer: Mapping[str, Any] = self._client.list_objects_v2(**where, **self._arguments(_OF_ACCESS))

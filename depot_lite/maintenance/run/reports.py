@@ -103,10 +103,20 @@ class UnusedReport:
     misplaced: int = 0
     #: The reasons for which a deletion stops.
     objections: list[str] = field(default_factory=list)
-    #: The unused files; after a deletion, the files selected for it.
+    #: The unused files: those that were marked, those that wait, and those that were selected for deletion.
     files: FoundFiles = field(default_factory=FoundFiles)
+    #: Of these, files that an earlier run marked, whose time has not come.
+    waiting: int = 0
+    #: Of these, files that an earlier run marked and whose time has come; all files if nothing is marked first.
+    due: int = 0
+    #: Number of files that this run marked; None after a dry run.
+    marked: int | None = None
+    #: Number of marks taken off, of files that are named, kept or gone.
+    unmarked: int = 0
     #: Number of deleted files; None after a dry run.
     deleted: int | None = None
+    #: The deleted files.
+    deleted_files: FoundFiles = field(default_factory=FoundFiles)
     #: File id -> error for failed deletions; the other files were deleted nevertheless.
     failed: dict[str, Exception] = field(default_factory=dict)
 

@@ -265,7 +265,9 @@
             title: "Delete " + files,
             text: "Depot " + depot + ": " + files + " that no row names, " + found.size + ".",
             warning: seconds >= safeAge ? "" : "They may belong to transactions that are open, or to forms that are not sent yet: such files would be lost.",
-            after: "They are looked for once more before. Deleted files cannot be brought back.",
+            after: found.trash
+                ? "They are looked for once more before, and marked. Those that were marked more than " + found.trash + " ago (" + number(found.due) + ") are deleted, and cannot be brought back."
+                : "They are looked for once more before. Deleted files cannot be brought back.",
             act: () => remove(depot, seconds, found),
         });
     }
@@ -275,10 +277,11 @@
         forget("unused");
         const done = await run("delete", { depot, older_than: seconds, before: found.before }, title);
         if (!done) return;
-        enter(depot, { files: done.listed - done.deleted, named: done.named, unused: done.failed });
+        enter(depot, { files: done.listed - done.deleted, named: done.named, unused: done.failed + done.marked + done.waiting });
         const text = counted(done.deleted, "file") + " deleted, " + done.size + "." +
+            (done.marked ? " " + counted(done.marked, "file") + " marked, to be deleted after " + found.trash + "." : "") +
             (done.failed ? " " + counted(done.failed, "file") + " could not be deleted." : "");
-        const left = found.unused - done.deleted - done.failed;
+        const left = found.unused - done.deleted - done.failed - done.marked - done.waiting;
         const named = left > 0 ? " " + counted(left, "file") + " left alone: named by a row by now, or gone." : "";
         const rows = done.rows.map((each) => [each.id, each.error]);
         drop("Unused files of " + depot);
