@@ -168,6 +168,7 @@ def missing_report(report: MissingReport) -> Report:
         "rows": report.rows,
         "named": report.named,
         "missing": len(report.files),
+        "doubt": report.doubt,
         "unconfigured": map(_missing_file, report.unconfigured),
         "damaged": map(_damaged_row, report.damaged),
         "files": map(_missing_file, report.files),
@@ -187,6 +188,9 @@ def _missing_lines(report: MissingReport) -> Iterator[str]:
     rows = format_count(report.rows, "rows")
     yield f"{format_count(len(report.files), 'files')} missing of {format_number(report.named)} that {rows} name"
     yield from _missing_table(report.files)
+    if report.doubt is not None:
+        yield ""
+        yield report.doubt
     if report.unconfigured:
         yield ""
         yield f"{format_count(len(report.unconfigured), 'files')} in depots that are not configured:"

@@ -23,6 +23,7 @@ from depot_lite.maintenance.presence import absent_files
 from depot_lite.maintenance.rows.database import Database, Reader, Row
 from depot_lite.maintenance.rows.named import DepotNames, NamedFile, named_files, named_paths, rows_naming
 from depot_lite.maintenance.rows.places import Place, places
+from depot_lite.maintenance.rows.references import depots_at
 from depot_lite.maintenance.run.reports import Step, Watcher
 
 
@@ -62,6 +63,18 @@ class MissingReport:
     unconfigured: list[MissingFile] = field(default_factory=list)
     damaged: list[DamagedRow] = field(default_factory=list)
 
+    @property
+    def doubt(self) -> str | None:
+        """The usual reason if more than half of the named files are missing; None otherwise."""
+        if 2 * len(self.files) <= self.named:
+            return None
+        share = "All" if len(self.files) >= self.named else "More than half"
+        return (
+            f"{share} of the named files are missing. That usually means that the storage is not mounted, that this is "
+            "another folder, bucket or prefix, or that the database was restored from another time than the storage. "
+            "Change no row before you know which."
+        )
+
 
 def find_missing(
     bind: Session | Engine | Connection,
@@ -77,7 +90,8 @@ def find_missing(
     Args:
         bind: the database; of a session, its engine is used. A connection inside a transaction with one snapshot
             sees rows as they were, so that files replaced since then seem missing.
-        depot_name: a depot or an alias; by default all depots that rows name.
+        depot_name: a depot or an alias, with the depots that may hold the same files, such as a composite of it; by
+            default all depots that rows name.
         models: the declarative bases whose columns are read; by default all.
         progress: called with the `Progress` of each step.
 
@@ -94,7 +108,7 @@ class _Search:
         self, bind: Any, depot_name: str | None, models: Iterable[object] | None, progress: Watcher | None
     ) -> None:
         self.database = Database(bind)
-        self.only = None if depot_name is None else Depots.resolve_alias(depot_name)
+        self.only = None if depot_name is None else depots_at(Depots.resolve_alias(depot_name))
         self.places = places(models=models)
         self.progress = progress
         self.names = DepotNames()
@@ -127,7 +141,7 @@ class _Search:
                 real = self.names.real(name)
                 if real is None:
                     self._unconfigured(place, row, f"{name}/{file_id}")
-                elif self.only in {None, real}:
+                elif self.only is None or real in self.only:
                     found.setdefault(real, []).append(file_id)
         for real, file_ids in found.items():
             self.named.setdefault(real, FileIds()).add(file_ids)
