@@ -340,6 +340,21 @@ class StorageContract(ABC):
 
     # --- replace and copy -----------------------------------------------------------------------------------------
 
+    def test_the_storage_tells_the_time(self, tmp_path: Path) -> None:
+        """Before anything is stored, and afterwards; by its own clock, which may be some minutes wrong."""
+        storage = self.make_storage(tmp_path)
+        for _ in range(2):
+            now = storage.now()
+            assert now.tzinfo is not None, "now() has no time zone"
+            assert abs(now - datetime.now(UTC)) < timedelta(hours=1)
+            storage.create(b"x")
+
+    def test_what_is_not_kept_is_not_brought_back(self, tmp_path: Path) -> None:
+        """Neither a file that never was nor one that is there."""
+        storage = self.make_storage(tmp_path)
+        assert storage.undelete(new_file_id()) is False
+        assert storage.undelete(storage.create(b"x")) is False
+
     def test_a_note_is_no_file(self, tmp_path: Path) -> None:
         """It is read back and replaced, it is not listed, and other methods refuse its id."""
         storage = self.make_storage(tmp_path)

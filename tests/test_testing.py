@@ -317,6 +317,24 @@ class DeletesAll(MemoryFileStorage):
         self._files.clear()
 
 
+@breaks("test_the_storage_tells_the_time")
+class NowWithoutZone(MemoryFileStorage):
+    def _now(self) -> datetime:
+        return datetime(2026, 1, 1)  # noqa: DTZ001  # that is the point
+
+
+@breaks("test_the_storage_tells_the_time")
+class NowLongAgo(MemoryFileStorage):
+    def _now(self) -> datetime:
+        return datetime(2001, 1, 1, tzinfo=UTC)
+
+
+@breaks("test_what_is_not_kept_is_not_brought_back")
+class BringsBackWhatNeverWas(MemoryFileStorage):
+    def _undelete(self, file_id: str) -> bool:
+        return True
+
+
 @breaks("test_a_note_is_no_file")
 class ListsNotes(MemoryFileStorage):
     def list(self) -> Iterator[FileEntry]:

@@ -275,7 +275,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], N
         _claim,
     ),
     "undelete": (
-        "Takes the marks off files that `unused --delete` has marked; needs no database",
+        "Takes the marks of `unused --delete` off files, or gets files back from a versioned bucket; needs no database",
         "It never touches a row, and never deletes a file",
         _undelete,
     ),

@@ -121,6 +121,7 @@ def undelete_report(report: UndeleteReport) -> Report:
         "command": "undelete",
         "depot": report.depot,
         "unmarked": list(report.unmarked),
+        "restored": list(report.restored),
         "unknown": list(report.unknown),
     }
     return Report(_undelete_lines(report), data, bool(report.unknown))
@@ -129,9 +130,13 @@ def undelete_report(report: UndeleteReport) -> Report:
 def _undelete_lines(report: UndeleteReport) -> Iterator[str]:
     yield f"Depot {report.depot!r}: {format_count(len(report.unmarked), 'files')} no longer marked"
     yield from listing(report.unmarked, ("file id",), lambda file_id: (file_id,))
+    if report.restored:
+        yield ""
+        yield f"{format_count(len(report.restored), 'files')} brought back:"
+        yield from listing(report.restored, ("file id",), lambda file_id: (file_id,))
     if report.unknown:
         yield ""
-        yield f"{format_count(len(report.unknown), 'files')} not marked before, or deleted:"
+        yield f"{format_count(len(report.unknown), 'files')} neither marked, nor kept by the storage after a deletion:"
         yield from listing(report.unknown, ("file id",), lambda file_id: (file_id,))
 
 

@@ -122,6 +122,10 @@ class FileStorage(ABC):
                 failed[file_id] = error
         return failed
 
+    def _undelete(self, file_id: str) -> bool:
+        """Bring back a deleted file, for `undelete`. Override it if the backend keeps deleted files."""
+        return False
+
     def _now(self) -> datetime:
         """Return the current time, for `now`. Override it if the times of files come from another machine."""
         return datetime.now(UTC)
@@ -255,6 +259,13 @@ class FileStorage(ABC):
         A failure does not stop the others. All ids are checked before any file is deleted.
         """
         return self._delete_many([self._id(each) for each in files_or_ids])
+
+    def undelete(self, file_or_id: StoredFile | str) -> bool:
+        """Bring back a deleted file if the storage has kept it, and return whether it did.
+
+        A bucket of S3 keeps deleted files if it has versions. Other storages keep none.
+        """
+        return self._undelete(self._id(file_or_id))
 
     def exists(self, file_or_id: StoredFile | str) -> bool:
         """Return whether the file exists."""

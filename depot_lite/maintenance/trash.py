@@ -33,16 +33,20 @@ class UndeleteReport:
     depot: str
     #: The ids of files that were marked, and are not any longer.
     unmarked: tuple[str, ...]
-    #: The ids that were given and not marked.
+    #: The ids of files that were deleted, and that the storage has brought back.
+    restored: tuple[str, ...]
+    #: The ids that were given, and are neither.
     unknown: tuple[str, ...]
 
 
 def undelete(depot_name: str | None = None, file_ids: Iterable[str] | None = None) -> UndeleteReport:
     """Take the marks off files, so that no later sweep deletes them without marking them again.
 
+    Files that are deleted already come back if the storage keeps them, as a bucket of S3 with versions does.
+
     Args:
         depot_name: a depot or an alias; by default the default depot.
-        file_ids: the files; by default all that are marked.
+        file_ids: the files, such as those in a log; by default all that are marked.
 
     Raises:
         InvalidFileId: an id is malformed.
@@ -58,8 +62,10 @@ def undelete(depot_name: str | None = None, file_ids: Iterable[str] | None = Non
         wanted = marks.keys() if given is None else {packed(each) for each in given}
         if taken := marks.keys() & wanted:
             update_marks(storage, removed=taken, added={})
-        unknown = tuple(unpacked(key) for key in sorted(wanted - taken))
-        return UndeleteReport(name, tuple(unpacked(key) for key in sorted(taken)), unknown)
+        others = [unpacked(key) for key in sorted(wanted - taken)]
+        restored = tuple(each for each in others if storage.undelete(each))
+        unknown = tuple(each for each in others if each not in restored)
+        return UndeleteReport(name, tuple(unpacked(key) for key in sorted(taken)), restored, unknown)
 
     return off_loop(take_off)
 

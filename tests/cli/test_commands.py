@@ -73,6 +73,43 @@ class TestUnused:
         kept = local_shop.run("unused", "--older-than", "0s", "--protect", "note.text")
         assert (kept.code, "unused  0" in kept.out) == (0, True)
 
+    def test_files_are_marked_undeleted_and_logged(self, local_shop: Shop) -> None:
+        """--delete marks, and says so; undelete takes the marks off; the log names what happened."""
+        local_shop.add(Product(manual=b"named"))
+        (left,) = local_shop.unused(1)
+        marked = local_shop.run("unused", "--older-than=0s", "--delete", "--yes", "--log=log", "--allow-empty=photos")
+        assert (marked.code, marked.err.count("error")) == (0, 0)
+        assert marked.out.startswith("Depot 'photos': 1 marked and 0 files deleted of 1 file unused, 6 bytes\n")
+        assert f" mark photos/{left} 6\n" in (local_shop.folder / "log").read_text()
+        waiting = local_shop.run("unused", "--older-than=0s")
+        assert "  waiting  1  marked less than 7d ago\n" in waiting.out
+        undone = local_shop.run("undelete", "photos")
+        assert (undone.code, undone.out.splitlines()[0]) == (0, "Depot 'photos': 1 file no longer marked")
+        unknown = local_shop.run("undelete", "photos", left, "--json")
+        assert (unknown.code, unknown.json["unknown"]) == (1, [left])
+        assert "1 file neither marked, nor kept" in local_shop.run("undelete", "photos", left).out
+
+    def test_reasons_to_stop_are_told_in_a_dry_run_and_stop_a_deletion(self, local_shop: Shop) -> None:
+        """With what allows it."""
+        local_shop.unused(1)
+        found = local_shop.run("unused", "--older-than=0s")
+        assert found.code == 1
+        assert "With --delete, it would stop:\n- no row names any of the 1 files in depot 'photos'" in found.out
+        stopped = local_shop.run("unused", "--older-than=0s", "--delete", "--yes")
+        assert stopped.code == 2
+        assert "--allow-empty photos" in stopped.err
+        assert "--allow-empty shop_product" in stopped.err
+
+    def test_a_depot_is_claimed(self, local_shop: Shop) -> None:
+        """Again, without a change; by this database alone."""
+        again = local_shop.run("claim", "photos")
+        assert (again.code, again.out.splitlines()[0]) == (0, "Depot 'photos' belongs to:")
+        assert "(new)" not in again.out
+        note = b'{"version": 1, "owners": [{"database": "another"}]}'
+        local_shop.depots["photos"].write_note("owners", note)
+        alone = local_shop.run("claim", "photos", "--replace")
+        assert "(new)\nand no longer to:\n  another\n" in alone.out
+
 
 class TestMissing:
     def test_a_row_without_its_file_is_found(self, shop: Shop) -> None:

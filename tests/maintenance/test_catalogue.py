@@ -16,6 +16,8 @@ from depot_lite.errors import ConfigurationError, MaintenanceStopped
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.maintenance import find_unused
+from depot_lite.maintenance.catalogue import _others
+from depot_lite.maintenance.owners import _other
 from tests.maintenance.conftest import NOW, Base, Film
 from tests.support import sweeps
 
@@ -173,6 +175,16 @@ class TestColumnsThatNoModelHas:
         finally:
             execute(database, "DROP TABLE upkeep_parts CASCADE", "DROP TABLE IF EXISTS upkeep_2023")
         assert depots["default"].exists(stored)
+
+
+def test_other_databases_are_inspected() -> None:
+    """Those whose catalogue nobody here knows: their columns of text."""
+    engine = create_engine("sqlite://")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE other (number INTEGER, value TEXT)")
+        assert list(_others(connection)) == [(None, "other", "value", True)]
+        assert _other(connection) == ("None", "of an unknown server")
+    engine.dispose()
 
 
 class TestRowsThatAreHidden:

@@ -10,11 +10,11 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from depot_lite.io.boto3 import S3Storage
-from depot_lite.maintenance import claim, delete_unused_files, find_unused
+from depot_lite.maintenance import claim, delete_unused_files, find_unused, undelete
 from depot_lite.manager import DepotManager
 from tests.io.s3_server import Requests, Server, moto_server
 from tests.maintenance.conftest import NOW, Base, Film
-from tests.support.sweeps import consent
+from tests.support.sweeps import consent, sweep
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +80,23 @@ def test_a_bucket_with_two_names_is_one(database: Engine, server: Server, storag
     for name, expected in (("again", []), ("other", [left])):
         report = find_unused(database, name, older_than=NOW, models=[Base])
         assert [each.file_id for each in report.files] == expected
+
+
+def test_a_deleted_file_comes_back_from_a_bucket_with_versions(database: Engine, storage: S3Storage) -> None:
+    """Its delete marker goes. Without versions nothing comes back, and neither does a file that never was."""
+    with Session(database) as session:
+        session.add(Film(poster=b"named"))
+        session.commit()
+    lost = storage.create(b"lost")
+    storage.delete(lost)
+    storage._client.put_bucket_versioning(Bucket=storage._bucket, VersioningConfiguration={"Status": "Enabled"})
+    left = storage.create(b"left")
+    assert left in {each.file_id for each in sweep(database, "s3", models=[Base]).deleted_files}
+    assert not storage.exists(left)
+    report = undelete("s3", [left, lost])
+    assert (report.restored, report.unknown) == ((left,), (lost,))
+    with storage.get(left) as file:
+        assert file.read() == b"left"
+    for kind in ("Versions", "DeleteMarkers"):
+        for each in storage._client.list_object_versions(Bucket=storage._bucket).get(kind, ()):
+            storage._client.delete_object(Bucket=storage._bucket, Key=each["Key"], VersionId=each["VersionId"])

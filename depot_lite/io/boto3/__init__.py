@@ -354,6 +354,18 @@ class S3Storage(ObjectStorage[str]):
                 if not is_missing(error):  # an error on some servers, none on Amazon's
                     raise
 
+    def _undelete(self, file_id: str) -> bool:
+        """Remove the delete marker, which hides the last version of the object."""
+        key = self._key(file_id)
+        with translating(self._what("restore", file_id)):
+            found = self._client.list_object_versions(Bucket=self._bucket, Prefix=key, **self._arguments(_OF_ACCESS))
+            markers = [each for each in found.get("DeleteMarkers", ()) if each["Key"] == key and each["IsLatest"]]
+            if not markers or all(each["Key"] != key for each in found.get("Versions", ())):
+                return False
+            version = markers[0]["VersionId"]
+            self._client.delete_object(**self._where(file_id), VersionId=version, **self._arguments(_OF_ACCESS))
+        return True
+
     #: What S3 deletes with one request.
     _batch_limit = 1000
 
