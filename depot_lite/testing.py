@@ -350,7 +350,7 @@ class StorageContract(ABC):
             storage.create(b"x")
 
     def test_what_is_not_kept_is_not_brought_back(self, tmp_path: Path) -> None:
-        """Neither a file that never was nor one that is there."""
+        """Neither a file that never existed nor an existing one."""
         storage = self.make_storage(tmp_path)
         assert storage.undelete(new_file_id()) is False
         assert storage.undelete(storage.create(b"x")) is False

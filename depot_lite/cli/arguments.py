@@ -150,7 +150,7 @@ def _unused(command: argparse.ArgumentParser) -> None:
     add(
         "--delete",
         action="store_true",
-        help="mark the files, and delete those that were marked --trash ago; without it nothing is changed",
+        help="mark the files, and delete the files marked --trash ago; without it nothing is changed",
     )
     add(
         "--settle",

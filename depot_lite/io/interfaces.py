@@ -20,6 +20,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from itertools import filterfalse
 from typing import Any, BinaryIO, Final, cast
 
 from depot_lite.errors import StoredFileNotFound
@@ -277,7 +278,7 @@ class FileStorage(ABC):
         Files of uploads in progress, or interrupted by a crash, are listed too, so that a sweep finds them. Notes are
         not listed.
         """
-        return (each for each in self._list() if not is_note_id(each))
+        return filterfalse(is_note_id, self._list())
 
     def entry(self, file_or_id: StoredFile | str) -> FileEntry:
         """Return the entry that ``list`` yields for a file, also if its upload is in progress or was interrupted.
@@ -345,7 +346,7 @@ class FileStorage(ABC):
     # --- notes ----------------------------------------------------------------------------------------------------
 
     def read_note(self, name: str) -> bytes | None:
-        """Return the text that maintenance keeps in the storage under a name; None if there is none.
+        """Return the text that maintenance keeps in the storage under a name; None if it keeps no such note.
 
         A note is stored like a file, under a reserved id that no other method accepts and ``list`` omits.
 

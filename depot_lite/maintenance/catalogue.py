@@ -40,7 +40,7 @@ class CatalogueTable:
     schema: str | None
     name: str
     columns: tuple[str, ...]
-    #: Whether the schema is the one that names without a schema mean.
+    #: Whether names without a schema mean this schema.
     is_default: bool
 
     @property
@@ -84,7 +84,7 @@ class Catalogue:
             with _reading(self.database, place) as connection:
                 if _hides_rows(connection, place):
                     yield (
-                        f"row-level security hides rows of {place.name} from this user: connect as one that sees all "
+                        f"row-level security hides rows of {place.name} from this user: connect as a user who sees all "
                         "rows (BYPASSRLS, or the owner of the table)"
                     )
                 if connection.engine not in engines:
@@ -235,7 +235,7 @@ def _mysql(connection: Connection) -> Iterable[Any]:
 
 
 def _sqlite(connection: Connection) -> Iterator[tuple[str | None, str, str, bool]]:
-    """Yield all columns but those of numbers, since any other may contain text."""
+    """Yield all columns except columns of numbers, since any other may contain text."""
     quoted = connection.dialect.identifier_preparer.quote
     for _, schema, _ in connection.exec_driver_sql("PRAGMA database_list").all():
         if schema == "temp":

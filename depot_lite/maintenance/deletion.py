@@ -1,7 +1,7 @@
-"""The second half of a sweep: marks unused files, and deletes those that were marked long enough ago.
+"""The second half of a sweep: marks unused files, and deletes files that were marked long enough ago.
 
 All references are read again directly before the first deletion, and again if the deletions take longer than files may
-be young: in that time an old file may have come to be named. What is deleted is written to a log before it is.
+be young: in that time an old file may have come to be named. Each file is written to a log before it is deleted.
 """
 
 from __future__ import annotations

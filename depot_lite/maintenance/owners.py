@@ -4,7 +4,7 @@ A sweep cannot see from its own database that another one uses the same bucket: 
 other shard; the original, while its copy is swept. So a depot names its owners in a note, and a sweep stops unless it
 reads the rows of exactly these databases. `claim` writes the note; nothing else does.
 
-A database is identified by facts that a copy does not share: those of its server, and the address by which it was
+A database is identified by facts that a copy does not share: facts of its server, and the address by which it was
 reached, since a copy of a server's disk has the same facts in another place. Nothing is written to the database.
 """
 
@@ -126,7 +126,7 @@ def owner_objections(depot_name: str, ours: list[str]) -> Iterator[str]:
             if each not in ours:
                 yield (
                     f"{part!r} belongs to {each} too, whose rows are not read here: read both (a session bound to both)"
-                    f", or give up what it names (depot-lite claim --replace {depot_name})"
+                    f", or give up the files that it names (depot-lite claim --replace {depot_name})"
                 )
 
 

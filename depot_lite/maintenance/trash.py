@@ -1,6 +1,6 @@
 """The trash of a depot: unused files that were marked, and are deleted only some days later.
 
-A marked file stays where it is and can be read. The marks are one note in the storage, and not an object, a tag or a
+A marked file stays in its place and can be read. The marks are one note in the storage, and not an object, a tag or a
 file for each marked file: a million marks cost one request to read and one to write, in every storage, and no
 permission beyond that to store files. A mark only delays: before a file is deleted, all rows are read again.
 """

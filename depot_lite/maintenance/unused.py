@@ -8,9 +8,9 @@ An old file can be named again: a transaction reads a row, another one replaces 
 one writes the old value back. So all references are read a second time before anything is deleted, and not before the
 transactions have ended that may have read a reference which was gone at the first reading.
 
-Most live files that sweeps have deleted were those of somebody whose rows were not read. So a sweep collects objections
-(`depot_lite.maintenance.owners`, `limits`, `catalogue`) and stops if there are any; and what it finds is only marked,
-and deleted by a sweep some days later (`depot_lite.maintenance.trash`).
+Most live files that sweeps have deleted were named by rows that nobody read. So a sweep collects objections
+(`depot_lite.maintenance.owners`, `limits`, `catalogue`) and stops if there are any. The files that it finds are only
+marked, and deleted by a sweep some days later (`depot_lite.maintenance.trash`).
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def delete_unused_files(
     log: str | Path | None = None,
     progress: Watcher | None = None,
 ) -> UnusedReport:
-    """Mark the files of a depot that no row names, and delete those that were marked longer than ``trash`` ago.
+    """Mark the files of a depot that no row names, and delete files that were marked longer than ``trash`` ago.
 
     A marked file can still be read; `undelete` takes the mark off, and so does a run that finds it named. All
     references are read a second time directly before files are deleted. Give an engine: a session bound to a connection
@@ -141,8 +141,7 @@ def delete_unused_files(
         try:
             return deletion.run(report, settle)
         except MaintenanceStopped as error:
-            error.report = report
-            raise
+            raise MaintenanceStopped(f"{error}; {report.deleted} files were deleted before", report) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +208,8 @@ class _Sweep:
     def _objections(self, report: UnusedReport) -> Iterator[str]:
         """Yield the reasons for which these files should not be deleted."""
         limit, empty = self.options.limit, self.options.empty
-        yield from owner_objections(self.depot_name, identities(self.database, self.places))
+        ours = identities(self.database, self.places)
+        yield from off_loop(lambda: list(owner_objections(self.depot_name, ours)))
         yield from empty.depot_objections(self.depot_name, report.listed, report.named)
         yield from empty.objections(self.database, self.places)
         yield from limit.objections(len(report.files) - report.due - report.waiting, report.listed, "marked")

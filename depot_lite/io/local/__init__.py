@@ -375,7 +375,7 @@ class LocalFileStorage(FileStorage):
         )
 
     def _now(self) -> datetime:
-        """Return the time of the file system, which may be that of a file server."""
+        """Return the time of the file system, which a file server may tell."""
         try:
             with tempfile.TemporaryFile(dir=self._root) as file:
                 return datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)

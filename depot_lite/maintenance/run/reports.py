@@ -103,7 +103,7 @@ class UnusedReport:
     misplaced: int = 0
     #: The reasons for which a deletion stops.
     objections: list[str] = field(default_factory=list)
-    #: The unused files: those that were marked, those that wait, and those that were selected for deletion.
+    #: The unused files: marked ones, waiting ones, and files selected for deletion.
     files: FoundFiles = field(default_factory=FoundFiles)
     #: Of these, files that an earlier run marked, whose time has not come.
     waiting: int = 0
