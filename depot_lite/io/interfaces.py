@@ -8,6 +8,7 @@ called with checked file ids and recognised content. The rules, all of which `de
 - Reading a missing file raises `StoredFileNotFound`; deleting it, once or repeatedly, is not an error.
 - The key in the backend is the file id. The user's file name is metadata and never part of a path or a key.
 - ``list`` omits no complete file, or ``list_is_complete`` is False, and then the storage is never swept.
+- The notes of maintenance are stored by ``_save`` under reserved ids, and ``list`` leaves them out.
 - Two storages that hold the same files have the same ``location``, so that neither regards the other's as unused.
 - A backend's own errors become `StorageFailed`, or `StorageFull`, chained, and reveal no secrets.
 - All methods may be called from many threads at once.

@@ -33,6 +33,7 @@ class Readings:
             MaintenanceStopped: a row cannot be read, or a protected column protects nothing.
         """
         self.begun = monotonic()
+        self.references.elsewhere.clear()
         named = FileIds()
         with Reader(self.database, snapshot=True) as reader:
             for place in self.places:

@@ -101,6 +101,17 @@ class TestClaims:
         for engine in engines:
             engine.dispose()
 
+    def test_a_database_that_nobody_knows_claims_nothing(self, depots: Depots, tmp_path: Path) -> None:
+        """A session without a bind for one of the tables."""
+        engine = sqlite_engine(tmp_path / "there.db")
+        with (
+            Session(binds={There: engine}) as session,
+            pytest.raises(MaintenanceStopped, match=r"the database of places_photo\.image cannot be identified"),
+        ):
+            claim(session, "default", models=[Here, There])
+        assert owners_of(depots["default"]) is None
+        engine.dispose()
+
     @pytest.mark.parametrize("note", [b"{", b"[]", b'{"version": 2, "owners": []}', b'{"version": 1, "owners": [1]}'])
     def test_a_mark_that_cannot_be_understood_stops_it(self, database: Engine, depots: Depots, note: bytes) -> None:
         """A later version may have written it."""

@@ -37,6 +37,9 @@ COMMANDS: Final = [
     ["unused", "old", *SWEEP],
     ["migrate", "new", "old"],
     ["unused", "new", *SWEEP],
+    # The last value of an option counts: these mark files, and delete those of the marking before.
+    ["unused", "old", *SWEEP, "--trash=1s"],
+    ["unused", "new", *SWEEP, "--trash=1s"],
     ["verify", "old"],
     ["verify", "new"],
 ]
