@@ -20,15 +20,17 @@ from sqlalchemy import Text as TextType
 from sqlalchemy.exc import SQLAlchemyError
 
 from depot_lite.errors import ConfigurationError, MaintenanceStopped
-from depot_lite.io.fileid import FILE_ID
-from depot_lite.maintenance.ids import packed
+from depot_lite.maintenance.ids import packed, unpacked
 from depot_lite.maintenance.rows.database import Database
 from depot_lite.maintenance.rows.places import Place
+from depot_lite.maintenance.rows.references import ids_in
 from depot_lite.maintenance.run.reports import Step, Watcher
 
-_ANY_ID: Final = re.compile(FILE_ID)
-#: A text with an id in it, and a text with an id of filedepot's in GridFS.
-_LIKE: Final = ("%________-____-____-____-____________%", f"%{'_' * 24}%")
+#: A part of each id in any spelling, for the regular expressions of any database.
+_PART: Final = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-|[0-9a-fA-F]{24}"
+#: An id with its dashes, for databases without regular expressions.
+_LIKE: Final = "%________-____-____-____-____________%"
+_WITH_REGEXP: Final = frozenset({"postgresql", "mysql", "mariadb", "sqlite"})
 #: Rows fetched at a time.
 _PAGE: Final = 500
 
@@ -168,14 +170,15 @@ def _first_hit(
     """Return the first column and id among the rows of a table."""
     source = table(each.name, *(column(name) for name in names), schema=each.schema)
     texts = [_as_text(connection, source.c[name]) for name in names]
-    query = select(*texts).where(or_(*(one.like(like) for one in texts for like in _LIKE)))
+    has_regexp = connection.dialect.name in _WITH_REGEXP
+    query = select(*texts).where(or_(*(one.regexp_match(_PART) if has_regexp else one.like(_LIKE) for one in texts)))
     with connection.execute(query.execution_options(yield_per=_PAGE)) as result:
         for row in result:
             for name, value in zip(names, row, strict=True):
                 held = value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
-                for file_id in _ANY_ID.findall(held):
-                    if packed(file_id) in doomed:
-                        return name, file_id
+                for file_id in ids_in(held):
+                    if (key := packed(file_id)) in doomed:
+                        return name, unpacked(key)
     return None
 
 

@@ -6,6 +6,7 @@ be young: in that time an old file may have come to be named. Each file is writt
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -23,6 +24,8 @@ from depot_lite.maintenance.ids import FoundFile, FoundFiles, packed
 from depot_lite.maintenance.readings import Readings
 from depot_lite.maintenance.run.reports import Step, UnusedReport, Watcher
 from depot_lite.maintenance.trash import Trash, load_marks, update_marks
+
+_log: Final = logging.getLogger("depot_lite")
 
 #: Files deleted per call of the storage.
 _AT_ONCE: Final = 1000
@@ -66,6 +69,12 @@ class DeletionLog:
         self._file.flush()
         os.fsync(self._file.fileno())
 
+    def write_late(self, action: str, files: Iterable[tuple[str, object]]) -> None:
+        """Without a log, write to the logger what a log would name."""
+        if self._file is None:
+            for file_id, detail in files:
+                _log.warning("%s %s/%s %s", action, self._depot_name, file_id, detail)
+
 
 @dataclass(slots=True)
 class Deletion:
@@ -93,6 +102,9 @@ class Deletion:
         with Step(self.progress, "deleting", len(self._due)) as step:
             try:
                 self._delete(report, step)
+            except BaseException:
+                self.log.write_late("delete", ((each.file_id, each.size) for each in report.deleted_files))
+                raise
             finally:
                 done = {packed(each.file_id) for each in report.deleted_files}
                 off_loop(partial(update_marks, self.storage, self.trash.marks.keys() & done, {}))

@@ -106,6 +106,17 @@ class TestColumnsThatNoModelHas:
                 execute(database, "INSERT INTO upkeep_other (value) VALUES (:value)", value=each)
             assert sweep(database).deleted == 1
 
+    @pytest.mark.parametrize("spelling", [str.upper, lambda each: each.replace("-", "")])
+    def test_an_id_is_found_in_every_spelling(
+        self, database: Engine, stored: str, spelling: Callable[[str], str]
+    ) -> None:
+        """In upper case, or as 32 digits; the message has the usual one."""
+        with (
+            table(database, "value VARCHAR(200)", value=f"<{spelling(stored)}>"),
+            pytest.raises(MaintenanceStopped, match=rf"column upkeep_other\.value contains .* {stored},"),
+        ):
+            sweep(database)
+
     def test_many_columns_are_named_at_once(self, database: Engine, stored: str) -> None:
         """Each of them, in a dry run too."""
         with table(database, "one VARCHAR(100), two VARCHAR(100), three VARCHAR(100)"):

@@ -212,6 +212,28 @@ class TestLog:
         assert (len(gone), len(load_marks(storage))) == (2, 3)
         assert sweep(database).deleted == 3
 
+    def test_without_a_log_the_logger_names_what_went_before_a_run_was_stopped(
+        self,
+        database: Engine,
+        storage: FileStorage,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """Nothing else would, since there is no report."""
+        monkeypatch.setattr("depot_lite.maintenance.deletion._AT_ONCE", 1)
+        monkeypatch.setattr("depot_lite.maintenance.run.reports._INTERVAL", 0)
+        left = {storage.create(b"left") for _ in range(3)}
+
+        def watch(progress: Progress) -> None:
+            if progress.step == "deleting" and progress.done == 2:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            sweep(database, trash=NOW, progress=watch)
+        gone = left - set(storage.list())
+        assert {each.getMessage() for each in caplog.records} == {f"delete default/{each} 4" for each in gone}
+        assert len(gone) == 2
+
     def test_a_log_that_cannot_be_written_stops_it(
         self, database: Engine, storage: FileStorage, tmp_path: Path
     ) -> None:
