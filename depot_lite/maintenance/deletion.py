@@ -17,7 +17,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Final, TextIO
 
-from depot_lite.errors import ConfigurationError
+from depot_lite.errors import ConfigurationError, DepotError
 from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.maintenance.ids import FoundFile, FoundFiles, packed
@@ -106,9 +106,16 @@ class Deletion:
                 self.log.write_late("delete", ((each.file_id, each.size) for each in report.deleted_files))
                 raise
             finally:
-                done = {packed(each.file_id) for each in report.deleted_files}
-                off_loop(partial(update_marks, self.storage, self.trash.marks.keys() & done, {}))
+                self._forget_marks(report)
         return report
+
+    def _forget_marks(self, report: UnusedReport) -> None:
+        """Take off the marks of deleted files. If that fails, the next run does it."""
+        done = self.trash.marks.keys() & {packed(each.file_id) for each in report.deleted_files}
+        try:
+            off_loop(partial(update_marks, self.storage, done, {}))
+        except DepotError as error:
+            _log.warning("the marks of %s deleted files of %s were left: %s", len(done), report.depot, error)
 
     def _settle(self, time: timedelta) -> None:
         """Wait until this time has passed since the references were read."""

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from depot_lite.errors import MaintenanceStopped
 from depot_lite.io.composite.fallback import FallbackStorage
+from depot_lite.io.composite.mirror import MirrorStorage
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.maintenance import copy_files, delete_unused_files, find_unused, owners
@@ -200,6 +201,19 @@ class TestNotes:
         DepotManager.get("both").create(b"left")
         with pytest.raises(MaintenanceStopped, match="has no owner mark"):
             sweep(database, "both")
+
+    def test_a_composite_keeps_its_notes_and_says_nothing_of_missing_ones(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A mirror warns of files that only one of its storages has."""
+        near, far = MemoryFileStorage(), MemoryFileStorage()
+        for made in (MirrorStorage(near, far), FallbackStorage(near, far)):
+            assert made.read_note("trash") is None
+            made.write_note("trash", b"text")
+            assert (made.read_note("trash"), list(made.list())) == (b"text", [])
+            made.write_note("trash", b"")
+            assert near.read_note("trash") is far.read_note("trash") is None
+        assert caplog.text == ""
 
     def test_a_backup_has_no_mark(self, database: Engine, depots: Depots) -> None:
         """It is copied with the files only by somebody who copies the whole folder."""

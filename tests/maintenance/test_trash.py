@@ -119,6 +119,41 @@ class TestMarks:
         with pytest.raises(MaintenanceStopped, match="the trash of LocalFileStorage"):
             undelete("default")
 
+    def test_a_mark_that_cannot_be_taken_off_loses_no_report(
+        self, database: Engine, storage: FileStorage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Its file is gone, and the next run forgets it."""
+        left = storage.create(b"left")
+        sweep(database)
+        backdate(storage)
+
+        def full(self: FileStorage, name: str, note: bytes) -> None:
+            raise StorageFailed("the disk is full")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(type(storage), "write_note", full)
+            assert sweep(database).deleted == 1
+        assert "the marks of 1 deleted files of default were left: the disk is full" in caplog.text
+        assert (storage.exists(left), len(load_marks(storage))) == (False, 1)
+        assert (sweep(database).unmarked, load_marks(storage)) == (1, {})
+
+    def test_nothing_is_deleted_if_marks_cannot_be_written(
+        self, database: Engine, storage: FileStorage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The first half fails, so the second does not begin."""
+        storage.create(b"due")
+        sweep(database)
+        backdate(storage)
+        storage.create(b"new")
+
+        def full(self: FileStorage, name: str, note: bytes) -> None:
+            raise StorageFailed("the disk is full")
+
+        monkeypatch.setattr(type(storage), "write_note", full)
+        with pytest.raises(StorageFailed, match="full"):
+            sweep(database)
+        assert len(list(storage.list())) == 3
+
     def test_a_time_in_the_future_is_refused(self, database: Engine, storage: FileStorage) -> None:
         """Nothing would ever be due."""
         with pytest.raises(ConfigurationError, match="trash: expected 0 or more"):
