@@ -15,6 +15,7 @@ from depot_lite.durations import parse_duration
 from depot_lite.errors import ConfigurationError
 from depot_lite.io.options import integer
 from depot_lite.io.sizes import size_of
+from depot_lite.maintenance.limits import DeletionLimit
 
 T = TypeVar("T")
 
@@ -49,6 +50,11 @@ def parse_rate(text: str) -> int:
     if not rate:
         raise ConfigurationError(f"expected a rate of at least 1 byte per second, got {text!r}")
     return rate
+
+
+def _checked_limit(text: str) -> str:
+    DeletionLimit(text)
+    return text
 
 
 def _argument_type(parse: Callable[[str], T]) -> Callable[[str], T]:
@@ -249,7 +255,11 @@ def _unused(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     _add_depot(command, "the default depot")
     _add_older_than(command)
-    add("--delete", action="store_true", help="delete the files; without it nothing is changed")
+    add(
+        "--delete",
+        action="store_true",
+        help="mark the files, and delete the files marked --trash ago; without it nothing is changed",
+    )
     add(
         "--settle",
         type=_argument_type(parse_duration),
@@ -259,8 +269,48 @@ def _unused(command: argparse.ArgumentParser) -> None:
         "most; longer than the longest transaction (default 1m)",
     )
     add("--yes", action="store_true", help="do not ask before deleting files younger than a minute")
+    add(
+        "--trash",
+        type=_argument_type(parse_duration),
+        default=timedelta(days=7),
+        metavar="TIME",
+        help="with --delete: for how long files are marked before they are deleted; 0 deletes at once (default 7d)",
+    )
+    add(
+        "--max-delete",
+        type=_argument_type(_checked_limit),
+        metavar="N",
+        help="stop if more files than this would be deleted: a number, or a share of the depot such as 10%% (default: "
+        "a tenth, at most 1000, at least 10)",
+    )
+    add(
+        "--allow-empty",
+        action="append",
+        default=[],
+        metavar="TABLE",
+        help="a table that may be empty, or a depot of which rows may name no file (may be repeated)",
+    )
+    add(
+        "--ignore-column",
+        action="append",
+        default=[],
+        metavar="TABLE.COLUMN",
+        help="a column outside all models that may contain ids of unused files; * means anything (may be repeated)",
+    )
     _add_protect(command)
     _add_dry_run(command)
+
+
+def _undelete(command: argparse.ArgumentParser) -> None:
+    command.add_argument("depot", metavar="DEPOT", help="depot or alias")
+    command.add_argument("ids", nargs="*", metavar="ID", help="file ids (default: all marked files)")
+
+
+def _claim(command: argparse.ArgumentParser) -> None:
+    _add_depot(command, "the default depot")
+    command.add_argument(
+        "--replace", action="store_true", help="forget all other owners: their rows will keep no file any longer"
+    )
 
 
 def _verify(command: argparse.ArgumentParser) -> None:
@@ -424,9 +474,19 @@ _COMMANDS: Final[dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], N
         _check,
     ),
     "unused": (
-        "Finds files that no row names, and deletes them with --delete",
+        "Finds files that no row names; --delete marks them, and deletes them a week later",
         "It never touches a row, a file that a row names, or a file younger than --older-than",
         _unused,
+    ),
+    "claim": (
+        "Records in a depot that this database uses it, so that `unused --delete` may run from here",
+        "It never touches a row or a file, and writes nothing but the owner mark of the depot",
+        _claim,
+    ),
+    "undelete": (
+        "Takes the marks of `unused --delete` off files, or gets files back from a versioned bucket; needs no database",
+        "It never touches a row, and never deletes a file",
+        _undelete,
     ),
     "missing": (
         "Finds rows whose file is missing",

@@ -129,9 +129,17 @@ def _missing(bind: Any, options: argparse.Namespace, watcher: Watcher | None) ->
 def _unused(bind: Any, name: str, options: argparse.Namespace, watcher: Watcher | None) -> _Found:
     report = find_unused(bind, name, older_than=options.older_than, protect=options.protect, progress=watcher)
     unused = len(report.files)
-    counts = {"listed": report.listed, "unused": unused, "bytes": report.bytes, "young": report.young}
+    counts = {
+        "listed": report.listed,
+        "unused": unused,
+        "bytes": report.bytes,
+        "young": report.young,
+        "objections": report.objections,
+    }
     age = f"older than {format_duration(options.older_than)}"
     detail = f"{format_count(unused, 'files')} of {report.listed:,}, {shown_size(report.bytes)}, {age}"
+    if report.objections:  # such as a depot that this database does not own
+        return WARNING, f"{detail}; a sweep would stop: {report.objections[0]}", counts
     return (WARNING if unused > options.max_unused else OK), detail, counts
 
 

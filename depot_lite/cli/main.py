@@ -31,9 +31,11 @@ from depot_lite.errors import ConfigurationError, DepotError
 from depot_lite.maintenance.backup import copy_files
 from depot_lite.maintenance.migration import MigrationReport, migrate
 from depot_lite.maintenance.missing import find_missing
+from depot_lite.maintenance.owners import claim
 from depot_lite.maintenance.restoration import restore_files
 from depot_lite.maintenance.run.reports import Watcher
 from depot_lite.maintenance.statistics import statistics
+from depot_lite.maintenance.trash import undelete
 from depot_lite.maintenance.unused import delete_unused_files, find_unused
 from depot_lite.maintenance.variants import regenerate_variants
 from depot_lite.maintenance.verification import verify
@@ -216,9 +218,27 @@ def _describe(error: Exception) -> str:
 
 
 def _unused(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
-    call = partial(delete_unused_files, settle=arguments.settle) if arguments.delete else find_unused
-    report = call(bind, arguments.depot, older_than=arguments.older_than, protect=arguments.protect, progress=watcher)
-    return reports.unused_report(report, arguments.older_than)
+    delete = partial(delete_unused_files, settle=arguments.settle, log=arguments.log)
+    report = (delete if arguments.delete else find_unused)(
+        bind,
+        arguments.depot,
+        older_than=arguments.older_than,
+        protect=arguments.protect,
+        max_delete=arguments.max_delete,
+        allow_empty=arguments.allow_empty,
+        ignore_columns=arguments.ignore_column,
+        trash=arguments.trash,
+        progress=watcher,
+    )
+    return reports.unused_report(report, arguments.older_than, arguments.trash)
+
+
+def _undelete(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
+    return reports.undelete_report(undelete(arguments.depot, arguments.ids or None))
+
+
+def _claim(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
+    return reports.claim_report(claim(bind, arguments.depot, replace=arguments.replace))
 
 
 def _missing(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
@@ -337,6 +357,8 @@ _COMMANDS: Final = {
     "put": Command(files.put, "none", _WHOLE),
     "check": Command(check.check, "needed", _RESTARTS),
     "unused": Command(_unused, "needed", _CONTINUES, lambda options: options.delete),
+    "claim": Command(_claim, "needed", _RESTARTS),
+    "undelete": Command(_undelete, "none", _CONTINUES),
     "missing": Command(_missing, "needed", _RESTARTS),
     "verify": Command(_verify, "useful", f"{_RESTARTS}, or goes on where --state FILE says"),
     "stats": Command(_stats, "needed", _RESTARTS),

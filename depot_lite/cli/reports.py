@@ -14,9 +14,11 @@ from depot_lite.maintenance.backup import CopyReport
 from depot_lite.maintenance.ids import FoundFile
 from depot_lite.maintenance.migration import MigrationReport
 from depot_lite.maintenance.missing import DamagedRow, MissingFile, MissingReport
+from depot_lite.maintenance.owners import ClaimReport
 from depot_lite.maintenance.restoration import RestoreReport
 from depot_lite.maintenance.run.reports import UnusedReport
 from depot_lite.maintenance.statistics import DepotStatistics, StatisticsReport
+from depot_lite.maintenance.trash import UndeleteReport
 from depot_lite.maintenance.variants import RegenerateReport
 from depot_lite.maintenance.verdicts import Finding
 from depot_lite.maintenance.verification import VerifyReport
@@ -45,7 +47,7 @@ class Report:
 # --- unused -------------------------------------------------------------------------------------------------------
 
 
-def unused_report(report: UnusedReport, older_than: timedelta) -> Report:
+def unused_report(report: UnusedReport, older_than: timedelta, trash: timedelta) -> Report:
     """Report the files that no row names."""
     data = {
         "command": "unused",
@@ -57,26 +59,35 @@ def unused_report(report: UnusedReport, older_than: timedelta) -> Report:
         "young": report.young,
         "kept": report.kept,
         "gone": report.gone,
+        "misplaced": report.misplaced,
+        "objections": report.objections,
         "unused": len(report.files),
         "bytes": report.bytes,
+        "marked": report.marked,
+        "unmarked": report.unmarked,
+        "waiting": report.waiting,
+        "due": report.due,
         "deleted": report.deleted,
+        "deleted_files": map(_file, report.deleted_files),
         "failed": ({"id": file_id, "error": str(error)} for file_id, error in report.failed.items()),
         "files": map(_file, report.files),
     }
-    found = bool(report.failed) if report.deleted is not None else bool(report.files)
-    return Report(_unused_lines(report, older_than), data, found)
+    found = bool(report.failed) if report.deleted is not None else bool(report.files or report.objections)
+    return Report(_unused_lines(report, older_than, trash), data, found)
 
 
 def _file(file: FoundFile) -> dict[str, Any]:
     return {"id": file.file_id, "size": file.size, "time": file.last_modified}
 
 
-def _unused_lines(report: UnusedReport, older_than: timedelta) -> Iterator[str]:
+def _unused_lines(report: UnusedReport, older_than: timedelta, trash: timedelta) -> Iterator[str]:
     unused, size = format_count(len(report.files), "files"), shown_size(report.bytes)
     if report.deleted is None:
         yield f"Depot {report.depot!r}: {unused} of {format_number(report.listed)} unused, {size}"
     else:
-        yield f"Depot {report.depot!r}: {format_count(report.deleted, 'files')} deleted of {unused} unused, {size}"
+        marked = f"{format_number(report.marked or 0)} marked and " if trash else ""
+        done = f"{marked}{format_count(report.deleted, 'files')} deleted"
+        yield f"Depot {report.depot!r}: {done} of {unused} unused, {size}"
     yield from listing(
         report.files,
         ("file id", "size", "stored (UTC)"),
@@ -90,13 +101,76 @@ def _unused_lines(report: UnusedReport, older_than: timedelta) -> Iterator[str]:
             ("young", report.young, f"named by no row, younger than {format_duration(older_than)}"),
             *([("kept", report.kept, "by the application")] if report.kept else []),
             *([("gone", report.gone, "deleted by others meanwhile")] if report.gone else []),
+            *([("misplaced", report.misplaced, "named as files of another depot")] if report.misplaced else []),
             ("unused", len(report.files), ""),
+            *(
+                [("waiting", report.waiting, f"marked less than {format_duration(trash)} ago")]
+                if report.waiting
+                else []
+            ),
+            *([("unmarked", report.unmarked, "named, kept or gone meanwhile")] if report.unmarked else []),
         ]
     )
     yield from _failures(report.failed, "deleted")
-    if report.deleted is None and report.files:
+    if report.objections:
         yield ""
-        yield "Nothing was deleted, this was a dry run: --delete deletes them."
+        yield "Nothing was deleted, this was a dry run. With --delete, it would stop:"
+        yield from (f"- {printable(each)}" for each in report.objections)
+    elif report.deleted is None and report.files:
+        yield ""
+        does = f"marks them, and deletes them {format_duration(trash)} later" if trash else "deletes them"
+        yield f"Nothing was deleted, this was a dry run: --delete {does}."
+
+
+# --- undelete -----------------------------------------------------------------------------------------------------
+
+
+def undelete_report(report: UndeleteReport) -> Report:
+    """Report the files that are no longer marked."""
+    data = {
+        "command": "undelete",
+        "depot": report.depot,
+        "unmarked": list(report.unmarked),
+        "restored": list(report.restored),
+        "unknown": list(report.unknown),
+    }
+    return Report(_undelete_lines(report), data, bool(report.unknown))
+
+
+def _undelete_lines(report: UndeleteReport) -> Iterator[str]:
+    yield f"Depot {report.depot!r}: {format_count(len(report.unmarked), 'files')} no longer marked"
+    yield from listing(report.unmarked, ("file id",), lambda file_id: (file_id,))
+    if report.restored:
+        yield ""
+        yield f"{format_count(len(report.restored), 'files')} brought back:"
+        yield from listing(report.restored, ("file id",), lambda file_id: (file_id,))
+    if report.unknown:
+        yield ""
+        yield f"{format_count(len(report.unknown), 'files')} neither marked, nor kept by the storage after a deletion:"
+        yield from listing(report.unknown, ("file id",), lambda file_id: (file_id,))
+
+
+# --- claim --------------------------------------------------------------------------------------------------------
+
+
+def claim_report(report: ClaimReport) -> Report:
+    """Report the owners of a depot."""
+    data = {
+        "command": "claim",
+        "depot": report.depot,
+        "owners": list(report.owners),
+        "added": list(report.added),
+        "removed": list(report.removed),
+    }
+    return Report(_claim_lines(report), data, found=False)
+
+
+def _claim_lines(report: ClaimReport) -> Iterator[str]:
+    yield f"Depot {report.depot!r} belongs to:"
+    yield from (f"  {printable(each)}{' (new)' if each in report.added else ''}" for each in report.owners)
+    if report.removed:
+        yield "and no longer to:"
+        yield from (f"  {printable(each)}" for each in report.removed)
 
 
 # --- missing ------------------------------------------------------------------------------------------------------
@@ -109,6 +183,7 @@ def missing_report(report: MissingReport) -> Report:
         "rows": report.rows,
         "named": report.named,
         "missing": len(report.files),
+        "doubt": report.doubt,
         "unconfigured": map(_missing_file, report.unconfigured),
         "damaged": map(_damaged_row, report.damaged),
         "files": map(_missing_file, report.files),
@@ -128,6 +203,9 @@ def _missing_lines(report: MissingReport) -> Iterator[str]:
     rows = format_count(report.rows, "rows")
     yield f"{format_count(len(report.files), 'files')} missing of {format_number(report.named)} that {rows} name"
     yield from _missing_table(report.files)
+    if report.doubt is not None:
+        yield ""
+        yield report.doubt
     if report.unconfigured:
         yield ""
         yield f"{format_count(len(report.unconfigured), 'files')} in depots that are not configured:"

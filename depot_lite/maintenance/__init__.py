@@ -16,15 +16,18 @@ from depot_lite.maintenance.backup import CopyReport, copy_files
 from depot_lite.maintenance.ids import FoundFile
 from depot_lite.maintenance.migration import MigrationReport, migrate
 from depot_lite.maintenance.missing import DamagedRow, MissingFile, MissingReport, find_missing
+from depot_lite.maintenance.owners import ClaimReport, claim
 from depot_lite.maintenance.restoration import RestoreReport, restore_files
 from depot_lite.maintenance.run.reports import FailedRow, Progress, UnusedReport, Watcher
 from depot_lite.maintenance.statistics import StatisticsReport, statistics
+from depot_lite.maintenance.trash import UndeleteReport, undelete
 from depot_lite.maintenance.unused import delete_unused_files, find_unused
 from depot_lite.maintenance.variants import RegenerateReport, regenerate_variants
 from depot_lite.maintenance.verdicts import Finding
 from depot_lite.maintenance.verification import VerifyReport, verify
 
 __all__ = [
+    "ClaimReport",
     "CopyReport",
     "DamagedRow",
     "FailedRow",
@@ -37,9 +40,11 @@ __all__ = [
     "RegenerateReport",
     "RestoreReport",
     "StatisticsReport",
+    "UndeleteReport",
     "UnusedReport",
     "VerifyReport",
     "Watcher",
+    "claim",
     "copy_files",
     "delete_unused_files",
     "find_missing",
@@ -48,5 +53,6 @@ __all__ = [
     "regenerate_variants",
     "restore_files",
     "statistics",
+    "undelete",
     "verify",
 ]

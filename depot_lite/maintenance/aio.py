@@ -19,10 +19,21 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from depot_lite.errors import ConfigurationError
-from depot_lite.maintenance import backup, migration, missing, restoration, unused, variants, verification
+from depot_lite.maintenance import (
+    backup,
+    migration,
+    missing,
+    owners,
+    restoration,
+    trash,
+    unused,
+    variants,
+    verification,
+)
 from depot_lite.maintenance.statistics import statistics as count_all
 
 __all__ = [
+    "claim",
     "copy_files",
     "delete_unused_files",
     "find_missing",
@@ -31,6 +42,7 @@ __all__ = [
     "regenerate_variants",
     "restore_files",
     "statistics",
+    "undelete",
     "verify",
 ]
 
@@ -86,12 +98,14 @@ def _awaited_without_bind(function: Callable[P, T]) -> Callable[P, Coroutine[Any
     return awaited
 
 
+claim = _awaited(owners.claim)
 find_unused = _awaited(unused.find_unused)
 delete_unused_files = _awaited(unused.delete_unused_files)
 find_missing = _awaited(missing.find_missing)
 verify = _awaited_without_rows(verification.verify)
 statistics = _awaited(count_all)
 migrate = _awaited(migration.migrate)
+undelete = _awaited_without_bind(trash.undelete)
 copy_files = _awaited_without_bind(backup.copy_files)
 restore_files = _awaited_without_rows(restoration.restore_files)
 #: Takes no connection, since it commits.

@@ -18,7 +18,7 @@ from depot_lite.errors import ConfigurationError
 from depot_lite.maintenance.run.reports import Progress
 
 COMMANDS = [
-    *("ls", "info", "cat", "get", "put", "check", "unused", "missing", "verify", "stats"),
+    *("ls", "info", "cat", "get", "put", "check", "unused", "claim", "undelete", "missing", "verify", "stats"),
     *("migrate", "copy", "restore", "regenerate", "completion"),
 ]
 

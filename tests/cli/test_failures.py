@@ -13,7 +13,7 @@ from depot_lite.cli.application import load_application
 from depot_lite.cli.database import with_database
 from depot_lite.cli.errors import ApplicationFailed
 from depot_lite.testing import temporary_depots
-from tests.cli.conftest import Shop
+from tests.cli.conftest import CONSENT, Shop
 from tests.cli.model import Product
 
 #: Applications that cannot be used, and what is said of them.
@@ -180,7 +180,7 @@ class TestWhatIsThere:
         shop.unused(1)
         with shop.engine.begin() as connection:
             connection.exec_driver_sql("UPDATE shop_product SET manual = '{\"nonsense\": 1}'")
-        said = error_of(shop, "unused", "--older-than=0s", "--delete", "--yes", "--quiet")
+        said = error_of(shop, "unused", "--older-than=0s", *CONSENT, "--yes", "--quiet")
         assert said.startswith("shop_product.manual of the row ")
         assert len(list(shop.depots["photos"].list())) == 2
         missing = shop.run("missing", "--json")
@@ -267,7 +267,7 @@ class TestItsOutput:
     @pytest.mark.matrix
     def test_a_closed_stdout_is_noticed_before_anything_is_done(self, local_shop: Shop) -> None:
         local_shop.unused(1)
-        words = local_shop.words("unused", "--older-than=0s", "--delete", "--yes")
+        words = local_shop.words("unused", "--older-than=0s", *CONSENT, "--yes")
         done = local_shop.run("/bin/sh", "-c", 'exec "$@" >&-', "sh", *words, words_are_all=True)
         assert done.code == 2
         assert "depot-lite: error: stdout is closed" in done.err

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 import pytest
 from sqlalchemy import Engine, delete, select
@@ -11,7 +10,6 @@ from sqlalchemy import Engine, delete, select
 from depot_lite.errors import StorageFailed
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.interfaces import FileStorage
-from depot_lite.maintenance import delete_unused_files
 from depot_lite.manager import DepotManager
 from depot_lite.testing import some_bytes, temporary_depots
 from tests.conftest import World, sqlite_engine
@@ -20,6 +18,7 @@ from tests.fields.ends import End, some_ends
 from tests.io.azurite import ACCOUNT, Azurite, azurite
 from tests.io.s3_proxy import Fault, S3Proxy
 from tests.models import Base, Document
+from tests.support.sweeps import sweep
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +124,7 @@ def test_a_sweep_finds_what_no_row_names(world: World) -> None:
         session.add(Document(id=1, content=b"kept", report=b"kept too"))
         session.commit()
     unused = world.depots["default"].create(b"unused")
-    report = delete_unused_files(world.engine, "default", older_than=timedelta(0), models=[Base])
+    report = sweep(world.engine, models=[Base])
     assert (report.failed, len(report.files)) == ({}, 1)
     assert not world.depots["default"].exists(unused)
     world.check(b"kept", b"kept too")

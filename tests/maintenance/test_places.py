@@ -14,9 +14,10 @@ from depot_lite.errors import ConfigurationError, MaintenanceStopped
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.interfaces import FileStorage
-from depot_lite.maintenance import delete_unused_files, find_unused
+from depot_lite.maintenance import find_unused
 from depot_lite.maintenance.rows.places import chosen, places
 from tests.conftest import sqlite_engine
+from tests.support.sweeps import sweep
 
 NOW = timedelta(0)
 
@@ -98,7 +99,7 @@ def test_a_session_reads_all_the_databases_that_it_is_bound_to(
         session.add_all([Photo(image=b"photo"), Scan(image=b"scan"), Detail(image=b"whole", detail=b"detail")])
         session.commit()
         left = depots["default"].create(b"left")
-        report = delete_unused_files(session, "default", older_than=NOW, models=[Here, There])
+        report = sweep(session, models=[Here, There])
     assert (report.named, [each.file_id for each in report.files]) == (4, [left])
 
 

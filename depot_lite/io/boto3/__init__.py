@@ -19,7 +19,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from concurrent.futures import Executor
 from copy import copy
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -42,7 +42,7 @@ from depot_lite.io.boto3.options import (
 from depot_lite.io.boto3.stream import RangeReader
 from depot_lite.io.content import Content
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
-from depot_lite.io.objects.metadata import crc32_of, format_crc32, now, parse_crc32
+from depot_lite.io.objects.metadata import crc32_of, format_crc32, now, parse_crc32, time_of
 from depot_lite.io.objects.options import seconds
 from depot_lite.io.objects.readers import SummedReader
 from depot_lite.io.objects.storage import ObjectStorage
@@ -293,7 +293,7 @@ class S3Storage(ObjectStorage[str]):
             self._what("read", file_id),
             partial(self._get_range, file_id, found["ETag"]),
         )
-        return S3Object(info, reader, self.public_url(file_id), self, found)
+        return S3Object(info, reader, self._url_beside(file_id), self, found)
 
     def _get(self, file_id: str, **arguments: str) -> dict[str, Any]:
         with translating(self._what("read", file_id), file_id):
@@ -332,6 +332,14 @@ class S3Storage(ObjectStorage[str]):
     def _list(self) -> Iterator[FileEntry]:
         return listing(self._ask, self._bucket, self._prefix)
 
+    def _now(self) -> datetime:
+        """Return the server's time, as the header of its answer tells it."""
+        with translating(f"list s3://{self._bucket}/{self._prefix}"):
+            answer = self._client.list_objects_v2(
+                Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1, **self._arguments(_OF_ACCESS)
+            )
+        return time_of(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
+
     def _ask(self, **where: str) -> Mapping[str, Any]:
         answer: Mapping[str, Any] = self._client.list_objects_v2(**where, **self._arguments(_OF_ACCESS))
         return answer
@@ -345,6 +353,18 @@ class S3Storage(ObjectStorage[str]):
             except S3_ERRORS as error:
                 if not is_missing(error):  # an error on some servers, none on Amazon's
                     raise
+
+    def _undelete(self, file_id: str) -> bool:
+        """Remove the delete marker, which hides the last version of the object."""
+        key = self._key(file_id)
+        with translating(self._what("restore", file_id)):
+            found = self._client.list_object_versions(Bucket=self._bucket, Prefix=key, **self._arguments(_OF_ACCESS))
+            markers = [each for each in found.get("DeleteMarkers", ()) if each["Key"] == key and each["IsLatest"]]
+            if not markers or all(each["Key"] != key for each in found.get("Versions", ())):
+                return False
+            version = markers[0]["VersionId"]
+            self._client.delete_object(**self._where(file_id), VersionId=version, **self._arguments(_OF_ACCESS))
+        return True
 
     #: What S3 deletes with one request.
     _batch_limit = 1000

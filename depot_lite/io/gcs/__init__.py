@@ -18,7 +18,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
@@ -44,6 +44,7 @@ from depot_lite.io.objects.metadata import (
     format_crc32,
     now,
     parse_crc32,
+    time_of,
 )
 from depot_lite.io.objects.options import seconds, web_address
 from depot_lite.io.objects.storage import ObjectStorage
@@ -318,7 +319,7 @@ class GCSStorage(ObjectStorage[str | None]):
         found = Found.in_headers(answer.headers)
         request = partial(self._get_range, file_id, found.generation)
         body = body_of(answer, found, self._what("read", file_id), request)
-        return GCSStoredFile(found.info(file_id), body, self.public_url(file_id), self, found)
+        return GCSStoredFile(found.info(file_id), body, self._url_beside(file_id), self, found)
 
     def _get(self, file_id: str, start: int = 0, generation: int | None = None) -> Response:
         """Return an answer whose body is on its way.
@@ -365,6 +366,13 @@ class GCSStorage(ObjectStorage[str | None]):
             return self._connection.json("GET", f"/b/{self._bucket}/o", params=parameters)
 
         return listing(ask, self._bucket, self._prefix)
+
+    def _now(self) -> datetime:
+        """Return the server's time, as the header of its answer tells it."""
+        with translating(f"list gs://{self._bucket}/{self._prefix}"):
+            path = f"/storage/v1/b/{self._bucket}/o"
+            answer = self._connection.call("GET", path, params={"maxResults": 1, "fields": "kind"})
+        return time_of(answer.headers.get("Date"))
 
     # --- deleting -------------------------------------------------------------------------------------------------
 

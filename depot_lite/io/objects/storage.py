@@ -10,7 +10,7 @@ from typing import ClassVar, Generic, TypeVar, cast
 from urllib.parse import quote
 
 from depot_lite.errors import StorageFailed
-from depot_lite.io.fileid import is_file_id
+from depot_lite.io.fileid import is_file_id, is_note_id
 from depot_lite.io.interfaces import FileEntry, FileStorage, StoredFile
 from depot_lite.io.objects.errors import ErrorTable
 from depot_lite.io.objects.metadata import ATTEMPT, response_headers
@@ -144,6 +144,10 @@ class ObjectStorage(FileStorage, Generic[Url]):
         """Return the URL without a signature, None if the objects are not public."""
         file_id = self._id(file_or_id)
         return self._plain_url(file_id) if self._public else None
+
+    def _url_beside(self, file_id: str) -> str | None:
+        """Return the public URL of a file that is opened; notes have none."""
+        return None if is_note_id(file_id) else self.public_url(file_id)
 
     def _plain_url(self, file_id: str) -> Url:
         if self._public_base_url is not None:

@@ -158,7 +158,7 @@ class Reader:
         if not self._snapshot and self._database.owns_transactions(place) and _keeps_versions(connection):
             # Also if the engine has AUTOCOMMIT: PostgreSQL streams in transactions only.
             connection = connection.execution_options(isolation_level="READ COMMITTED")
-        with connection.execution_options(yield_per=size).execute(query) as result:
+        with connection.execute(query.execution_options(yield_per=size)) as result:
             for partition in result.partitions():
                 yield _as_text(place, [Row((), *row) for row in partition])
 
