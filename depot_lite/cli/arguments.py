@@ -15,6 +15,7 @@ from depot_lite.durations import parse_duration
 from depot_lite.errors import ConfigurationError
 from depot_lite.io.options import integer
 from depot_lite.io.sizes import size_of
+from depot_lite.maintenance.ids import Part
 from depot_lite.maintenance.limits import DeletionLimit
 
 T = TypeVar("T")
@@ -55,6 +56,18 @@ def parse_rate(text: str) -> int:
 def _checked_limit(text: str) -> str:
     DeletionLimit(text)
     return text
+
+
+def parse_part(text: str) -> Part:
+    """Return one of several parts, from ``3/16``.
+
+    >>> parse_part("3/16")
+    Part(number=3, of=16)
+    """
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal()):
+        raise ConfigurationError(f"expected a part such as 3/16, got {text!r}")
+    return Part(int(number), int(of))
 
 
 def _argument_type(parse: Callable[[str], T]) -> Callable[[str], T]:
@@ -333,11 +346,23 @@ def _missing(command: argparse.ArgumentParser) -> None:
     _add_where(command)
 
 
+def _backup(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    _copy(command)
+    add("--prune", action="store_true", help="in the end, delete the files of TARGET that SOURCE does not have")
+    _add_number(command, "--max-prune", None, "with --prune: delete none if there are more (default: a tenth, or 1000)")
+    add("--allow-empty", action="store_true", help="copy nothing if SOURCE is empty, which is an error otherwise")
+
+
 def _migrate(command: argparse.ArgumentParser) -> None:
     _copy(command)
     _add_columns(command)
     _add_where(command)
     _add_number(command, "--limit", None, "stop after this many rows")
+    command.add_argument(
+        "--share", action="store_true", help="share the job with other processes that are given the same command"
+    )
+    _add_number(command, "--units", 16, "with --share: units of work; the same in all processes", highest=10**6)
 
 
 def _copy(command: argparse.ArgumentParser) -> None:
@@ -345,7 +370,20 @@ def _copy(command: argparse.ArgumentParser) -> None:
     command.add_argument("target", metavar="TARGET", help="depot that receives them")
     _add_workers(command, 16)
     _add_rate(command)
+    command.add_argument(
+        "--part",
+        type=_argument_type(parse_part),
+        metavar="K/N",
+        help="see to the Kth of N parts of the files, while other processes see to the others: 3/16",
+    )
     _add_dry_run(command)
+
+
+def _may_go(command: argparse.ArgumentParser) -> None:
+    command.add_argument("depot", metavar="OLD", help="depot that is to be deleted")
+    command.add_argument("replacement", metavar="NEW", help="depot that is to have its files")
+    _add_workers(command, 16)
+    _add_rate(command)
 
 
 def _restore(command: argparse.ArgumentParser) -> None:
@@ -510,8 +548,18 @@ _COMMANDS: Final[dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], N
     ),
     "copy": (
         "Copies all files of a depot into another under the same ids, as a backup; needs no database",
-        "It never touches a row, deletes no file, and never changes a file in SOURCE",
-        _copy,
+        "It never touches a row, never changes a file in SOURCE, and deletes none in TARGET without --prune",
+        _backup,
+    ),
+    "create-units": (
+        "Makes the table in which `migrate --share` records units of work",
+        "It never touches another table, nor the units in one that is there",
+        lambda command: None,
+    ),
+    "may-go": (
+        "Answers whether a depot may be deleted: reads every file that rows name whole in another one",
+        "It only reads: no row and no file is touched",
+        _may_go,
     ),
     "restore": (
         "Copies files that rows name and the depot lacks back from a backup",

@@ -33,7 +33,10 @@ from depot_lite.maintenance.migration import MigrationReport, migrate
 from depot_lite.maintenance.missing import find_missing
 from depot_lite.maintenance.owners import claim
 from depot_lite.maintenance.restoration import restore_files
+from depot_lite.maintenance.retirement import prove_replaced
 from depot_lite.maintenance.run.reports import Watcher
+from depot_lite.maintenance.run.units import UNITS, create_units_table
+from depot_lite.maintenance.sharing import share_migration
 from depot_lite.maintenance.statistics import statistics
 from depot_lite.maintenance.trash import undelete
 from depot_lite.maintenance.unused import delete_unused_files, find_unused
@@ -270,28 +273,35 @@ def _copy(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> 
         workers=arguments.workers,
         rate=arguments.rate,
         dry_run=arguments.dry_run,
+        prune=arguments.prune,
+        max_prune=arguments.max_prune,
+        allow_empty=arguments.allow_empty,
+        part=arguments.part,
         progress=watcher,
     )
     return reports.copy_report(report)
 
 
 def _migrate(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
+    chosen = {"columns": arguments.columns, "where": arguments.where, "limit": arguments.limit}
+    if not arguments.share:
+        job = partial(migrate, dry_run=arguments.dry_run, part=arguments.part, **chosen)
+    elif arguments.part or arguments.dry_run or any(each is not None for each in chosen.values()):
+        raise WrongUsage("--share: expected none of --part, --dry-run, --columns, --where and --limit with it")
+    else:
+        job = partial(share_migration, units=arguments.units)
     call = partial(
-        migrate,
+        job,
         bind,
         arguments.source,
         arguments.target,
         workers=arguments.workers,
         rate=arguments.rate,
-        columns=arguments.columns,
-        where=arguments.where,
-        limit=arguments.limit,
-        dry_run=arguments.dry_run,
         progress=watcher,
     )
     report = call()
     for _ in range(_RUNS_FOR_CHANGED):
-        if not report.changed or arguments.limit is not None:
+        if not report.changed or arguments.share or arguments.limit is not None:
             break
         report = _continued(report, call())
     return reports.migration_report(report)
@@ -311,6 +321,24 @@ def _continued(first: MigrationReport, second: MigrationReport) -> MigrationRepo
         skipped=first.skipped,
         seconds=first.seconds + second.seconds,
     )
+
+
+def _create_units(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
+    create_units_table(bind)
+    line = f"The table {UNITS.name} is there."
+    return Report([line], {"command": "create-units", "table": UNITS.name}, found=False)
+
+
+def _may_go(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
+    report = prove_replaced(
+        bind,
+        arguments.depot,
+        arguments.replacement,
+        workers=arguments.workers,
+        rate=arguments.rate,
+        progress=watcher,
+    )
+    return reports.retirement_report(report)
 
 
 def _regenerate(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
@@ -362,8 +390,10 @@ _COMMANDS: Final = {
     "missing": Command(_missing, "needed", _RESTARTS),
     "verify": Command(_verify, "useful", f"{_RESTARTS}, or goes on where --state FILE says"),
     "stats": Command(_stats, "needed", _RESTARTS),
-    "migrate": Command(_migrate, "needed", _CONTINUES, unless_dry_run),
+    "migrate": Command(_migrate, "needed", _CONTINUES, lambda options: not (options.dry_run or options.share)),
     "copy": Command(_copy, "none", _CONTINUES, unless_dry_run),
+    "create-units": Command(_create_units, "needed", _RESTARTS),
+    "may-go": Command(_may_go, "needed", _RESTARTS),
     "restore": Command(_restore, "useful", _CONTINUES, unless_dry_run),
     "regenerate": Command(_regenerate, "needed", _CONTINUES, unless_dry_run),
     "completion": Command(completion.completion, "no application", _RESTARTS),

@@ -16,6 +16,7 @@ from depot_lite.maintenance.migration import MigrationReport
 from depot_lite.maintenance.missing import DamagedRow, MissingFile, MissingReport
 from depot_lite.maintenance.owners import ClaimReport
 from depot_lite.maintenance.restoration import RestoreReport
+from depot_lite.maintenance.retirement import RetirementReport
 from depot_lite.maintenance.run.reports import UnusedReport
 from depot_lite.maintenance.statistics import DepotStatistics, StatisticsReport
 from depot_lite.maintenance.trash import UndeleteReport
@@ -353,6 +354,8 @@ def copy_report(report: CopyReport) -> Report:
         "bytes": report.bytes,
         "unchanged": report.unchanged,
         "gone": report.gone,
+        "surplus": report.surplus,
+        "pruned": report.pruned,
         "seconds": round(report.seconds, 3),
         "failed": ({"id": file_id, "error": str(error)} for file_id, error in report.failed.items()),
     }
@@ -369,6 +372,8 @@ def _copy_lines(report: CopyReport) -> Iterator[str]:
             (did, report.files, ""),
             ("unchanged", report.unchanged, "there already"),
             *([("gone", report.gone, "deleted meanwhile, or not whole yet")] if report.gone else []),
+            *([("surplus", report.surplus, "not in the source")] if report.surplus else []),
+            *([("pruned", report.pruned, "deleted of these")] if report.pruned else []),
             *([("failed", len(report.failed), "")] if report.failed else []),
         ]
     )
@@ -426,6 +431,52 @@ def _restore_lines(report: RestoreReport) -> Iterator[str]:
         yield "Nothing was restored, this was a dry run."
 
 
+# --- may-go -------------------------------------------------------------------------------------------------------
+
+
+def retirement_report(report: RetirementReport) -> Report:
+    """Report whether a depot may be deleted."""
+    data = {
+        "command": "may-go",
+        "depot": report.depot,
+        "replacement": report.replacement,
+        "may_go": report.may_go,
+        "named": report.named,
+        "by_old_name": report.by_old_name,
+        "whole": report.whole,
+        "bytes": report.bytes,
+        "unchecked": report.unchecked,
+        "damaged_rows": report.damaged_rows,
+        "unconfigured": sorted(report.unconfigured),
+        "found": len(report.findings),
+        "files": map(_finding, report.findings),
+    }
+    return Report(_retirement_lines(report), data, not report.may_go)
+
+
+def _retirement_lines(report: RetirementReport) -> Iterator[str]:
+    answer = "may go" if report.may_go else "may NOT go"
+    named = f"{format_number(report.whole)} of {format_count(report.named, 'files')} that rows name"
+    yield f"Depot {report.depot!r} {answer}: {named} are whole in {report.replacement!r}, {shown_size(report.bytes)}"
+    yield from listing(
+        report.findings,
+        ("file id", "is", "what was found", "named by"),
+        lambda each: (each.file_id, each.kind, each.detail, "; ".join(each.rows[:3])),
+    )
+    if report.unchecked:
+        yield ""
+        yield f"{format_count(report.unchecked, 'files')} have no checksum: only the length was compared."
+    if report.damaged_rows or report.unconfigured:
+        names = ", ".join(printable(repr(each)) for each in sorted(report.unconfigured))
+        depots = f", and depots that are not configured: {names}" if names else ""
+        yield ""
+        yield f"Rows may name other files: {format_count(report.damaged_rows, 'damaged rows')}{depots}. See `missing`."
+    if report.may_go and report.by_old_name:
+        yield ""
+        references = format_count(report.by_old_name, "references")
+        yield f"{references} use the name {report.depot!r}: configure it with the new storage."
+
+
 # --- migrate ------------------------------------------------------------------------------------------------------
 
 
@@ -441,6 +492,7 @@ def migration_report(report: MigrationReport) -> Report:
         "bytes": report.bytes,
         "skipped": report.skipped,
         "changed": report.changed,
+        "units_left": report.left,
         "seconds": round(report.seconds, 3),
         "failed": (
             {"column": each.place, "key": list(each.key), "path": each.path, "error": str(each.error)}
@@ -463,6 +515,7 @@ def _migration_lines(report: MigrationReport) -> Iterator[str]:
                 * (report.changed > 0)
             ),
             *([("failed", len(report.failed), "rows")] * bool(report.failed)),
+            *([("left", report.left, "units that others have, or in which rows failed")] * bool(report.left)),
         ]
     )
     if report.failed:

@@ -18,7 +18,10 @@ from depot_lite.maintenance.migration import MigrationReport, migrate
 from depot_lite.maintenance.missing import DamagedRow, MissingFile, MissingReport, find_missing
 from depot_lite.maintenance.owners import ClaimReport, claim
 from depot_lite.maintenance.restoration import RestoreReport, restore_files
+from depot_lite.maintenance.retirement import RetirementReport, prove_replaced
 from depot_lite.maintenance.run.reports import FailedRow, Progress, UnusedReport, Watcher
+from depot_lite.maintenance.run.units import create_units_table
+from depot_lite.maintenance.sharing import share_migration
 from depot_lite.maintenance.statistics import StatisticsReport, statistics
 from depot_lite.maintenance.trash import UndeleteReport, undelete
 from depot_lite.maintenance.unused import delete_unused_files, find_unused
@@ -39,6 +42,7 @@ __all__ = [
     "Progress",
     "RegenerateReport",
     "RestoreReport",
+    "RetirementReport",
     "StatisticsReport",
     "UndeleteReport",
     "UnusedReport",
@@ -46,12 +50,15 @@ __all__ = [
     "Watcher",
     "claim",
     "copy_files",
+    "create_units_table",
     "delete_unused_files",
     "find_missing",
     "find_unused",
     "migrate",
+    "prove_replaced",
     "regenerate_variants",
     "restore_files",
+    "share_migration",
     "statistics",
     "undelete",
     "verify",

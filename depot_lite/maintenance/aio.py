@@ -25,22 +25,28 @@ from depot_lite.maintenance import (
     missing,
     owners,
     restoration,
+    retirement,
+    sharing,
     trash,
     unused,
     variants,
     verification,
 )
+from depot_lite.maintenance.run import units
 from depot_lite.maintenance.statistics import statistics as count_all
 
 __all__ = [
     "claim",
     "copy_files",
+    "create_units_table",
     "delete_unused_files",
     "find_missing",
     "find_unused",
     "migrate",
+    "prove_replaced",
     "regenerate_variants",
     "restore_files",
+    "share_migration",
     "statistics",
     "undelete",
     "verify",
@@ -106,6 +112,9 @@ verify = _awaited_without_rows(verification.verify)
 statistics = _awaited(count_all)
 migrate = _awaited(migration.migrate)
 undelete = _awaited_without_bind(trash.undelete)
+create_units_table = _awaited(units.create_units_table)
+share_migration = _awaited(sharing.share_migration)
+prove_replaced = _awaited(retirement.prove_replaced)
 copy_files = _awaited_without_bind(backup.copy_files)
 restore_files = _awaited_without_rows(restoration.restore_files)
 #: Takes no connection, since it commits.

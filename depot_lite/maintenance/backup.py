@@ -7,6 +7,7 @@ No database is needed: all files in the listing are copied, including those that
 from __future__ import annotations
 
 import errno
+import sys
 import time
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,7 +19,8 @@ from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.io.checksums import CHECKSUMS
 from depot_lite.io.content import CHUNK_SIZE, Content
 from depot_lite.io.interfaces import FileInfo, FileStorage, StoredFile
-from depot_lite.maintenance.ids import ListedFiles, unpacked
+from depot_lite.io.options import integer
+from depot_lite.maintenance.ids import FoundFiles, ListedFiles, Part, Prefix, prefixes, unpacked
 from depot_lite.maintenance.run.pace import WORKERS, Pace, Window
 from depot_lite.maintenance.run.reports import Step, Watcher
 
@@ -176,6 +178,10 @@ class CopyReport:
     unchanged: int = 0
     #: Files deleted meanwhile, or not completely uploaded yet.
     gone: int = 0
+    #: Files of the target that the source does not have.
+    surplus: int = 0
+    #: Of these, files that were deleted; None unless asked for, and if files could not be copied.
+    pruned: int | None = None
     #: File id -> error for files that could not be copied.
     failed: dict[str, Exception] = field(default_factory=dict)
     dry_run: bool = False
@@ -190,12 +196,16 @@ def copy_files(
     rate: int | None = None,
     progress: Watcher | None = None,
     dry_run: bool = False,
+    prune: bool = False,
+    max_prune: int | None = None,
+    allow_empty: bool = False,
+    part: Part | None = None,
 ) -> CopyReport:
     """Copy the files of a depot to another one under the same ids, as a backup.
 
     A file is copied if the target lacks it, has it with another length, or has a copy from before the file was
-    replaced. Each copy is verified. No other file of the target is deleted. Files that cannot be copied are in the
-    report's ``failed``; the others are copied nevertheless.
+    replaced. Each copy is verified. Files that cannot be copied are in the report's ``failed``; the others are copied
+    nevertheless. No other file of the target is deleted, unless ``prune`` asks for it.
 
     Args:
         source: a depot or an alias.
@@ -204,15 +214,29 @@ def copy_files(
         rate: maximum bytes per second.
         progress: called with the `Progress` of each step.
         dry_run: only report the files that would be copied.
+        prune: in the end, delete the files of the target that the source does not have, if all others were copied.
+            Only for a target that no rows name.
+        max_prune: the number of files that may be deleted. By default a tenth of the target, and at most 1000; but 10
+            in any case.
+        allow_empty: whether the source may be empty. A folder that is not mounted is.
+        part: copy, and delete, only files of this part, while other processes see to the others.
 
     Raises:
         ConfigurationError: a depot is not configured, both are the same, or an argument is invalid.
-        MaintenanceStopped: the source cannot list all of its files, or many files in a row failed.
+        MaintenanceStopped: the source has no files, or cannot list all of them; many files in a row failed; or more
+            files would have to be deleted than allowed, and none was.
         StorageFull: the target is full.
         StorageFailed: a storage cannot be listed, or the target became read-only.
     """
-    return _Backup(source, target, Pace(rate), progress, dry_run=dry_run).run(workers)
+    backup = _Backup(source, target, Pace(rate), progress, part, dry_run=dry_run)
+    report = backup.run(workers, allow_empty=allow_empty)
+    if prune and not report.failed:
+        backup.prune(max_prune)
+    return report
 
+
+#: Files deleted per call of the storage.
+_AT_ONCE: Final = 1000
 
 #: File id, outcome or error, and number of bytes copied.
 _Outcome = tuple[str, Literal["copied", "unchanged", "gone"] | Exception, int]
@@ -221,7 +245,9 @@ _Known = tuple[int, float]
 
 
 class _Backup:
-    def __init__(self, source: str, target: str, pace: Pace, progress: Watcher | None, *, dry_run: bool) -> None:
+    def __init__(
+        self, source: str, target: str, pace: Pace, progress: Watcher | None, part: Part | None, *, dry_run: bool
+    ) -> None:
         self.report = CopyReport(*both_depots(source, target), dry_run=dry_run)
         self.source, self.target = Depots.get(self.report.source), Depots.get(self.report.target)
         if not self.source.list_is_complete:
@@ -231,23 +257,32 @@ class _Backup:
         self.pace = pace
         self.progress = progress
         self.patience = Patience()
+        self.part = part
+        self.held = 0
+        self.surplus = FoundFiles()
 
-    def run(self, workers: int) -> CopyReport:
+    def run(self, workers: int, *, allow_empty: bool) -> CopyReport:
         began = time.monotonic()
         with Window[_Outcome](workers) as window:
             try:
                 # The target first: files stored meanwhile are then in the source's listing only, and are copied.
                 held, listed = self._listed(self.target), self._listed(self.source)
-                self.report.listed = len(listed)
+                self.report.listed, self.held = len(listed), len(held)
+                if not listed and not allow_empty:
+                    raise MaintenanceStopped(
+                        f"depot {self.report.source!r} has no files: the folder may not be mounted, or the bucket or "
+                        "prefix may be another one; to copy a depot that is empty, allow it"
+                    )
                 with Step(self.progress, "copying", len(listed)) as step:
-                    for number in range(256):
-                        self._copy_part(number, listed, held, window, step)
-                        listed.clear(number)
-                        held.clear(number)
+                    for prefix in prefixes(listed, held):
+                        self._copy_part(prefix, listed, held, window, step)
+                        listed.clear(prefix)
+                        held.clear(prefix)
                     while window.is_busy:
                         self._note(window.results(), step)
             finally:
                 self.pace.stop()
+        self.report.surplus = len(self.surplus)
         self.report.seconds = time.monotonic() - began
         return self.report
 
@@ -259,15 +294,43 @@ class _Backup:
         return listed
 
     def _copy_part(
-        self, number: int, listed: ListedFiles, held: ListedFiles, window: Window[_Outcome], step: Step
+        self, prefix: Prefix, listed: ListedFiles, held: ListedFiles, window: Window[_Outcome], step: Step
     ) -> None:
-        known, there, known_there = listed.known(number), held.part(number), held.known(number)
-        for key in listed.part(number):
+        known, there, known_there = listed.known(prefix), held.part(prefix), held.known(prefix)
+        ours = listed.part(prefix)
+        for key in sorted(there - ours):
+            if self.part is None or unpacked(key) in self.part:
+                self.surplus.append(key, *known_there.get(key, (0, 0.0)))
+        for key in ours:
+            if self.part is not None and unpacked(key) not in self.part:
+                continue
             while not window.has_room:
                 self._note(window.results(), step)
             window.submit(
                 partial(self._copy, unpacked(key), key in there, known.get(key), known_there.get(key)),
             )
+
+    def prune(self, most: int | None) -> None:
+        """Delete the files of the target that the source does not have."""
+        allowed = max(10, min(self.held // 10, 1000)) if most is None else integer("max_prune", most, 0, sys.maxsize)
+        if len(self.surplus) > allowed:
+            raise MaintenanceStopped(
+                f"{len(self.surplus)} of {self.held} files in {self.report.target!r} are not in "
+                f"{self.report.source!r}, and at most {allowed} may be deleted; all others were copied"
+            )
+        self.report.pruned = 0
+        if self.report.dry_run:
+            return
+        with Step(self.progress, "deleting", len(self.surplus)) as step:
+            for start in range(0, len(self.surplus), _AT_ONCE):
+                off_loop(partial(self._prune, [each.file_id for each in self.surplus[start : start + _AT_ONCE]]))
+                step.add(min(_AT_ONCE, len(self.surplus) - start))
+
+    def _prune(self, file_ids: list[str]) -> None:
+        doomed = [each for each in file_ids if not self.source.exists(each)]  # stored since the source was listed
+        failed = self.target.delete_many(doomed)
+        self.report.failed |= failed
+        self.report.pruned = (self.report.pruned or 0) + len(doomed) - len(failed)
 
     def _copy(self, file_id: str, is_there: bool, known: _Known | None, known_there: _Known | None) -> _Outcome:
         try:

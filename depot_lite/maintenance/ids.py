@@ -1,20 +1,29 @@
 """Compact collections of millions of file ids: 16 bytes each, in 256 parts by their first byte.
 
 A Python set of strings takes ten times as much memory. Ids are random, so the parts have about the same size, and two
-collections are compared part by part.
+collections are compared part by part. Parts that exceed the limit of memory are put on disk, and read back one by one;
+if one of them is still too large as a set, it is divided by the second byte.
 """
 
 from __future__ import annotations
 
-from array import array
+import os
+import struct
+import sys
+import tempfile
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Final, overload
+from typing import Any, BinaryIO, Final, Self, cast, overload
 
+from depot_lite.errors import MaintenanceStopped
 from depot_lite.io.fileid import id_of_object_id
 from depot_lite.io.interfaces import FileEntry
+from depot_lite.io.options import integer
 
 _PARTS: Final = 256
 _WIDTH: Final = 16
@@ -22,6 +31,17 @@ _WIDTH: Final = 16
 #: Files of a listing that are taken per call, and how many of them are held as objects at a time.
 _TAKEN: Final = 10_000
 _AT_ONCE: Final = 250
+
+#: Bytes of memory for all collections together.
+MEMORY: Final = 512 << 20
+_memory: Final = ContextVar("memory", default=MEMORY)
+
+#: Bytes of memory that are reckoned for an id in sets and dictionaries; a part may be in several at a time.
+_AS_OBJECTS: Final = 4 * 128
+
+#: Size and time; and with the id before them.
+_KNOWN: Final = struct.Struct("<qd")
+_FOUND: Final = struct.Struct("<16sqd")
 
 
 def packed(file_id: str) -> bytes:
@@ -48,44 +68,194 @@ def unpacked(key: bytes) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+@contextmanager
+def limited_memory(limit: int) -> Iterator[None]:
+    """Limit the memory of collections that are made in this context, in bytes; what exceeds it is put on disk.
+
+    Temporary files are in the folder of `tempfile.gettempdir`, and have no name.
+
+    Raises:
+        ConfigurationError: the limit is less than a megabyte.
+    """
+    token = _memory.set(integer("memory", limit, 1 << 20, sys.maxsize))
+    try:
+        yield
+    finally:
+        _memory.reset(token)
+
+
+def _temporary_file(owner: object) -> BinaryIO:
+    """Return a file without a name, which is closed with its owner."""
+    try:
+        file = cast(BinaryIO, tempfile.TemporaryFile(buffering=0))  # noqa: SIM115  # closed with its owner
+    except OSError as error:
+        raise MaintenanceStopped(f"no temporary file can be made in {tempfile.gettempdir()}: {error}") from error
+    weakref.finalize(owner, file.close)
+    return file
+
+
+def _write(file: BinaryIO, data: bytearray) -> None:
+    """Write to a temporary file.
+
+    Raises:
+        MaintenanceStopped: the disk is full.
+    """
+    done = 0
+    try:
+        while done < len(data):
+            done += file.write(memoryview(data)[done:])
+    except OSError as error:
+        raise MaintenanceStopped(
+            f"file ids exceed the limit of memory, and cannot be put on disk in {tempfile.gettempdir()}: {error}"
+        ) from error
+
+
+#: The part of a collection: the first byte of its ids, or their first two.
+Prefix = int | tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of several parts of all files, by their ids, so that processes or machines share a job.
+
+    Raises:
+        ConfigurationError: the number is not among the parts.
+    """
+
+    #: From 1 on.
+    number: int
+    of: int
+
+    def __post_init__(self) -> None:
+        integer("part", self.number, 1, integer("parts", self.of, 1, 1_000_000))
+
+    def __contains__(self, file_id: str) -> bool:
+        """Return whether a file is in this part."""
+        return int.from_bytes(packed(file_id)[-4:]) % self.of == self.number - 1
+
+
+class _Records:
+    """Bytes in 256 parts, of which all but the last are in a temporary file."""
+
+    def __init__(self) -> None:
+        self.parts = [bytearray() for _ in range(_PARTS)]
+        self.lengths = [0] * _PARTS
+        self._runs: list[list[tuple[int, int]]] = [[] for _ in range(_PARTS)]
+        self._file: BinaryIO | None = None
+
+    def spill(self) -> None:
+        """Move all bytes to the file."""
+        self._file = self._file or _temporary_file(self)
+        end = self._file.seek(0, os.SEEK_END)
+        for number, part in enumerate(self.parts):
+            if part:
+                _write(self._file, part)
+                self._runs[number].append((end, len(part)))
+                end += len(part)
+                self.lengths[number] += len(part)
+                self.parts[number] = bytearray()
+
+    def length(self, number: int) -> int:
+        """Return the number of bytes in a part."""
+        return self.lengths[number] + len(self.parts[number])
+
+    def chunks(self, number: int) -> Iterator[bytes]:
+        """Yield the bytes of a part in the order of adding."""
+        for offset, length in self._runs[number]:
+            if self._file is not None:
+                self._file.seek(offset)
+                yield self._file.read(length)
+        yield bytes(self.parts[number])
+
+    def clear(self, number: int) -> None:
+        """Forget a part."""
+        self.parts[number] = bytearray()
+        self.lengths[number] = 0
+        self._runs[number].clear()
+
+
 class FileIds:
     """A collection of file ids; an id may be added more than once."""
 
     def __init__(self) -> None:
-        self._parts = [bytearray() for _ in range(_PARTS)]
+        #: Bytes in memory before they are put on disk: two collections, and a part of each, are in use at a time.
+        self._limit = _memory.get() // 4
+        self._ids = _Records()
+        self._held = 0
+        #: The first byte of the part that is divided by the second byte, and its parts.
+        self._divided: tuple[int, Self] | None = None
 
     def __len__(self) -> int:
         """Return the number of ids added, repetitions included."""
-        return sum(map(len, self._parts)) // _WIDTH
+        first, divided = self._divided or (0, ())
+        return sum(map(self._ids.length, range(_PARTS))) // _WIDTH + (0 if self._ids.length(first) else len(divided))
 
     def add(self, file_ids: Iterable[str]) -> None:
         """Add file ids."""
-        parts, packed = self._parts, bytes.fromhex  # inlined: this runs once per file
+        parts, packed = self._ids.parts, bytes.fromhex  # inlined: this runs once per file
+        count = 0
         for each in file_ids:
             key = packed(each.replace("-", ""))
             parts[key[0]] += key if len(key) == _WIDTH else _whole(key)
+            count += 1
+        self._held += count * _WIDTH
+        if self._held > self._limit:
+            self._spill()
 
-    def part(self, number: int) -> set[bytes]:
-        """Return the packed ids whose first byte is ``number``."""
-        return set(_keys(self._parts[number]))
+    def _spill(self) -> None:
+        self._ids.spill()
+        self._held = 0
 
-    def keys(self, number: int) -> Iterator[bytes]:
-        """Yield the packed ids whose first byte is ``number``, in the order of adding."""
-        return _keys(self._parts[number])
+    def part(self, prefix: Prefix) -> set[bytes]:
+        """Return the packed ids that begin with a byte, or with two."""
+        return set(self.keys(prefix))
+
+    def keys(self, prefix: Prefix) -> Iterator[bytes]:
+        """Yield the packed ids that begin with a byte, or with two, in the order of adding."""
+        if isinstance(prefix, tuple):
+            yield from self._divide(prefix[0]).keys(prefix[1])
+            return
+        for chunk in self._ids.chunks(prefix):
+            yield from (chunk[start : start + _WIDTH] for start in range(0, len(chunk), _WIDTH))
+
+    def _divide(self, first: int) -> Self:
+        """Return the ids that begin with a byte, divided by the second one."""
+        if self._divided is None or self._divided[0] != first:
+            divided = type(self)()
+            self._fill(divided, first)
+            self._divided = first, divided
+        return self._divided[1]
+
+    def _fill(self, divided: Self, first: int) -> None:
+        parts = divided._ids.parts
+        for key in self.keys(first):
+            parts[key[1]] += key
 
     def __iter__(self) -> Iterator[str]:
         """Yield the distinct ids in order."""
-        for number in range(_PARTS):
-            yield from map(unpacked, sorted(self.part(number)))
+        for prefix in prefixes(self):
+            yield from map(unpacked, sorted(self.part(prefix)))
 
-    def clear(self, number: int) -> None:
-        """Forget the ids whose first byte is ``number``."""
-        self._parts[number] = bytearray()
+    def clear(self, prefix: Prefix) -> None:
+        """Forget the ids that begin with a byte, or with two."""
+        if isinstance(prefix, tuple):
+            self._divide(prefix[0]).clear(prefix[1])
+            self.clear(prefix[0])  # the divided ids are a copy
+        else:
+            self._ids.clear(prefix)
 
 
-def _keys(part: bytearray) -> Iterator[bytes]:
-    whole = bytes(part)
-    return (whole[start : start + _WIDTH] for start in range(0, len(whole), _WIDTH))
+def prefixes(*collections: FileIds) -> Iterator[Prefix]:
+    """Yield prefixes in order, so that each id begins with one, and the ids of each fit in memory as sets.
+
+    Either none or all of them are to be cleared, each before the next one is asked for.
+    """
+    most = _memory.get() // _AS_OBJECTS
+    for number in range(_PARTS):
+        if sum(each._ids.length(number) for each in collections) // _WIDTH <= most:
+            yield number
+        else:
+            yield from ((number, second) for second in range(_PARTS))
 
 
 class ListedFiles(FileIds):
@@ -93,16 +263,22 @@ class ListedFiles(FileIds):
 
     def __init__(self) -> None:
         super().__init__()
-        self._sizes = [array("q") for _ in range(_PARTS)]
-        self._times = [array("d") for _ in range(_PARTS)]
+        self._known = _Records()
 
     def add_known(self, files: Iterable[tuple[str, int, datetime]]) -> None:
         """Add file ids with their sizes and times."""
+        ids, known, pack = self._ids.parts, self._known.parts, _KNOWN.pack
         for file_id, size, last_modified in files:
             key = packed(file_id)
-            self._parts[key[0]] += key
-            self._sizes[key[0]].append(size)
-            self._times[key[0]].append(last_modified.timestamp())
+            ids[key[0]] += key
+            known[key[0]] += pack(size, last_modified.timestamp())
+            self._held += 2 * _WIDTH
+        if self._held > self._limit:
+            self._spill()
+
+    def _spill(self) -> None:
+        self._known.spill()
+        super()._spill()
 
     def take(self, entries: Iterator[FileEntry]) -> int:
         """Add the next files of a listing and return their number; 0 at its end."""
@@ -116,16 +292,32 @@ class ListedFiles(FileIds):
                 self.add(some)
         return count
 
-    def known(self, number: int) -> dict[bytes, tuple[int, float]]:
-        """Return size and time (seconds since 1970) by packed id for one part; empty unless all of them are known."""
-        if len(self._sizes[number]) * _WIDTH != len(self._parts[number]):
+    def known(self, prefix: Prefix) -> dict[bytes, tuple[int, float]]:
+        """Return size and time (seconds since 1970) by packed id for a prefix; empty unless all of them are known."""
+        if isinstance(prefix, tuple):
+            return self._divide(prefix[0]).known(prefix[1])
+        if self._known.length(prefix) != self._ids.length(prefix):
             return {}
-        return dict(zip(self.keys(number), zip(self._sizes[number], self._times[number], strict=True), strict=True))
+        return dict(zip(self.keys(prefix), self._sizes_and_times(prefix), strict=True))
 
-    def clear(self, number: int) -> None:
-        """Forget the ids whose first byte is ``number``, with their sizes and times."""
-        super().clear(number)
-        self._sizes[number], self._times[number] = array("q"), array("d")
+    def _sizes_and_times(self, number: int) -> Iterator[tuple[Any, ...]]:
+        for chunk in self._known.chunks(number):
+            yield from _KNOWN.iter_unpack(chunk)
+
+    def _fill(self, divided: Self, first: int) -> None:
+        if self._known.length(first) != self._ids.length(first):
+            super()._fill(divided, first)
+            return
+        ids, known = divided._ids.parts, divided._known.parts
+        for key, told in zip(self.keys(first), self._sizes_and_times(first), strict=True):
+            ids[key[1]] += key
+            known[key[1]] += _KNOWN.pack(*told)
+
+    def clear(self, prefix: Prefix) -> None:
+        """Forget the ids that begin with a byte, or with two, with their sizes and times."""
+        super().clear(prefix)
+        if not isinstance(prefix, tuple):
+            self._known.clear(prefix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,26 +330,28 @@ class FoundFile:
 
 
 class FoundFiles(Sequence[FoundFile]):
-    """A sequence of `FoundFile`, in 32 bytes each."""
+    """A sequence of `FoundFile`, in 32 bytes each, on disk if memory is limited."""
 
     def __init__(self) -> None:
-        self._keys = bytearray()
-        self._sizes = array("q")
-        self._times = array("d")
+        #: The total size in bytes.
+        self.bytes = 0
+        self._limit = _memory.get() // 4
+        self._last = bytearray()
+        self._file: BinaryIO | None = None
+        self._on_disk = 0
 
     def append(self, key: bytes, size: int, when: float) -> None:
         """Add a file: its packed id, its size in bytes, its time in seconds since 1970."""
-        self._keys += key
-        self._sizes.append(size)
-        self._times.append(when)
-
-    @property
-    def bytes(self) -> int:
-        """The total size."""
-        return sum(self._sizes)
+        self._last += _FOUND.pack(key, size, when)
+        self.bytes += size
+        if len(self._last) > self._limit:
+            self._file = self._file or _temporary_file(self)
+            _write(self._file, self._last)
+            self._on_disk += len(self._last)
+            self._last.clear()
 
     def __len__(self) -> int:
-        return len(self._sizes)
+        return (self._on_disk + len(self._last)) // _FOUND.size
 
     @overload
     def __getitem__(self, index: int) -> FoundFile: ...
@@ -166,6 +360,13 @@ class FoundFiles(Sequence[FoundFile]):
     def __getitem__(self, index: int | slice) -> FoundFile | list[FoundFile]:
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
-        number = range(len(self))[index]
-        key = bytes(self._keys[number * _WIDTH : (number + 1) * _WIDTH])
-        return FoundFile(unpacked(key), self._sizes[number], datetime.fromtimestamp(self._times[number], UTC))
+        start = range(len(self))[index] * _FOUND.size
+        if start < self._on_disk and self._file is not None:
+            self._file.seek(start)
+            record = self._file.read(_FOUND.size)
+            self._file.seek(0, os.SEEK_END)
+        else:
+            start -= self._on_disk
+            record = bytes(self._last[start : start + _FOUND.size])
+        key, size, when = _FOUND.unpack(record)
+        return FoundFile(unpacked(key), size, datetime.fromtimestamp(when, UTC))

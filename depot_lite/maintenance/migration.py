@@ -17,7 +17,6 @@ import json
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -33,6 +32,7 @@ from depot_lite.fields.interfaces import discard
 from depot_lite.fields.relocation import relocated
 from depot_lite.fields.tracking.transfers import off_loop, to_the_end
 from depot_lite.maintenance.backup import Patience, both_depots, copy_file, without_frames
+from depot_lite.maintenance.ids import Part
 from depot_lite.maintenance.rows.database import Database, Row
 from depot_lite.maintenance.rows.places import Place, chosen, places
 from depot_lite.maintenance.rows.references import parsed, paths_in, where
@@ -46,12 +46,15 @@ _PAGE: Final = 1000
 #: Attempts for a row that other transactions change each time.
 TRIES: Final = 5
 
-#: Rows per transaction on SQLite, where each transaction waits for the disk. In other databases, a transaction that
-#: waits for a row lock while it holds another could deadlock with one of the application's.
-_AT_ONCE: Final = 50
+#: Rows per transaction. SQLite blocks other writers meanwhile.
+_AT_ONCE: Final = 200
+_AT_ONCE_ON_SQLITE: Final = 50
 
 #: Seconds that rows with finished copies may wait for others.
 _SOON: Final = 0.05
+
+#: Files that are queued while rows are read and written, so that no thread idles.
+_QUEUED: Final = 1000
 
 
 @dataclass(slots=True)
@@ -66,12 +69,14 @@ class MigrationReport:
     files: int = 0
     #: The size of these.
     bytes: int = 0
-    #: Rows that name no file of the source.
+    #: Rows that name no file of the source, or are in another part.
     skipped: int = 0
     #: Rows that other transactions changed at each attempt; another run moves them.
     changed: int = 0
     #: Rows whose files could not be copied, or that could not be rewritten.
     failed: list[FailedRow] = field(default_factory=list)
+    #: Units of a shared migration that are not done: other processes have them, or rows in them failed.
+    left: int = 0
     dry_run: bool = False
     seconds: float = 0.0
 
@@ -88,6 +93,7 @@ def migrate(
     columns: Iterable[str] | None = None,
     where: str | None = None,
     limit: int | None = None,
+    part: Part | None = None,
     progress: Watcher | None = None,
 ) -> MigrationReport:
     """Move the files that rows name from one depot to another.
@@ -96,7 +102,7 @@ def migrate(
     `StaleDataError` instead of writing the old paths back. Columns with ``onupdate`` are set.
 
     Args:
-        bind: an engine, or a session bound to one. Rows are committed one by one.
+        bind: an engine, or a session bound to one. Rows are committed by the hundred; no lock is waited for meanwhile.
         source: a depot or an alias.
         target: another depot or alias.
         workers: number of files copied at a time.
@@ -106,6 +112,7 @@ def migrate(
         columns: the columns whose files are moved, such as ``"movie.poster"``; by default all.
         where: SQL for the rows whose files are moved, as it stands behind WHERE; the columns have to be of one table.
         limit: number of rows to move at most.
+        part: move only rows whose first file is in this part, while other processes move the others.
         progress: called with the `Progress` of each step.
 
     Raises:
@@ -114,7 +121,7 @@ def migrate(
         StorageFull: the target is full. Rows moved until then stay moved.
     """
     among = chosen(places(models=models), columns, where)
-    return _Migration(bind, source, target, Pace(rate), among, limit, progress, dry_run=dry_run).run(workers)
+    return _Migration(bind, source, target, Pace(rate), among, limit, part, progress, dry_run=dry_run).run(workers)
 
 
 @dataclass(slots=True, eq=False)
@@ -157,6 +164,7 @@ class _Migration:
         pace: Pace,
         among: list[Place],
         limit: int | None,
+        part: Part | None,
         progress: Watcher | None,
         *,
         dry_run: bool,
@@ -169,6 +177,7 @@ class _Migration:
         if not dry_run and not all(map(self.database.owns_transactions, self.places)):
             raise ConfigurationError(f"expected an engine, or a session bound to one, to commit each row, got {bind!r}")
         self.pace = pace
+        self.part = part
         self.progress = progress
         self.patience = Patience()
         self.statements: dict[tuple[int, str], RowSwap] = {}
@@ -181,7 +190,7 @@ class _Migration:
     def run(self, workers: int) -> MigrationReport:
         began = time.monotonic()
         try:
-            with Window[_Copied](workers) as window:
+            with Window[_Copied](workers, queued=_QUEUED) as window:
                 try:
                     self._run(window)
                 finally:
@@ -211,20 +220,8 @@ class _Migration:
             if not place.key:
                 self._refuse(place)
                 continue
-            after: tuple[Any, ...] = ()
-            while page := self._page(place, after):
+            for page in self.database.pages(place, size=_PAGE):
                 yield from off_loop(partial(self._moves_in, place, page))
-                after = page[-1].key
-                if None in after:  # SQLite allows it, and `>` would skip the rows after it
-                    raise MaintenanceStopped(
-                        f"{place}: a row has NULL in its primary key, so rows cannot be told apart"
-                    )
-
-    def _page(self, place: Place, after: tuple[Any, ...]) -> list[Row]:
-        pages: Any = self.database.pages(place, after=after, size=_PAGE)
-        with closing(pages):
-            found: list[Row] = next(pages)
-        return found
 
     def _moves_in(self, place: Place, page: list[Row]) -> list[_Move]:
         return [move for row in page if (move := self._move_of(place, row)) is not None]
@@ -239,7 +236,7 @@ class _Migration:
         except MaintenanceStopped as error:
             self._failed(place, row, None, error)
             return None
-        if not ids:
+        if not ids or (self.part is not None and next(iter(ids)) not in self.part):
             self.report.skipped += 1
             return None
         return _Move(place, row, named, ids)
@@ -348,18 +345,43 @@ class _Migration:
                     raise MaintenanceStopped(f"the database cannot be reached: {error}") from error
 
     def _write_through(self, connection: Connection, waiting: deque[_Move]) -> None:
-        # Rows that failed in one transaction are retried one by one.
-        together = connection.dialect.name == "sqlite" and all(move.tries == 1 for move in waiting)
-        at_once = _AT_ONCE if together else 1
         statements = self._statements_for(waiting[0].place, connection.dialect.name)
+        several = statements.takes_several(connection)
+        at_once = _AT_ONCE if several else _AT_ONCE_ON_SQLITE if connection.dialect.name == "sqlite" else 1
+        if any(move.tries > 1 for move in waiting):  # rows that failed in one transaction are retried one by one
+            at_once = 1
         while waiting:
             batch = [waiting.popleft() for _ in range(min(at_once, len(waiting)))]
-            missed = self._swap(connection, statements, batch)
-            for move in batch:
-                if move not in missed:
-                    self._moved(move)
-            for move in missed:
-                self._reconsider(move, connection)
+            if several and len(batch) > 1:
+                batch = self._swap_several(connection, statements, batch)
+            for some in [[move] for move in batch] if several else [batch]:
+                missed = self._swap(connection, statements, some)
+                for move in some:
+                    if move not in missed:
+                        self._moved(move)
+                for move in missed:
+                    self._reconsider(move, connection)
+
+    def _swap_several(self, connection: Connection, statements: RowSwap, batch: list[_Move]) -> list[_Move]:
+        """Rewrite rows by one statement, and return those that have to be written one by one."""
+        texts = {move: self._new_text(move) for move in batch}
+        self.moving.difference_update(batch)  # as in `_swap`
+        try:
+            locked = statements.lock(connection, [move.row for move in batch])
+            free = [move for move in batch if _as_text(locked.get(move.row.key)) == move.row.text]
+            done = bool(free) and statements.swap_several(connection, [(move.row, texts[move]) for move in free])
+            connection.commit() if done else connection.rollback()
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                for move in batch:
+                    move.fail(error)
+                    self._give_up(move)
+                raise _ConnectionLost from error
+            connection.rollback()
+            return batch
+        for move in free if done else ():
+            self._moved(move)
+        return [move for move in batch if not done or move not in free]
 
     def _swap(self, connection: Connection, statements: RowSwap, batch: list[_Move]) -> list[_Move]:
         """Rewrite rows in a transaction, and return those that were not, or may not have been, rewritten."""
@@ -467,7 +489,11 @@ class _Migration:
             raise MaintenanceStopped(f"{where(move.place, move.row)} cannot be read: {error}") from error
         if text is None:
             return None
-        return Row(move.row.key, text.decode() if isinstance(text, bytes) else text, None)
+        return Row(move.row.key, _as_text(text), None)
+
+
+def _as_text(held: Any) -> Any:
+    return held.decode() if isinstance(held, bytes) else held
 
 
 class _ConnectionLost(Exception):

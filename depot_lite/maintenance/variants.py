@@ -5,8 +5,7 @@ Rows show which variants are outdated, and up-to-date ones are skipped: an inter
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import closing
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -162,7 +161,7 @@ class _Regeneration:
         """Regenerate the outdated variants of a column."""
         engine = column.engine(self.bind)
         with Step(self.progress, f"regenerating {column.place}", unit="rows") as step:
-            for page in self._pages(column.place):
+            for page in self.database.pages(column.place):
                 keys = self._taken(off_loop(partial(self._outdated, column, page)))
                 step.add(len(page) - len(keys))
                 for start in range(0, len(keys), self.batch):
@@ -172,17 +171,6 @@ class _Regeneration:
                     step.add(len(batch))
                 if self.left == 0:
                     return
-
-    def _pages(self, place: Place) -> Iterator[list[Row]]:
-        """Yield the rows of a column; no connection is held between two pages, while images are made."""
-        after: tuple[Any, ...] = ()
-        while True:
-            with closing(self.database.pages(place, after=after)) as pages:  # type: ignore[type-var]  # a generator
-                page = next(pages)
-            if not page:
-                return
-            yield page
-            after = page[-1].key
 
     def _outdated(self, column: _ImageColumn, page: list[Row]) -> list[tuple[Any, ...]]:
         found = []

@@ -146,7 +146,7 @@ class _Verification:
             return
         names = DepotNames()
         self.report.damaged_rows = 0
-        with Reader(self.database, snapshot=False) as reader:
+        with Reader(self.database) as reader:
             for place in self.places:
                 with Step(self.progress, f"reading {place}", unit="rows") as step:
                     for page in reader.pages(place):

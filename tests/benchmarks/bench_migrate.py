@@ -2,14 +2,15 @@
 
     python -m tests.benchmarks.bench_migrate [--files 1000] [--size 100000] [--rounds 5] [--url URL]
     python -m tests.benchmarks.bench_migrate --s3 http://127.0.0.1:7480 [--files 200]
+    python -m tests.benchmarks.bench_migrate --url URL --delay 5 --files 3000
 
 - ``loop``: ``target.create(source.get(file_id))`` for all files, from as many threads.
 - ``migrate``: `depot_lite.maintenance.migration.migrate`, which reads rows, copies, verifies, and rewrites each row.
 
 From one folder to another; with ``--s3`` from a bucket to a folder. The keys of the server are those of the tests
 (DEPOT_TEST_S3_ACCESS_KEY, DEPOT_TEST_S3_SECRET_KEY); with ``--s3 moto`` it is moto, in a process of its own. The rows
-are in SQLite unless ``--url`` names another database. Both take turns, in empty targets, and medians of the time are
-told.
+are in SQLite unless ``--url`` names another database, which ``--delay`` moves away by as many milliseconds. Both take
+turns, in empty targets, and medians of the time are told.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from depot_lite.maintenance.migration import migrate
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.benchmarks.alternating import medians, say, table
+from tests.benchmarks.delaying import delayed
 
 WORKERS: Final = 16
 LIMIT: Final = 1.3
@@ -171,11 +173,13 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--url")
+    parser.add_argument("--delay", type=float, metavar="MILLISECONDS")
     parser.add_argument("--s3", metavar="URL")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, ExitStack() as closing:
         folder = Path(name)
-        engine = create_engine(given.url or f"sqlite:///{folder}/bench.db")
+        url = given.url or f"sqlite:///{folder}/bench.db"
+        engine = create_engine(closing.enter_context(delayed(url, given.delay)) if given.delay else url)
         Base.metadata.create_all(engine)
         source = LocalFileStorage(folder / "source") if given.s3 is None else closing.enter_context(s3(given.s3))
         contest = Contest(engine, source, folder, given.files, given.size)

@@ -19,7 +19,7 @@ from depot_lite.maintenance.run.reports import Progress
 
 COMMANDS = [
     *("ls", "info", "cat", "get", "put", "check", "unused", "claim", "undelete", "missing", "verify", "stats"),
-    *("migrate", "copy", "restore", "regenerate", "completion"),
+    *("migrate", "copy", "create-units", "may-go", "restore", "regenerate", "completion"),
 ]
 
 
@@ -83,6 +83,8 @@ def test_options_stand_before_and_after_the_command(arguments: list[str]) -> Non
         ["migrate", "photos"],
         ["migrate", "photos", "archive", "--workers", "0"],
         ["copy", "photos", "archive", "--rate", "0"],
+        ["copy", "photos", "archive", "--part", "3"],
+        ["migrate", "photos", "archive", "--part", "4/3"],
         ["regenerate", "--limit", "-1"],
         ["stats", "photos", "archive"],
     ],

@@ -210,6 +210,18 @@ class TestMigrate:
         assert shop.run(*words, "--limit", "2").json["rows"] == 2
         assert [path.partition("/")[0] for path in shop.rows()].count("archive") == 4
 
+    @pytest.mark.parametrize("awaited", [False, True])
+    def test_processes_share_it(self, local_shop: Shop, awaited: bool) -> None:
+        local_shop.add(*(Product(manual=f"manual {number}".encode()) for number in range(5)))
+        url = async_url(local_shop) if awaited else local_shop.url
+        missing = local_shop.run("migrate", "photos", "archive", "--share", url=url)
+        assert (missing.code, "`depot-lite create-units` makes it" in missing.err) == (2, True)
+        assert local_shop.run("create-units", url=url).out == "The table depot_lite_units is there.\n"
+        done = local_shop.run("migrate", "photos", "archive", "--share", "--units", "3", "--json", url=url)
+        assert (done.code, done.json["rows"], done.json["units_left"]) == (0, 5, 0)
+        wrong = local_shop.run("migrate", "photos", "archive", "--share", "--part", "1/2", url=url)
+        assert (wrong.code, "expected neither --part nor --dry-run" in wrong.err) == (2, True)
+
     def test_a_dry_run_moves_nothing(self, local_shop: Shop) -> None:
         local_shop.add(*(Product(manual=f"manual {number}".encode()) for number in range(5)))
         before = local_shop.rows()
@@ -273,6 +285,27 @@ class TestCopy:
         assert (done.code, sorted(local_shop.depots["archive"].list())) == (0, files)
         again = local_shop.run(*command, "--json", words_are_all=True)
         assert (again.code, again.json["copied"], again.json["unchanged"]) == (0, 0, 3)
+        local_shop.depots["photos"].delete_many(files)
+        empty = local_shop.run(*command, words_are_all=True)
+        assert (empty.code, "may not be mounted" in empty.err) == (2, True)
+        pruned = local_shop.run(*command, "--allow-empty", "--prune", "--part", "1/1", words_are_all=True)
+        assert (pruned.code, list(local_shop.depots["archive"].list())) == (0, [])
+        assert "pruned     3" in pruned.out
+
+
+class TestMayGo:
+    @pytest.mark.matrix
+    def test_a_depot_may_go_once_another_has_its_files(self, local_shop: Shop) -> None:
+        local_shop.add(Product(manual=b"one"), Product(manual=b"two"))
+        no = local_shop.run("may-go", "photos", "archive")
+        assert no.code == 1
+        assert no.out.startswith("Depot 'photos' may NOT go: 0 of 2 files that rows name are whole in 'archive'")
+        assert "missing  it does not exist  shop_product.manual of the row" in no.out
+        local_shop.run("copy", "photos", "archive")
+        yes = local_shop.run("may-go", "photos", "archive")
+        assert (yes.code, yes.out.splitlines()[0][:22]) == (0, "Depot 'photos' may go:")
+        assert "2 references use the name 'photos'" in yes.out
+        assert local_shop.run("may-go", "photos", "archive", "--json").json["may_go"] is True
 
 
 class TestRegenerate:

@@ -19,6 +19,7 @@ from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.maintenance.backup import CopyReport, copy_file, copy_files
+from depot_lite.maintenance.ids import Part
 from depot_lite.maintenance.run.pace import Pace
 from depot_lite.maintenance.run.reports import Progress
 from depot_lite.manager import DepotManager
@@ -291,3 +292,82 @@ def test_a_file_that_is_newer_in_the_source_by_hours_is_copied(
     sidecar.write_text(text.replace(f"{datetime.now(UTC):%Y-%m-%d}", f"{before - timedelta(days=1):%Y-%m-%d}"))
     assert counts(copy_files("media", "backup")) == (1, 5, 0, 0, 0)
     assert content(backup) == content(media)
+
+
+class TestWhatTheSourceLacks:
+    """copy_files(prune=True): a backup that only grows keeps the files of users who were deleted."""
+
+    def test_it_is_deleted_if_that_is_asked_for(self, pair: tuple[FileStorage, FileStorage]) -> None:
+        source, target = pair
+        ids = [source.create(b"%d" % number) for number in range(30)]
+        assert copy_files("media", "backup").files == 30
+        source.delete_many(ids[:5])
+        report = copy_files("media", "backup")
+        assert (report.surplus, report.pruned, len(list(target.list()))) == (5, None, 30)
+        report = copy_files("media", "backup", prune=True, dry_run=True)
+        assert (report.surplus, report.pruned, len(list(target.list()))) == (5, 0, 30)
+        report = copy_files("media", "backup", prune=True)
+        assert (report.surplus, report.pruned, report.failed) == (5, 5, {})
+        assert content(target) == content(source)
+
+    def test_more_than_a_tenth_is_a_mistake(self, local: tuple[LocalFileStorage, LocalFileStorage]) -> None:
+        """Such as another folder; none is deleted, and everything was copied."""
+        source, target = local
+        ids = [target.create(b"%d" % number) for number in range(110)]
+        new = source.create(b"new")
+        with pytest.raises(MaintenanceStopped, match="110 of 110 files in 'backup' are not in 'media', and at most 11"):
+            copy_files("media", "backup", prune=True)
+        assert len(list(target.list())) == 111
+        assert target.exists(new)
+        assert copy_files("media", "backup", prune=True, max_prune=110).pruned == 110
+        assert not any(map(target.exists, ids))
+        with pytest.raises(ConfigurationError, match="max_prune=-1"):
+            copy_files("media", "backup", prune=True, max_prune=-1)
+
+    def test_it_stays_if_a_file_could_not_be_copied(self, local: tuple[LocalFileStorage, LocalFileStorage]) -> None:
+        """The backup is then not what it should be, and old files may be all that there is."""
+        source, target = local
+        damaged = source.create(b"damaged")
+        path = source.get(damaged).local_path
+        assert path is not None
+        path.write_bytes(b"DAMAGED")
+        old = target.create(b"old")
+        report = copy_files("media", "backup", prune=True)
+        assert (list(report.failed), report.pruned) == ([damaged], None)
+        assert target.exists(old)
+
+    def test_a_file_that_is_stored_meanwhile_stays(self, local: tuple[LocalFileStorage, LocalFileStorage]) -> None:
+        """The source is asked again for each."""
+        source, target = local
+        source.create(b"x")
+        back = target.create(b"back")
+
+        def put_back(progress: Progress) -> None:
+            if progress.step == "copying" and not source.exists(back):
+                source.save_from(target, back, file_id=back)
+
+        report = copy_files("media", "backup", prune=True, progress=put_back)
+        assert (report.surplus, report.pruned) == (1, 0)
+        assert target.exists(back)
+
+
+def test_a_depot_without_files_is_not_copied_by_mistake(local: tuple[LocalFileStorage, LocalFileStorage]) -> None:
+    """A folder that is not mounted is empty, and a nightly backup would report success for years."""
+    with pytest.raises(MaintenanceStopped, match="depot 'media' has no files: the folder may not be mounted"):
+        copy_files("media", "backup")
+    assert copy_files("media", "backup", allow_empty=True).files == 0
+
+
+def test_several_processes_share_a_job(local: tuple[LocalFileStorage, LocalFileStorage]) -> None:
+    """Each copies, and deletes, its part, and nobody a file of another one."""
+    source, target = local
+    for number in range(60):
+        source.create(b"%d" % number)
+    old = [target.create(b"old") for _ in range(9)]
+    reports = [copy_files("media", "backup", part=Part(number, 3), prune=True) for number in (1, 2, 3)]
+    assert sum(report.files for report in reports) == 60
+    assert sum(report.pruned or 0 for report in reports) == len(old)
+    assert min(report.files for report in reports) > 5
+    assert content(source) == content(target)
+    with pytest.raises(ConfigurationError, match="part=4: expected a whole number from 1 to 3"):
+        Part(4, 3)

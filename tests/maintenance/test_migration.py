@@ -6,8 +6,10 @@ import asyncio
 import errno
 import io
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,7 +34,9 @@ from depot_lite.io.interfaces import FileInfo, FileStorage
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.maintenance import Progress
+from depot_lite.maintenance.ids import Part
 from depot_lite.maintenance.migration import TRIES, MigrationReport, migrate
+from depot_lite.maintenance.rows import rewriting
 from depot_lite.manager import DepotManager
 from tests.conftest import empty
 from tests.proxy import Proxy
@@ -125,6 +129,21 @@ def add(database: Engine) -> Add:
             session.commit()
 
     return added
+
+
+@contextmanager
+def statements(engine: Engine) -> Iterator[list[str]]:
+    """Collect the statements that are executed."""
+    found: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        found.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
 
 
 def move(bind: Any, **options: Any) -> MigrationReport:
@@ -528,9 +547,10 @@ class TestFailures:
     @pytest.mark.parametrize("engine", ["postgresql", "mariadb"], indirect=True)
     @pytest.mark.parametrize("arrives", [True, False])
     def test_a_commit_whose_outcome_is_unknown_keeps_both_files(
-        self, database: Engine, add: Add, depots: Depots, arrives: bool
+        self, database: Engine, add: Add, depots: Depots, arrives: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The row can read its file whatever became of it; the next row is moved through another connection."""
+        monkeypatch.setattr("depot_lite.maintenance.migration._AT_ONCE", 1)
         add(Song(id=1, audio=b"one"), Song(id=2, audio=b"two"))
         with Proxy.before(database.url) as (proxy, url):
             through = create_engine(url)
@@ -600,6 +620,119 @@ class TestFailures:
         engine.dispose()
 
 
+class TestRowsThatAreWrittenTogether:
+    """By one statement, on databases that can leave out the rows that others have locked."""
+
+    @pytest.fixture(autouse=True)
+    def all_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Rows wait until all copies are made; SQLite, which knows no locks of rows, does as the others."""
+        monkeypatch.setattr("depot_lite.maintenance.migration._SOON", 10**9)
+        monkeypatch.setitem(rewriting._SKIPS_LOCKED, "sqlite", (3,))
+
+    def test_a_batch_is_one_statement_and_one_commit(self, database: Engine, add: Add) -> None:
+        """Whatever the key; rows of a table whose versions are in another one are written one by one."""
+        add(*(Song(audio=b"%d" % n, lyrics=b"text") for n in range(30)))
+        add(*(Track(album=f"{n % 4}'%s", number=n, audio=b"%d" % n) for n in range(30)))
+        add(*(Album(title="x", cover=b"%d" % n) for n in range(30)), Live(title="y", poster=b"p", cover=b"c"))
+        with statements(database) as sent:
+            assert move(database).rows == 30 + 30 + 30 + 31 + 1
+        updates = [each for each in sent if each.startswith("UPDATE")]
+        assert sum("CASE" in each for each in updates) == 4
+        assert len(updates) == 6
+        for column, depot_name in ((Song.audio, "archive"), (Song.lyrics, "archive"), (Track.audio, "archive")):
+            assert {name for name, _ in contents(database, column)} == {depot_name}
+        assert [data for _, data in contents(database, Track.audio)] == [
+            b"%d" % n for n in sorted(range(30), key=lambda n: (n % 4, n))
+        ]
+        with Session(database) as session:
+            assert set(session.scalars(select(Album.version).where(Album.title == "x"))) == {2}
+
+    @pytest.mark.parametrize("engine", ["postgresql", "mariadb"], indirect=True)
+    def test_a_row_that_is_locked_keeps_no_other_waiting(self, database: Engine, add: Add) -> None:
+        """The others are committed before its lock is waited for, so that nothing can deadlock."""
+        add(*(Song(id=n, audio=b"%d" % n) for n in range(1, 21)))
+
+        def depots_of(column: Any) -> list[str]:
+            return [depot for depot, _ in contents(database, column)]
+
+        with database.connect() as other, ThreadPoolExecutor(1) as thread:
+            for number in (3, 9):
+                other.execute(select(Song.id).where(Song.id == number).with_for_update())
+            moving = thread.submit(move, database)
+            try:
+                until = time.monotonic() + 30
+                while depots_of(Song.audio).count("archive") < 18:
+                    assert time.monotonic() < until
+            finally:
+                other.rollback()
+            assert (moving.result().rows, moving.result().failed) == (20, [])
+        assert set(depots_of(Song.audio)) == {"archive"}
+
+    def test_a_row_that_changes_meanwhile_is_not_overwritten(self, database: Engine, add: Add, hooked: Hooked) -> None:
+        """It is moved with its new file, the others of its batch with theirs."""
+        add(*(Song(id=n, audio=b"%d" % n) for n in range(1, 6)))
+
+        def replace(number: int) -> None:
+            if number == 5:
+                with Session(database) as session:
+                    found = session.get(Song, 2)
+                    assert found is not None
+                    found.audio = b"new"  # type: ignore[assignment]
+                    session.delete(session.get(Song, 4))
+                    session.commit()
+
+        hooked.copied = replace
+        report = move_hooked(database)
+        assert (report.rows, report.changed, report.failed) == (4, 0, [])
+        assert contents(database, Song.audio) == [("hooked", each) for each in (b"1", b"new", b"3", b"5")]
+        assert len(list(hooked.list())) == 4
+
+    @pytest.mark.parametrize("engine", ["sqlite", "postgresql"], indirect=True)
+    def test_a_trigger_that_refuses_a_row_refuses_no_other(self, database: Engine, add: Add, depots: Depots) -> None:
+        """The statement then writes fewer rows than it was given, is undone, and each row is written by its own."""
+        add(*(Song(id=n, audio=b"%d" % n) for n in range(1, 6)))
+        begin, end = {
+            "sqlite": (
+                ["CREATE TRIGGER keep BEFORE UPDATE ON moving_song WHEN new.id = 3 BEGIN SELECT RAISE(IGNORE); END"],
+                "DROP TRIGGER keep",
+            ),
+            "postgresql": (
+                [
+                    "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS "
+                    "'BEGIN IF new.id = 3 THEN RETURN NULL; END IF; RETURN new; END'",
+                    "CREATE TRIGGER keep BEFORE UPDATE ON moving_song FOR EACH ROW EXECUTE FUNCTION keep()",
+                ],
+                "DROP FUNCTION keep CASCADE",
+            ),
+        }[database.dialect.name]
+        with database.begin() as connection:
+            for statement in begin:
+                connection.exec_driver_sql(statement)
+        try:
+            report = move(database)
+        finally:
+            with database.begin() as connection:
+                connection.exec_driver_sql(end)
+        assert (report.rows, report.changed, report.failed) == (4, 1, [])
+        assert len(list(depots["archive"].list())) == 4
+
+    @pytest.mark.parametrize("engine", ["postgresql", "mariadb"], indirect=True)
+    def test_a_batch_whose_commit_is_lost_keeps_all_files(self, database: Engine, add: Add, depots: Depots) -> None:
+        """Old ones and copies, since the database may have committed; another run goes on."""
+        add(*(Song(id=n, audio=b"%d" % n) for n in range(1, 6)))
+        with Proxy.before(database.url) as (proxy, url):
+            through = create_engine(url)
+            with through.connect():
+                pass
+            proxy.cut(asking=None, answering=b"COMMIT")
+            report = move(through)
+            through.dispose()
+        assert (report.rows, len(report.failed)) == (0, 5)
+        assert sorted(data for _, data in contents(database, Song.audio)) == [b"1", b"2", b"3", b"4", b"5"]
+        assert (len(list(depots["default"].list())), len(list(depots["archive"].list()))) == (5, 5)
+        assert move(database).failed == []
+
+
 class TestHowItRuns:
     def test_a_dry_run_counts_and_changes_nothing(self, database: Engine, add: Add, depots: Depots) -> None:
         """Sizes come from the rows, and from the storage where they do not tell."""
@@ -609,6 +742,16 @@ class TestHowItRuns:
         assert (report.rows, report.files, report.bytes, report.dry_run) == (3, 5, sizes, True)
         assert list(depots["archive"].list()) == []
         assert move(database).bytes == sizes
+
+    def test_several_processes_share_a_job(self, database: Engine, add: Add, depots: Depots) -> None:
+        """Each moves the rows of its part, at once with the others, and no file is copied twice."""
+        add(*(Song(audio=b"%d" % n) for n in range(60)))
+        with ThreadPoolExecutor(3) as threads:
+            parts = [Part(number, 3) for number in (1, 2, 3)]
+            reports = list(threads.map(lambda part: move(database, part=part), parts))
+        assert sum(report.rows for report in reports) == 60 == len(list(depots["archive"].list()))
+        assert min(report.rows for report in reports) > 5
+        assert contents(database, Song.audio) == [("archive", b"%d" % n) for n in range(60)]
 
     def test_a_session_lends_its_engine(self, database: Engine, add: Add) -> None:
         add(Song(audio=b"song"))
@@ -627,6 +770,7 @@ class TestHowItRuns:
     ) -> None:
         """Not even those of other pages: the first copy ends when all others are made, and their rows rewritten."""
         monkeypatch.setattr("depot_lite.maintenance.migration._PAGE", 10)
+        monkeypatch.setattr("depot_lite.maintenance.migration._QUEUED", 2)
         monkeypatch.setattr("depot_lite.maintenance.migration._SOON", 0)
         add(*(Song(audio=b"song") for _ in range(40)))
         last = threading.Event()

@@ -1,17 +1,15 @@
-"""Reading the database page by page along primary keys, through a session, an engine or a connection.
+"""Reading tables page by page, through a session, an engine or a connection: every row, and in short transactions.
 
-No transaction stays open after a page, unless all pages should show the rows as they were at one moment (`snapshot`):
-PostgreSQL and MariaDB keep old versions of rows for that, while SQLite would block writers.
+The rows of a page are counted by the statement that reads them. How the pages cover a table is described in `ranges`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
-    BindParameter,
     ColumnElement,
     Connection,
     Engine,
@@ -21,7 +19,7 @@ from sqlalchemy import (
     func,
     literal,
     select,
-    tuple_,
+    true,
     type_coerce,
 )
 from sqlalchemy.exc import SQLAlchemyError
@@ -29,10 +27,11 @@ from sqlalchemy.orm import Session
 
 from depot_lite.errors import ConfigurationError, MaintenanceStopped
 from depot_lite.maintenance.rows.places import Place
+from depot_lite.maintenance.rows.ranges import KeyRanges
 
-#: Rows per page. Few enough not to block the event loop in which they are fetched; and with more objects at once,
-#: Python's garbage collector would cost more than the additional queries.
-PAGE: Final = 250
+#: Rows per page; fewer if they are fetched in an event loop, which they block.
+PAGE: Final = 5000
+_PAGE_IN_EVENT_LOOP: Final = 250
 
 
 class Row(NamedTuple):
@@ -77,99 +76,142 @@ class Database:
         """Return whether transactions are begun and ended here, and not by the user of a connection."""
         return isinstance(self._bind_of(place), Engine)
 
-    def pages(self, place: Place, *, after: Sequence[Any] = (), size: int = PAGE) -> Iterator[list[Row]]:
-        """Yield the rows that name files, in the order of their primary keys, each page in a transaction of its own.
+    def pages(self, place: Place, *, size: int | None = None) -> Iterator[list[Row]]:
+        """Yield all rows that name files, about ``size`` of them at a time, each page from a transaction of its own.
 
-        Args:
-            after: the key of the last row of the previous page.
-            size: rows per page.
+        No connection is held between two pages, except for a table without a primary key: it is streamed in one
+        transaction. Rows that are written meanwhile may be among the rows or not.
 
         Raises:
-            MaintenanceStopped: the table cannot be read.
+            MaintenanceStopped: the table cannot be read, or another number of rows was read than the database counts.
         """
-        with Reader(self, snapshot=False) as reader:
-            yield from reader.pages(place, after=after, size=size)
+        if size is None:
+            size = _PAGE_IN_EVENT_LOOP if self._bind_of(place).dialect.is_async else PAGE
+        try:
+            if not place.key:
+                yield from self._streamed(place, true(), size)
+                return
+            with self.connection(place) as connection:
+                ranges = KeyRanges.of(connection, place)
+                self._end(connection, place)
+            read: set[tuple[str, ...]] = set()
+            while new := self._values(ranges) - read:  # again at the end, for values that were new meanwhile
+                for values in sorted(new):
+                    yield from self._ranges(ranges, ranges.part(values), size)
+                read |= new
+                if not ranges.leading:
+                    return
+        except (SQLAlchemyError, LookupError) as error:  # a LookupError is an Enum's, for a value that it does not know
+            raise MaintenanceStopped(f"{place} cannot be read: {_short(error)}") from error
+
+    def _values(self, ranges: KeyRanges) -> set[tuple[str, ...]]:
+        with self.connection(ranges.place) as connection:
+            found = ranges.values(connection)
+            self._end(connection, ranges.place)
+            return found
+
+    def _ranges(self, ranges: KeyRanges, part: ColumnElement[bool], size: int) -> Iterator[list[Row]]:
+        place, after = ranges.place, None
+        while True:
+            with self.connection(place) as connection:
+                query = ranges.bound(part, after, size)
+                until = None if query is None else connection.execute(query).first()
+                within = ranges.within(part, after, until)
+                rows = _rows(connection, place, within)
+                stuck = not rows and until is not None and not _has_rows(connection, place, within)
+                self._end(connection, place)
+            if stuck:  # the value read is not the value stored, such as a rounded FLOAT: no bound can be trusted
+                yield from self._streamed(place, ranges.within(part, after, None), size)
+                return
+            yield rows
+            if until is None:
+                return
+            after = until
+
+    def _end(self, connection: Connection, place: Place) -> None:
+        if self.owns_transactions(place):
+            connection.rollback()
+
+    def _streamed(self, place: Place, condition: ColumnElement[bool], size: int) -> Iterator[list[Row]]:
+        """Yield the rows of one query while it runs."""
+        with self.connection(place) as connection:
+            if self.owns_transactions(place) and connection.dialect.name != "sqlite":
+                # Also if the engine has AUTOCOMMIT: PostgreSQL streams in transactions only.
+                connection = connection.execution_options(isolation_level="READ COMMITTED")
+            query, read, counted = _query(place, connection.dialect.name, condition), 0, 0
+            with connection.execution_options(yield_per=size).execute(query) as result:
+                for partition in result.partitions():
+                    read, counted = read + len(partition), partition[0][-1]
+                    yield _as_rows(place, partition)
+            if not read:
+                counted = _count(connection, place, condition)
+            _compare(place, read, counted)
 
 
 class Reader:
-    """A reader of pages of several tables; with ``snapshot``, as of one moment if the database supports that."""
+    """A reader of pages of several tables.
 
-    def __init__(self, database: Database, *, snapshot: bool) -> None:
+    Args:
+        snapshot: without effect: each page shows the rows of one moment, and no transaction is longer than a page.
+    """
+
+    def __init__(self, database: Database, *, snapshot: bool = False) -> None:
         self._database = database
-        self._snapshot = snapshot
-        self._connections: dict[Any, Connection] = {}
-        self._closing = ExitStack()
 
     def __enter__(self) -> Reader:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._closing.close()
+        pass
 
-    def _connection(self, place: Place) -> Connection:
-        bind = self._database._bind_of(place)
-        if bind not in self._connections:
-            connection = self._closing.enter_context(self._database.connection(place))
-            if self._snapshot and isinstance(bind, Engine) and _keeps_versions(connection):
-                connection = connection.execution_options(isolation_level="REPEATABLE READ")
-            self._connections[bind] = connection
-        return self._connections[bind]
-
-    def pages(self, place: Place, *, after: Sequence[Any] = (), size: int = PAGE) -> Iterator[list[Row]]:
-        """Yield the rows that name files, in the order of the primary key if the table has one.
-
-        Raises:
-            MaintenanceStopped: the table cannot be read.
-        """
-        try:
-            connection = self._connection(place)
-            if not place.key:
-                yield from self._streamed(connection, place, size)
-                return
-            while True:
-                page = self._page(connection, place, after, size)
-                yield page
-                if len(page) < size:
-                    return
-                after = page[-1].key
-                if None in after:  # SQLite allows it, and `>` would skip the rows after it
-                    raise MaintenanceStopped(
-                        f"{place}: a row has NULL in its primary key, so rows cannot be told apart"
-                    )
-        except SQLAlchemyError as error:
-            raise MaintenanceStopped(f"{place} cannot be read: {_short(error)}") from error
-
-    def _page(self, connection: Connection, place: Place, after: Sequence[Any], size: int) -> list[Row]:
-        query = _query(place, connection.dialect.name).order_by(*place.key).limit(size)
-        if after:
-            query = query.where(_after(place, after))
-        found = connection.execute(query).all()  # faster than fetching one by one
-        if len(place.key) == 1:  # the common case, and faster
-            rows = [Row((key,), text, valid) for key, text, valid in found]
-        else:
-            rows = [Row(tuple(row[:-2]), row[-2], row[-1]) for row in found]
-        rows = _as_text(place, rows)
-        if self._database.owns_transactions(place) and not (self._snapshot and _keeps_versions(connection)):
-            connection.rollback()
-        return rows
-
-    def _streamed(self, connection: Connection, place: Place, size: int) -> Iterator[list[Row]]:
-        query = _query(place, connection.dialect.name)
-        if not self._snapshot and self._database.owns_transactions(place) and _keeps_versions(connection):
-            # Also if the engine has AUTOCOMMIT: PostgreSQL streams in transactions only.
-            connection = connection.execution_options(isolation_level="READ COMMITTED")
-        with connection.execute(query.execution_options(yield_per=size)) as result:
-            for partition in result.partitions():
-                yield _as_text(place, [Row((), *row) for row in partition])
+    def pages(self, place: Place, *, size: int | None = None) -> Iterator[list[Row]]:
+        """Yield all rows that name files, as `Database.pages` does."""
+        return self._database.pages(place, size=size)
 
 
-def _keeps_versions(connection: Connection) -> bool:
-    return connection.dialect.name != "sqlite"
+def _rows(connection: Connection, place: Place, condition: ColumnElement[bool]) -> list[Row]:
+    """Return the rows that fulfil a condition, as many as the database counts.
+
+    Raises:
+        MaintenanceStopped: another number of rows was read.
+    """
+    query = _query(place, connection.dialect.name, condition).order_by(*place.key)
+    found = connection.execute(query).all()  # faster than fetching one by one
+    counted = found[0][-1] if found else _count(connection, place, condition)
+    if not found and counted:  # a row was written between two statements
+        found = connection.execute(query).all()
+        counted = found[0][-1] if found else counted
+    _compare(place, len(found), counted)
+    return _as_rows(place, found)
 
 
-def _query(place: Place, dialect: str) -> Select[Any]:
+def _query(place: Place, dialect: str, condition: ColumnElement[bool]) -> Select[Any]:
+    """Return the query for rows, each with the number of all of them: one statement sees one state of the table."""
     text = as_text(place, dialect)
-    return select(*place.key, text, _valid(place, dialect)).where(place.has_value)
+    matches = place.has_value, condition
+    count = select(func.count()).select_from(place.table).where(*matches).correlate(None).scalar_subquery()
+    return select(*place.key, text, _valid(place, dialect), count).where(*matches)
+
+
+def _count(connection: Connection, place: Place, condition: ColumnElement[bool]) -> int:
+    matches = place.has_value, condition
+    return connection.scalar(select(func.count()).select_from(place.table).where(*matches)) or 0
+
+
+def _has_rows(connection: Connection, place: Place, condition: ColumnElement[bool]) -> bool:
+    query = select(literal(1)).select_from(place.table).where(condition).limit(1)
+    return connection.scalar(query) is not None
+
+
+def _compare(place: Place, read: int, counted: int) -> None:
+    if read != counted:
+        raise MaintenanceStopped(f"{place}: {read} rows were read, but the database counts {counted}")
+
+
+def _as_rows(place: Place, found: Sequence[Any]) -> list[Row]:
+    if len(place.key) == 1:  # the common case, and faster
+        return _as_text(place, [Row((key,), text, valid) for key, text, valid, _ in found])
+    return _as_text(place, [Row(tuple(row[:-3]), row[-3], row[-2]) for row in found])
 
 
 def as_text(place: Place, dialect: str) -> ColumnElement[str]:
@@ -182,14 +224,6 @@ def _valid(place: Place, dialect: str) -> ColumnElement[Any]:
     if dialect == "postgresql":
         return literal(None) if place.is_text else literal(1)  # JSONB is always valid
     return func.json_valid(place.text)
-
-
-def _after(place: Place, after: Sequence[Any]) -> ColumnElement[bool]:
-    if len(place.key) == 1:
-        found: ColumnElement[bool] = place.key[0] > after[0]
-        return found
-    keys = [BindParameter(None, value, type_=column.type) for column, value in zip(place.key, after, strict=True)]
-    return tuple_(*place.key) > tuple_(*keys)
 
 
 def _as_text(place: Place, rows: list[Row]) -> list[Row]:
@@ -206,7 +240,7 @@ def _decode(place: Place, held: object) -> str:
         raise MaintenanceStopped(f"{place} contains bytes that are not UTF-8: {error}") from error
 
 
-def _short(error: SQLAlchemyError) -> str:
+def _short(error: Exception) -> str:
     """Return the first line of the database's message, without the statement and its parameters."""
     message = getattr(error, "orig", None) or error
     return str(message).strip().partition("\n")[0] or type(message).__name__

@@ -145,7 +145,7 @@ def rows_naming(
     names = DepotNames()
     if not ids:
         return
-    with Reader(database, snapshot=False) as reader:
+    with Reader(database) as reader:
         for place in among:
             with Step(progress, f"looking again at {place}", unit="rows") as step:
                 for page in reader.pages(place):

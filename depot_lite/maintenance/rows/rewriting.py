@@ -1,9 +1,13 @@
-"""Compare and swap for rows: one UPDATE that takes effect only if the row still has the value that was read."""
+"""Compare and swap for rows: an UPDATE that takes effect only if a row still has the value that was read.
+
+Several rows are written by one statement, after they were locked without waiting: a transaction that waits for a lock
+while it holds others could deadlock with one of the application's. Rows that others have locked are left out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from sqlalchemy import (
     Column,
@@ -12,12 +16,15 @@ from sqlalchemy import (
     Integer,
     Text,
     Update,
+    and_,
     bindparam,
+    case,
     cast,
     collate,
     exists,
     func,
     literal,
+    or_,
     select,
     update,
 )
@@ -26,6 +33,9 @@ from sqlalchemy.dialects import mysql, postgresql
 from depot_lite.errors import ConfigurationError
 from depot_lite.maintenance.rows.database import Row, as_text
 from depot_lite.maintenance.rows.places import Place
+
+#: The first versions that lock rows without waiting for those of others.
+_SKIPS_LOCKED: Final = {"postgresql": (9, 5), "mariadb": (10, 6), "mysql": (8, 0, 1)}
 
 
 class RowSwap:
@@ -38,6 +48,8 @@ class RowSwap:
         new: ColumnElement[Any] = bindparam("depot_new", type_=Text)
         if dialect == "postgresql" and not place.is_text:
             new = cast(new, postgresql.JSONB)
+        self._place = place
+        self._dialect = dialect
         self._select = select(as_text(place, dialect)).where(*key)
         values: dict[Any, Any] = {place.column: new}
         self._version: Update | None = None
@@ -53,6 +65,7 @@ class RowSwap:
                 values[version] = counted
             else:
                 self._version = _versioning(place, version, counted, [*key, still])
+        self._values = values
         self._update = update(table).where(*key, still).values(values)
 
     def swap(self, connection: Connection, row: Row, new: str) -> bool:
@@ -63,6 +76,42 @@ class RowSwap:
             connection.execute(self._version, {**held, **version})
             version = {}
         return connection.execute(self._update, {**held, "depot_new": new, **version}).rowcount == 1
+
+    def takes_several(self, connection: Connection) -> bool:
+        """Return whether several rows can be written by one statement."""
+        known = connection.dialect.server_version_info or (0,)
+        least = _SKIPS_LOCKED.get("mariadb" if getattr(connection.dialect, "is_mariadb", False) else self._dialect)
+        return least is not None and known >= least and self._generator is None and self._version is None
+
+    def lock(self, connection: Connection, rows: Sequence[Row]) -> dict[tuple[Any, ...], Any]:
+        """Begin a transaction with a lock on the rows that no other one has locked, and return their texts by key."""
+        if self._dialect in {"mysql", "mariadb"}:
+            # In a small table, MariaDB reads every row, and would keep those locked that are not written.
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        key = self._place.key
+        query = (
+            select(*key, as_text(self._place, self._dialect)).where(self._are(rows)).with_for_update(skip_locked=True)
+        )
+        return {tuple(found[:-1]): found[-1] for found in connection.execute(query)}
+
+    def swap_several(self, connection: Connection, pairs: Sequence[tuple[Row, str]]) -> bool:
+        """Write new values to locked rows, and return whether all of them still had the values that were read."""
+        old = case(*((self._is(row), bindparam(None, row.text, Text)) for row, _ in pairs))
+        new: ColumnElement[Any] = case(*((self._is(row), bindparam(None, text, Text)) for row, text in pairs))
+        if self._dialect == "postgresql" and not self._place.is_text:
+            new = cast(new, postgresql.JSONB)
+        table: Any = self._place.table
+        still = self._are([row for row, _ in pairs]), _exact_text(self._place, self._dialect) == old
+        statement = update(table).where(*still).values({**self._values, self._place.column: new})
+        return connection.execute(statement).rowcount == len(pairs)
+
+    def _are(self, rows: Sequence[Row]) -> ColumnElement[bool]:
+        if len(self._place.key) == 1:
+            return self._place.key[0].in_([row.key[0] for row in rows])
+        return or_(*map(self._is, rows))
+
+    def _is(self, row: Row) -> ColumnElement[bool]:
+        return and_(*(column == each for column, each in zip(self._place.key, row.key, strict=True)))
 
     def text(self, connection: Connection, row: Row) -> Any:
         """Return the current value of the row."""

@@ -105,18 +105,17 @@ class _PacedReader(io.RawIOBase):
 class Window(Generic[T]):
     """A context manager that runs jobs in threads, a limited number at a time, with results in order of completion.
 
-    One thread submits jobs and takes results. On exit, jobs that have not started are dropped and running ones are
-    waited for, also after an exception.
+    One thread submits jobs and takes results; ``queued`` jobs wait while it does something else. On exit, jobs that
+    have not started are dropped and running ones are waited for, also after an exception.
 
     Raises:
         ConfigurationError: the number of workers is out of range.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, queued: int | None = None) -> None:
         workers = integer("workers", workers, 1, 1000)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="depot_lite.maintenance")
-        # As many jobs again are queued, so that no thread idles while the submitting one writes to the database.
-        self._room = 2 * workers
+        self._room = workers + (workers if queued is None else queued)
         self._under_way = 0
         self._ready: deque[Future[T]] = deque()
         self._changed = threading.Condition()
