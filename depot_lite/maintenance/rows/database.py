@@ -85,9 +85,9 @@ class Database:
         Raises:
             MaintenanceStopped: the table cannot be read, or another number of rows was read than the database counts.
         """
-        if size is None:
-            size = _PAGE_IN_EVENT_LOOP if self._bind_of(place).dialect.is_async else PAGE
         try:
+            if size is None:
+                size = _PAGE_IN_EVENT_LOOP if self._bind_of(place).dialect.is_async else PAGE
             if not place.key:
                 yield from self._streamed(place, true(), size)
                 return
