@@ -115,6 +115,11 @@ class House:
             session.delete(session.query(Product).order_by(Product.id).limit(1).one())
             session.commit()
 
+    def remove_row_only(self) -> None:
+        """Delete the oldest row behind the back of the library, so that its file stays."""
+        with self.engine.begin() as connection:
+            connection.exec_driver_sql("DELETE FROM shop_product WHERE id = (SELECT min(id) FROM shop_product)")
+
     def rows(self) -> dict[str, str]:
         """Return path and text of each row's file, read through the depot that the row names."""
         with Session(self.engine) as session:
@@ -190,12 +195,18 @@ def test_a_disk_was_lost(house: House) -> None:
 
 
 def test_a_sweep_deleted_the_wrong_files(house: House) -> None:
-    house.add("one", "two", "three")
+    """One was marked while its row was away, two are gone."""
+    house.add("one", "two", "three", "four")
     house.run(blocks(BACKUP)[0])
     rows = house.rows()
-    house.depots["photos"].delete_many([path.partition("/")[2] for path in list(rows)[1:]])
+    house.run('pg_dump --format=custom --file=all.dump "$PGDATABASE"\ndepot-lite claim photos')
+    house.remove_row_only()
+    house.run("depot-lite unused photos --older-than 0s --delete --yes --quiet")
+    house.run('pg_restore --clean --if-exists --dbname="$PGDATABASE" all.dump')
+    house.depots["photos"].delete_many([path.partition("/")[2] for path in list(rows)[2:]])
     out = house.run(blocks("A sweep deleted the wrong files")[0])
-    assert "2 files missing of 3" in out
+    assert "1 file no longer marked" in out
+    assert "2 files missing of 4" in out
     assert "2 files restored" in out
     assert house.rows() == rows
 
@@ -206,6 +217,7 @@ def test_moving_house(house: House) -> None:
     out = house.run(blocks("Moving house")[0])
     assert "3 rows with 3 files to be moved" in out
     assert "3 rows with 3 files moved" in out
+    assert "Depot 'photos' may go: 3 of 3 files" in out
     rows = house.rows()
     assert {path.partition("/")[0] for path in rows} == {"backup"}
     assert sorted(rows.values()) == texts
