@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError, UnboundExecutionError
-from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy.orm import Session, configure_mappers, scoped_session, sessionmaker
 
 from depot_lite.cli.application import call_factory, load_object
 from depot_lite.cli.errors import STOP_SIGNALS, ApplicationFailed, Stopped, one_line
@@ -151,6 +151,7 @@ def engines(bind: Session | Engine | None) -> list[Engine]:
         found = {bind.get_bind()}
     except UnboundExecutionError:
         found = set()
+        configure_mappers()
         for mapper in mappers_with_files():
             with suppress(UnboundExecutionError):  # the job says which table has no database
                 found.add(bind.get_bind(mapper))
