@@ -225,4 +225,13 @@ class StorageFull(StorageFailed):
 
 
 class MaintenanceStopped(DepotError, RuntimeError):
-    """Raised when maintenance stops because it lacks information, such as the content of a row."""
+    """Raised when maintenance stops because it lacks information, such as the content of a row.
+
+    Args:
+        message: the reason.
+        report: the report of the job as far as it went, if there is one.
+    """
+
+    def __init__(self, message: str, report: Any = None) -> None:
+        super().__init__(message)
+        self.report = report

@@ -17,7 +17,7 @@ import pytest
 
 from depot_lite.errors import StorageFailed, StoredFileNotFound, UnknownDepot
 from depot_lite.io.content import Content
-from depot_lite.io.fileid import new_file_id
+from depot_lite.io.fileid import is_note_id, new_file_id
 from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage, StoredFile
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.manager import DepotManager
@@ -315,6 +315,44 @@ class DeletesOnce(MemoryFileStorage):
 class DeletesAll(MemoryFileStorage):
     def _delete(self, file_id: str) -> None:
         self._files.clear()
+
+
+@breaks("test_the_storage_tells_the_time")
+class NowWithoutZone(MemoryFileStorage):
+    def _now(self) -> datetime:
+        return datetime(2026, 1, 1)  # noqa: DTZ001  # that is the point
+
+
+@breaks("test_the_storage_tells_the_time")
+class NowLongAgo(MemoryFileStorage):
+    def _now(self) -> datetime:
+        return datetime(2001, 1, 1, tzinfo=UTC)
+
+
+@breaks("test_what_is_not_kept_is_not_brought_back")
+class BringsBackWhatNeverWas(MemoryFileStorage):
+    def _undelete(self, file_id: str) -> bool:
+        return True
+
+
+@breaks("test_a_note_is_no_file")
+class ListsNotes(MemoryFileStorage):
+    def list(self) -> Iterator[FileEntry]:
+        return self._list()
+
+
+@breaks("test_a_note_is_no_file")
+class KeepsNotes(MemoryFileStorage):
+    def _delete(self, file_id: str) -> None:
+        if not is_note_id(file_id):
+            super()._delete(file_id)
+
+
+@breaks("test_a_note_is_no_file")
+class WritesNotesOnce(MemoryFileStorage):
+    def write_note(self, name: str, text: bytes) -> None:
+        if self.read_note(name) is None:
+            super().write_note(name, text)
 
 
 @breaks("test_many_are_deleted_at_once")

@@ -8,17 +8,21 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, Final, NoReturn, TypeVar
 
+from depot_lite import __version__
+from depot_lite.cli.configuration import Configuration, read_configuration
 from depot_lite.cli.errors import WrongUsage
 from depot_lite.durations import parse_duration
 from depot_lite.errors import ConfigurationError
 from depot_lite.io.options import integer
 from depot_lite.io.sizes import size_of
 from depot_lite.maintenance.ids import Part
+from depot_lite.maintenance.limits import DeletionLimit
 
 T = TypeVar("T")
 
 #: The name of the command, however it was started.
 PROGRAM: Final = "depot-lite"
+VERSION: Final = __version__
 
 
 def parse_share(text: str) -> float:
@@ -47,6 +51,11 @@ def parse_rate(text: str) -> int:
     if not rate:
         raise ConfigurationError(f"expected a rate of at least 1 byte per second, got {text!r}")
     return rate
+
+
+def _checked_limit(text: str) -> str:
+    DeletionLimit(text)
+    return text
 
 
 def parse_part(text: str) -> Part:
@@ -93,14 +102,28 @@ def _common_options(*, top: bool) -> _Parser:
     flag: Any = {"action": "store_true"} if top else {"action": "store_true", "default": argparse.SUPPRESS}
     add("--app", metavar="MODULE[:FACTORY]", help="module that configures depots and models (DEPOT_LITE_APP)")
     add("--url", help="database URL, as SQLAlchemy takes it (DATABASE_URL)")
+    add(
+        "--engine",
+        metavar="MODULE:NAME",
+        help="instead of --url: an engine or a sessionmaker of the application, or a function that returns one "
+        "(DEPOT_LITE_ENGINE)",
+    )
+    add(
+        "--config",
+        metavar="FILE",
+        help="file with options (DEPOT_LITE_CONFIG; default: depot-lite.toml, or [tool.depot_lite] in pyproject.toml, "
+        "in the current directory)",
+    )
     add("--json", help="write one JSON document with all details instead of a readable report", **flag)
     add("--quiet", help="write no progress to stderr", **flag)
+    add("--log", metavar="FILE", help="append the progress, all messages and the result to FILE, with times")
     add("--traceback", help="show the traceback of an error", **flag)
     return parser
 
 
 _EPILOG: Final = """\
-exit codes: 0 nothing found, or all done; 1 something found; 2 could not run; 130, 143 stopped by a signal
+exit codes: 0 nothing found, or all done; 1 something found; 2 could not run; 75 the same job is running already;
+130, 143 stopped by a signal
 """
 
 
@@ -112,6 +135,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Maintains the files of depots and the rows that name them.",
         epilog=_EPILOG,
     )
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {VERSION}")
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True, parser_class=_Parser)
     for name, (purpose, guarantee, add_options) in _COMMANDS.items():
         command = commands.add_parser(
@@ -125,16 +149,59 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Return the parsed arguments; ``--app`` and ``--url`` default to the environment.
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the parsed arguments. Options that are not given come from the environment or the configuration file.
 
     Raises:
         WrongUsage: the arguments are wrong or incomplete.
+        ConfigurationError: the configuration file cannot be read.
     """
-    parsed = make_parser().parse_args(arguments)
-    parsed.app = parsed.app or os.environ.get("DEPOT_LITE_APP")
-    parsed.url = parsed.url or os.environ.get("DATABASE_URL")
+    configuration = _configuration(arguments)
+    words = _with_options(configuration, list(arguments))
+    try:
+        parsed = make_parser().parse_args(words)
+    except WrongUsage as error:
+        raise WrongUsage(f"{error}{_origin(configuration, words, arguments)}") from None
+    if parsed.command == "unused" and parsed.dry_run:
+        parsed.delete = False
+    parsed.app = parsed.app or os.environ.get("DEPOT_LITE_APP") or configuration.app
+    parsed.url, parsed.engine = _database(parsed, configuration)
     return parsed
+
+
+def _configuration(arguments: Sequence[str]) -> Configuration:
+    parser = _Parser(prog=PROGRAM, add_help=False)
+    parser.add_argument("--config")
+    given, _ = parser.parse_known_args(arguments)
+    return read_configuration(given.config or os.environ.get("DEPOT_LITE_CONFIG"), tuple(_COMMANDS))
+
+
+def _with_options(configuration: Configuration, arguments: list[str]) -> list[str]:
+    """Return the arguments with the options of the file in front of those given, which therefore replace them."""
+    parser = _common_options(top=True)
+    parser.add_argument("rest", nargs=argparse.REMAINDER)
+    position = len(arguments) - len(parser.parse_known_args(arguments)[0].rest)
+    top, rest = arguments[:position], arguments[position:]
+    return [*configuration.common, *top, *rest[:1], *configuration.of(rest[0] if rest else ""), *rest[1:]]
+
+
+def _origin(configuration: Configuration, words: list[str], arguments: Sequence[str]) -> str:
+    """Return a hint at the options that come from the file, if there are any."""
+    if len(words) == len(arguments):
+        return ""
+    from_file = " ".join(each for each in words if each not in arguments)
+    return f"; {configuration.path} contains {from_file}"
+
+
+def _database(parsed: argparse.Namespace, configuration: Configuration) -> tuple[str | None, str | None]:
+    """Return URL and engine, at most one of them: from the command line, else the environment, else the file."""
+    environment = os.environ.get("DATABASE_URL"), os.environ.get("DEPOT_LITE_ENGINE")
+    if parsed.url and parsed.engine:
+        raise WrongUsage(f"--url and --engine: expected one of them ({PROGRAM} --help)")
+    for url, engine in ((parsed.url, parsed.engine), environment, (configuration.url, configuration.engine)):
+        if url or engine:
+            return (None, engine) if engine else (url, None)
+    return None, None
 
 
 # --- the options of each command ----------------------------------------------------------------------------------
@@ -144,17 +211,68 @@ def _add_depot(command: argparse.ArgumentParser, default: str = "all depots") ->
     command.add_argument("depot", nargs="?", metavar="DEPOT", help=f"depot or alias (default: {default})")
 
 
+def _ls(command: argparse.ArgumentParser) -> None:
+    command.add_argument("depot", nargs="?", metavar="DEPOT", help="depot or alias (default: list the depots)")
+    _add_number(command, "--limit", None, "stop after this many files")
+
+
+def _info(command: argparse.ArgumentParser) -> None:
+    _add_path(command)
+    command.add_argument("--rows", action="store_true", help="read all rows, and show the ones naming the file")
+
+
+def _cat(command: argparse.ArgumentParser) -> None:
+    command.add_argument("paths", nargs="+", metavar="PATH", help=_PATH)
+
+
+def _get(command: argparse.ArgumentParser) -> None:
+    _add_path(command)
+    command.add_argument(
+        "target", nargs="?", metavar="TARGET", help="file to write, or a folder (default: the name of the file)"
+    )
+    command.add_argument("--force", action="store_true", help="replace TARGET if it exists")
+    _add_dry_run(command)
+
+
+def _put(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("depot", metavar="DEPOT", help="depot or alias")
+    add("files", nargs="+", metavar="FILE", help="local files; - for standard input")
+    add("--name", help="file name to remember (default: the name of FILE)")
+    add("--type", metavar="TYPE", help="media type, used if the bytes do not reveal it: text/csv")
+    add("--id", metavar="ID", help="file id, to bring back the file that a row names (default: a new one)")
+    _add_dry_run(command)
+
+
+def _check(command: argparse.ArgumentParser) -> None:
+    _add_depot(command)
+    _add_older_than(command)
+    _add_protect(command)
+    _add_number(command, "--max-unused", 0, "number of unused files that is no reason for a warning", lowest=0)
+    command.add_argument(
+        "--sample",
+        type=_argument_type(lambda text: 0.0 if text.strip() in {"0", "0%"} else parse_share(text)),
+        default=0.01,
+        metavar="SHARE",
+        help="share of the files to read and verify, at least one of each depot; 0 for none (default 1%%)",
+    )
+    _add_workers(command, 4)
+    _add_rate(command)
+
+
+def _completion(command: argparse.ArgumentParser) -> None:
+    command.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell that the script is for")
+
+
 def _unused(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     _add_depot(command, "the default depot")
+    _add_older_than(command)
     add(
-        "--older-than",
-        type=_argument_type(parse_duration),
-        default=timedelta(hours=24),
-        metavar="TIME",
-        help="spare younger files; longer than the longest transaction (90s, 10m, 24h, 7d; default 24h)",
+        "--delete",
+        action="store_true",
+        help="mark the files, and delete the files marked --trash ago; without it nothing is changed",
     )
-    add("--delete", action="store_true", help="delete the files; without it nothing is changed")
     add(
         "--settle",
         type=_argument_type(parse_duration),
@@ -165,11 +283,46 @@ def _unused(command: argparse.ArgumentParser) -> None:
     )
     add("--yes", action="store_true", help="do not ask before deleting files younger than a minute")
     add(
-        "--protect",
+        "--trash",
+        type=_argument_type(parse_duration),
+        default=timedelta(days=7),
+        metavar="TIME",
+        help="with --delete: for how long files are marked before they are deleted; 0 deletes at once (default 7d)",
+    )
+    add(
+        "--max-delete",
+        type=_argument_type(_checked_limit),
+        metavar="N",
+        help="stop if more files than this would be deleted: a number, or a share of the depot such as 10%% (default: "
+        "a tenth, at most 1000, at least 10)",
+    )
+    add(
+        "--allow-empty",
+        action="append",
+        default=[],
+        metavar="TABLE",
+        help="a table that may be empty, or a depot of which rows may name no file (may be repeated)",
+    )
+    add(
+        "--ignore-column",
         action="append",
         default=[],
         metavar="TABLE.COLUMN",
-        help="a column outside all models: files whose ids appear in it are kept (may be repeated)",
+        help="a column outside all models that may contain ids of unused files; * means anything (may be repeated)",
+    )
+    _add_protect(command)
+    _add_dry_run(command)
+
+
+def _undelete(command: argparse.ArgumentParser) -> None:
+    command.add_argument("depot", metavar="DEPOT", help="depot or alias")
+    command.add_argument("ids", nargs="*", metavar="ID", help="file ids (default: all marked files)")
+
+
+def _claim(command: argparse.ArgumentParser) -> None:
+    _add_depot(command, "the default depot")
+    command.add_argument(
+        "--replace", action="store_true", help="forget all other owners: their rows will keep no file any longer"
     )
 
 
@@ -187,6 +340,12 @@ def _stats(command: argparse.ArgumentParser) -> None:
     _add_number(command, "--largest", 10, "number of largest files to list")
 
 
+def _missing(command: argparse.ArgumentParser) -> None:
+    _add_depot(command)
+    _add_columns(command)
+    _add_where(command)
+
+
 def _backup(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     _copy(command)
@@ -197,6 +356,9 @@ def _backup(command: argparse.ArgumentParser) -> None:
 
 def _migrate(command: argparse.ArgumentParser) -> None:
     _copy(command)
+    _add_columns(command)
+    _add_where(command)
+    _add_number(command, "--limit", None, "stop after this many rows")
     command.add_argument(
         "--share", action="store_true", help="share the job with other processes that are given the same command"
     )
@@ -224,11 +386,69 @@ def _may_go(command: argparse.ArgumentParser) -> None:
     _add_rate(command)
 
 
+def _restore(command: argparse.ArgumentParser) -> None:
+    command.add_argument("source", metavar="BACKUP", help="depot that holds the backup")
+    command.add_argument("target", metavar="DEPOT", help="depot that lacks files")
+    command.add_argument(
+        "--all", action="store_true", help="restore every file that DEPOT lacks, also if no row names it"
+    )
+    _add_number(command, "--limit", None, "stop after this many files")
+    _add_workers(command, 16)
+    _add_rate(command)
+    _add_dry_run(command)
+
+
 def _regenerate(command: argparse.ArgumentParser) -> None:
     command.add_argument("columns", nargs="*", metavar="TABLE.COLUMN", help="columns (default: all with variants)")
+    _add_where(command)
     _add_dry_run(command)
     _add_number(command, "--limit", None, "stop after this many rows")
     _add_number(command, "--batch", 20, "rows locked and written in one transaction")
+
+
+_PATH: Final = "path of a file, as rows have it: DEPOT/ID"
+
+
+def _add_path(command: argparse.ArgumentParser) -> None:
+    command.add_argument("path", metavar="PATH", help=_PATH)
+
+
+def _add_older_than(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--older-than",
+        type=_argument_type(parse_duration),
+        default=timedelta(hours=24),
+        metavar="TIME",
+        help="spare younger files; longer than the longest transaction (90s, 10m, 24h, 7d; default 24h)",
+    )
+
+
+def _add_protect(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--protect",
+        action="append",
+        default=[],
+        metavar="TABLE.COLUMN",
+        help="a column outside all models: files whose ids appear in it are kept (may be repeated)",
+    )
+
+
+def _add_columns(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--columns",
+        action="extend",
+        type=lambda text: [each.strip() for each in text.split(",")],
+        metavar="TABLE.COLUMN,...",
+        help="columns whose rows are read (default: all)",
+    )
+
+
+def _add_where(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--where",
+        metavar="SQL",
+        help='rows that are read, as it stands behind WHERE; the columns have to be of one table: "id < 1000"',
+    )
 
 
 def _add_workers(command: argparse.ArgumentParser, default: int) -> None:
@@ -236,10 +456,16 @@ def _add_workers(command: argparse.ArgumentParser, default: int) -> None:
 
 
 def _add_number(
-    command: argparse.ArgumentParser, option: str, default: int | None, meaning: str, *, highest: int = 10**9
+    command: argparse.ArgumentParser,
+    option: str,
+    default: int | None,
+    meaning: str,
+    *,
+    lowest: int = 1,
+    highest: int = 10**9,
 ) -> None:
     text = meaning if default is None else f"{meaning} (default {default})"
-    parse = _argument_type(lambda value: integer(option.removeprefix("--"), value, 1, highest))
+    parse = _argument_type(lambda value: integer(option.removeprefix("--"), value, lowest, highest))
     command.add_argument(option, type=parse, default=default, metavar="N", help=text)
 
 
@@ -255,15 +481,55 @@ def _add_dry_run(command: argparse.ArgumentParser) -> None:
 
 #: Name -> purpose, guarantee, and the function that adds the options.
 _COMMANDS: Final[dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]]] = {
+    "ls": (
+        "Lists the depots, or the files of a depot",
+        "It only reads",
+        _ls,
+    ),
+    "info": (
+        "Describes a file: its name, type, size, time and checksum, and the rows that name it",
+        "It only reads",
+        _info,
+    ),
+    "cat": (
+        "Writes the bytes of files to standard output",
+        "It only reads",
+        _cat,
+    ),
+    "get": (
+        "Writes a file of a depot to the local disk",
+        "It only reads the depot; a local file is replaced with --force only, and is whole or as it was",
+        _get,
+    ),
+    "put": (
+        "Stores local files in a depot and prints their paths",
+        "It never touches a row or another file; until a row names it, a file is unused, and `unused` finds it",
+        _put,
+    ),
+    "check": (
+        "Checks all depots, for monitoring: configuration, missing and unused files, a sample of the bytes",
+        "It only reads: no row and no file is touched; exit code 3 if files are missing or damaged",
+        _check,
+    ),
     "unused": (
-        "Finds files that no row names, and deletes them with --delete",
+        "Finds files that no row names; --delete marks them, and deletes them a week later",
         "It never touches a row, a file that a row names, or a file younger than --older-than",
         _unused,
+    ),
+    "claim": (
+        "Records in a depot that this database uses it, so that `unused --delete` may run from here",
+        "It never touches a row or a file, and writes nothing but the owner mark of the depot",
+        _claim,
+    ),
+    "undelete": (
+        "Takes the marks of `unused --delete` off files, or gets files back from a versioned bucket; needs no database",
+        "It never touches a row, and never deletes a file",
+        _undelete,
     ),
     "missing": (
         "Finds rows whose file is missing",
         "It only reads: no row and no file is touched",
-        _add_depot,
+        _missing,
     ),
     "verify": (
         "Reads the files of a depot and compares them with their sizes and checksums",
@@ -295,9 +561,19 @@ _COMMANDS: Final[dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], N
         "It only reads: no row and no file is touched",
         _may_go,
     ),
+    "restore": (
+        "Copies files that rows name and the depot lacks back from a backup",
+        "It never touches a row, and never touches a file that DEPOT or BACKUP has",
+        _restore,
+    ),
     "regenerate": (
         "Regenerates image variants that were made by an older recipe",
         "It never touches an original, and never rewrites a row that changed meanwhile",
         _regenerate,
+    ),
+    "completion": (
+        "Writes the script by which a shell completes commands and options",
+        "It only writes to standard output",
+        _completion,
     ),
 }

@@ -19,6 +19,10 @@ class ApplicationFailed(DepotError):
     """Raised when the application's module or its database cannot be used."""
 
 
+class JobRunning(DepotError):
+    """Raised when another process is running the same job."""
+
+
 class OutputFailed(DepotError):
     """Raised when the report cannot be written."""
 

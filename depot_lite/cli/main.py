@@ -6,37 +6,50 @@ import argparse
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout, suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final, NamedTuple
+from itertools import chain
+from typing import Any, Final, TextIO
 
-from depot_lite.cli import reports
-from depot_lite.cli.application import load_application, with_database
-from depot_lite.cli.arguments import PROGRAM, parse_arguments
-from depot_lite.cli.errors import OutputFailed, Stopped, WrongUsage, one_line, watch_signals
-from depot_lite.cli.output import json_document, open_output, printable, with_line_ends, write
+from depot_lite.cli import check, completion, files, reports
+from depot_lite.cli.application import load_application
+from depot_lite.cli.arguments import parse_arguments
+from depot_lite.cli.commands import Command, unless_dry_run
+from depot_lite.cli.database import with_database, with_engine
+from depot_lite.cli.errors import JobRunning, OutputFailed, Stopped, WrongUsage, one_line, watch_signals
+from depot_lite.cli.journal import Journal, Messages, show
+from depot_lite.cli.locks import only_run
+from depot_lite.cli.output import json_document, open_output, with_line_ends, write, write_bytes
 from depot_lite.cli.progress import show_progress
 from depot_lite.cli.reports import Report
+from depot_lite.depots import Depots
 from depot_lite.durations import format_duration
 from depot_lite.errors import ConfigurationError, DepotError
 from depot_lite.maintenance.backup import copy_files
-from depot_lite.maintenance.migration import migrate
+from depot_lite.maintenance.migration import MigrationReport, migrate
 from depot_lite.maintenance.missing import find_missing
+from depot_lite.maintenance.owners import claim
+from depot_lite.maintenance.restoration import restore_files
 from depot_lite.maintenance.retirement import prove_replaced
 from depot_lite.maintenance.run.reports import Watcher
 from depot_lite.maintenance.run.units import UNITS, create_units_table
 from depot_lite.maintenance.sharing import share_migration
 from depot_lite.maintenance.statistics import statistics
+from depot_lite.maintenance.trash import undelete
 from depot_lite.maintenance.unused import delete_unused_files, find_unused
 from depot_lite.maintenance.variants import regenerate_variants
 from depot_lite.maintenance.verification import verify
 
-# Exit codes.
-NOTHING_FOUND: Final = 0
-FOUND: Final = 1
+# Exit codes of runs without a report; `Report` has the others.
 COULD_NOT_RUN: Final = 2
+#: EX_TEMPFAIL of sysexits.h: the same command may work later.
+RUNNING: Final = 75
+
+#: The version of the JSON documents: keys may be added to a version, but never change or disappear.
+SCHEMA: Final = 1
 
 #: The command asks before it deletes younger files: few transactions last as long.
 _YOUNG: Final = timedelta(minutes=1)
@@ -47,45 +60,131 @@ def main(arguments: Sequence[str] | None = None) -> int:
     watch_signals()
     if sys.stderr is None:  # closed: messages are dropped
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # as long as the process
-    arguments = sys.argv[1:] if arguments is None else arguments
-    command = None
-    try:
-        options = parse_arguments(arguments)
-        command = _COMMANDS[options.command]
-        return _run(command, options)
-    except Stopped as stopped:
-        after_stop = "" if command is None else f": {command.after_stop}"
-        _print_message(f"stopped by {stopped}{after_stop}")
-        return 128 + stopped.number
-    except Exception as error:
-        _print_message(f"error: {_describe(error)}")
-        if "--traceback" in arguments:
-            traceback.print_exc(file=sys.stderr)
-        return COULD_NOT_RUN
+    run = _Run(sys.argv[1:] if arguments is None else arguments)
+    with Messages(run.journal):
+        code = run.execute()
+    run.journal.close(code)
+    return code
 
 
-def _run(command: _Command, arguments: argparse.Namespace) -> int:
-    output = open_output()
-    with redirect_stdout(sys.stderr):  # the application's own prints are not part of the report
-        if arguments.app is None:
+class _Run:
+    """One run of the command, from its arguments to its exit code."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self.arguments = arguments
+        self.journal = Journal(arguments)
+        self.options = argparse.Namespace(command=None)
+        # Whether a part of the report was written, which another document must not follow.
+        self.has_begun = False
+
+    def execute(self) -> int:
+        """Run the command and return its exit code; an error or a signal is reported, not raised."""
+        try:
+            self.options = parse_arguments(self.arguments)
+            if self.options.log is not None:
+                self.journal.open(self.options.log)
+            return self._run(_COMMANDS[self.options.command])
+        except Stopped as stopped:
+            after_stop = _COMMANDS[self.options.command].after_stop if self.options.command else ""
+            message = f"stopped by {stopped}{after_stop and f': {after_stop}'}"
+            return self._end(message, stopped, 128 + stopped.number)
+        except Exception as error:
+            code = RUNNING if isinstance(error, JobRunning) else COULD_NOT_RUN
+            return self._end(f"error: {_describe(error)}", error, code)
+
+    def _run(self, command: Command) -> int:
+        output = open_output()
+        with redirect_stdout(sys.stderr):  # the application's own prints are not part of the report
+            if command.database != "no application":
+                self._load(command)
+            report = self._execute(command)
+        if report.content is None and self.options.log is not None:
+            report = self._logged(report)
+        self._write(output, report)
+        return report.exit_code
+
+    def _logged(self, report: Report) -> Report:
+        """Return the report, whose first line is written into the log."""
+        lines = iter(report.lines)
+        first = next(lines, "")
+        self.journal.say(first)
+        return replace(report, lines=chain([first], lines))
+
+    def _load(self, command: Command) -> None:
+        if self.options.app is None:
             raise WrongUsage("no application given: --app package.module, or DEPOT_LITE_APP in the environment")
-        if command.database == "needed" and not arguments.url:
-            raise WrongUsage("no database given: --url URL, or DATABASE_URL in the environment")
-        _confirm(arguments)
-        load_application(arguments.app)
-        report = _execute(command, arguments)
-    try:
-        write(output, json_document(report.data) if arguments.json else with_line_ends(report.lines))
-    except OutputFailed as error:
-        raise OutputFailed(f"the work is done, but {error}") from error
-    return FOUND if report.found else NOTHING_FOUND
+        if command.database == "needed" and not (self.options.url or self.options.engine):
+            raise WrongUsage(
+                "no database given: --url URL, --engine package.module:name, or DATABASE_URL in the environment"
+            )
+        _confirm(self.options)
+        load_application(self.options.app)
+
+    def _execute(self, command: Command) -> Report:
+        with show_progress(sys.stderr, quiet=self.options.quiet) as shown:
+            watcher = self.journal.watcher(shown)
+
+            def call(bind: Any) -> Report:
+                alone = command.is_exclusive(self.options)
+                with only_run(_real_job(self.options), bind) if alone else nullcontext():
+                    return command.execute(self.options, bind, watcher)
+
+            if command.database in {"none", "no application"} or not (self.options.url or self.options.engine):
+                return call(None)
+            if self.options.engine:
+                return with_engine(self.options.engine, call)
+            return with_database(self.options.url, call)
+
+    def _write(self, output: TextIO, report: Report) -> None:
+        self.has_begun = True
+        data = {"schema": SCHEMA, **report.data}
+        try:
+            if report.content is not None:
+                write_bytes(output, report.content)
+            else:
+                write(output, json_document(data) if self.options.json else with_line_ends(report.lines))
+        except OutputFailed as error:
+            raise OutputFailed(f"the work is done, but {error}") from error
+
+    def _end(self, message: str, error: BaseException, code: int) -> int:
+        """Report the end of a run that has no report, and how far it has come."""
+        reached = self.journal.reached()
+        if reached:
+            reached = f"progress of {_job(self.options)}: {reached}"
+            show(reached)
+            self.journal.say(reached)
+        show(message)
+        self.journal.say(message)
+        if "--traceback" in self.arguments and isinstance(error, Exception):
+            traceback.print_exception(error, file=sys.stderr)
+        if ("--json" in self.arguments or getattr(self.options, "json", False)) and not self.has_begun:
+            self._write_error(message, error, code)
+        return code
+
+    def _write_error(self, message: str, error: BaseException, code: int) -> None:
+        document = {
+            "schema": SCHEMA,
+            "command": self.options.command,
+            "error": {"type": type(error).__name__, "message": message.removeprefix("error: ")},
+            "exit": code,
+            "progress": self.journal.steps(),
+        }
+        with suppress(OutputFailed):
+            write(open_output(), json_document(document))
 
 
-def _execute(command: _Command, arguments: argparse.Namespace) -> Report:
-    with show_progress(sys.stderr, quiet=arguments.quiet) as watcher:
-        if command.database == "none" or not arguments.url:
-            return command.execute(arguments, None, watcher)
-        return with_database(arguments.url, lambda bind: command.execute(arguments, bind, watcher))
+def _job(options: argparse.Namespace) -> str:
+    """Return the name of a job: the command and its depots."""
+    words = [getattr(options, name, None) for name in ("command", "depot", "source", "target")]
+    return " ".join(each for each in words if each)
+
+
+def _real_job(options: argparse.Namespace) -> str:
+    """Return the name of a job with the real names of its depots, for its lock; the parts of a job are jobs."""
+    depots = [getattr(options, name) for name in ("depot", "source", "target") if hasattr(options, name)]
+    part = getattr(options, "part", None)
+    names = [Depots.resolve_alias(each or Depots.get_default()) for each in depots]
+    return " ".join([options.command, *names, *([] if part is None else [f"part {part}"])])
 
 
 def _confirm(arguments: argparse.Namespace) -> None:
@@ -109,14 +208,6 @@ def _confirm(arguments: argparse.Namespace) -> None:
 # --- messages -----------------------------------------------------------------------------------------------------
 
 
-def _print_message(line: str) -> None:
-    try:
-        sys.stderr.write(f"{PROGRAM}: {printable(line)}\n")
-        sys.stderr.flush()
-    except (OSError, ValueError):
-        pass  # stderr is gone
-
-
 def _describe(error: Exception) -> str:
     """Return an error in one line, with a hint at --traceback if that would show more."""
     if isinstance(error, WrongUsage | OutputFailed | ConfigurationError):
@@ -129,24 +220,33 @@ def _describe(error: Exception) -> str:
 # --- the commands -------------------------------------------------------------------------------------------------
 
 
-class _Command(NamedTuple):
-    """A command, and its needs."""
-
-    execute: Callable[[argparse.Namespace, Any, Watcher | None], Report]
-    #: ``needed``, ``useful`` or ``none``.
-    database: str
-    #: The state in which a signal leaves the work, and how to continue.
-    after_stop: str
-
-
 def _unused(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
-    call = partial(delete_unused_files, settle=arguments.settle) if arguments.delete else find_unused
-    report = call(bind, arguments.depot, older_than=arguments.older_than, protect=arguments.protect, progress=watcher)
-    return reports.unused_report(report, arguments.older_than)
+    delete = partial(delete_unused_files, settle=arguments.settle, log=arguments.log)
+    report = (delete if arguments.delete else find_unused)(
+        bind,
+        arguments.depot,
+        older_than=arguments.older_than,
+        protect=arguments.protect,
+        max_delete=arguments.max_delete,
+        allow_empty=arguments.allow_empty,
+        ignore_columns=arguments.ignore_column,
+        trash=arguments.trash,
+        progress=watcher,
+    )
+    return reports.unused_report(report, arguments.older_than, arguments.trash)
+
+
+def _undelete(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
+    return reports.undelete_report(undelete(arguments.depot, arguments.ids or None))
+
+
+def _claim(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
+    return reports.claim_report(claim(bind, arguments.depot, replace=arguments.replace))
 
 
 def _missing(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
-    return reports.missing_report(find_missing(bind, arguments.depot, progress=watcher))
+    report = find_missing(bind, arguments.depot, columns=arguments.columns, where=arguments.where, progress=watcher)
+    return reports.missing_report(report)
 
 
 def _verify(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
@@ -183,13 +283,15 @@ def _copy(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> 
 
 
 def _migrate(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
+    chosen = {"columns": arguments.columns, "where": arguments.where, "limit": arguments.limit}
     if not arguments.share:
-        call = partial(migrate, dry_run=arguments.dry_run, part=arguments.part)
-    elif arguments.part or arguments.dry_run:
-        raise WrongUsage("--share: expected neither --part nor --dry-run with it")
+        job = partial(migrate, dry_run=arguments.dry_run, part=arguments.part, **chosen)
+    elif arguments.part or arguments.dry_run or any(each is not None for each in chosen.values()):
+        raise WrongUsage("--share: expected none of --part, --dry-run, --columns, --where and --limit with it")
     else:
-        call = partial(share_migration, units=arguments.units)
-    report = call(
+        job = partial(share_migration, units=arguments.units)
+    call = partial(
+        job,
         bind,
         arguments.source,
         arguments.target,
@@ -197,7 +299,28 @@ def _migrate(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) 
         rate=arguments.rate,
         progress=watcher,
     )
+    report = call()
+    for _ in range(_RUNS_FOR_CHANGED):
+        if not report.changed or arguments.share or arguments.limit is not None:
+            break
+        report = _continued(report, call())
     return reports.migration_report(report)
+
+
+#: Further runs for rows that others changed again and again in the ones before.
+_RUNS_FOR_CHANGED: Final = 3
+
+
+def _continued(first: MigrationReport, second: MigrationReport) -> MigrationReport:
+    """Return the report of two runs; the second one tried the rows that were left."""
+    return replace(
+        second,
+        rows=first.rows + second.rows,
+        files=first.files + second.files,
+        bytes=first.bytes + second.bytes,
+        skipped=first.skipped,
+        seconds=first.seconds + second.seconds,
+    )
 
 
 def _create_units(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
@@ -222,6 +345,7 @@ def _regenerate(arguments: argparse.Namespace, bind: Any, watcher: Watcher | Non
     report = regenerate_variants(
         bind,
         columns=arguments.columns or None,
+        where=arguments.where,
         batch=arguments.batch,
         dry_run=arguments.dry_run,
         limit=arguments.limit,
@@ -230,17 +354,47 @@ def _regenerate(arguments: argparse.Namespace, bind: Any, watcher: Watcher | Non
     return reports.regenerate_report(report)
 
 
+def _restore(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
+    if bind is None and not arguments.all:
+        raise WrongUsage(
+            "no database given, which has the names of the files to restore: --url URL, or DATABASE_URL in the "
+            "environment; --all restores every file that DEPOT lacks, also if its row was deleted"
+        )
+    report = restore_files(
+        None if arguments.all else bind,
+        arguments.source,
+        arguments.target,
+        workers=arguments.workers,
+        rate=arguments.rate,
+        limit=arguments.limit,
+        dry_run=arguments.dry_run,
+        progress=watcher,
+    )
+    return reports.restore_report(report)
+
+
 _CONTINUES: Final = "nothing is half done, and the same command goes on with what is left"
 _RESTARTS: Final = "nothing was changed, and the same command begins anew"
+_WHOLE: Final = "each file is whole or not there"
 
 _COMMANDS: Final = {
-    "unused": _Command(_unused, "needed", _CONTINUES),
-    "missing": _Command(_missing, "needed", _RESTARTS),
-    "verify": _Command(_verify, "useful", f"{_RESTARTS}, or goes on where --state FILE says"),
-    "stats": _Command(_stats, "needed", _RESTARTS),
-    "migrate": _Command(_migrate, "needed", _CONTINUES),
-    "copy": _Command(_copy, "none", _CONTINUES),
-    "create-units": _Command(_create_units, "needed", _RESTARTS),
-    "may-go": _Command(_may_go, "needed", _RESTARTS),
-    "regenerate": _Command(_regenerate, "needed", _CONTINUES),
+    "ls": Command(files.ls, "none", _RESTARTS),
+    "info": Command(files.info, "useful", _RESTARTS),
+    "cat": Command(files.cat, "none", "a part of the files was written"),
+    "get": Command(files.get, "none", _WHOLE),
+    "put": Command(files.put, "none", _WHOLE),
+    "check": Command(check.check, "needed", _RESTARTS),
+    "unused": Command(_unused, "needed", _CONTINUES, lambda options: options.delete),
+    "claim": Command(_claim, "needed", _RESTARTS),
+    "undelete": Command(_undelete, "none", _CONTINUES),
+    "missing": Command(_missing, "needed", _RESTARTS),
+    "verify": Command(_verify, "useful", f"{_RESTARTS}, or goes on where --state FILE says"),
+    "stats": Command(_stats, "needed", _RESTARTS),
+    "migrate": Command(_migrate, "needed", _CONTINUES, lambda options: not (options.dry_run or options.share)),
+    "copy": Command(_copy, "none", _CONTINUES, unless_dry_run),
+    "create-units": Command(_create_units, "needed", _RESTARTS),
+    "may-go": Command(_may_go, "needed", _RESTARTS),
+    "restore": Command(_restore, "useful", _CONTINUES, unless_dry_run),
+    "regenerate": Command(_regenerate, "needed", _CONTINUES, unless_dry_run),
+    "completion": Command(completion.completion, "no application", _RESTARTS),
 }

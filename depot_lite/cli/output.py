@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import chain, islice
-from typing import Any, Final, TextIO, TypeVar
+from typing import IO, Any, AnyStr, Final, TextIO, TypeVar
 
 from depot_lite.cli.errors import OutputFailed
 
@@ -39,15 +39,29 @@ def write(stream: TextIO, parts: Iterable[str]) -> None:
     Raises:
         OutputFailed: the stream cannot be written, for example because the disk is full.
     """
-    try:
-        for part in parts:
-            stream.write(part)
-        stream.flush()
-    except BrokenPipeError:
-        _silence(stream)
-    except OSError as error:
-        _silence(stream)
-        raise OutputFailed(f"the report cannot be written: {error.strerror or error}") from error
+    _write(stream, stream, parts)
+
+
+def write_bytes(stream: TextIO, parts: Iterable[bytes]) -> None:
+    """Write all parts as `write` does, without encoding them."""
+    _write(stream, stream.buffer, parts)
+
+
+def _write(stream: TextIO, target: IO[AnyStr], parts: Iterable[AnyStr]) -> None:
+    written = iter(parts)
+    while True:
+        part = next(written, None)  # an error of whatever makes the parts is not one of the stream
+        try:
+            if part is None:
+                target.flush()
+                return
+            target.write(part)
+        except BrokenPipeError:
+            _silence(stream)
+            return
+        except OSError as error:
+            _silence(stream)
+            raise OutputFailed(f"the report cannot be written: {error.strerror or error}") from error
 
 
 def _silence(stream: TextIO) -> None:

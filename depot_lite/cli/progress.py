@@ -1,6 +1,6 @@
-"""Progress on stderr: bars on a terminal, plain lines in a log.
+"""Progress on stderr: a bar on a terminal, lines with times in a log.
 
-Only the bars need ``rich``, so it is imported there and nowhere else.
+Only the bar needs ``rich``, so it is imported there and nowhere else.
 """
 
 from __future__ import annotations
@@ -52,9 +52,12 @@ class _StepTimes:
 class LineWriter:
     """A watcher that writes a line at the end of each step, and one every ten seconds until then."""
 
-    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, stream: TextIO, clock: Callable[[], float] = time.monotonic, now: Callable[[], float] = time.time
+    ) -> None:
         self._stream = stream
         self._clock = clock
+        self._now = now
         self._steps: dict[str, _StepTimes] = {}
         self._lock = threading.Lock()
 
@@ -65,14 +68,15 @@ class LineWriter:
             times = self._steps.setdefault(progress.step, _StepTimes(now))
             if progress.finished:
                 del self._steps[progress.step]
-                self._write(_finished_line(progress, now - times.began))
+                self.write(_finished_line(progress, now - times.began))
             elif now - times.reported >= INTERVAL:
                 times.reported = now
-                self._write(_progress_line(progress, now - times.began))
+                self.write(_progress_line(progress, now - times.began))
 
-    def _write(self, line: str) -> None:
+    def write(self, line: str) -> None:
+        """Write a line, behind the time in UTC."""
         try:
-            self._stream.write(printable(line) + "\n")
+            self._stream.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(self._now()))} {printable(line)}\n")
             self._stream.flush()
         except (OSError, ValueError):
             pass  # the reader of the log is gone; the work continues
@@ -84,13 +88,21 @@ def _finished_line(progress: Progress, seconds: float) -> str:
 
 
 def _progress_line(progress: Progress, seconds: float) -> str:
-    done = format_count(progress.done, progress.unit)
-    if progress.total is not None:
-        done = f"{format_number(progress.done)} of {format_count(progress.total, progress.unit)}"
-    parts = [done, *_bytes(progress, seconds)]
+    parts = [_done(progress), *_bytes(progress, seconds)]
     if progress.total and 0 < progress.done <= progress.total:
         parts.append(f"{format_elapsed(seconds / progress.done * (progress.total - progress.done))} left")
     return f"{progress.step}: {', '.join(parts)} ..."
+
+
+def reached(progress: Progress) -> str:
+    """Return a step and how far it has come: ``copying: 41,000 of 303,112 files, 18.9 GiB``."""
+    return f"{progress.step}: {', '.join([_done(progress), *_bytes(progress, 0)])}"
+
+
+def _done(progress: Progress) -> str:
+    if progress.total is None or progress.finished:
+        return format_count(progress.done, progress.unit)
+    return f"{format_number(progress.done)} of {format_count(progress.total, progress.unit)}"
 
 
 def _bytes(progress: Progress, seconds: float) -> list[str]:
@@ -103,7 +115,7 @@ def _speed(rate: float) -> str:
     return f"{shown_size(int(rate))}/s"
 
 
-# --- bars ---------------------------------------------------------------------------------------------------------
+# --- the bar ------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -116,7 +128,7 @@ def _bars(stream: TextIO) -> Iterator[Watcher]:
         raise ApplicationFailed(
             "progress bars need rich: pip install 'depot_lite[cli]' (not needed with --quiet, or with stderr in a file)"
         ) from error
-    console = Console(file=stream, highlight=False)
+    console = Console(file=stream, highlight=False, markup=False)
     display = Display(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -124,6 +136,7 @@ def _bars(stream: TextIO) -> Iterator[Watcher]:
         *(TextColumn(f"{{task.fields[{field}]}}", markup=False) for field in ("count", "rate", "size", "left")),
         console=console,
         redirect_stdout=False,
+        transient=True,
     )
     with display:
         console.show_cursor(True)  # a second Ctrl-C ends the process, which could not show it again
@@ -131,37 +144,47 @@ def _bars(stream: TextIO) -> Iterator[Watcher]:
 
 
 class _BarDrawer:
-    """A watcher that draws a bar for each step."""
+    """A watcher that draws one bar, of the step under way, below a line for each finished step."""
 
     def __init__(self, display: Any) -> None:
         self._display = display
-        self._tasks: dict[str, tuple[Any, float]] = {}
+        self._steps: dict[str, float] = {}
+        self._task: Any = None
+        self._shown: str | None = None
         self._lock = threading.Lock()
 
     def __call__(self, progress: Progress) -> None:
-        """Draw or update the bar of a step."""
+        """Draw the bar of a step, or the line of a finished one."""
         with self._lock:
             now = time.monotonic()
-            if progress.step not in self._tasks:
-                fields = dict.fromkeys(("count", "rate", "size", "left"), "")
-                self._tasks[progress.step] = self._display.add_task(printable(progress.step), total=None, **fields), now
-            task, began = self._tasks[progress.step]
-            seconds = now - began
-            # The bar of a finished step is full, even if its total was never known.
-            total = max(progress.done, 1) if progress.finished else progress.total
-            done = total if progress.finished else progress.done
-            self._display.update(task, total=total, completed=done, **_fields(progress, seconds))
+            seconds = now - self._steps.setdefault(progress.step, now)
             if progress.finished:
-                del self._tasks[progress.step]
-                self._display.stop_task(task)
+                del self._steps[progress.step]
+                self._show(None)
+                self._display.console.print(printable(_finished_line(progress, seconds)))
+                return
+            if self._shown != progress.step:
+                self._show(progress.step)
+            self._display.update(
+                self._task, total=progress.total, completed=progress.done, **_fields(progress, seconds)
+            )
+
+    def _show(self, step: str | None) -> None:
+        """Replace the bar by the bar of another step, or remove it for None."""
+        if self._task is not None:
+            self._display.remove_task(self._task)
+        self._shown, self._task = step, None
+        if step is not None:
+            fields = dict.fromkeys(("count", "rate", "size", "left"), "")
+            self._task = self._display.add_task(printable(step), total=None, **fields)
 
 
 def _fields(progress: Progress, seconds: float) -> dict[str, str]:
     done = format_count(progress.done, progress.unit)
-    if progress.total is not None and not progress.finished:
+    if progress.total is not None:
         done = f"{format_number(progress.done)}/{format_count(progress.total, progress.unit)}"
     rate = f"{format_number(int(progress.done / seconds))}/s" if seconds >= 1 else ""
-    left = f"in {format_elapsed(seconds)}" if progress.finished else ""
-    if not progress.finished and progress.total and 0 < progress.done <= progress.total and seconds >= 1:
+    left = ""
+    if progress.total and 0 < progress.done <= progress.total and seconds >= 1:
         left = f"{format_elapsed(seconds / progress.done * (progress.total - progress.done))} left"
     return {"count": done, "rate": rate, "size": " ".join(_bytes(progress, seconds)), "left": left}

@@ -14,9 +14,12 @@ from depot_lite.maintenance.backup import CopyReport
 from depot_lite.maintenance.ids import FoundFile
 from depot_lite.maintenance.migration import MigrationReport
 from depot_lite.maintenance.missing import DamagedRow, MissingFile, MissingReport
+from depot_lite.maintenance.owners import ClaimReport
+from depot_lite.maintenance.restoration import RestoreReport
 from depot_lite.maintenance.retirement import RetirementReport
 from depot_lite.maintenance.run.reports import UnusedReport
 from depot_lite.maintenance.statistics import DepotStatistics, StatisticsReport
+from depot_lite.maintenance.trash import UndeleteReport
 from depot_lite.maintenance.variants import RegenerateReport
 from depot_lite.maintenance.verdicts import Finding
 from depot_lite.maintenance.verification import VerifyReport
@@ -31,12 +34,21 @@ class Report:
     data: Mapping[str, Any]
     #: Whether anything was found that needs attention.
     found: bool
+    #: Bytes to be written instead of lines.
+    content: Iterable[bytes] | None = None
+    #: The exit code of a command that has more than the two below.
+    code: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code: 1 if anything was found, else 0."""
+        return int(self.found) if self.code is None else self.code
 
 
 # --- unused -------------------------------------------------------------------------------------------------------
 
 
-def unused_report(report: UnusedReport, older_than: timedelta) -> Report:
+def unused_report(report: UnusedReport, older_than: timedelta, trash: timedelta) -> Report:
     """Report the files that no row names."""
     data = {
         "command": "unused",
@@ -48,26 +60,35 @@ def unused_report(report: UnusedReport, older_than: timedelta) -> Report:
         "young": report.young,
         "kept": report.kept,
         "gone": report.gone,
+        "misplaced": report.misplaced,
+        "objections": report.objections,
         "unused": len(report.files),
         "bytes": report.bytes,
+        "marked": report.marked,
+        "unmarked": report.unmarked,
+        "waiting": report.waiting,
+        "due": report.due,
         "deleted": report.deleted,
+        "deleted_files": map(_file, report.deleted_files),
         "failed": ({"id": file_id, "error": str(error)} for file_id, error in report.failed.items()),
         "files": map(_file, report.files),
     }
-    found = bool(report.failed) if report.deleted is not None else bool(report.files)
-    return Report(_unused_lines(report, older_than), data, found)
+    found = bool(report.failed) if report.deleted is not None else bool(report.files or report.objections)
+    return Report(_unused_lines(report, older_than, trash), data, found)
 
 
 def _file(file: FoundFile) -> dict[str, Any]:
     return {"id": file.file_id, "size": file.size, "time": file.last_modified}
 
 
-def _unused_lines(report: UnusedReport, older_than: timedelta) -> Iterator[str]:
+def _unused_lines(report: UnusedReport, older_than: timedelta, trash: timedelta) -> Iterator[str]:
     unused, size = format_count(len(report.files), "files"), shown_size(report.bytes)
     if report.deleted is None:
         yield f"Depot {report.depot!r}: {unused} of {format_number(report.listed)} unused, {size}"
     else:
-        yield f"Depot {report.depot!r}: {format_count(report.deleted, 'files')} deleted of {unused} unused, {size}"
+        marked = f"{format_number(report.marked or 0)} marked and " if trash else ""
+        done = f"{marked}{format_count(report.deleted, 'files')} deleted"
+        yield f"Depot {report.depot!r}: {done} of {unused} unused, {size}"
     yield from listing(
         report.files,
         ("file id", "size", "stored (UTC)"),
@@ -81,13 +102,76 @@ def _unused_lines(report: UnusedReport, older_than: timedelta) -> Iterator[str]:
             ("young", report.young, f"named by no row, younger than {format_duration(older_than)}"),
             *([("kept", report.kept, "by the application")] if report.kept else []),
             *([("gone", report.gone, "deleted by others meanwhile")] if report.gone else []),
+            *([("misplaced", report.misplaced, "named as files of another depot")] if report.misplaced else []),
             ("unused", len(report.files), ""),
+            *(
+                [("waiting", report.waiting, f"marked less than {format_duration(trash)} ago")]
+                if report.waiting
+                else []
+            ),
+            *([("unmarked", report.unmarked, "named, kept or gone meanwhile")] if report.unmarked else []),
         ]
     )
     yield from _failures(report.failed, "deleted")
-    if report.deleted is None and report.files:
+    if report.objections:
         yield ""
-        yield "Nothing was deleted, this was a dry run: --delete deletes them."
+        yield "Nothing was deleted, this was a dry run. With --delete, it would stop:"
+        yield from (f"- {printable(each)}" for each in report.objections)
+    elif report.deleted is None and report.files:
+        yield ""
+        does = f"marks them, and deletes them {format_duration(trash)} later" if trash else "deletes them"
+        yield f"Nothing was deleted, this was a dry run: --delete {does}."
+
+
+# --- undelete -----------------------------------------------------------------------------------------------------
+
+
+def undelete_report(report: UndeleteReport) -> Report:
+    """Report the files that are no longer marked."""
+    data = {
+        "command": "undelete",
+        "depot": report.depot,
+        "unmarked": list(report.unmarked),
+        "restored": list(report.restored),
+        "unknown": list(report.unknown),
+    }
+    return Report(_undelete_lines(report), data, bool(report.unknown))
+
+
+def _undelete_lines(report: UndeleteReport) -> Iterator[str]:
+    yield f"Depot {report.depot!r}: {format_count(len(report.unmarked), 'files')} no longer marked"
+    yield from listing(report.unmarked, ("file id",), lambda file_id: (file_id,))
+    if report.restored:
+        yield ""
+        yield f"{format_count(len(report.restored), 'files')} brought back:"
+        yield from listing(report.restored, ("file id",), lambda file_id: (file_id,))
+    if report.unknown:
+        yield ""
+        yield f"{format_count(len(report.unknown), 'files')} neither marked, nor kept by the storage after a deletion:"
+        yield from listing(report.unknown, ("file id",), lambda file_id: (file_id,))
+
+
+# --- claim --------------------------------------------------------------------------------------------------------
+
+
+def claim_report(report: ClaimReport) -> Report:
+    """Report the owners of a depot."""
+    data = {
+        "command": "claim",
+        "depot": report.depot,
+        "owners": list(report.owners),
+        "added": list(report.added),
+        "removed": list(report.removed),
+    }
+    return Report(_claim_lines(report), data, found=False)
+
+
+def _claim_lines(report: ClaimReport) -> Iterator[str]:
+    yield f"Depot {report.depot!r} belongs to:"
+    yield from (f"  {printable(each)}{' (new)' if each in report.added else ''}" for each in report.owners)
+    if report.removed:
+        yield "and no longer to:"
+        yield from (f"  {printable(each)}" for each in report.removed)
 
 
 # --- missing ------------------------------------------------------------------------------------------------------
@@ -100,6 +184,7 @@ def missing_report(report: MissingReport) -> Report:
         "rows": report.rows,
         "named": report.named,
         "missing": len(report.files),
+        "doubt": report.doubt,
         "unconfigured": map(_missing_file, report.unconfigured),
         "damaged": map(_damaged_row, report.damaged),
         "files": map(_missing_file, report.files),
@@ -119,6 +204,9 @@ def _missing_lines(report: MissingReport) -> Iterator[str]:
     rows = format_count(report.rows, "rows")
     yield f"{format_count(len(report.files), 'files')} missing of {format_number(report.named)} that {rows} name"
     yield from _missing_table(report.files)
+    if report.doubt is not None:
+        yield ""
+        yield report.doubt
     if report.unconfigured:
         yield ""
         yield f"{format_count(len(report.unconfigured), 'files')} in depots that are not configured:"
@@ -295,10 +383,52 @@ def _copy_lines(report: CopyReport) -> Iterator[str]:
         yield "Nothing was copied, this was a dry run."
 
 
-def _took(report: CopyReport | MigrationReport) -> str:
+def _took(report: CopyReport | MigrationReport | RestoreReport) -> str:
     if report.dry_run or report.seconds < 1:
         return ""
     return f" in {format_elapsed(report.seconds)}, {shown_size(int(report.bytes / report.seconds))}/s"
+
+
+# --- restore ------------------------------------------------------------------------------------------------------
+
+
+def restore_report(report: RestoreReport) -> Report:
+    """Report the files copied back from a backup."""
+    data = {
+        "command": "restore",
+        "source": report.source,
+        "target": report.target,
+        "dry_run": report.dry_run,
+        "with_rows": report.with_rows,
+        "restored": report.files,
+        "bytes": report.bytes,
+        "present": report.present,
+        "seconds": round(report.seconds, 3),
+        "lost": iter(report.lost),
+        "failed": ({"id": file_id, "error": str(error)} for file_id, error in report.failed.items()),
+    }
+    return Report(_restore_lines(report), data, bool(report.failed or report.lost))
+
+
+def _restore_lines(report: RestoreReport) -> Iterator[str]:
+    did = "to be restored" if report.dry_run else "restored"
+    size = shown_size(report.bytes)
+    yield f"{report.source!r} to {report.target!r}: {format_count(report.files, 'files')} {did}, {size}{_took(report)}"
+    yield from counts(
+        [
+            (did, report.files, "that rows name" if report.with_rows else ""),
+            ("present", report.present, f"in {report.target!r}, left as they are"),
+            *([("lost", len(report.lost), f"in neither of them: see `missing {report.target}`")] * bool(report.lost)),
+            *([("failed", len(report.failed), "")] * bool(report.failed)),
+        ]
+    )
+    yield from _failures(report.failed, "restored")
+    if report.lost:
+        yield ""
+        yield from listing(report.lost, ("lost",), lambda file_id: (file_id,))
+    if report.dry_run:
+        yield ""
+        yield "Nothing was restored, this was a dry run."
 
 
 # --- may-go -------------------------------------------------------------------------------------------------------

@@ -4,6 +4,10 @@ A file id is the canonical text of a UUID: 36 characters, lower case, with dashe
 9562 section 5.4); filedepot's (version 1) have the same form. Direct uploads of browsers have ids of version 8 (section
 5.8), which no row names: rows name copies of these files.
 
+A few ids are reserved for the notes that maintenance keeps in a depot (`note_id`). They have the form of an id of
+version 0, which nothing else creates, and are refused like a malformed id, so that no row, no URL and no listing leads
+to a note.
+
 In GridFS, filedepot's ids are the 24 digits of MongoDB's ObjectIds. They still work in rows and URLs, because the check
 turns them into UUIDs of version 0, which nothing else creates; storages see only UUIDs.
 """
@@ -24,7 +28,10 @@ FILE_ID: Final = rf"(?:{_UUID}|(?<![0-9a-f]){_OBJECT_ID}(?![0-9a-f-]))"
 #: The number of characters of a file id.
 ID_LENGTH: Final = 36
 
-_CANONICAL: Final = re.compile(_UUID)
+#: The beginning of reserved ids: "depot" in ASCII.
+_NOTES: Final = "6465706f-7400-0000-f000-"
+
+_CANONICAL: Final = re.compile(rf"(?!{_NOTES}){_UUID}")
 _OLD: Final = re.compile(_OBJECT_ID)
 #: The middle of an ObjectId that is written as a UUID: version 0, and no variant of RFC 9562.
 _BETWEEN: Final = "-0000-0000-"
@@ -37,6 +44,20 @@ def new_file_id() -> str:
     36
     """
     return str(uuid.uuid4())
+
+
+def note_id(number: int) -> str:
+    """Return the reserved id of a note, under which a storage keeps it like a file.
+
+    >>> note_id(1), is_file_id(note_id(1))
+    ('6465706f-7400-0000-f000-000000000001', False)
+    """
+    return f"{_NOTES}{number:012x}"
+
+
+def is_note_id(file_id: str) -> bool:
+    """Return whether this is the reserved id of a note."""
+    return file_id.startswith(_NOTES)
 
 
 def new_upload_id() -> str:

@@ -8,6 +8,7 @@ called with checked file ids and recognised content. The rules, all of which `de
 - Reading a missing file raises `StoredFileNotFound`; deleting it, once or repeatedly, is not an error.
 - The key in the backend is the file id. The user's file name is metadata and never part of a path or a key.
 - ``list`` omits no complete file, or ``list_is_complete`` is False, and then the storage is never swept.
+- The notes of maintenance are stored by ``_save`` under reserved ids, and ``list`` leaves them out.
 - Two storages that hold the same files have the same ``location``, so that neither regards the other's as unused.
 - A backend's own errors become `StorageFailed`, or `StorageFull`, chained, and reveal no secrets.
 - All methods may be called from many threads at once.
@@ -19,17 +20,22 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack
-from datetime import datetime, timedelta
-from typing import Any, BinaryIO, cast
+from datetime import UTC, datetime, timedelta
+from itertools import filterfalse
+from typing import Any, BinaryIO, Final, cast
 
 from depot_lite.errors import StoredFileNotFound
 from depot_lite.io.aio import AsyncStorage
 from depot_lite.io.content import Content
-from depot_lite.io.fileid import check_file_id, checked_or_new, new_file_id
+from depot_lite.io.fileid import check_file_id, checked_or_new, is_note_id, new_file_id, note_id
 from depot_lite.io.stored import UNNAMED, FileEntry, FileInfo, Listing, StoredFile
 from depot_lite.io.verified import KnownContent, VerifiedStream
 
 __all__ = ["UNNAMED", "FileEntry", "FileInfo", "FileStorage", "StoredFile"]
+
+
+#: The number of each note in its reserved id.
+_NOTES: Final = {"owners": 1, "trash": 2}
 
 
 class FileStorage(ABC):
@@ -117,6 +123,14 @@ class FileStorage(ABC):
             except Exception as error:
                 failed[file_id] = error
         return failed
+
+    def _undelete(self, file_id: str) -> bool:
+        """Bring back a deleted file, for `undelete`. Override it if the backend keeps deleted files."""
+        return False
+
+    def _now(self) -> datetime:
+        """Return the current time, for `now`. Override it if the times of files come from another machine."""
+        return datetime.now(UTC)
 
     def _missing(self, file_id: str) -> StoredFileNotFound:
         """Return the error for a missing file."""
@@ -247,6 +261,13 @@ class FileStorage(ABC):
         """
         return self._delete_many([self._id(each) for each in files_or_ids])
 
+    def undelete(self, file_or_id: StoredFile | str) -> bool:
+        """Bring back a deleted file if the storage has kept it, and return whether it did.
+
+        A bucket of S3 keeps deleted files if it has versions. Other storages keep none.
+        """
+        return self._undelete(self._id(file_or_id))
+
     def exists(self, file_or_id: StoredFile | str) -> bool:
         """Return whether the file exists."""
         return self._exists(self._id(file_or_id))
@@ -256,9 +277,10 @@ class FileStorage(ABC):
 
         They are read lazily, and anew each time that the result is iterated.
 
-        Files of uploads in progress, or interrupted by a crash, are listed too, so that a sweep finds them.
+        Files of uploads in progress, or interrupted by a crash, are listed too, so that a sweep finds them. Notes are
+        not listed.
         """
-        return Listing(self._list)
+        return Listing(lambda: filterfalse(is_note_id, self._list()))
 
     def entry(self, file_or_id: StoredFile | str) -> FileEntry:
         """Return the entry that ``list`` yields for a file, also if its upload is in progress or was interrupted.
@@ -314,6 +336,39 @@ class FileStorage(ABC):
         original = source._info(source_id)
         same = (existing.content_length, existing.checksum) == (original.content_length, original.checksum)
         return existing if same and existing.checksum is not None else None
+
+    def now(self) -> datetime:
+        """Return the current time by the clock from which ``list`` has its times.
+
+        Raises:
+            StorageFailed: the storage cannot be asked.
+        """
+        return self._now()
+
+    # --- notes ----------------------------------------------------------------------------------------------------
+
+    def read_note(self, name: str) -> bytes | None:
+        """Return the text that maintenance keeps in the storage under a name; None if it keeps no such note.
+
+        A note is stored like a file, under a reserved id that no other method accepts and ``list`` omits.
+
+        Args:
+            name: ``owners`` or ``trash``.
+        """
+        try:
+            with self._open(note_id(_NOTES[name])) as file:
+                return file.read()
+        except StoredFileNotFound:
+            return None
+
+    def write_note(self, name: str, text: bytes) -> None:
+        """Store or replace a note; an empty one is removed."""
+        if text:
+            self._save(note_id(_NOTES[name]), Content.of(text, f"{name}.txt", "text/plain"))
+        else:
+            self._delete(note_id(_NOTES[name]))
+
+    # --- URLs -----------------------------------------------------------------------------------------------------
 
     def public_url(self, file_or_id: StoredFile | str) -> str | None:
         """Return the storage's own URL of a file, or None if the application has to serve it; makes no request."""

@@ -16,17 +16,21 @@ from depot_lite.maintenance.backup import CopyReport, copy_files
 from depot_lite.maintenance.ids import FoundFile
 from depot_lite.maintenance.migration import MigrationReport, migrate
 from depot_lite.maintenance.missing import DamagedRow, MissingFile, MissingReport, find_missing
+from depot_lite.maintenance.owners import ClaimReport, claim
+from depot_lite.maintenance.restoration import RestoreReport, restore_files
 from depot_lite.maintenance.retirement import RetirementReport, prove_replaced
 from depot_lite.maintenance.run.reports import FailedRow, Progress, UnusedReport, Watcher
 from depot_lite.maintenance.run.units import create_units_table
 from depot_lite.maintenance.sharing import share_migration
 from depot_lite.maintenance.statistics import StatisticsReport, statistics
+from depot_lite.maintenance.trash import UndeleteReport, undelete
 from depot_lite.maintenance.unused import delete_unused_files, find_unused
 from depot_lite.maintenance.variants import RegenerateReport, regenerate_variants
 from depot_lite.maintenance.verdicts import Finding
 from depot_lite.maintenance.verification import VerifyReport, verify
 
 __all__ = [
+    "ClaimReport",
     "CopyReport",
     "DamagedRow",
     "FailedRow",
@@ -37,11 +41,14 @@ __all__ = [
     "MissingReport",
     "Progress",
     "RegenerateReport",
+    "RestoreReport",
     "RetirementReport",
     "StatisticsReport",
+    "UndeleteReport",
     "UnusedReport",
     "VerifyReport",
     "Watcher",
+    "claim",
     "copy_files",
     "create_units_table",
     "delete_unused_files",
@@ -50,7 +57,9 @@ __all__ = [
     "migrate",
     "prove_replaced",
     "regenerate_variants",
+    "restore_files",
     "share_migration",
     "statistics",
+    "undelete",
     "verify",
 ]

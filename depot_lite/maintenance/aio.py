@@ -19,11 +19,24 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from depot_lite.errors import ConfigurationError
-from depot_lite.maintenance import backup, migration, missing, retirement, sharing, unused, variants, verification
+from depot_lite.maintenance import (
+    backup,
+    migration,
+    missing,
+    owners,
+    restoration,
+    retirement,
+    sharing,
+    trash,
+    unused,
+    variants,
+    verification,
+)
 from depot_lite.maintenance.run import units
 from depot_lite.maintenance.statistics import statistics as count_all
 
 __all__ = [
+    "claim",
     "copy_files",
     "create_units_table",
     "delete_unused_files",
@@ -32,8 +45,10 @@ __all__ = [
     "migrate",
     "prove_replaced",
     "regenerate_variants",
+    "restore_files",
     "share_migration",
     "statistics",
+    "undelete",
     "verify",
 ]
 
@@ -89,15 +104,18 @@ def _awaited_without_bind(function: Callable[P, T]) -> Callable[P, Coroutine[Any
     return awaited
 
 
+claim = _awaited(owners.claim)
 find_unused = _awaited(unused.find_unused)
 delete_unused_files = _awaited(unused.delete_unused_files)
 find_missing = _awaited(missing.find_missing)
 verify = _awaited_without_rows(verification.verify)
 statistics = _awaited(count_all)
 migrate = _awaited(migration.migrate)
+undelete = _awaited_without_bind(trash.undelete)
 create_units_table = _awaited(units.create_units_table)
 share_migration = _awaited(sharing.share_migration)
 prove_replaced = _awaited(retirement.prove_replaced)
 copy_files = _awaited_without_bind(backup.copy_files)
+restore_files = _awaited_without_rows(restoration.restore_files)
 #: Takes no connection, since it commits.
 regenerate_variants = _awaited(variants.regenerate_variants)

@@ -154,7 +154,7 @@ class _ClearJob:
 
     def _gone(self, files: list[MissingFile]) -> list[MissingFile]:
         """Return the files that the storage lacks, provided that it is still the same storage."""
-        gone = [each for each in files if not self.storage.exists(each.path.rpartition("/")[2])]
+        gone = [each for each in files if not _exists(each.path)]
         if gone and not any(map(self.storage.exists, self.known)):
             raise self._stopped("the storage no longer has any of the files that it had when this began")
         return gone
@@ -181,6 +181,12 @@ class _ClearJob:
         removed = len(self.report.files[Outcome.REMOVED])
         done = f"{removed} were removed from their rows before" if removed else "no row was changed"
         return MaintenanceStopped(f"{self.depot_name}: {reason}; {done}")
+
+
+def _exists(path: str) -> bool:
+    """Return whether the depot that a row names, which may be a composite with this one, has the file."""
+    depot_name, _, file_id = path.partition("/")
+    return Depots.get(depot_name).exists(file_id)
 
 
 # --- one row ------------------------------------------------------------------------------------------------------

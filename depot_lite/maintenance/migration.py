@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine
@@ -33,7 +34,7 @@ from depot_lite.fields.tracking.transfers import off_loop, to_the_end
 from depot_lite.maintenance.backup import Patience, both_depots, copy_file, without_frames
 from depot_lite.maintenance.ids import Part
 from depot_lite.maintenance.rows.database import Database, Row
-from depot_lite.maintenance.rows.places import Place, places
+from depot_lite.maintenance.rows.places import Place, chosen, places
 from depot_lite.maintenance.rows.references import parsed, paths_in, where
 from depot_lite.maintenance.rows.rewriting import RowSwap
 from depot_lite.maintenance.run.pace import WORKERS, Pace, Window
@@ -89,6 +90,9 @@ def migrate(
     rate: int | None = None,
     dry_run: bool = False,
     models: Iterable[object] | None = None,
+    columns: Iterable[str] | None = None,
+    where: str | None = None,
+    limit: int | None = None,
     part: Part | None = None,
     progress: Watcher | None = None,
 ) -> MigrationReport:
@@ -105,6 +109,9 @@ def migrate(
         rate: maximum bytes per second; without server-side copies, since the bytes pass through this process.
         dry_run: only count rows, files and bytes.
         models: the declarative bases whose columns are read; by default all.
+        columns: the columns whose files are moved, such as ``"movie.poster"``; by default all.
+        where: SQL for the rows whose files are moved, as it stands behind WHERE; the columns have to be of one table.
+        limit: number of rows to move at most.
         part: move only rows whose first file is in this part, while other processes move the others.
         progress: called with the `Progress` of each step.
 
@@ -113,7 +120,8 @@ def migrate(
         MaintenanceStopped: the database cannot be read, or many files in a row failed.
         StorageFull: the target is full. Rows moved until then stay moved.
     """
-    return _Migration(bind, source, target, Pace(rate), models, part, progress, dry_run=dry_run).run(workers)
+    among = chosen(places(models=models), columns, where)
+    return _Migration(bind, source, target, Pace(rate), among, limit, part, progress, dry_run=dry_run).run(workers)
 
 
 @dataclass(slots=True, eq=False)
@@ -154,7 +162,8 @@ class _Migration:
         source: str,
         target: str,
         pace: Pace,
-        models: Iterable[object] | None,
+        among: list[Place],
+        limit: int | None,
         part: Part | None,
         progress: Watcher | None,
         *,
@@ -163,7 +172,8 @@ class _Migration:
         self.report = MigrationReport(*both_depots(source, target), dry_run=dry_run)
         self.source, self.target = Depots.get(self.report.source), Depots.get(self.report.target)
         self.database = Database(bind)
-        self.places = places(models=models)
+        self.places = among
+        self.limit = limit
         if not dry_run and not all(map(self.database.owns_transactions, self.places)):
             raise ConfigurationError(f"expected an engine, or a session bound to one, to commit each row, got {bind!r}")
         self.pace = pace
@@ -193,7 +203,7 @@ class _Migration:
 
     def _run(self, window: Window[_Copied]) -> None:
         with Step(self.progress, "counting" if self.report.dry_run else "copying") as step:
-            for move in self._moves():
+            for move in islice(self._moves(), self.limit):
                 self._begin(move, window, step)
                 while self.again:
                     self._begin(self.again.popleft(), window, step)

@@ -10,23 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
 from depot_lite.depots import Depots
 from depot_lite.errors import MaintenanceStopped
-from depot_lite.fields.tracking.transfers import off_loop, side_by_side
-from depot_lite.io.interfaces import FileStorage
-from depot_lite.maintenance.ids import FileIds, ListedFiles, unpacked
+from depot_lite.fields.tracking.transfers import off_loop
+from depot_lite.maintenance.ids import FileIds
+from depot_lite.maintenance.presence import absent_files
 from depot_lite.maintenance.rows.database import Database, Reader, Row
 from depot_lite.maintenance.rows.named import DepotNames, NamedFile, named_files, named_paths, rows_naming
-from depot_lite.maintenance.rows.places import Place, places
+from depot_lite.maintenance.rows.places import Place, chosen, places
+from depot_lite.maintenance.rows.references import depots_at
 from depot_lite.maintenance.run.reports import Step, Watcher
-
-#: The number of existence checks per call.
-_AT_ONCE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +63,26 @@ class MissingReport:
     unconfigured: list[MissingFile] = field(default_factory=list)
     damaged: list[DamagedRow] = field(default_factory=list)
 
+    @property
+    def doubt(self) -> str | None:
+        """The usual reason if more than half of the named files are missing; None otherwise."""
+        if 2 * len(self.files) <= self.named:
+            return None
+        share = "All" if len(self.files) >= self.named else "More than half"
+        return (
+            f"{share} of the named files are missing. That usually means that the storage is not mounted, that this is "
+            "another folder, bucket or prefix, or that the database was restored from another time than the storage. "
+            "Change no row before you know which."
+        )
+
 
 def find_missing(
     bind: Session | Engine | Connection,
     depot_name: str | None = None,
     *,
     models: Iterable[object] | None = None,
+    columns: Iterable[str] | None = None,
+    where: str | None = None,
     progress: Watcher | None = None,
 ) -> MissingReport:
     """Return the rows whose file is missing. This is a diagnosis: damaged rows are reported and stop nothing.
@@ -80,8 +92,11 @@ def find_missing(
     Args:
         bind: the database; of a session, its engine is used. A connection inside a transaction with one snapshot
             sees rows as they were, so that files replaced since then seem missing.
-        depot_name: a depot or an alias; by default all depots that rows name.
+        depot_name: a depot or an alias, with the depots that may hold the same files, such as a composite of it; by
+            default all depots that rows name.
         models: the declarative bases whose columns are read; by default all.
+        columns: the columns that are read, such as ``"movie.poster"``; by default all.
+        where: SQL for the rows that are read, as it stands behind WHERE; the columns have to be of one table.
         progress: called with the `Progress` of each step.
 
     Raises:
@@ -89,16 +104,14 @@ def find_missing(
         StorageFailed: a storage cannot be asked.
         ConfigurationError: an argument is invalid.
     """
-    return _Search(bind, depot_name, models, progress).find()
+    return _Search(bind, depot_name, chosen(places(models=models), columns, where), progress).find()
 
 
 class _Search:
-    def __init__(
-        self, bind: Any, depot_name: str | None, models: Iterable[object] | None, progress: Watcher | None
-    ) -> None:
+    def __init__(self, bind: Any, depot_name: str | None, among: list[Place], progress: Watcher | None) -> None:
         self.database = Database(bind)
-        self.only = None if depot_name is None else Depots.resolve_alias(depot_name)
-        self.places = places(models=models)
+        self.only = None if depot_name is None else depots_at(Depots.resolve_alias(depot_name))
+        self.places = among
         self.progress = progress
         self.names = DepotNames()
         self.report = MissingReport()
@@ -111,7 +124,7 @@ class _Search:
                     for page in reader.pages(place):
                         off_loop(partial(self._remember, place, page))
                         step.add(len(page))
-        gone = {depot_name: self._gone(depot_name) for depot_name in list(self.named)}
+        gone = {each: absent_files(each, self.named.pop(each), self.progress) for each in list(self.named)}
         wanted = {depot_name: keys for depot_name, keys in gone.items() if keys}
         for place, row, file in rows_naming(self.database, self.places, wanted, self.progress):
             self.report.files.append(_missing(place, row, file))
@@ -130,7 +143,7 @@ class _Search:
                 real = self.names.real(name)
                 if real is None:
                     self._unconfigured(place, row, f"{name}/{file_id}")
-                elif self.only in {None, real}:
+                elif self.only is None or real in self.only:
                     found.setdefault(real, []).append(file_id)
         for real, file_ids in found.items():
             self.named.setdefault(real, FileIds()).add(file_ids)
@@ -140,39 +153,6 @@ class _Search:
         self.report.unconfigured += [
             _missing(place, row, each) for each in named_files(place, row) if each.path == path
         ]
-
-    def _gone(self, depot_name: str) -> set[bytes]:
-        """Return the named files of a depot that its storage lacks."""
-        storage, named, gone = Depots.get(depot_name), self.named.pop(depot_name), set[bytes]()
-        listed = self._listed(depot_name, storage) if storage.list_is_complete else FileIds()
-        with Step(self.progress, f"asking {depot_name} for files that are not listed") as step:
-            for number in range(256):
-                absent = off_loop(partial(_difference, named, listed, number))
-                for start in range(0, len(absent), _AT_ONCE):
-                    some = absent[start : start + _AT_ONCE]
-                    side_by_side([(storage, partial(_check, storage, key, gone)) for key in some])
-                    step.add(len(some))
-        return gone
-
-    def _listed(self, depot_name: str, storage: FileStorage) -> ListedFiles:
-        listed, entries = ListedFiles(), iter(storage.list())
-        with Step(self.progress, f"listing {depot_name}") as step:
-            while count := off_loop(partial(listed.take, entries)):
-                step.add(count)
-        return listed
-
-
-def _difference(named: FileIds, listed: FileIds, number: int) -> list[bytes]:
-    """Return the ids in one part of the first collection but not of the second, and clear that part in both."""
-    found = sorted(named.part(number) - listed.part(number))
-    named.clear(number)
-    listed.clear(number)
-    return found
-
-
-def _check(storage: FileStorage, key: bytes, gone: set[bytes]) -> None:
-    if not storage.exists(unpacked(key)):
-        gone.add(key)
 
 
 def _missing(place: Place, row: Row, file: NamedFile) -> MissingFile:

@@ -24,7 +24,7 @@ from depot_lite.maintenance.ids import ListedFiles, packed, unpacked
 from depot_lite.maintenance.rows.database import Database, Reader, Row
 from depot_lite.maintenance.rows.named import DepotNames, NamedFile, named_files, rows_naming
 from depot_lite.maintenance.rows.places import Place, places
-from depot_lite.maintenance.rows.references import where
+from depot_lite.maintenance.rows.references import depots_at, where
 from depot_lite.maintenance.run.reports import Step, Watcher
 
 #: The type of files whose row has no content type, mostly thumbnails.
@@ -135,6 +135,8 @@ class _Count:
         self.types: dict[str, int] = {}
         self.report = StatisticsReport(columns={str(place): ColumnStatistics() for place in self.places})
         self.depots: dict[str, _Depot] = {}
+        #: The depots counted that may hold the files of a depot that rows name.
+        self.shared: dict[str, list[_Depot]] = {"": []}
         known = Depots.depot_names() if depot_name is None else [depot_name]
         for name in dict.fromkeys(Depots.resolve_alias(each) for each in known):
             self.depots[name] = _Depot(Depots.get(name), largest)
@@ -168,12 +170,19 @@ class _Count:
             except MaintenanceStopped:
                 self.report.damaged_rows += 1
                 continue
-            ours = [(self.depots.get(self._real(each) or ""), each) for each in files]
-            column.rows += any(depot is not None for depot, _ in ours)
-            for depot, each in ours:
-                if depot is not None:
+            ours = [(self._counted_with(self._real(each) or ""), each) for each in files]
+            column.rows += any(depots for depots, _ in ours)
+            for depots, each in ours:
+                for depot, at in zip(depots, [number, *[_ELSEWHERE] * len(depots)], strict=False):
                     kind = self.types.setdefault(each.content_type or UNKNOWN, len(self.types))
-                    depot.add_reference(each, kind, number, partial(where, place, row))
+                    depot.add_reference(each, kind, at, partial(where, place, row))
+
+    def _counted_with(self, real: str) -> list[_Depot]:
+        """Return the depots counted that may hold the files of a depot: first itself, or the first of the others."""
+        if real not in self.shared:
+            found = [name for name, depot in self.depots.items() if depot.storage.shares_files_with(Depots.get(real))]
+            self.shared[real] = [self.depots[name] for name in sorted(found, key=lambda name: name != real)]
+        return self.shared[real]
 
     def _real(self, file: NamedFile) -> str | None:
         real = self.names.real(file.depot_name)
@@ -205,16 +214,19 @@ class _Count:
             else:
                 found.unnamed.add(size)
             for each in named.get(file_id, ()):
-                columns[each.place].bytes += size
+                if each.place != _ELSEWHERE:
+                    columns[each.place].bytes += size
         for naming in named.values():
             for each in naming:
-                columns[each.place].files += 1
+                if each.place != _ELSEWHERE:
+                    columns[each.place].files += 1
 
     def _largest(self, name: str, depot: _Depot) -> list[LargeFile]:
         rows = {key: row for _, key, row in depot.largest_in_rows}
         # Rows of filedepot have no size. Only if such a row names a large file, all rows are read again.
         if without_row := {key for _, key, is_named in depot.heap if is_named and key not in rows}:
-            for place, row, file in rows_naming(self.database, self.places, {name: without_row}, self.progress):
+            ids = dict.fromkeys(depots_at(name), without_row)
+            for place, row, file in rows_naming(self.database, self.places, ids, self.progress):
                 rows.setdefault(packed(file.file_id), where(place, row))
         return [LargeFile(unpacked(key), size, rows.get(key)) for size, key, _ in sorted(depot.heap, reverse=True)]
 
@@ -281,3 +293,6 @@ def keep_largest(heap: list[Any], item: tuple[Any, ...], count: int) -> None:
 
 
 _RECORD: Final = struct.Struct("<16sqIH")
+
+#: The place of a reference that counts as one to another depot with the same files.
+_ELSEWHERE: Final = 0xFFFF

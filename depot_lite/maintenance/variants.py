@@ -21,7 +21,7 @@ from depot_lite.fields.specialized.image import UploadedImage, outdated, regener
 from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.maintenance.rows.database import Database, Row
 from depot_lite.maintenance.rows.mapped import MappedColumn
-from depot_lite.maintenance.rows.places import Place, places
+from depot_lite.maintenance.rows.places import Place, chosen, places
 from depot_lite.maintenance.rows.references import parsed, where
 from depot_lite.maintenance.run.reports import FailedRow, Step, Watcher
 
@@ -49,6 +49,7 @@ def regenerate_variants(
     *,
     models: Iterable[object] | None = None,
     columns: Iterable[str] | None = None,
+    where: str | None = None,
     batch: int = BATCH,
     dry_run: bool = False,
     limit: int | None = None,
@@ -64,6 +65,7 @@ def regenerate_variants(
         bind: the database; of a session, its engine is used and its own transaction is not touched.
         models: the declarative bases whose columns are checked; by default all.
         columns: names such as ``"movie.poster"``; by default all columns of images.
+        where: SQL for the rows that are checked, as it stands behind WHERE; the columns have to be of one table.
         batch: rows per transaction.
         dry_run: only count outdated rows.
         limit: maximum number of outdated rows to process.
@@ -78,7 +80,7 @@ def regenerate_variants(
     if limit is not None and limit < 0:
         raise ConfigurationError(f"limit: expected 0 or more, got {limit!r}")
     job = _Regeneration(bind, models, batch, dry_run, limit, progress)
-    for each in _image_columns(models, columns):
+    for each in _image_columns(models, columns, where):
         job.process(each)
     return job.report
 
@@ -109,21 +111,22 @@ class _ImageColumn(MappedColumn):
         return kind.upload_type.of_data(data)
 
 
-def _image_columns(models: Iterable[object] | None, columns: Iterable[str] | None) -> list[_ImageColumn]:
-    found: dict[str, _ImageColumn] = {}
-    for place in places(models=models):
-        if place.type is not None and issubclass(place.type.upload_type, UploadedImage):
-            mapped = _mapped(place)
-            if mapped is not None:
-                found[str(place)] = mapped
-    if columns is None:
-        return list(found.values())
+def _image_columns(
+    models: Iterable[object] | None, columns: Iterable[str] | None, condition: str | None
+) -> list[_ImageColumn]:
+    images = [each for each in places(models=models) if _has_images(each) and _ImageColumn.of(each) is not None]
     if isinstance(columns, str):
         raise ConfigurationError(f"columns: expected a list of names, got {columns!r}")
-    if invalid := [each for each in columns if each not in found]:
-        known = ", ".join(found) or "none"
-        raise ConfigurationError(f"columns: {invalid[0]!r} is not an image column of any model; there is {known}")
-    return [found[each] for each in dict.fromkeys(columns)]
+    names = None if columns is None else list(dict.fromkeys(columns))
+    known = {str(each): each for each in images}
+    if invalid := [each for each in names or () if each not in known]:
+        listed = ", ".join(known) or "none"
+        raise ConfigurationError(f"columns: {invalid[0]!r} is not an image column of any model; there is {listed}")
+    return [found for each in chosen(images, names, condition) if (found := _mapped(each)) is not None]
+
+
+def _has_images(place: Place) -> bool:
+    return place.type is not None and issubclass(place.type.upload_type, UploadedImage)
 
 
 def _mapped(place: Place) -> _ImageColumn | None:

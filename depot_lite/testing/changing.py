@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from depot_lite.errors import InvalidFileId, StoredFileNotFound
-from depot_lite.io.fileid import new_file_id
+from depot_lite.io.fileid import new_file_id, note_id
 from depot_lite.io.interfaces import StoredFile
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.testing.content import some_bytes
@@ -103,6 +104,37 @@ class ChangingRules(Rules):
         assert read(storage, kept) == b"kept"
 
     # --- replace and copy --------------------------------------------------------------------------------------------
+
+    def test_the_storage_tells_the_time(self, tmp_path: Path) -> None:
+        """Before anything is stored, and afterwards; by its own clock, which may be some minutes wrong."""
+        storage = self.make_storage(tmp_path)
+        for _ in range(2):
+            now = storage.now()
+            assert now.tzinfo is not None, "now() has no time zone"
+            assert abs(now - datetime.now(UTC)) < timedelta(hours=1)
+            storage.create(b"x")
+
+    def test_what_is_not_kept_is_not_brought_back(self, tmp_path: Path) -> None:
+        """Neither a file that never existed nor an existing one."""
+        storage = self.make_storage(tmp_path)
+        assert storage.undelete(new_file_id()) is False
+        assert storage.undelete(storage.create(b"x")) is False
+
+    def test_a_note_is_no_file(self, tmp_path: Path) -> None:
+        """It is read back and replaced, it is not listed, and other methods refuse its id."""
+        storage = self.make_storage(tmp_path)
+        kept = storage.create(b"kept")
+        assert storage.read_note("owners") is None
+        storage.write_note("owners", b"text")
+        storage.write_note("owners", b"another")
+        assert storage.read_note("owners") == b"another"
+        assert storage.read_note("trash") is None
+        assert list(storage.list()) == [kept], "a note was listed"
+        for call in (storage.get, storage.delete, storage.exists, storage.entry):
+            with raising(InvalidFileId, "a method accepted the id of a note"):
+                call(note_id(1))
+        storage.write_note("owners", b"")
+        assert storage.read_note("owners") is None, "an empty note was not removed"
 
     def test_replacing_keeps_the_id(self, tmp_path: Path) -> None:
         """The bytes change; name and type change if given; the number of files stays."""

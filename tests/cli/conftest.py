@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.io.local import LocalFileStorage
+from depot_lite.maintenance import claim
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.cli.model import Base, Product
@@ -57,6 +58,17 @@ class Done:
     @property
     def json(self) -> Any:
         return json.loads(self.out)
+
+
+#: The table may be empty, and any number of files may go.
+CONSENT = (
+    "--delete",
+    "--trash=0",
+    "--max-delete=100%",
+    "--allow-empty=shop_product",
+    "--allow-empty=photos",
+    "--allow-empty=cloud",
+)
 
 
 @dataclass
@@ -194,6 +206,8 @@ def _opened(folder: Path, engine: Engine, forks: Forks) -> Iterator[Shop]:
             name: DepotManager.configure(name, LocalFileStorage(folder / "media" / name, durable=False))
             for name in ("photos", "archive")
         }
+        for name in depots:
+            claim(engine, name, models=[Base])
         made = Shop(folder, engine, forks, depots)
         made.write("shop", APP)
         yield made

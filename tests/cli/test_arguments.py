@@ -17,7 +17,10 @@ from depot_lite.durations import format_duration, format_elapsed, parse_duration
 from depot_lite.errors import ConfigurationError
 from depot_lite.maintenance.run.reports import Progress
 
-COMMANDS = ["unused", "missing", "verify", "stats", "migrate", "copy", "create-units", "may-go", "regenerate"]
+COMMANDS = [
+    *("ls", "info", "cat", "get", "put", "check", "unused", "claim", "undelete", "missing", "verify", "stats"),
+    *("migrate", "copy", "create-units", "may-go", "restore", "regenerate", "completion"),
+]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +102,10 @@ def test_help_states_the_guarantee_of_a_command(command: str, capsys: pytest.Cap
         make_parser().parse_args([command, "--help"])
     said = capsys.readouterr().out
     assert ended.value.code == 0
-    assert any(each in said for each in ("It never touches", "It only reads", "It never deletes"))
+    assert any(
+        each in said
+        for each in ("It never touches", "It only reads", "It never deletes", "It only writes to standard output")
+    )
     assert "exit codes: 0 " in said
 
 
@@ -113,17 +119,17 @@ class Clock:
 
 def test_lines_come_every_ten_seconds_and_at_the_end() -> None:
     clock, stream = Clock(), io.StringIO()
-    lines = LineWriter(stream, clock)
+    lines = LineWriter(stream, clock, clock)
     for second in range(26):
         clock.now = float(second)
         lines(Progress("copying", second * 10, 1000, bytes=second * 1024**2))
     lines(Progress("copying", 1000, 1000, bytes=100 * 1024**2, finished=True))
     lines(Progress("copying", 1, finished=True))
     assert stream.getvalue().splitlines() == [
-        "copying: 100 of 1,000 files, 10 MiB, 1 MiB/s, 1:30 min left ...",
-        "copying: 200 of 1,000 files, 20 MiB, 1 MiB/s, 1:20 min left ...",
-        "copying: 1,000 files, 100 MiB, 4 MiB/s, in 25 s",
-        "copying: 1 file, in 0.0 s",
+        "1970-01-01T00:00:10Z copying: 100 of 1,000 files, 10 MiB, 1 MiB/s, 1:30 min left ...",
+        "1970-01-01T00:00:20Z copying: 200 of 1,000 files, 20 MiB, 1 MiB/s, 1:20 min left ...",
+        "1970-01-01T00:00:25Z copying: 1,000 files, 100 MiB, 4 MiB/s, in 25 s",
+        "1970-01-01T00:00:25Z copying: 1 file, in 0.0 s",
     ]
 
 

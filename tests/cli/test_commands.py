@@ -11,7 +11,7 @@ from PIL import Image
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
-from tests.cli.conftest import Shop
+from tests.cli.conftest import CONSENT, Shop
 from tests.cli.model import Product
 
 #: Drivers that are awaited, by the names of the databases.
@@ -42,14 +42,14 @@ class TestUnused:
         """A dry run finds and changes nothing; --delete deletes exactly that; then nothing is left to find."""
         shop.add(Product(manual=b"named"))
         left = shop.unused(22)
-        found = shop.run("unused", "--older-than", "0s")
+        found = shop.run("unused", "--older-than", "0s", "--max-delete", "100%")
         assert found.code == 1
         assert found.out.startswith("Depot 'photos': 22 files of 23 unused, 132 bytes\n")
         assert "\n  ... and 2 more: --json shows all\n" in found.out
-        assert "--delete deletes them" in found.out
+        assert "--delete marks them, and deletes them 7d later" in found.out
         assert "reading shop_product.manual: 1 row, in " in found.err
         assert "\x1b" not in found.out + found.err
-        deleted = shop.run("unused", "photos", "--older-than=0s", "--delete", "--yes", "--json", "--quiet")
+        deleted = shop.run("unused", "photos", "--older-than=0s", *CONSENT, "--yes", "--json", "--quiet")
         assert (deleted.code, deleted.json["deleted"], deleted.json["failed"]) == (0, 22, [])
         assert sorted(each["id"] for each in deleted.json["files"]) == left
         assert deleted.err == "the application says hello\n"
@@ -65,13 +65,50 @@ class TestUnused:
     @pytest.mark.matrix
     def test_what_is_young_and_what_is_protected_is_spared(self, local_shop: Shop) -> None:
         (left,) = local_shop.unused(1)
-        young = local_shop.run("unused", "--delete")
+        young = local_shop.run("unused", *CONSENT)
         assert (young.code, "young   1  named by no row, younger than 24h" in young.out) == (0, True)
         with local_shop.engine.begin() as connection:
             connection.exec_driver_sql("CREATE TABLE note (text VARCHAR(100))")
             connection.exec_driver_sql(f"INSERT INTO note VALUES ('see {left}')")
         kept = local_shop.run("unused", "--older-than", "0s", "--protect", "note.text")
         assert (kept.code, "unused  0" in kept.out) == (0, True)
+
+    def test_files_are_marked_undeleted_and_logged(self, local_shop: Shop) -> None:
+        """--delete marks, and says so; undelete takes the marks off; the log names what happened."""
+        local_shop.add(Product(manual=b"named"))
+        (left,) = local_shop.unused(1)
+        marked = local_shop.run("unused", "--older-than=0s", "--delete", "--yes", "--log=log", "--allow-empty=photos")
+        assert (marked.code, marked.err.count("error")) == (0, 0)
+        assert marked.out.startswith("Depot 'photos': 1 marked and 0 files deleted of 1 file unused, 6 bytes\n")
+        assert f" mark photos/{left} 6\n" in (local_shop.folder / "log").read_text()
+        waiting = local_shop.run("unused", "--older-than=0s")
+        assert "  waiting  1  marked less than 7d ago\n" in waiting.out
+        undone = local_shop.run("undelete", "photos")
+        assert (undone.code, undone.out.splitlines()[0]) == (0, "Depot 'photos': 1 file no longer marked")
+        unknown = local_shop.run("undelete", "photos", left, "--json")
+        assert (unknown.code, unknown.json["unknown"]) == (1, [left])
+        assert "1 file neither marked, nor kept" in local_shop.run("undelete", "photos", left).out
+
+    def test_reasons_to_stop_are_told_in_a_dry_run_and_stop_a_deletion(self, local_shop: Shop) -> None:
+        """With what allows it."""
+        local_shop.unused(1)
+        found = local_shop.run("unused", "--older-than=0s")
+        assert found.code == 1
+        assert "With --delete, it would stop:\n- no row names any of the 1 files in depot 'photos'" in found.out
+        stopped = local_shop.run("unused", "--older-than=0s", "--delete", "--yes")
+        assert stopped.code == 2
+        assert "--allow-empty photos" in stopped.err
+        assert "--allow-empty shop_product" in stopped.err
+
+    def test_a_depot_is_claimed(self, local_shop: Shop) -> None:
+        """Again, without a change; by this database alone."""
+        again = local_shop.run("claim", "photos")
+        assert (again.code, again.out.splitlines()[0]) == (0, "Depot 'photos' belongs to:")
+        assert "(new)" not in again.out
+        note = b'{"version": 1, "owners": [{"database": "another"}]}'
+        local_shop.depots["photos"].write_note("owners", note)
+        alone = local_shop.run("claim", "photos", "--replace")
+        assert "(new)\nand no longer to:\n  another\n" in alone.out
 
 
 class TestMissing:
@@ -82,6 +119,22 @@ class TestMissing:
         done = shop.run("missing", "--json")
         assert done.code == 1
         assert done.json["files"] == [{"column": "shop_product.manual", "key": [key], "path": path, "part": "path"}]
+
+    def test_a_part_of_the_rows(self, shop: Shop) -> None:
+        """--columns and --where restrict what is read; a condition needs the columns of one table."""
+        keys = shop.add(*(Product(manual=b"gone", photo=picture()) for _ in range(3)))
+        shop.depots["photos"].delete_many(list(shop.depots["photos"].list()))
+        words = ("missing", "--json", "--columns", "shop_product.manual", "--where", f"id <> {keys[1]}")
+        found = shop.run(*words).json
+        assert [(each["column"], each["key"]) for each in found["files"]] == [
+            ("shop_product.manual", [keys[0]]),
+            ("shop_product.manual", [keys[2]]),
+        ]
+        assert found["rows"] == 2
+        wrong = shop.run("missing", "--columns", "shop_product.nope")
+        assert (wrong.code, "columns: there is no file column 'shop_product.nope'; there is " in wrong.err) == (2, True)
+        nonsense = shop.run("missing", "--where", "no_such_column = 1")
+        assert (nonsense.code, "cannot be read: " in nonsense.err) == (2, True)
 
     def test_they_are_shown(self, local_shop: Shop) -> None:
         local_shop.add(Product(manual=b"gone"), Product(photo=picture()))
@@ -147,6 +200,16 @@ class TestMigrate:
         assert {path.partition("/")[0] for path in after} == {"archive"}
         assert len(list(shop.depots["photos"].list())) == 5
 
+    def test_a_part_of_the_rows_is_moved(self, shop: Shop) -> None:
+        keys = shop.add(*(Product(manual=f"manual {number}".encode()) for number in range(5)))
+        words = ("migrate", "photos", "archive", "--json", "--columns", "shop_product.manual")
+        some = shop.run(*words, "--where", f"id >= {keys[3]}")
+        assert (some.code, some.json["rows"]) == (0, 2), some.err
+        assert [path.partition("/")[0] for path in shop.rows()].count("archive") == 2
+        assert shop.run(*words, "--limit", "2", "--dry-run").json["rows"] == 2
+        assert shop.run(*words, "--limit", "2").json["rows"] == 2
+        assert [path.partition("/")[0] for path in shop.rows()].count("archive") == 4
+
     @pytest.mark.parametrize("awaited", [False, True])
     def test_processes_share_it(self, local_shop: Shop, awaited: bool) -> None:
         local_shop.add(*(Product(manual=f"manual {number}".encode()) for number in range(5)))
@@ -157,7 +220,7 @@ class TestMigrate:
         done = local_shop.run("migrate", "photos", "archive", "--share", "--units", "3", "--json", url=url)
         assert (done.code, done.json["rows"], done.json["units_left"]) == (0, 5, 0)
         wrong = local_shop.run("migrate", "photos", "archive", "--share", "--part", "1/2", url=url)
-        assert (wrong.code, "expected neither --part nor --dry-run" in wrong.err) == (2, True)
+        assert (wrong.code, "--share: expected none of --part, --dry-run, " in wrong.err) == (2, True)
 
     def test_a_dry_run_moves_nothing(self, local_shop: Shop) -> None:
         local_shop.add(*(Product(manual=f"manual {number}".encode()) for number in range(5)))
@@ -166,6 +229,39 @@ class TestMigrate:
         assert (dry.code, local_shop.rows()) == (0, before)
         assert dry.out.startswith("'photos' to 'archive': 5 rows with 5 files to be moved, 40 bytes\n")
         assert list(local_shop.depots["archive"].list()) == []
+
+    @pytest.mark.parametrize(("changes", "code"), [(7, 0), (100, 1)])
+    def test_rows_that_change_all_the_time_are_tried_again(self, local_shop: Shop, changes: int, code: int) -> None:
+        """A few changes are no failure: the application goes on while files move."""
+        local_shop.add(*(Product(manual=f"manual {number}".encode()) for number in range(3)))
+        local_shop.write(
+            "busy",
+            f"""
+            import shop
+            from sqlalchemy import create_engine, select
+            from sqlalchemy.orm import Session
+            from depot_lite.io.local import LocalFileStorage
+            from tests.cli.model import Product
+
+            class Busy(LocalFileStorage):
+                left = {changes}
+
+                def _save_from(self, source, source_id, file_id):
+                    if self.left and str(self).endswith("archive')"):
+                        self.left -= 1
+                        with Session(create_engine({local_shop.url!r})) as session:
+                            session.scalars(select(Product)).first().manual = f"changed {{self.left}}".encode()
+                            session.commit()
+                            session.get_bind().dispose()
+                    return super()._save_from(source, source_id, file_id)
+
+            def configure():
+                shop.configure(Busy)
+            """,
+        )
+        done = local_shop.run("migrate", "photos", "archive", "--workers", "1", "--json", app="busy:configure")
+        assert (done.code, done.json["changed"], done.json["rows"]) == (code, code, 3 - code), done.err
+        assert len(local_shop.rows()) == 3
 
     def test_a_row_whose_file_is_gone_is_told(self, local_shop: Shop) -> None:
         local_shop.add(Product(manual=b"gone"))
@@ -252,7 +348,8 @@ def test_depots_on_s3(local_shop: Shop) -> None:
         storage = server.storage(bucket)
         storage.create(b"unused")
         assert local_shop.run("verify", "cloud", app="cloud").code == 0
-        swept = local_shop.run("unused", "cloud", "--older-than=0s", "--delete", "--yes", "--json", app="cloud")
+        assert local_shop.run("claim", "cloud", app="cloud").code == 0
+        swept = local_shop.run("unused", "cloud", "--older-than=0s", *CONSENT, "--yes", "--json", app="cloud")
         assert (swept.code, swept.json["deleted"]) == (0, 1)
         with temporary_depots():
             DepotManager.configure("cloud", storage)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from depot_lite.cli.application import load_application, with_database
+from depot_lite.cli.application import load_application
+from depot_lite.cli.database import with_database
 from depot_lite.cli.errors import ApplicationFailed
 from depot_lite.testing import temporary_depots
-from tests.cli.conftest import Shop
+from tests.cli.conftest import CONSENT, Shop
 from tests.cli.model import Product
 
 #: Applications that cannot be used, and what is said of them.
@@ -46,10 +47,12 @@ MODULES = {
 
 
 def error_of(shop: Shop, *words: object, **named: object) -> str:
-    """Return the one line that a command says which could not run."""
+    """Return the line that says why a command could not run; a line before it says what was done until then."""
     done = shop.run(*words, **named)  # type: ignore[arg-type]
     assert (done.code, done.out) == (2, ""), done
     lines = [line for line in done.err.splitlines() if line != "the application says hello"]
+    if lines[0].startswith("depot-lite: progress of "):
+        lines = lines[1:]
     assert [line.startswith("depot-lite: error: ") for line in lines] == [True], done.err
     return lines[0].removeprefix("depot-lite: error: ")
 
@@ -86,7 +89,7 @@ class TestTheApplication:
         )
         only_app = {"DEPOT_LITE_APP": "shop:configure"}
         said = error_of(local_shop, *command, words_are_all=True, env=only_app)
-        assert said == "no database given: --url URL, or DATABASE_URL in the environment"
+        assert said == "no database given: --url URL, --engine package.module:name, or DATABASE_URL in the environment"
 
 
 class TestTheDatabase:
@@ -131,6 +134,15 @@ class TestTheDatabase:
         assert "\n" not in line
         assert list(tmp_path.iterdir()) == []
 
+    def test_an_incomplete_installation_is_an_error_of_its_own(self, local_shop: Shop) -> None:
+        """Python would end with 1, which means that something was found."""
+        program = (
+            "import sys, runpy; sys.modules['sqlalchemy'] = None; runpy.run_module('depot_lite', None, '__main__')"
+        )
+        done = local_shop.run(sys.executable, "-c", program, words_are_all=True)
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith("depot-lite: error: the installation is incomplete: ")
+
     def test_only_asynchronous_drivers_need_greenlet(self, local_shop: Shop) -> None:
         """SQLAlchemy 2.1 installs it with ``SQLAlchemy[asyncio]`` only."""
         program = "import sys; sys.modules['greenlet'] = None; from depot_lite.cli.main import main; sys.exit(main())"
@@ -168,7 +180,7 @@ class TestWhatIsThere:
         shop.unused(1)
         with shop.engine.begin() as connection:
             connection.exec_driver_sql("UPDATE shop_product SET manual = '{\"nonsense\": 1}'")
-        said = error_of(shop, "unused", "--older-than=0s", "--delete", "--yes", "--quiet")
+        said = error_of(shop, "unused", "--older-than=0s", *CONSENT, "--yes", "--quiet")
         assert said.startswith("shop_product.manual of the row ")
         assert len(list(shop.depots["photos"].list())) == 2
         missing = shop.run("missing", "--json")
@@ -197,7 +209,7 @@ class TestAFullDisk:
             with open("/dev/full", "w") as full:
                 done = local_shop.run("stats", "--quiet", *json, stdout=full)
             assert done.code == 2
-            assert done.err.splitlines()[1:] == [
+            assert done.err.splitlines()[-1:] == [
                 "depot-lite: error: the work is done, but the report cannot be written: No space left on device"
             ]
 
@@ -241,8 +253,12 @@ class TestAFullDisk:
                 shop.configure(Full)
             """,
         )
-        said = error_of(local_shop, command, "photos", "archive", "--quiet", app="full:configure")
-        assert "No space left on device" in said
+        done = local_shop.run(command, "photos", "archive", "--quiet", "--log", "files.log", app="full:configure")
+        assert (done.code, done.out) == (2, "")
+        assert "No space left on device" in done.err.splitlines()[-1]
+        if command == "copy":
+            assert "\ndepot-lite: progress of copy photos archive: listing: 3 files" in done.err
+        assert "No space left on device" in (local_shop.folder / "files.log").read_text()
         assert local_shop.rows() == before
         assert list(local_shop.depots["archive"].list()) == []
 
@@ -251,7 +267,7 @@ class TestItsOutput:
     @pytest.mark.matrix
     def test_a_closed_stdout_is_noticed_before_anything_is_done(self, local_shop: Shop) -> None:
         local_shop.unused(1)
-        words = local_shop.words("unused", "--older-than=0s", "--delete", "--yes")
+        words = local_shop.words("unused", "--older-than=0s", *CONSENT, "--yes")
         done = local_shop.run("/bin/sh", "-c", 'exec "$@" >&-', "sh", *words, words_are_all=True)
         assert done.code == 2
         assert "depot-lite: error: stdout is closed" in done.err
@@ -328,6 +344,12 @@ class TestStopping:
         assert (process.returncode, out) == (code, ""), err
         assert err.splitlines()[-1] == (
             f"depot-lite: stopped by {name}: nothing is half done, and the same command goes on with what is left"
+        )
+        assert [each for each in err.splitlines()[:-1] if each.startswith("depot-lite: ")] in (
+            [],  # no copy was counted yet
+            ["depot-lite: progress of migrate photos archive: copying: 1 file, 8 bytes"],
+            ["depot-lite: progress of migrate photos archive: copying: 2 files, 16 bytes"],
+            ["depot-lite: progress of migrate photos archive: copying: 3 files, 24 bytes"],
         )
         rows = local_shop.rows()
         moved = {path for path in rows if path.startswith("archive/")}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import ROOT, Shop
+from tests.cli.conftest import CONSENT, ROOT, Shop
 from tests.cli.model import Product
 
 
@@ -51,7 +51,7 @@ class TestQuestions:
     @pytest.mark.parametrize(("answer", "code", "left"), [("yes", 0, 0), ("y", 2, 1), ("\x04", 2, 1)])
     def test_who_deletes_young_files_is_asked(self, local_shop: Shop, answer: str, code: int, left: int) -> None:
         local_shop.unused(1)
-        done = local_shop.on_terminal("unused", "--older-than=0s", "--delete", answer=answer)
+        done = local_shop.on_terminal("unused", "--older-than=0s", *CONSENT, answer=answer)
         assert "Files of transactions that last longer than 0s and have not committed will be lost.\n" in done.out
         assert done.code == code
         assert len(list(local_shop.depots["photos"].list())) == left
@@ -59,13 +59,19 @@ class TestQuestions:
 
     def test_where_nobody_can_be_asked_it_is_refused(self, local_shop: Shop) -> None:
         local_shop.unused(1)
-        done = local_shop.run("unused", "--older-than=59s", "--delete")
+        done = local_shop.run("unused", "--older-than=59s", *CONSENT)
         assert done.code == 2
         assert done.err.startswith("depot-lite: error: --delete --older-than 59s may delete files of transactions")
         assert len(list(local_shop.depots["photos"].list())) == 1
 
+    def test_a_dry_run_deletes_nothing_and_asks_nobody(self, local_shop: Shop) -> None:
+        local_shop.unused(1)
+        done = local_shop.run("unused", "--older-than=0s", "--delete", "--dry-run")
+        assert (done.code, done.out.startswith("Depot 'photos': 1 file of 1 unused")) == (1, True)
+        assert len(list(local_shop.depots["photos"].list())) == 1
+
     def test_nobody_is_asked_about_a_minute(self, local_shop: Shop) -> None:
-        assert local_shop.run("unused", "--older-than=1m", "--delete").code == 0
+        assert local_shop.run("unused", "--older-than=1m", *CONSENT).code == 0
 
 
 class TestWords:

@@ -32,6 +32,8 @@ from depot_lite.io.content import Content
 from depot_lite.io.fileid import new_file_id, new_upload_id
 from depot_lite.io.interfaces import FileEntry
 from depot_lite.io.local import LocalFileStorage
+from depot_lite.maintenance import claim
+from depot_lite.maintenance.unused import WEEK
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.browsing import asked_elsewhere, chromium, in_thread
@@ -85,6 +87,14 @@ class Unseen(Base):
 
 #: So many files of an endless listing are more than who only looks whether the storage is there takes.
 MANY: Final = 1000
+
+
+#: Tables may be empty, and any number of files may go.
+CONSENT: Final[dict[str, Any]] = {
+    "trash": timedelta(0),
+    "max_delete": "100%",
+    "allow_empty": ("films", *Base.metadata.tables),
+}
 
 
 class Storage(LocalFileStorage):
@@ -206,7 +216,9 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         DepotManager.configure("archive", LocalFileStorage(folder / "archive", durable=False), visibility="private")
         DepotManager.configure_signing("a key that is long enough")
         DepotManager.alias("posters", "films")
-        view = View(models=[Base], settle=timedelta(0))
+        Base.metadata.create_all(engine)
+        claim(engine, "films", models=[Base])
+        view = View(models=[Base], settle=timedelta(0), **CONSENT)
         with in_thread(_app(provider, view, folder / "templates")) as url, Site(url, view, storage, engine) as made:
             yield made
     engine.dispose()
@@ -280,6 +292,25 @@ def test_unused_files_are_found_and_deleted(site: Site) -> None:
     assert site.stored() == {*named, young}
 
 
+def test_unused_files_are_marked_first_by_default(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.add(Clip(poster=b"123"))
+    site.store()
+    monkeypatch.setattr(site.view, "_upkeep", Upkeep([Base], settle=timedelta(0), **{**CONSENT, "trash": WEEK}))
+    found = site.result("unused")
+    assert (found["trash"], found["due"], found["objections"]) == ("7 days", 0, [])
+    done = site.result("delete")
+    assert (done["marked"], done["waiting"], done["deleted"], len(site.stored())) == (1, 0, 0, 2)
+    site.storage.write_note("trash", b"")
+
+
+def test_a_reason_to_stop_is_shown_before_anything_is_deleted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.add(Clip(poster=b"123"))
+    site.store()
+    monkeypatch.setattr(site.view, "_upkeep", Upkeep([Base], settle=timedelta(0), max_delete=0))
+    assert any("the limit is 0" in each for each in site.result("unused")["objections"])
+    assert "the limit is 0" in site.last("delete")["error"]
+
+
 def test_what_became_old_after_it_was_shown_is_not_deleted(site: Site) -> None:
     before = (datetime.now(UTC) - timedelta(days=3)).isoformat()
     kept = site.store(age=2 * DAY)
@@ -293,7 +324,7 @@ def test_what_the_application_protects_is_spared(site: Site, monkeypatch: pytest
     with site.engine.begin() as connection:
         connection.execute(text("CREATE TABLE old (note TEXT)"))
         connection.execute(text("INSERT INTO old VALUES (:id)"), {"id": protected})
-    upkeep = Upkeep([Base], ["old.note"], lambda file: file.file_id == kept, timedelta(0))
+    upkeep = Upkeep([Base], ["old.note"], lambda file: file.file_id == kept, timedelta(0), **CONSENT)
     monkeypatch.setattr(site.view, "_upkeep", upkeep)
     found = site.result("delete")
     assert (found["deleted"], found["named"], found["kept"]) == (1, 1, 1)

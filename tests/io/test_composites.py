@@ -22,13 +22,14 @@ from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import FileInfo, StoredFile
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.io.memory import MemoryFileStorage
-from depot_lite.maintenance import copy_files, delete_unused_files, find_unused
+from depot_lite.maintenance import copy_files, find_unused
 from depot_lite.manager import DepotManager
 from depot_lite.serving import respond
 from depot_lite.testing import BreakingFile, StorageContract, some_bytes, temporary_depots
 from tests.conftest import sqlite_engine
 from tests.support.models import Base, Document
 from tests.support.streams import Stream
+from tests.support.sweeps import sweep
 
 
 class Failing(MemoryFileStorage):
@@ -144,7 +145,7 @@ class TestBoth:
                     found = find_unused(session, name, older_than=timedelta(), models=[Base])
                     assert [each.file_id for each in found.files] == [young]
                 for name in ("part", "default"):
-                    delete_unused_files(session, name, older_than=timedelta(), settle=timedelta(), models=[Base])
+                    sweep(session, name, settle=timedelta(), models=[Base])
                 assert session.query(Document).one().content.file.read() == b"of the whole"  # type: ignore[union-attr]
 
     def test_it_is_served(self, make: Make) -> None:

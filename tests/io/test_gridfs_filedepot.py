@@ -21,12 +21,13 @@ from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.fileid import check_file_id, id_of_object_id
 from depot_lite.io.gridfs import GridFSStorage
 from depot_lite.io.local import LocalFileStorage
-from depot_lite.maintenance import delete_unused_files, find_missing, find_unused, migrate, statistics, verify
+from depot_lite.maintenance import find_missing, find_unused, migrate, statistics, verify
 from depot_lite.maintenance.backup import copy_files
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.conftest import sqlite_engine
 from tests.io.gridfs_server import Server, mongo_server
+from tests.support.sweeps import sweep
 
 filedepots = pytest.importorskip("depot.io.gridfs")
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
@@ -131,7 +132,7 @@ def test_a_sweep_takes_what_no_row_names_and_nothing_else(
         connection.execute(text("UPDATE letter SET note = :note WHERE id = 1"), {"note": f"see {old[2]}."})
     protected = find_unused(engine, older_than=NOW, models=[Base], protect=["letter.note"])
     assert list(protected.files) == []
-    assert delete_unused_files(engine, older_than=NOW, models=[Base]).deleted == 1
+    assert sweep(engine, models=[Base], ignore_columns=["letter.note"]).deleted == 1
     assert contents(storage) == [b"one", b"two"]
 
 
@@ -164,5 +165,5 @@ def test_files_are_counted_moved_and_kept_as_a_backup(
             assert letter.content is not None
             assert (letter.content.depot_name, letter.content.file.read()) == ("new", content)
             assert check_file_id(letter.content.file_id) == letter.content.file_id
-    assert delete_unused_files(engine, "default", older_than=NOW, models=[Base]).deleted == 3
+    assert sweep(engine, models=[Base]).deleted == 3
     assert contents(storage) == []

@@ -13,8 +13,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Mapper, Session, mapped_colu
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.interfaces import FileStorage
-from depot_lite.maintenance import delete_unused_files
 from depot_lite.manager import DepotManager
+from tests.support.sweeps import sweep
 
 NOW = timedelta(0)
 
@@ -70,9 +70,7 @@ def test_versions_keep_their_files_by_the_two_hooks(history: Engine, depots: dic
         novel.text = b"second"  # type: ignore[assignment]  # what is assigned becomes one
         session.commit()
         left = depots["default"].create(b"left")
-        report = delete_unused_files(
-            session, "default", older_than=NOW, protect=["history_novel_version.text"], models=[Base]
-        )
+        report = sweep(session, protect=["history_novel_version.text"], models=[Base])
         assert [each.file_id for each in report.files] == [left]
         contents = []
         for version in session.query(NovelVersion).order_by(NovelVersion.id):
@@ -82,5 +80,5 @@ def test_versions_keep_their_files_by_the_two_hooks(history: Engine, depots: dic
         # When the versions go, their files are unused.
         session.query(NovelVersion).delete()
         session.commit()
-        assert delete_unused_files(session, "default", older_than=NOW, models=[Base]).deleted == 1
+        assert sweep(session, models=[Base]).deleted == 1
         assert [str(each) for each in depots["default"].list()] == [novel.text.file_id]  # type: ignore[union-attr]

@@ -29,6 +29,7 @@ from tests.maintenance import covers
 from tests.maintenance.conftest import NOW, Base, Film
 from tests.support.async_world import AsyncWorld
 from tests.support.pauses import Pauses
+from tests.support.sweeps import consent
 
 Add = Callable[..., None]
 Depots = dict[str, FileStorage]
@@ -86,7 +87,10 @@ def test_what_writes_is_awaited_too(aworld: AsyncWorld, committed: Add, depots: 
     backup = DepotManager.configure("backup", MemoryFileStorage())
 
     async def journey(engine: AsyncEngine) -> None:
-        report = await aio.delete_unused_files(engine, "default", older_than=NOW, models=[Base])
+        await aio.claim(engine, "default", models=[Base])
+        report = await aio.delete_unused_files(
+            engine, "default", older_than=NOW, trash=NOW, **consent("default", [Base])
+        )
         assert (report.deleted, depots["default"].exists(left)) == (1, False)
         await aio.copy_files("default", "backup")
         assert set(backup.list()) == set(depots["default"].list())

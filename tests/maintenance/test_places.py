@@ -14,9 +14,10 @@ from depot_lite.errors import ConfigurationError, MaintenanceStopped
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.interfaces import FileStorage
-from depot_lite.maintenance import delete_unused_files, find_unused
-from depot_lite.maintenance.rows.places import places
+from depot_lite.maintenance import find_unused
+from depot_lite.maintenance.rows.places import chosen, places
 from tests.conftest import sqlite_engine
+from tests.support.sweeps import sweep
 
 NOW = timedelta(0)
 
@@ -98,7 +99,7 @@ def test_a_session_reads_all_the_databases_that_it_is_bound_to(
         session.add_all([Photo(image=b"photo"), Scan(image=b"scan"), Detail(image=b"whole", detail=b"detail")])
         session.commit()
         left = depots["default"].create(b"left")
-        report = delete_unused_files(session, "default", older_than=NOW, models=[Here, There])
+        report = sweep(session, models=[Here, There])
     assert (report.named, [each.file_id for each in report.files]) == (4, [left])
 
 
@@ -117,3 +118,18 @@ def test_what_is_no_database_is_refused() -> None:
     """Before anything is looked at."""
     with pytest.raises(ConfigurationError, match="expected a Session, an Engine or a Connection"):
         find_unused("sqlite://", "default")  # type: ignore[arg-type]  # that is the point
+
+
+def test_a_job_may_be_restricted_to_columns_and_rows() -> None:
+    found = places(models=[Here, There])
+    some = chosen(found, ["places_scan.detail", "places_scan.picture"], "id < 3 AND name = 'a:b'")
+    assert [str(each) for each in some] == ["places_scan.detail", "places_scan.picture"]
+    condition = str(some[0].has_value.compile(compile_kwargs={"literal_binds": True}))
+    assert condition == "places_scan.detail IS NOT NULL AND (id < 3 AND name = 'a:b')"
+    assert chosen(found, None, None) == found
+    with pytest.raises(ConfigurationError, match=r"where: expected the columns of one table, got .*places_photo, "):
+        chosen(found, None, "id < 3")
+    with pytest.raises(ConfigurationError, match=r"columns: there is no file column 'places_scan.nope'; there is "):
+        chosen(found, ["places_scan.nope"], None)
+    with pytest.raises(ConfigurationError, match=r"columns: expected a list of names, got 'places_scan.detail'"):
+        chosen(found, "places_scan.detail", None)

@@ -10,10 +10,11 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from depot_lite.io.boto3 import S3Storage
-from depot_lite.maintenance import delete_unused_files, find_unused
+from depot_lite.maintenance import claim, delete_unused_files, find_unused, undelete
 from depot_lite.manager import DepotManager
 from tests.io.s3_server import Requests, Server, moto_server
 from tests.maintenance.conftest import NOW, Base, Film
+from tests.support.sweeps import consent, sweep
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +44,17 @@ def test_a_sweep_makes_as_many_requests_as_there_are_pages_and_batches(
     storage._client.meta.events.register(
         "provide-client-params.s3.ListObjectsV2", lambda params, **_: params.update(MaxKeys=5)
     )
-    monkeypatch.setattr("depot_lite.maintenance.unused._AT_ONCE", 4)
+    monkeypatch.setattr("depot_lite.maintenance.deletion._AT_ONCE", 4)
     requests = Requests(storage)
     report = find_unused(database, "s3", older_than=NOW, models=[Base])
-    assert requests.taken() == {"ListObjectsV2": 3}
+    # One of them for the server's time, and the notes of owners and of marked files.
+    assert requests.taken() == {"ListObjectsV2": 4, "GetObject": 2}
     assert {each.file_id for each in report.files} == left
     assert report.bytes == 4 * 7
-    report = delete_unused_files(database, "s3", older_than=NOW, models=[Base])
-    assert requests.taken() == {"ListObjectsV2": 3, "DeleteObjects": 2}
+    claim(database, "s3", models=[Base])
+    requests.taken()
+    report = delete_unused_files(database, "s3", older_than=NOW, trash=NOW, **consent("s3", [Base]))
+    assert requests.taken() == {"ListObjectsV2": 4, "GetObject": 2, "DeleteObjects": 2}
     assert (report.deleted, report.failed) == (7, {})
     assert set(storage.list()) == named
 
@@ -58,10 +62,11 @@ def test_a_sweep_makes_as_many_requests_as_there_are_pages_and_batches(
 def test_young_files_are_spared_without_a_request(database: Engine, storage: S3Storage) -> None:
     """By the server's clock, as its listing tells it."""
     storage.create(b"young")
+    claim(database, "s3", models=[Base])
     requests = Requests(storage)
     report = delete_unused_files(database, "s3", older_than=timedelta(hours=1), models=[Base])
     assert (report.young, report.deleted) == (1, 0)
-    assert requests.taken() == {"ListObjectsV2": 1}
+    assert requests.taken() == {"ListObjectsV2": 2, "GetObject": 1}
 
 
 def test_a_bucket_with_two_names_is_one(database: Engine, server: Server, storage: S3Storage) -> None:
@@ -75,3 +80,23 @@ def test_a_bucket_with_two_names_is_one(database: Engine, server: Server, storag
     for name, expected in (("again", []), ("other", [left])):
         report = find_unused(database, name, older_than=NOW, models=[Base])
         assert [each.file_id for each in report.files] == expected
+
+
+def test_a_deleted_file_comes_back_from_a_bucket_with_versions(database: Engine, storage: S3Storage) -> None:
+    """Its delete marker goes. Without versions nothing comes back, and neither does a file that never was."""
+    with Session(database) as session:
+        session.add(Film(poster=b"named"))
+        session.commit()
+    lost = storage.create(b"lost")
+    storage.delete(lost)
+    storage._client.put_bucket_versioning(Bucket=storage._bucket, VersioningConfiguration={"Status": "Enabled"})
+    left = storage.create(b"left")
+    assert left in {each.file_id for each in sweep(database, "s3", models=[Base]).deleted_files}
+    assert not storage.exists(left)
+    report = undelete("s3", [left, lost])
+    assert (report.restored, report.unknown) == ((left,), (lost,))
+    with storage.get(left) as file:
+        assert file.read() == b"left"
+    for kind in ("Versions", "DeleteMarkers"):
+        for each in storage._client.list_object_versions(Bucket=storage._bucket).get(kind, ()):
+            storage._client.delete_object(Bucket=storage._bucket, Key=each["Key"], VersionId=each["VersionId"])

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.maintenance import FoundFile, Progress, delete_unused_files, find_missing, find_unused
 from depot_lite.manager import DepotManager
 from tests.maintenance.conftest import LOG, NOW, Base, Film, Scene, Short
+from tests.support.sweeps import sweep
 
 Add = Callable[..., None]
 Depots = dict[str, FileStorage]
@@ -41,8 +43,7 @@ def unused(engine: Any, depot_name: str = "default", **options: Any) -> set[str]
     return {each.file_id for each in find_unused(engine, depot_name, older_than=NOW, models=[Base], **options).files}
 
 
-def delete(engine: Any, depot_name: str = "default", **options: Any) -> Any:
-    return delete_unused_files(engine, depot_name, older_than=NOW, models=[Base], **options)
+delete = partial(sweep, models=[Base])
 
 
 def write_raw(engine: Engine, value: str | None, table: Table = Film.__table__, column: str = "poster") -> None:  # type: ignore[assignment]
@@ -220,7 +221,7 @@ class TestSpared:
     def test_young_files_are_spared(self, database: Engine, depots: Depots) -> None:
         """A transaction may be about to name them."""
         depots["default"].create(b"young")
-        report = delete_unused_files(database, "default", models=[Base])
+        report = delete(database, older_than=timedelta(days=1))
         assert (report.young, report.deleted, len(report.files)) == (1, 0, 0)
         assert len(list(depots["default"].list())) == 1
 
@@ -233,6 +234,7 @@ class TestSpared:
         assert len(find_unused(database, "cut", older_than=timedelta(hours=1), models=[Base]).files) == 0
         assert unused(database, "cut") == {file_id}
         assert delete(database, "cut").deleted == 1
+        storage.write_note("owners", b"")
         assert [path for path in (tmp_path / "cut").rglob("*") if path.is_file()] == []
 
     def test_keep_if_is_asked_for_each_unused_file(self, database: Engine, committed: Add, depots: Depots) -> None:
@@ -323,18 +325,15 @@ class TestMeanwhile:
                 write_raw(database, json.dumps({"path": f"default/{file_id}"}))
             waits.append(seconds)
 
-        monkeypatch.setattr("depot_lite.maintenance.unused.monotonic", lambda: clock[0])
-        monkeypatch.setattr("depot_lite.maintenance.unused.sleep", sleep)
-        report = delete_unused_files(
-            database, "default", older_than=timedelta(0), settle=timedelta(seconds=5), models=[Base]
-        )
+        monkeypatch.setattr("depot_lite.maintenance.readings.monotonic", lambda: clock[0])
+        monkeypatch.setattr("depot_lite.maintenance.deletion.monotonic", lambda: clock[0])
+        monkeypatch.setattr("depot_lite.maintenance.deletion.sleep", sleep)
+        report = delete(database, older_than=timedelta(0), settle=timedelta(seconds=5))
         assert (waits, report.deleted) == ([], 1)  # nothing is younger than the age limit
 
         file_id = depots["default"].create(b"old")
-        monkeypatch.setattr("depot_lite.maintenance.unused._limit", lambda older_than: FUTURE)
-        report = delete_unused_files(
-            database, "default", older_than=timedelta(hours=1), settle=timedelta(seconds=5), models=[Base]
-        )
+        monkeypatch.setattr("depot_lite.maintenance.unused._limit", lambda *_: FUTURE)
+        report = delete(database, older_than=timedelta(hours=1), settle=timedelta(seconds=5))
         assert report.deleted == 0
         assert sum(waits) == pytest.approx(5)
         assert depots["default"].exists(file_id)

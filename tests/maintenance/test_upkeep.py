@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,23 +18,28 @@ import pytest
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from depot_lite.maintenance import delete_unused_files
+from depot_lite.maintenance import claim
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.forks import ROOT, Forks
 from tests.maintenance import upkeep
 from tests.maintenance.upkeep import Reel
+from tests.support.sweeps import sweep
 
 #: How long the writer writes, in seconds. UPKEEP_SECONDS=600 for a hunt.
 SECONDS: Final = float(os.environ.get("UPKEEP_SECONDS", "9"))
 
 #: One and a half seconds more than the longest transaction.
-SWEEP: Final = ["--older-than", "3.5s", "--delete", "--yes"]
+EMPTY: Final = [f"--allow-empty={each}" for each in ("old", "new", "upkeep_reel")]
+SWEEP: Final = ["--older-than", "3.5s", "--delete", "--yes", "--trash=0", "--max-delete=100%", *EMPTY]
 COMMANDS: Final = [
     ["migrate", "old", "new"],
     ["unused", "old", *SWEEP],
     ["migrate", "new", "old"],
     ["unused", "new", *SWEEP],
+    # The last value of an option counts: these mark files, and delete those of the marking before.
+    ["unused", "old", *SWEEP, "--trash=1s"],
+    ["unused", "new", *SWEEP, "--trash=1s"],
     ["verify", "old"],
     ["verify", "new"],
 ]
@@ -108,6 +112,10 @@ def test_no_row_loses_its_file_and_no_file_outlives_its_row(
     url = upkeep_engine.url.render_as_string(hide_password=False)
     url += "?timeout=30" if upkeep_engine.dialect.name == "sqlite" else ""
     run = Upkeep(url, tmp_path, seed, forks)
+    with temporary_depots():
+        upkeep.configure(tmp_path)
+        for name in ("old", "new"):
+            claim(upkeep_engine, name, models=[upkeep.Base])
     until = time.monotonic() + SECONDS
     with run.writing():
         number = 0
@@ -136,7 +144,7 @@ def check(engine: Engine) -> None:
     for value in values:
         upkeep.check(value)
     for name in ("old", "new"):
-        report = delete_unused_files(engine, name, older_than=timedelta(0), models=[upkeep.Base])
+        report = sweep(engine, name, models=[upkeep.Base])
         assert report.failed == {}
     left = {f"{name}/{file_id}" for name in ("old", "new") for file_id in DepotManager.get(name).list()}
     assert left == {path for value in values for path in value.paths}

@@ -133,6 +133,7 @@ def test_columns_and_a_limit_say_what_is_taken(database: Engine, depots: Depots)
     """The next call takes the rest."""
     add(database, *(Cover(id=number, front=picture(), pages=[picture()]) for number in range(1, 6)))
     recipes(TODAY)
+    assert renew(database, columns=["variants_cover.front"], where="id < 0").rows == 0
     assert renew(database, columns=["variants_cover.front"], limit=3).regenerated == 3
     assert renew(database, columns=["variants_cover.front"], limit=3).regenerated == 2
     assert renew(database, columns=["variants_cover.front"]).regenerated == 0

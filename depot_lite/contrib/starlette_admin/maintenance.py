@@ -37,7 +37,7 @@ from depot_lite.durations import format_age
 from depot_lite.errors import ConfigurationError, UnknownDepot
 from depot_lite.maintenance import FoundFile
 from depot_lite.maintenance.rows.places import Place
-from depot_lite.maintenance.unused import DAY
+from depot_lite.maintenance.unused import DAY, WEEK
 
 if TYPE_CHECKING:
     from starlette.templating import Jinja2Templates
@@ -54,6 +54,10 @@ class MaintenanceView(CustomView):
         protect: columns outside all models, as in `find_unused`.
         keep_if: files for which it returns True do not count as unused.
         settle: the duration of the longest transaction, as in `delete_unused_files`.
+        max_delete: the number or the share of a depot's files that one job may delete, as in `find_unused`.
+        allow_empty: tables that may be empty, as in `find_unused`.
+        ignore_columns: columns outside all models that may contain ids of unused files, as in `find_unused`.
+        trash: for how long files are marked before they are deleted, as in `delete_unused_files`.
         older_than: the minimum age of unused files. It has to exceed the longest transaction, and the time for which an
             upload may wait for its form. The page warns about younger files.
         menu_label: the label in the menu.
@@ -75,6 +79,10 @@ class MaintenanceView(CustomView):
         models: Iterable[object] | None = None,
         protect: Sequence[object] = (),
         keep_if: Callable[[FoundFile], bool] | None = None,
+        max_delete: int | str | None = None,
+        allow_empty: Iterable[str] = (),
+        ignore_columns: Iterable[str] = (),
+        trash: timedelta = WEEK,
         settle: timedelta = timedelta(minutes=1),
         older_than: timedelta = DAY,
         menu_label: str | None = None,
@@ -84,7 +92,17 @@ class MaintenanceView(CustomView):
     ) -> None:
         super().__init__(menu_label=menu_label, icon=icon, path=path, add_to_menu=add_to_menu)
         self._bind = bind
-        self._upkeep = Upkeep(None if models is None else tuple(models), tuple(protect), keep_if, settle, older_than)
+        self._upkeep = Upkeep(
+            None if models is None else tuple(models),
+            tuple(protect),
+            keep_if,
+            settle,
+            older_than,
+            max_delete=max_delete,
+            allow_empty=tuple(allow_empty),
+            ignore_columns=tuple(ignore_columns),
+            trash=trash,
+        )
 
     def can_delete(self, request: Request) -> bool:
         """Return whether the user may delete unused files, and remove missing files from rows of any model.

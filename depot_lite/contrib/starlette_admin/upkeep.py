@@ -29,7 +29,7 @@ from depot_lite.maintenance.rows.named import named_files
 from depot_lite.maintenance.rows.places import Place, places
 from depot_lite.maintenance.run.reports import UnusedReport, Watcher
 from depot_lite.maintenance.statistics import statistics
-from depot_lite.maintenance.unused import DAY, delete_unused_files, find_unused
+from depot_lite.maintenance.unused import DAY, WEEK, delete_unused_files, find_unused
 
 #: Maximum number of files, rows or errors in a list.
 SHOWN: Final = 100
@@ -51,6 +51,11 @@ class Upkeep:
     settle: timedelta = timedelta(minutes=1)
     #: Younger files may belong to an open transaction or form.
     older_than: timedelta = DAY
+    max_delete: int | str | None = None
+    allow_empty: Iterable[str] = ()
+    ignore_columns: Iterable[str] = ()
+    #: For how long files are marked before they are deleted.
+    trash: timedelta = WEEK
 
     @property
     def ages(self) -> list[timedelta]:
@@ -89,6 +94,9 @@ class Upkeep:
             "unused": len(report.files),
             "size": shown_size(report.bytes),
             "before": report.before.isoformat(),
+            "objections": report.objections,
+            "due": report.due,
+            "trash": format_age(self.trash) if self.trash else "",
             "rows": [_file(report.depot, each, now) for each in report.files[:SHOWN]],
         }
 
@@ -98,11 +106,12 @@ class Upkeep:
         report = delete_unused_files(
             bind, depot_name, older_than=limit, settle=self.settle, progress=progress, **self._settings()
         )
-        left = sum(each.size for each in report.files if each.file_id in report.failed) if report.failed else 0
         return {
             **_counted(report),
             "deleted": report.deleted,
-            "size": shown_size(report.bytes - left),
+            "marked": report.marked,
+            "waiting": report.waiting,
+            "size": shown_size(report.deleted_files.bytes),
             "failed": len(report.failed),
             "rows": [{"id": each, "error": one_line(error)} for each, error in islice(report.failed.items(), SHOWN)],
         }
@@ -137,7 +146,15 @@ class Upkeep:
         return [_row(known[each.place], each, database, link) for each in files[:SHOWN]]
 
     def _settings(self) -> dict[str, Any]:
-        return {"protect": self.protect, "keep_if": self.keep_if, "models": self.models}
+        return {
+            "protect": self.protect,
+            "keep_if": self.keep_if,
+            "models": self.models,
+            "max_delete": self.max_delete,
+            "allow_empty": self.allow_empty,
+            "ignore_columns": self.ignore_columns,
+            "trash": self.trash,
+        }
 
 
 def depots() -> list[dict[str, Any]]:

@@ -40,6 +40,7 @@ from depot_lite.io.boto3.options import (
 )
 from depot_lite.io.boto3.stream import RangeReader
 from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage, StoredFile
+from depot_lite.io.objects.metadata import time_of
 from depot_lite.io.objects.options import seconds
 from depot_lite.io.objects.readers import SummedReader
 from depot_lite.io.objects.versions import ObjectVersion, VersionedStorage
@@ -242,7 +243,7 @@ class S3Storage(VersionedStorage[str, Headers]):
             partial(self._get_range, file_id, found["ETag"]),
         )
         record = {name: value for name, value in found.items() if name != "Body"}
-        return ObjectVersion(info, reader, self.public_url(file_id), self, record)
+        return ObjectVersion(info, reader, self._url_beside(file_id), self, record)
 
     def _get(self, file_id: str, **arguments: str) -> dict[str, Any]:
         with translating(self._what("read", file_id), file_id):
@@ -282,6 +283,14 @@ class S3Storage(VersionedStorage[str, Headers]):
     def _list(self) -> Iterator[FileEntry]:
         return listing(self._ask, self._bucket, self._prefix)
 
+    def _now(self) -> datetime:
+        """Return the server's time, as the header of its answer tells it."""
+        with translating(f"list s3://{self._bucket}/{self._prefix}"):
+            answer = self._client.list_objects_v2(
+                Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1, **self._arguments(_OF_ACCESS)
+            )
+        return time_of(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
+
     def _ask(self, **where: str) -> Mapping[str, Any]:
         answer: Mapping[str, Any] = self._client.list_objects_v2(**where, **self._arguments(_OF_ACCESS))
         return answer
@@ -290,6 +299,18 @@ class S3Storage(VersionedStorage[str, Headers]):
 
     def _delete_object(self, key: str) -> None:
         self._client.delete_object(Bucket=self._bucket, Key=key, **self._arguments(_OF_ACCESS))
+
+    def _undelete(self, file_id: str) -> bool:
+        """Remove the delete marker, which hides the last version of the object."""
+        key = self._key(file_id)
+        with translating(self._what("restore", file_id)):
+            found = self._client.list_object_versions(Bucket=self._bucket, Prefix=key, **self._arguments(_OF_ACCESS))
+            markers = [each for each in found.get("DeleteMarkers", ()) if each["Key"] == key and each["IsLatest"]]
+            if not markers or all(each["Key"] != key for each in found.get("Versions", ())):
+                return False
+            version = markers[0]["VersionId"]
+            self._client.delete_object(**self._where(file_id), VersionId=version, **self._arguments(_OF_ACCESS))
+        return True
 
     #: What S3 deletes with one request.
     _batch_limit = 1000

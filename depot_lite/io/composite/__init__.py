@@ -75,6 +75,14 @@ class CompositeStorage(FileStorage):
     def _entry(self, file_id: str) -> FileEntry:
         return FileEntry(file_id, lambda: self._first(file_id, lambda each: each._entry(file_id)._details()))
 
+    def read_note(self, name: str) -> bytes | None:
+        """Return the note of the first storage that has it."""
+        return next((note for each in self._storages if (note := each.read_note(name)) is not None), None)
+
+    def _undelete(self, file_id: str) -> bool:
+        # In each of them, and not only in the first that has kept it.
+        return sum(each._undelete(file_id) for each in self._storages) > 0
+
     def _exists(self, file_id: str) -> bool:
         return any(each._exists(file_id) for each in self._storages)
 

@@ -40,6 +40,7 @@ from depot_lite.io.objects import readers
 from depot_lite.io.objects.metadata import (
     ATTEMPT,
     checksum_metadata,
+    time_of,
 )
 from depot_lite.io.objects.options import seconds, web_address
 from depot_lite.io.objects.versions import ObjectVersion, VersionedStorage
@@ -226,7 +227,7 @@ class GCSStorage(VersionedStorage[str | None, Found]):
         found = Found.in_headers(answer.headers)
         request = partial(self._get_range, file_id, found.generation)
         body = body_of(answer, found, self._what("read", file_id), request)
-        return ObjectVersion(found.info(file_id), body, self.public_url(file_id), self, found)
+        return ObjectVersion(found.info(file_id), body, self._url_beside(file_id), self, found)
 
     def _get(self, file_id: str, start: int = 0, generation: int | None = None) -> Response:
         """Return an answer whose body is on its way.
@@ -273,6 +274,13 @@ class GCSStorage(VersionedStorage[str | None, Found]):
             return self._connection.json("GET", f"/b/{self._bucket}/o", params=parameters)
 
         return listing(ask, self._bucket, self._prefix)
+
+    def _now(self) -> datetime:
+        """Return the server's time, as the header of its answer tells it."""
+        with translating(f"list gs://{self._bucket}/{self._prefix}"):
+            path = f"/storage/v1/b/{self._bucket}/o"
+            answer = self._connection.call("GET", path, params={"maxResults": 1, "fields": "kind"})
+        return time_of(answer.headers.get("Date"))
 
     # --- deleting -------------------------------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ from pymongo.errors import DuplicateKeyError
 
 from depot_lite.errors import ConfigurationError, StorageFailed
 from depot_lite.io.content import Content, clean_filename
-from depot_lite.io.fileid import check_file_id, id_of_object_id, object_id_in
+from depot_lite.io.fileid import check_file_id, id_of_object_id, is_note_id, object_id_in
 from depot_lite.io.gridfs.client import GridFSConnection, database_of
 from depot_lite.io.gridfs.errors import MONGO_ERRORS, translating
 from depot_lite.io.gridfs.stream import CHUNK, ChunkReader, ChunkWriter
@@ -213,6 +213,8 @@ class GridFSStorage(FileStorage):
             yield _entry(id_of_object_id(str(document["_id"])), document)
         held: FileEntry | None = None
         for document in self._ours():
+            if is_note_id(document["metadata"]["file_id"]):
+                continue
             entry = _entry(document["metadata"]["file_id"], document)
             if held is not None and held != entry:
                 yield held

@@ -20,6 +20,7 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
@@ -340,6 +341,14 @@ class LocalFileStorage(FileStorage):
         return next(
             (f"{shard}/{name}" for name in names_in(shard) if id_of_name(name) == file_id), self._sidecar(file_id)
         )
+
+    def _now(self) -> datetime:
+        """Return the time of the file system, which a file server may tell."""
+        try:
+            with tempfile.TemporaryFile(dir=self._root) as file:
+                return datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
+        except OSError:  # nothing was stored yet, or the disk is full or read-only
+            return datetime.now(UTC)
 
     # --- deleting -------------------------------------------------------------------------------------------------
 

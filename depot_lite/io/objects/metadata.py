@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from secrets import token_hex
 from typing import Final
 from urllib.parse import quote, unquote
@@ -28,6 +29,14 @@ _TIME_FORMAT: Final = "%Y-%m-%d %H:%M:%S"
 def now() -> datetime:
     """Return the time in whole seconds, the precision of the metadata."""
     return datetime.now(UTC).replace(microsecond=0)
+
+
+def time_of(header: str | None) -> datetime:
+    """Return the time in the ``Date`` header of an answer; without one, the time of this machine."""
+    try:
+        return parsedate_to_datetime(header or "").astimezone(UTC)
+    except ValueError:
+        return datetime.now(UTC)
 
 
 def metadata_of(info: FileInfo) -> dict[str, str]:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from depot_lite.errors import StorageFailed
 from depot_lite.io.content import Content
-from depot_lite.io.fileid import is_file_id
+from depot_lite.io.fileid import is_file_id, is_note_id
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
 from depot_lite.io.objects.errors import ErrorTable
 from depot_lite.io.objects.metadata import ATTEMPT, crc32_of, format_crc32, now, parse_crc32, response_headers
@@ -281,6 +281,10 @@ class ObjectStorage(FileStorage, Generic[Url, Record]):
         """Return the URL without a signature, None if the objects are not public."""
         file_id = self._id(file_or_id)
         return self._plain_url(file_id) if self._public else None
+
+    def _url_beside(self, file_id: str) -> str | None:
+        """Return the public URL of a file that is opened; notes have none."""
+        return None if is_note_id(file_id) else self.public_url(file_id)
 
     def _plain_url(self, file_id: str) -> Url:
         if self._public_base_url is not None:

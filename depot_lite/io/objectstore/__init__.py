@@ -237,7 +237,7 @@ class ObjectStoreStorage(ObjectStorage[str | None, Record]):
             what,
             partial(self._body_from, file_id, result.meta["e_tag"]),
         )
-        return ObjectFile(info, reader, self.public_url(file_id))
+        return ObjectFile(info, reader, self._url_beside(file_id))
 
     def _begin(self, body: Any) -> memoryview:
         """Return the start of a body, with at least the header."""

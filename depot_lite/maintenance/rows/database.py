@@ -193,13 +193,13 @@ def _rows(connection: Connection, place: Place, condition: ColumnElement[bool]) 
 def _query(place: Place, dialect: str, condition: ColumnElement[bool]) -> Select[Any]:
     """Return the query for rows, each with the number of all of them: one statement sees one state of the table."""
     text = as_text(place, dialect)
-    matches = place.text.is_not(None), condition
+    matches = place.has_value, condition
     count = select(func.count()).select_from(place.table).where(*matches).correlate(None).scalar_subquery()
     return select(*place.key, text, _valid(place, dialect), count).where(*matches)
 
 
 def _count(connection: Connection, place: Place, condition: ColumnElement[bool]) -> int:
-    matches = place.text.is_not(None), condition
+    matches = place.has_value, condition
     return connection.scalar(select(func.count()).select_from(place.table).where(*matches)) or 0
 
 

@@ -122,12 +122,12 @@ def _walked(data: Any, at: str, rank: int) -> Iterator[tuple[int, NamedFile]]:
 def _described_file(data: dict[str, Any], at: str) -> NamedFile | None:
     """Return the file that a dictionary describes, if it describes one."""
     prefix = f"{at}." if at else ""
-    if isinstance(path := data.get("path"), str):
-        found = PATH.fullmatch(path)
-        return None if found is None else NamedFile(found[1], found[2], f"{prefix}path", data)
+    path = data.get("path")
+    if isinstance(path, str) and (found := PATH.fullmatch(path)):
+        return NamedFile(found[1], found[2], f"{prefix}path", data)
     name, file_id = data.get("depot_name"), data.get("file_id")
-    if "path" not in data and isinstance(name, str) and isinstance(file_id, str) and ANY_ID.fullmatch(file_id):
-        return NamedFile(name, file_id, f"{prefix}file_id", data)
+    if isinstance(file_id, str) and ANY_ID.fullmatch(file_id):
+        return NamedFile(name if isinstance(name, str) else "", file_id, f"{prefix}file_id", data)
     return None
 
 

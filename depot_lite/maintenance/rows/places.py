@@ -7,10 +7,23 @@ earlier ones, and of the depots behind their aliases.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, FromClause, MetaData, Table, Text, column, table, type_coerce
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ColumnElement,
+    FromClause,
+    MetaData,
+    Table,
+    Text,
+    and_,
+    column,
+    literal_column,
+    table,
+    type_coerce,
+)
 from sqlalchemy.orm import InstrumentedAttribute, Mapper, configure_mappers
 
 from depot_lite.errors import ConfigurationError
@@ -27,6 +40,8 @@ class Place:
     type: FileType | None = None
     #: The mapper of the model; None for a table without one.
     mapper: Mapper[Any] | None = None
+    #: The condition of the rows that are read; None for all rows.
+    condition: ColumnElement[bool] | None = None
 
     @property
     def name(self) -> str:
@@ -41,6 +56,12 @@ class Place:
     def text(self) -> ColumnElement[str]:
         """The column as text, without the conversions of its type."""
         return type_coerce(self.column, Text)
+
+    @property
+    def has_value(self) -> ColumnElement[bool]:
+        """The condition of rows that are read: the column is not NULL, and the row is one of those chosen."""
+        found = self.text.is_not(None)
+        return found if self.condition is None else and_(found, self.condition)
 
     @property
     def is_text(self) -> bool:
@@ -75,6 +96,35 @@ def places(protect: Iterable[object] = (), models: Iterable[object] | None = Non
             "no model with an UploadedFileField is known, so every file would seem unused: import the models first"
         )
     return [*known.values(), *(_protected(each) for each in protect)]
+
+
+def chosen(found: Iterable[Place], columns: Iterable[str] | None, where: str | None) -> list[Place]:
+    """Return the places with these columns, restricted to rows that fulfil a condition.
+
+    A job that looks for unused files must not be restricted: it has to see all references.
+
+    Args:
+        columns: names such as ``"movie.poster"``; None for all.
+        where: SQL, as it stands behind WHERE: ``"created < '2020-01-01'"``; None for all rows.
+
+    Raises:
+        ConfigurationError: there is no such column, or the columns with a condition are in several tables.
+    """
+    known = {str(each): each for each in found}
+    if isinstance(columns, str):
+        raise ConfigurationError(f"columns: expected a list of names, got {columns!r}")
+    names = list(known if columns is None else columns)
+    if unknown := [each for each in names if each not in known]:
+        raise ConfigurationError(
+            f"columns: there is no file column {unknown[0]!r}; there is {', '.join(known) or 'none'}"
+        )
+    places = [known[each] for each in names]
+    if where is None:
+        return places
+    if len(tables := {each.name for each in places}) > 1:
+        raise ConfigurationError(f"where: expected the columns of one table, got {', '.join(sorted(tables))}")
+    condition: ColumnElement[bool] = literal_column(f"({where})", Boolean)
+    return [replace(each, condition=condition) for each in places]
 
 
 def _metadata_of(base: object) -> MetaData:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from depot_lite.depots import Depots
 from depot_lite.errors import MaintenanceStopped, UnknownDepot
 from depot_lite.io.fileid import FILE_ID
+from depot_lite.maintenance.ids import FileIds
 from depot_lite.maintenance.rows.database import Row
 from depot_lite.maintenance.rows.places import Place
 
@@ -21,6 +22,10 @@ from depot_lite.maintenance.rows.places import Place
 _ENDS: Final = re.compile(rf'/({FILE_ID})"')
 PATH: Final = re.compile(rf"([^/]+)/({FILE_ID})")
 ANY_ID: Final = re.compile(FILE_ID)
+#: An id in any spelling, also within a longer run of digits: upper case, or 32 digits without dashes.
+_ANY_SPELLING: Final = re.compile(
+    r"(?=([0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}))|(?=((?<![0-9a-f])[0-9a-f]{24}(?![0-9a-f-])))"
+)
 
 
 class References:
@@ -33,8 +38,10 @@ class References:
     def __init__(self, depot_name: str) -> None:
         self._depot_name = Depots.resolve_alias(depot_name)
         self._depots = depots_at(self._depot_name)
-        self._resolved: dict[str, bool] = {}
+        self._resolved: dict[str, str] = {}
         self._prefix = f'"{depot_name}/'
+        #: The ids of files of other depots that rows name, by the name of the depot in the rows.
+        self.elsewhere: dict[str, FileIds] = {}
 
     def in_rows(self, place: Place, rows: Iterable[Row]) -> list[str]:
         """Return the ids of the files of this depot that rows name, possibly with repetitions.
@@ -45,29 +52,43 @@ class References:
         found: list[str] = []
         if place.type is None:
             for row in rows:
-                found += ANY_ID.findall(row.text)  # every id, of any depot and in any context
+                found += ids_in(row.text)  # of any depot and in any context
             return found
         ends, prefix = _ENDS.findall, self._prefix
         for row in rows:
             _, text, valid = row
             # Most rows name one depot by one name. If all strings like paths begin with it, no JSON is parsed.
             ids = ends(text) if valid else []
-            if ids and text.count(prefix) == len(ids) and "\\" not in text:
+            is_ours = ids and text.count(prefix) == len(ids) and "\\" not in text
+            if is_ours and text.count('"file_id"') <= text.count('"path"'):
                 found += ids if len(ids) != 2 or ids[0] != ids[1] else ids[1:]
             else:
-                found += [file_id for name, file_id in paths_in(place, row) if self._is_of_depot(place, row, name)]
+                for name, file_id in paths_in(place, row):
+                    if not name or self._real(place, row, name) in self._depots:
+                        found.append(file_id)
+                    else:
+                        self.elsewhere.setdefault(name, FileIds()).add([file_id])
         return found
 
-    def _is_of_depot(self, place: Place, row: Row, name: str) -> bool:
+    def _real(self, place: Place, row: Row, name: str) -> str:
         if name not in self._resolved:
             try:
-                self._resolved[name] = Depots.resolve_alias(name) in self._depots
+                self._resolved[name] = Depots.resolve_alias(name)
             except UnknownDepot as error:
                 raise MaintenanceStopped(
                     f"{where(place, row)} names depot {name!r}, which is not configured: it may be another name of "
                     f"{self._depot_name!r}"
                 ) from error
         return self._resolved[name]
+
+
+def ids_in(text: str) -> list[str]:
+    """Return every id in a text, however it is written.
+
+    >>> ids_in("{B3A1C6DE0F5B4B6E9A3E2B1C4D5E6F70}")
+    ['b3a1c6de0f5b4b6e9a3e2b1c4d5e6f70']
+    """
+    return [first or second for first, second in _ANY_SPELLING.findall(text.lower())]
 
 
 def depots_at(depot_name: str) -> set[str]:
@@ -78,7 +99,7 @@ def depots_at(depot_name: str) -> set[str]:
 
 
 def paths_in(place: Place, row: Row) -> list[tuple[str, str]]:
-    """Return depot and id of each distinct file that a row names.
+    """Return depot and id of each distinct file that a row names; the depot is empty if the row gives only an id.
 
     Raises:
         MaintenanceStopped: the row cannot be parsed.
@@ -104,12 +125,13 @@ def parsed(place: Place, row: Row) -> Any:
 
 def _strings(data: Any) -> Iterator[tuple[str, str]]:
     if isinstance(data, dict):
+        path, file_id, name = data.get("path"), data.get("file_id"), data.get("depot_name")
         if (
-            "path" not in data
-            and isinstance(data.get("depot_name"), str)
-            and ANY_ID.fullmatch(str(data.get("file_id")))
+            not (isinstance(path, str) and PATH.fullmatch(path))
+            and isinstance(file_id, str)
+            and ANY_ID.fullmatch(file_id)
         ):
-            yield data["depot_name"], data["file_id"]
+            yield name if isinstance(name, str) else "", file_id
         for each in data.values():
             yield from _strings(each)
     elif isinstance(data, list):

@@ -28,7 +28,8 @@ class Progress:
     finished: bool = False
 
 
-#: A progress callback: called in the working thread, a few times per second at most, and at the end of each step.
+#: A progress callback: called in the working thread, a few times per second at most, and at the end of each step, even
+#: if it was interrupted.
 Watcher = Callable[[Progress], Any]
 
 
@@ -57,8 +58,8 @@ class Step:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if self._watcher is not None and kind is None:
-            self._tell(finished=True)
+        if self._watcher is not None:
+            self._tell(finished=kind is None)
 
     def _tell(self, *, finished: bool) -> None:
         if self._watcher is not None:
@@ -99,10 +100,24 @@ class UnusedReport:
     kept: int = 0
     #: Not named, and deleted by others before they were checked.
     gone: int = 0
-    #: The unused files; after a deletion, the files selected for it.
+    #: Named by a row as files of another depot, which lacks them. They are in use, since ids are never used twice.
+    misplaced: int = 0
+    #: The reasons for which a deletion stops.
+    objections: list[str] = field(default_factory=list)
+    #: The unused files: marked ones, waiting ones, and files selected for deletion.
     files: FoundFiles = field(default_factory=FoundFiles)
+    #: Of these, files that an earlier run marked, whose time has not come.
+    waiting: int = 0
+    #: Of these, files that an earlier run marked and whose time has come; all files if nothing is marked first.
+    due: int = 0
+    #: Number of files that this run marked; None after a dry run.
+    marked: int | None = None
+    #: Number of marks taken off, of files that are named, kept or gone.
+    unmarked: int = 0
     #: Number of deleted files; None after a dry run.
     deleted: int | None = None
+    #: The deleted files.
+    deleted_files: FoundFiles = field(default_factory=FoundFiles)
     #: File id -> error for failed deletions; the other files were deleted nevertheless.
     failed: dict[str, Exception] = field(default_factory=dict)
 

@@ -174,9 +174,12 @@
             const spared = spare(found);
             const rows = found.rows.map((each) => [link(each.url, each.id, "look at this file"), each.size,
                 make("span", { title: each.stored }, each.age)]);
-            const ask = found.unused ? asking("unused", "Delete " + (found.unused === 1 ? "this file" : "these " + counted(found.unused, "file")),
+            const doubt = found.objections.length ? make("div", { class: "depot-warning" },
+                make("p", {}, "None of them can be deleted here:"),
+                make("ul", {}, ...found.objections.map((each) => make("li", {}, each)))) : null;
+            const ask = found.unused && !doubt ? asking("unused", "Delete " + (found.unused === 1 ? "this file" : "these " + counted(found.unused, "file")),
                 () => askToDelete(depot, seconds, found)) : null;
-            section("Unused files of " + depot, make("p", {}, text + spared), ask,
+            section("Unused files of " + depot, make("p", {}, text + spared), doubt, ask,
                 table("Unused files of " + depot, ["File", "Size", "Age"], rows), first(rows, found.unused));
             say(depot + ": " + text);
         },
@@ -262,7 +265,9 @@
             title: "Delete " + files,
             text: "Depot " + depot + ": " + files + " that no row names, " + found.size + ".",
             warning: seconds >= safeAge ? "" : "They may belong to transactions that are open, or to forms that are not sent yet: such files would be lost.",
-            after: "They are looked for once more before. Deleted files cannot be brought back.",
+            after: found.trash
+                ? "They are looked for once more before, and marked. Those that were marked more than " + found.trash + " ago (" + number(found.due) + ") are deleted, and cannot be brought back."
+                : "They are looked for once more before. Deleted files cannot be brought back.",
             act: () => remove(depot, seconds, found),
         });
     }
@@ -272,10 +277,11 @@
         forget("unused");
         const done = await run("delete", { depot, older_than: seconds, before: found.before }, title);
         if (!done) return;
-        enter(depot, { files: done.listed - done.deleted, named: done.named, unused: done.failed });
+        enter(depot, { files: done.listed - done.deleted, named: done.named, unused: done.failed + done.marked + done.waiting });
         const text = counted(done.deleted, "file") + " deleted, " + done.size + "." +
+            (done.marked ? " " + counted(done.marked, "file") + " marked, to be deleted after " + found.trash + "." : "") +
             (done.failed ? " " + counted(done.failed, "file") + " could not be deleted." : "");
-        const left = found.unused - done.deleted - done.failed;
+        const left = found.unused - done.deleted - done.failed - done.marked - done.waiting;
         const named = left > 0 ? " " + counted(left, "file") + " left alone: named by a row by now, or gone." : "";
         const rows = done.rows.map((each) => [each.id, each.error]);
         drop("Unused files of " + depot);

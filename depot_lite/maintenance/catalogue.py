@@ -1,0 +1,267 @@
+"""The catalogue of a database: columns that no model has, and rows that the database hides.
+
+A renamed column, a table of old versions, the schema of a tenant, a partition that was detached, a model that was not
+imported: each may name files, and no model knows of it. So the text columns of the database that are not read anyway
+are searched for the ids of the files that are about to be deleted. An id is random and never used twice, so a column
+that contains one names that file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, String, cast, column, inspect, or_, select, table, text
+from sqlalchemy import Text as TextType
+from sqlalchemy.exc import SQLAlchemyError
+
+from depot_lite.errors import ConfigurationError, MaintenanceStopped
+from depot_lite.maintenance.ids import packed, unpacked
+from depot_lite.maintenance.rows.database import Database
+from depot_lite.maintenance.rows.places import Place
+from depot_lite.maintenance.rows.references import ids_in
+from depot_lite.maintenance.run.reports import Step, Watcher
+
+#: A part of each id in any spelling, for the regular expressions of any database.
+_PART: Final = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-|[0-9a-fA-F]{24}"
+#: An id with its dashes, for databases without regular expressions.
+_LIKE: Final = "%________-____-____-____-____________%"
+_WITH_REGEXP: Final = frozenset({"postgresql", "mysql", "mariadb", "sqlite"})
+#: Rows fetched at a time.
+_PAGE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueTable:
+    """A table of the database, with its columns that may contain text."""
+
+    schema: str | None
+    name: str
+    columns: tuple[str, ...]
+    #: Whether names without a schema mean this schema.
+    is_default: bool
+
+    @property
+    def fullname(self) -> str:
+        """The name, with the schema unless it is the default."""
+        return self.name if self.is_default or self.schema is None else f"{self.schema}.{self.name}"
+
+
+@dataclass(slots=True)
+class Catalogue:
+    """The search for columns that no model has.
+
+    Args:
+        ignored: columns that are not searched, ``"table.column"`` or ``"schema.table.column"``; ``*`` stands for
+            anything.
+
+    Raises:
+        ConfigurationError: an element of ``ignored`` is not a column.
+    """
+
+    database: Database
+    places: list[Place]
+    ignored: Iterable[Any] = ()
+    progress: Watcher | None = None
+    _known: set[tuple[str, str]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Check the ignored columns."""
+        self.ignored = [self.ignored] if isinstance(self.ignored, str) else list(self.ignored)
+        for each in self.ignored:
+            if str(each).count(".") not in {1, 2} or not all(str(each).split(".")):
+                raise ConfigurationError(
+                    f"ignore_columns: expected 'table.column' or 'schema.table.column', got {each!r}"
+                )
+        self._known = {(each.name, each.column.name) for each in self.places}
+
+    def objections(self, doomed: set[bytes]) -> Iterator[str]:
+        """Yield the reasons to stop: columns that contain the ids of these files, and rows that cannot be seen."""
+        engines = set()
+        for place in self.places:
+            with _reading(self.database, place) as connection:
+                if _hides_rows(connection, place):
+                    yield (
+                        f"row-level security hides rows of {place.name} from this user: connect as a user who sees all "
+                        "rows (BYPASSRLS, or the owner of the table)"
+                    )
+                if connection.engine not in engines:
+                    engines.add(connection.engine)
+                    yield from self._search(connection, doomed, is_ours=self.database.owns_transactions(place))
+
+    def _search(self, connection: Connection, doomed: set[bytes], *, is_ours: bool) -> Iterator[str]:
+        with Step(self.progress, "looking at columns that no model has", unit="columns") as step:
+            for each in _tables(connection):
+                wanted = [name for name in each.columns if not self._is_known(each, name)]
+                for name, reason in _found(connection, each, wanted, doomed, is_ours=is_ours):
+                    full = f"{each.fullname}.{name}"
+                    yield (
+                        f"column {full} {reason}, and no model has it: protect it (protect, --protect {full}), or look "
+                        f"at it and ignore it (ignore_columns, --ignore-column {full})"
+                    )
+                step.add(len(wanted))
+
+    def _is_known(self, each: CatalogueTable, name: str) -> bool:
+        names = {f"{each.schema}.{each.name}", each.fullname}
+        return any((full, name) in self._known for full in names) or any(
+            fnmatchcase(f"{full}.{name}", pattern) for full in names for pattern in self.ignored
+        )
+
+
+@contextmanager
+def _reading(database: Database, place: Place) -> Iterator[Connection]:
+    """Provide a connection, and end its transaction if it is ours."""
+    try:
+        with database.connection(place) as connection:
+            if database.owns_transactions(place) and connection.dialect.name != "sqlite":
+                # Also if the engine has AUTOCOMMIT: PostgreSQL streams in transactions only.
+                connection = connection.execution_options(isolation_level="READ COMMITTED")
+            yield connection
+            if database.owns_transactions(place):
+                connection.rollback()
+    except SQLAlchemyError as error:
+        raise MaintenanceStopped(f"the catalogue of the database cannot be read: {_short(error)}") from error
+
+
+def _short(error: SQLAlchemyError) -> str:
+    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+
+
+# --- the search ---------------------------------------------------------------------------------------------------
+
+
+def _found(
+    connection: Connection, each: CatalogueTable, names: list[str], doomed: set[bytes], *, is_ours: bool
+) -> Iterator[tuple[str, str]]:
+    """Yield the columns of a table that contain one of the ids, or cannot be read, with the reason.
+
+    If the transaction is ours, it ends with each table, so that none is long.
+    """
+    left = list(names)
+    while left:
+        try:
+            with nullcontext() if is_ours else connection.begin_nested():
+                hit = _first_hit(connection, each, left, doomed)
+        except SQLAlchemyError as error:
+            _end(connection, is_ours=is_ours)
+            if _is_there(connection, each):  # no longer, if it was dropped meanwhile
+                yield from ((name, f"cannot be read ({_short(error)})") for name in left)
+            hit = None
+        _end(connection, is_ours=is_ours)
+        if hit is None:
+            return
+        name, file_id = hit
+        yield name, f"contains the id of a file that would be deleted, {file_id}"
+        left.remove(name)
+
+
+def _end(connection: Connection, *, is_ours: bool) -> None:
+    if is_ours:
+        connection.rollback()
+
+
+def _first_hit(
+    connection: Connection, each: CatalogueTable, names: list[str], doomed: set[bytes]
+) -> tuple[str, str] | None:
+    """Return the first column and id among the rows of a table."""
+    source = table(each.name, *(column(name) for name in names), schema=each.schema)
+    texts = [_as_text(connection, source.c[name]) for name in names]
+    has_regexp = connection.dialect.name in _WITH_REGEXP
+    query = select(*texts).where(or_(*(one.regexp_match(_PART) if has_regexp else one.like(_LIKE) for one in texts)))
+    with connection.execute(query.execution_options(yield_per=_PAGE)) as result:
+        for row in result:
+            for name, value in zip(names, row, strict=True):
+                held = value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
+                for file_id in ids_in(held):
+                    if (key := packed(file_id)) in doomed:
+                        return name, unpacked(key)
+    return None
+
+
+def _as_text(connection: Connection, one: ColumnElement[Any]) -> ColumnElement[str]:
+    return cast(one, String if connection.dialect.name in {"mysql", "mariadb"} else TextType)
+
+
+def _is_there(connection: Connection, each: CatalogueTable) -> bool:
+    return inspect(connection).has_table(each.name, schema=each.schema)
+
+
+# --- the catalogues -----------------------------------------------------------------------------------------------
+
+
+def _tables(connection: Connection) -> list[CatalogueTable]:
+    kinds: dict[str, Callable[[Connection], Iterable[tuple[str | None, str, str, bool]]]] = {
+        "postgresql": _postgresql,
+        "mysql": _mysql,
+        "mariadb": _mysql,
+        "sqlite": _sqlite,
+    }
+    found: dict[tuple[str | None, str, bool], list[str]] = {}
+    for schema, name, column_name, is_default in kinds.get(connection.dialect.name, _others)(connection):
+        found.setdefault((schema, name, is_default), []).append(column_name)
+    return [CatalogueTable(schema, name, tuple(names), default) for (schema, name, default), names in found.items()]
+
+
+def _postgresql(connection: Connection) -> Iterable[Any]:
+    """Return the columns that may contain text, of tables and foreign tables; partitions are read with their table."""
+    return connection.execute(
+        text(
+            "SELECT n.nspname, c.relname, a.attname, n.nspname = current_schema() FROM pg_class c "
+            "JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid "
+            "JOIN pg_type t ON t.oid = a.atttypid "
+            "WHERE c.relkind IN ('r', 'p', 'f') AND NOT c.relispartition AND c.relpersistence <> 't' "
+            "AND a.attnum > 0 AND NOT a.attisdropped "
+            "AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%' "
+            "AND (t.typcategory IN ('S', 'A', 'C') OR t.typname IN ('json', 'jsonb', 'xml', 'hstore', 'uuid')) "
+            "ORDER BY 1, 2, a.attnum"
+        )
+    ).all()
+
+
+def _mysql(connection: Connection) -> Iterable[Any]:
+    """Return the columns of text and of JSON, which is text on MariaDB, in all databases that the user may read."""
+    return connection.execute(
+        text(
+            "SELECT c.table_schema, c.table_name, c.column_name, c.table_schema = DATABASE() "
+            "FROM information_schema.columns c JOIN information_schema.tables t "
+            "ON t.table_schema = c.table_schema AND t.table_name = c.table_name "
+            "WHERE t.table_type = 'BASE TABLE' AND c.data_type IN ('char', 'varchar', 'tinytext', 'text', "
+            "'mediumtext', 'longtext', 'json', 'uuid') AND coalesce(c.character_maximum_length, 36) >= 24 "
+            "AND c.table_schema NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys') "
+            "ORDER BY 1, 2, c.ordinal_position"
+        )
+    ).all()
+
+
+def _sqlite(connection: Connection) -> Iterator[tuple[str | None, str, str, bool]]:
+    """Yield all columns except columns of numbers, since any other may contain text."""
+    quoted = connection.dialect.identifier_preparer.quote
+    for _, schema, _ in connection.exec_driver_sql("PRAGMA database_list").all():
+        if schema == "temp":
+            continue
+        names = f"SELECT name FROM {quoted(schema)}.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"  # noqa: S608  # quoted
+        for (name,) in connection.exec_driver_sql(names).all():
+            for row in connection.exec_driver_sql(f"PRAGMA {quoted(schema)}.table_info({quoted(name)})").all():
+                if not re.search("INT|REAL|FLOA|DOUB|NUMERIC|DECIMAL|BOOL|DATE|TIME", row[2].upper()):
+                    yield schema, name, row[1], schema == "main"
+
+
+def _others(connection: Connection) -> Iterator[tuple[str | None, str, str, bool]]:
+    """Yield the columns of text in the default schema, by SQLAlchemy's inspection."""
+    inspector = inspect(connection)
+    for name in inspector.get_table_names():
+        for each in inspector.get_columns(name):
+            if isinstance(each["type"], String):
+                yield None, name, each["name"], True
+
+
+def _hides_rows(connection: Connection, place: Place) -> bool:
+    """Return whether row-level security applies to this user; only PostgreSQL has it."""
+    if connection.dialect.name != "postgresql":
+        return False
+    quoted = connection.dialect.identifier_preparer.format_table(place.table)
+    return bool(connection.scalar(text("SELECT row_security_active(CAST(:name AS text))"), {"name": quoted}))

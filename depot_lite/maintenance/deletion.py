@@ -1,0 +1,171 @@
+"""The second half of a sweep: marks unused files, and deletes files that were marked long enough ago.
+
+All references are read again directly before the first deletion, and again if the deletions take longer than files may
+be young: in that time an old file may have come to be named. Each file is written to a log before it is deleted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Final, TextIO
+
+from depot_lite.errors import ConfigurationError, DepotError
+from depot_lite.fields.tracking.transfers import off_loop
+from depot_lite.io.interfaces import FileStorage
+from depot_lite.maintenance.ids import FoundFile, FoundFiles, packed
+from depot_lite.maintenance.readings import Readings
+from depot_lite.maintenance.run.reports import Step, UnusedReport, Watcher
+from depot_lite.maintenance.trash import Trash, load_marks, update_marks
+
+_log: Final = logging.getLogger("depot_lite")
+
+#: Files deleted per call of the storage.
+_AT_ONCE: Final = 1000
+
+#: The least number of seconds after which the references are read again while files are deleted.
+_READING: Final = 60.0
+
+
+class DeletionLog:
+    """A text file with a line for each file that is marked or deleted, written before that is done.
+
+    Args:
+        path: the file, which is appended to; None for no log.
+
+    Raises:
+        ConfigurationError: the file cannot be opened.
+    """
+
+    def __init__(self, path: str | Path | None, depot_name: str) -> None:
+        self._depot_name = depot_name
+        self._closing = ExitStack()
+        self._file: TextIO | None = None
+        if path is not None:
+            try:
+                self._file = self._closing.enter_context(Path(path).open("a", encoding="utf-8"))  # noqa: SIM115  # as long as the log
+            except OSError as error:
+                raise ConfigurationError(f"log {path} cannot be written: {error}") from error
+
+    def __enter__(self) -> DeletionLog:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._closing.close()
+
+    def write(self, action: str, files: Iterable[tuple[str, object]]) -> None:
+        """Write a line for each file id, with a detail; it is on the disk when this returns."""
+        if self._file is None:
+            return
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        self._file.writelines(f"{when} {action} {self._depot_name}/{each} {detail}\n" for each, detail in files)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def write_late(self, action: str, files: Iterable[tuple[str, object]]) -> None:
+        """Without a log, write to the logger what a log would name."""
+        if self._file is None:
+            for file_id, detail in files:
+                _log.warning("%s %s/%s %s", action, self._depot_name, file_id, detail)
+
+
+@dataclass(slots=True)
+class Deletion:
+    """The deletion of the files that a search has found."""
+
+    storage: FileStorage
+    readings: Readings
+    trash: Trash
+    older_than: timedelta
+    log: DeletionLog
+    progress: Watcher | None
+    _due: dict[bytes, FoundFile] = field(default_factory=dict)
+    _new: dict[bytes, FoundFile] = field(default_factory=dict)
+
+    def run(self, report: UnusedReport, settle: timedelta) -> UnusedReport:
+        """Mark the files of a report, or delete them, and return the report."""
+        report.deleted, report.marked = 0, 0
+        for each in report.files:
+            key = packed(each.file_id)
+            (self._due if self.trash.is_due(key) else self._new)[key] = each
+        if self._due:
+            self._settle(min(settle, self.older_than))
+            self._read_again(report)
+        self._mark(report)
+        with Step(self.progress, "deleting", len(self._due)) as step:
+            try:
+                self._delete(report, step)
+            except BaseException:
+                self.log.write_late("delete", ((each.file_id, each.size) for each in report.deleted_files))
+                raise
+            finally:
+                self._forget_marks(report)
+        return report
+
+    def _forget_marks(self, report: UnusedReport) -> None:
+        """Take off the marks of deleted files. If that fails, the next run does it."""
+        done = self.trash.marks.keys() & {packed(each.file_id) for each in report.deleted_files}
+        try:
+            off_loop(partial(update_marks, self.storage, done, {}))
+        except DepotError as error:
+            _log.warning("the marks of %s deleted files of %s were left: %s", len(done), report.depot, error)
+
+    def _settle(self, time: timedelta) -> None:
+        """Wait until this time has passed since the references were read."""
+        until = self.readings.begun + time.total_seconds()
+        if monotonic() >= until:
+            return
+        whole = round(time.total_seconds())
+        with Step(self.progress, "waiting for transactions to end", whole, unit="seconds") as step:
+            while (left := until - monotonic()) > 0:
+                off_loop(partial(sleep, min(left, 0.5)))
+                step.done = round(time.total_seconds() - left)
+                step.add(0)
+
+    def _read_again(self, report: UnusedReport) -> None:
+        """Drop the files that are named by now, or that somebody has undeleted."""
+        named = {packed(each) for each in self.readings.read(self._due.keys() | self._new.keys())}
+        report.named += len(named)
+        undeleted = set[bytes]()
+        if self.trash.age:
+            undeleted = self._due.keys() - off_loop(partial(load_marks, self.storage)).keys()
+            report.kept += len(undeleted - named)
+        for key in named | undeleted:
+            self._due.pop(key, None)
+            self._new.pop(key, None)
+        left, report.files = report.files, FoundFiles()
+        for each in left:
+            if (key := packed(each.file_id)) not in named and key not in undeleted:
+                report.files.append(key, each.size, each.last_modified.timestamp())
+
+    def _mark(self, report: UnusedReport) -> None:
+        """Mark the new files, and take off the marks of files that are named, kept, or gone."""
+        added = {key: each for key, each in self._new.items() if key not in self.trash.marks}
+        stale = self.trash.marks.keys() - self._new.keys() - self._due.keys()
+        self.log.write("mark", ((each.file_id, each.size) for each in added.values()))
+        off_loop(partial(update_marks, self.storage, stale, dict.fromkeys(added, self.trash.now)))
+        report.marked, report.unmarked = len(added), len(stale)
+
+    def _delete(self, report: UnusedReport, step: Step) -> None:
+        patience = max(self.older_than.total_seconds(), _READING)
+        while self._due:
+            if monotonic() - self.readings.begun > patience:
+                self._read_again(report)
+            batch = [self._due[key] for key in list(self._due)[:_AT_ONCE]]
+            self.log.write("delete", ((each.file_id, each.size) for each in batch))
+            failed = off_loop(partial(self.storage.delete_many, [each.file_id for each in batch]))
+            self.log.write("failed", ((each, " ".join(str(error).split())) for each, error in failed.items()))
+            report.failed |= failed
+            for each in batch:
+                del self._due[packed(each.file_id)]
+                if each.file_id not in failed:
+                    report.deleted_files.append(packed(each.file_id), each.size, each.last_modified.timestamp())
+            report.deleted = len(report.deleted_files)
+            step.add(len(batch), sum(each.size for each in batch if each.file_id not in failed))

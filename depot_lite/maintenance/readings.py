@@ -1,0 +1,56 @@
+"""Readings: the files of a depot that all rows name, as of one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from time import monotonic
+
+from depot_lite.errors import MaintenanceStopped
+from depot_lite.fields.tracking.transfers import off_loop
+from depot_lite.maintenance.ids import FileIds, packed
+from depot_lite.maintenance.rows.database import Database, Reader, Row
+from depot_lite.maintenance.rows.places import Place
+from depot_lite.maintenance.rows.references import References
+from depot_lite.maintenance.run.reports import Step, Watcher
+
+
+@dataclass(slots=True)
+class Readings:
+    """A reader of all references to a depot, which reads them as often as asked."""
+
+    database: Database
+    places: list[Place]
+    references: References
+    progress: Watcher | None
+    #: When the last reading began, by the monotonic clock.
+    begun: float = 0.0
+
+    def read(self, only: set[bytes] | None = None) -> FileIds:
+        """Return the ids that rows name; with ``only``, those among the given packed ids.
+
+        Raises:
+            MaintenanceStopped: a row cannot be read, or a protected column protects nothing.
+        """
+        self.begun = monotonic()
+        self.references.elsewhere.clear()
+        named = FileIds()
+        with Reader(self.database, snapshot=True) as reader:
+            for place in self.places:
+                rows = found = 0
+                with Step(self.progress, f"reading {place}", unit="rows") as step:
+                    for page in reader.pages(place):
+                        found += off_loop(partial(self._remember, place, page, named, only))
+                        rows += len(page)
+                        step.add(len(page))
+                if place.type is None and rows and not found:
+                    raise MaintenanceStopped(
+                        f"{place} is protected, but none of its {rows} values contains a file id: is it the right "
+                        "column, and are the ids in it written out?"
+                    )
+        return named
+
+    def _remember(self, place: Place, page: list[Row], named: FileIds, only: set[bytes] | None) -> int:
+        found = self.references.in_rows(place, page)
+        named.add(found if only is None else [each for each in found if packed(each) in only])
+        return len(found)
