@@ -153,7 +153,7 @@ def _found(
             failures += 1
             there = _columns_of(connection, each)
             _end(connection, is_ours=is_ours)
-            left = [name for name in left if name in there]  # without what was dropped meanwhile
+            left = [name for name in left if name in there]  # others were dropped meanwhile
             if failures < _ATTEMPTS:  # perhaps it was altered meanwhile
                 continue
             yield from ((name, f"cannot be read ({_short(error)})") for name in left)

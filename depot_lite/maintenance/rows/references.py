@@ -22,7 +22,7 @@ from depot_lite.maintenance.rows.places import Place
 _ENDS: Final = re.compile(rf'/({FILE_ID})"')
 PATH: Final = re.compile(rf"([^/]+)/({FILE_ID})")
 ANY_ID: Final = re.compile(FILE_ID)
-#: Digits and dashes that may contain an id; and those that are one.
+#: Digits and dashes that may contain an id; an id alone.
 _DIGITS: Final = re.compile(r"[0-9a-f][0-9a-f-]{22,}[0-9a-f]")
 _ONE_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}|[0-9a-f]{24}")
 #: An id in any spelling, also within a longer run of digits: upper case, or 32 digits without dashes.
