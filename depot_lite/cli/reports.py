@@ -119,8 +119,17 @@ def _unused_lines(report: UnusedReport, older_than: timedelta, trash: timedelta)
         yield from (f"- {printable(each)}" for each in report.objections)
     elif report.deleted is None and report.files:
         yield ""
-        does = f"marks them, and deletes them {format_duration(trash)} later" if trash else "deletes them"
-        yield f"Nothing was deleted, this was a dry run: --delete {does}."
+        yield f"Nothing was deleted, this was a dry run: --delete {_what_delete_does(report, trash)}."
+
+
+def _what_delete_does(report: UnusedReport, trash: timedelta) -> str:
+    if report.due == len(report.files):
+        return "deletes them"
+    new = len(report.files) - report.waiting - report.due
+    if new == len(report.files):
+        return f"marks them, and deletes them {format_duration(trash)} later"
+    numbers = (format_number(each) for each in (new, report.due, report.waiting))
+    return "marks {}, deletes {}, and leaves {} marked".format(*numbers)
 
 
 # --- undelete -----------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@
 
     with Session(engine) as session:
         report = delete_unused_files(session, "posters", older_than=timedelta(days=2))
-        print(report.deleted, report.bytes)
+        print(report.marked, report.deleted)
 
 Every function returns a report, takes a ``progress`` callback, and prints nothing. ``depot_lite.maintenance.aio`` has
 the same functions for asynchronous sessions; the command ``depot-lite`` prints their reports.

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, String, cast, column, inspect, or_, select, table, text
 from sqlalchemy import Text as TextType
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import NoSuchTableError, SQLAlchemyError
 
 from depot_lite.errors import ConfigurationError, MaintenanceStopped
 from depot_lite.maintenance.ids import packed, unpacked
@@ -31,6 +31,8 @@ _PART: Final = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-|[0-9a-fA-F]{24}"
 #: An id with its dashes, for databases without regular expressions.
 _LIKE: Final = "%________-____-____-____-____________%"
 _WITH_REGEXP: Final = frozenset({"postgresql", "mysql", "mariadb", "sqlite"})
+#: How often a table is read that cannot be read.
+_ATTEMPTS: Final = 3
 #: Rows fetched at a time.
 _PAGE: Final = 500
 
@@ -141,16 +143,21 @@ def _found(
 
     If the transaction is ours, it ends with each table, so that none is long.
     """
-    left = list(names)
+    left, failures = list(names), 0
     while left:
         try:
             with nullcontext() if is_ours else connection.begin_nested():
                 hit = _first_hit(connection, each, left, doomed)
         except SQLAlchemyError as error:
             _end(connection, is_ours=is_ours)
-            if _is_there(connection, each):  # no longer, if it was dropped meanwhile
-                yield from ((name, f"cannot be read ({_short(error)})") for name in left)
-            hit = None
+            failures += 1
+            there = _columns_of(connection, each)
+            _end(connection, is_ours=is_ours)
+            left = [name for name in left if name in there]  # others were dropped meanwhile
+            if failures < _ATTEMPTS:  # perhaps it was altered meanwhile
+                continue
+            yield from ((name, f"cannot be read ({_short(error)})") for name in left)
+            return
         _end(connection, is_ours=is_ours)
         if hit is None:
             return
@@ -186,8 +193,14 @@ def _as_text(connection: Connection, one: ColumnElement[Any]) -> ColumnElement[s
     return cast(one, String if connection.dialect.name in {"mysql", "mariadb"} else TextType)
 
 
-def _is_there(connection: Connection, each: CatalogueTable) -> bool:
-    return inspect(connection).has_table(each.name, schema=each.schema)
+def _columns_of(connection: Connection, each: CatalogueTable) -> set[str]:
+    """Return the names of the columns that a table has now; none if it is gone."""
+    try:
+        return {found["name"] for found in inspect(connection).get_columns(each.name, schema=each.schema)}
+    except NoSuchTableError:
+        return set()
+    except SQLAlchemyError:  # if in doubt, they are all there
+        return set(each.columns)
 
 
 # --- the catalogues -----------------------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ class DeletionLog:
         os.fsync(self._file.fileno())
 
     def write_late(self, action: str, files: Iterable[tuple[str, object]]) -> None:
-        """Without a log, write to the logger what a log would name."""
+        """Without a log, write the same lines to the logger."""
         if self._file is None:
             for file_id, detail in files:
                 _log.warning("%s %s/%s %s", action, self._depot_name, file_id, detail)

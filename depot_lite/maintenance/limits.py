@@ -94,7 +94,7 @@ class EmptyTables:
         """Yield a reason to stop if no row names any file of a depot and it is not allowed to be unreferenced."""
         if not named and depot_name not in self._allowed:
             yield (
-                f"no row names any of the {listed} files in depot {depot_name!r}: this may be another database or "
+                f"no row names a file in depot {depot_name!r}, which lists {listed}: this may be another database or "
                 f"another storage. If that is right, allow it (allow_empty, --allow-empty {depot_name})"
             )
 

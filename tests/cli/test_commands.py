@@ -83,6 +83,8 @@ class TestUnused:
         assert f" mark photos/{left} 6\n" in (local_shop.folder / "log").read_text()
         waiting = local_shop.run("unused", "--older-than=0s")
         assert "  waiting  1  marked less than 7d ago\n" in waiting.out
+        assert "--delete marks 0, deletes 0, and leaves 1 marked." in waiting.out
+        assert "--delete deletes them." in local_shop.run("unused", "--older-than=0s", "--trash=0").out
         undone = local_shop.run("undelete", "photos")
         assert (undone.code, undone.out.splitlines()[0]) == (0, "Depot 'photos': 1 file no longer marked")
         unknown = local_shop.run("undelete", "photos", left, "--json")
@@ -94,7 +96,7 @@ class TestUnused:
         local_shop.unused(1)
         found = local_shop.run("unused", "--older-than=0s")
         assert found.code == 1
-        assert "With --delete, it would stop:\n- no row names any of the 1 files in depot 'photos'" in found.out
+        assert "With --delete, it would stop:\n- no row names a file in depot 'photos', which lists 1" in found.out
         stopped = local_shop.run("unused", "--older-than=0s", "--delete", "--yes")
         assert stopped.code == 2
         assert "--allow-empty photos" in stopped.err

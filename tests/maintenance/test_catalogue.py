@@ -16,7 +16,8 @@ from depot_lite.errors import ConfigurationError, MaintenanceStopped
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.maintenance import find_unused
-from depot_lite.maintenance.catalogue import _others
+from depot_lite.maintenance.catalogue import CatalogueTable, _found, _others
+from depot_lite.maintenance.ids import packed
 from depot_lite.maintenance.owners import _other
 from tests.maintenance.conftest import NOW, Base, Film
 from tests.support import sweeps
@@ -196,6 +197,23 @@ def test_other_databases_are_inspected() -> None:
         assert list(_others(connection)) == [(None, "other", "value", True)]
         assert _other(connection) == ("None", "of an unknown server")
     engine.dispose()
+
+
+def test_what_is_dropped_while_it_is_searched_stops_nothing(database: Engine) -> None:
+    """A column, whose table is searched for the others, or a whole table."""
+    file_id = "b3a1c6de-0f5b-4b6e-9a3e-2b1c4d5e6f70"
+    for is_ours in (True, False):
+        with table(database, "value VARCHAR(100)", value=file_id), database.connect() as connection:
+            dropped = [
+                CatalogueTable(None, "upkeep_other", ("gone", "value"), is_default=True),
+                CatalogueTable(None, "upkeep_gone", ("value",), is_default=True),
+            ]
+            found = [
+                name
+                for each in dropped
+                for name, _ in _found(connection, each, list(each.columns), {packed(file_id)}, is_ours=is_ours)
+            ]
+            assert found == ["value"]
 
 
 class TestRowsThatAreHidden:

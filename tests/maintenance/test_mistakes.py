@@ -122,7 +122,8 @@ class TestLimits:
         claim(database, "default", models=[Base])
         report = find_unused(database, "default", older_than=NOW, models=[Base])
         assert len(report.files) == 11
-        many, unreferenced, empty = sorted(report.objections)
+        # Other tests make and drop tables on the same server, which may be in the way of a look at them.
+        many, unreferenced, empty = sorted(each for each in report.objections if not each.startswith("column "))
         assert many.startswith("11 of 11 files would be marked, and the limit is 10")
         assert "--allow-empty default" in unreferenced
         assert "--allow-empty upkeep_film --allow-empty upkeep_" in empty
@@ -154,7 +155,9 @@ class TestEmptyTables:
         committed(Film(script=b"in archive"))
         depots["default"].create(b"left")
         tables = [each for each in consent("default", [Base])["allow_empty"] if each != "default"]
-        with pytest.raises(MaintenanceStopped, match=r"no row names any of the 1 files.*--allow-empty default"):
+        with pytest.raises(
+            MaintenanceStopped, match=r"no row names a file in depot .default., which lists 1: .*--allow-empty default"
+        ):
             sweep(database, allow_empty=tables)
         assert sweep(database, allow_empty=[*tables, "default"]).deleted == 1
 

@@ -22,6 +22,9 @@ from depot_lite.maintenance.rows.places import Place
 _ENDS: Final = re.compile(rf'/({FILE_ID})"')
 PATH: Final = re.compile(rf"([^/]+)/({FILE_ID})")
 ANY_ID: Final = re.compile(FILE_ID)
+#: Digits and dashes that may contain an id; an id alone.
+_DIGITS: Final = re.compile(r"[0-9a-f][0-9a-f-]{22,}[0-9a-f]")
+_ONE_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}|[0-9a-f]{24}")
 #: An id in any spelling, also within a longer run of digits: upper case, or 32 digits without dashes.
 _ANY_SPELLING: Final = re.compile(
     r"(?=([0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}))|(?=((?<![0-9a-f])[0-9a-f]{24}(?![0-9a-f-])))"
@@ -88,7 +91,13 @@ def ids_in(text: str) -> list[str]:
     >>> ids_in("{B3A1C6DE0F5B4B6E9A3E2B1C4D5E6F70}")
     ['b3a1c6de0f5b4b6e9a3e2b1c4d5e6f70']
     """
-    return [first or second for first, second in _ANY_SPELLING.findall(text.lower())]
+    found: list[str] = []
+    for run in _DIGITS.findall(text.lower()):
+        if _ONE_ID.fullmatch(run):  # as nearly all are
+            found.append(run)
+        else:
+            found += [first or second for first, second in _ANY_SPELLING.findall(run)]
+    return found
 
 
 def depots_at(depot_name: str) -> set[str]:
