@@ -31,7 +31,7 @@ from depot_lite.maintenance.rows.ranges import KeyRanges, keyed
 
 #: Rows per page; fewer if they are fetched in an event loop, which they block.
 PAGE: Final = 5000
-_PAGE_IN_EVENT_LOOP: Final = 1000
+_PAGE_IN_EVENT_LOOP: Final = 250
 
 
 class Row(NamedTuple):
