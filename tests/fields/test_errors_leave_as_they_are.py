@@ -387,7 +387,7 @@ def test_a_pending_file_that_a_connection_binds_is_sent_to_a_session(world: Worl
     """Here the advice is right: no session looks after what a connection executes."""
     message = refusal(world, content=UploadedFile(b"x"))
     assert "session.execute()" in message
-    assert "UploadedFile" in message
+    assert ".content: 'unnamed' is not stored yet" in message
     assert "session.execute()" in refusal(world, pages=[UploadedFile(b"x")])
     world.check()
 
