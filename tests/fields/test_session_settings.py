@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, delete, event, text, update
+from sqlalchemy import Engine, create_engine, delete, event, make_url, text, update
 from sqlalchemy.orm import Session
 
+from depot_lite.fields.tracking.proof import circumstances
 from tests.conftest import World
 from tests.fields.changes import BEFORE, NEW, Change, begin, every_change, few_changes, on
+from tests.fields.statements import table_of
 from tests.support.models import Document
 
 ends = pytest.mark.parametrize("commit", [True, False], ids=["commit", "rollback"])
@@ -93,3 +95,21 @@ def test_changes_of_others_that_are_not_committed(world: World, change: Change, 
         assert session.execute(text("SELECT @@tx_isolation")).scalar_one() == "READ-UNCOMMITTED"
     engine.dispose()
     world.check(*change.leaves if commit else BEFORE)
+
+
+#: What each database is asked beside its rows.
+ASIDE = {
+    "postgresql": ["row_security_active", "pg_is_in_recovery", "pg_class"],
+    "mysql": ["@@transaction_isolation = 'READ-UNCOMMITTED'"],
+    "mariadb": ["@@tx_isolation = 'READ-UNCOMMITTED'"],
+}
+
+
+def test_the_circumstances_of_an_answer() -> None:
+    """They are part of the question; SQLite has none."""
+    for name, words in ASIDE.items():
+        dialect = make_url(f"{name}://").get_dialect()()
+        aside = circumstances(dialect, table_of(Document), {})
+        assert aside is not None
+        assert all(word in str(aside.element.compile(dialect=dialect)) for word in words)
+    assert circumstances(make_url("sqlite://").get_dialect()(), table_of(Document), {}) is None

@@ -76,13 +76,15 @@ NOTICED: dict[tuple[str, str], str | None] = {
 }
 
 
-@pytest.mark.parametrize(("statement", "dialect"), NOTICED)
-def test_a_statement_is_noticed(statement: str, dialect: str) -> None:
-    files = Candidates()
-    files.condemn("default/a", files.row(table_of(Document), (1,)))
-    notice(files, statement, dialect)
-    flags = {name for name in ("in_doubt", "ended_early", "renamed") if getattr(files, name)}
-    assert flags == {NOTICED[statement, dialect]} - {None}
+def test_statements_are_noticed() -> None:
+    found: dict[tuple[str, str], str | None] = {}
+    for statement, dialect in NOTICED:
+        files = Candidates()
+        files.condemn("default/a", files.row(table_of(Document), (1,)))
+        notice(files, statement, dialect)
+        flags = [name for name in ("in_doubt", "ended_early", "renamed") if getattr(files, name)]
+        found[statement, dialect] = flags[0] if flags else None
+    assert found == NOTICED
 
 
 # --- names --------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import (
     Column,
+    Dialect,
     Select,
     Table,
     Text,
@@ -135,7 +136,7 @@ def _read_by_key(
 ) -> tuple[list[tuple[tuple[Any, ...], set[str]]], bool]:
     """Return the keys and paths of those of the rows that are there, and whether their table is ambiguous."""
     key: list[ColumnElement[Any]] = list(table.primary_key)
-    files, aside = list(map(as_stored, file_columns(table))), _circumstances(connection, table, options)
+    files, aside = list(map(as_stored, file_columns(table))), circumstances(connection.dialect, table, options)
     if aside is None:
         query: Select[Any] = select(*key, *files).where(is_one_of(key, keys))
     else:
@@ -157,7 +158,7 @@ def _read_by_key(
     return found, bool(ambiguous)
 
 
-def _circumstances(connection: Connection, table: Table, options: Mapping[str, Any]) -> Subquery | None:
+def circumstances(dialect: Dialect, table: Table, options: Mapping[str, Any]) -> Subquery | None:
     """Return a SELECT of one row about the circumstances of an answer; None on a database that has none.
 
     ``active``: row security that the transaction had switched with SET LOCAL may hide its rows after the end, and so
@@ -165,22 +166,22 @@ def _circumstances(connection: Connection, table: Table, options: Mapping[str, A
     """
     told: tuple[ColumnElement[Any], ...]
     no = false()
-    if connection.dialect.name == "postgresql":
-        name, has_schema = _full_name(connection, table, options)
+    if dialect.name == "postgresql":
+        name, has_schema = _full_name(dialect, table, options)
         active: Any = func.row_security_active(name) | _is_view(name)
         ambiguous: Any = no if has_schema else _is_ambiguous(table)
         told = active, ambiguous, func.pg_is_in_recovery(), no
-    elif connection.dialect.name in {"mysql", "mariadb"}:
-        told = no, no, no, _is_dirty(connection)
+    elif dialect.name in {"mysql", "mariadb"}:
+        told = no, no, no, _is_dirty(dialect)
     else:
         return None
     names = ("active", "ambiguous", "replica", "dirty")
     return select(*(each.label(name) for each, name in zip(told, names, strict=True))).subquery("one")
 
 
-def _is_dirty(connection: Connection) -> ColumnElement[bool]:
+def _is_dirty(dialect: Dialect) -> ColumnElement[bool]:
     """Return whether a session of MariaDB or MySQL reads uncommitted changes of others, as an expression."""
-    name = "tx_isolation" if getattr(connection.dialect, "is_mariadb", True) else "transaction_isolation"
+    name = "tx_isolation" if getattr(dialect, "is_mariadb", True) else "transaction_isolation"
     return literal_column(f"@@{name}") == literal_column("'READ-UNCOMMITTED'")
 
 
@@ -209,10 +210,10 @@ def _is_view(name: str) -> ColumnElement[bool]:
     return kind.scalar_subquery()
 
 
-def _full_name(connection: Connection, table: Table, options: Mapping[str, Any]) -> tuple[str, bool]:
+def _full_name(dialect: Dialect, table: Table, options: Mapping[str, Any]) -> tuple[str, bool]:
     """Return the name of a table with its schema, and whether it has one."""
     translated = options.get("schema_translate_map") or {}
-    prepare = connection.dialect.identifier_preparer
+    prepare = dialect.identifier_preparer
     schema = translated.get(table.schema, table.schema)
     name: str = prepare.quote(table.name)
     return (name, False) if schema is None else (f"{prepare.quote_schema(schema)}.{name}", True)
@@ -221,7 +222,7 @@ def _full_name(connection: Connection, table: Table, options: Mapping[str, Any])
 def _find_by_path(
     connection: Connection, table: Table, paths: Iterable[str], options: dict[str, Any], answer: Answer
 ) -> set[str]:
-    aside = _circumstances(connection, table, options)
+    aside = circumstances(connection.dialect, table, options)
     if aside is not None:
         is_replica, is_dirty = connection.execute(select(aside.c.replica, aside.c.dirty)).one()
         _refuse_replica(is_replica)
