@@ -127,6 +127,7 @@ def world(engine: Engine, depots: dict[str, FileStorage], request: pytest.Fixtur
     made = World(engine, depots["default"], getattr(request, "param", "int"))
     yield made
     made.metadata.drop_all(engine)
+    engine.dispose()  # statements that psycopg has prepared know the types that are gone
 
 
 def keyed(*kinds: str) -> pytest.MarkDecorator:
