@@ -40,7 +40,7 @@ def test_an_expression_that_is_assigned(name: str) -> None:
         Movie(screenshots=EXPRESSIONS[name]())
 
 
-@pytest.mark.parametrize("name", EXPRESSIONS.keys() - {"null"})
+@pytest.mark.parametrize("name", [each for each in EXPRESSIONS if each != "null"])
 def test_an_expression_in_a_statement(world: World, name: str) -> None:
     add(world, Document(id=1, content=b"old"))
     with world.session() as session:
