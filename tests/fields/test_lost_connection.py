@@ -128,10 +128,10 @@ def test_a_commit_that_never_arrives_keeps_both_files(line: Line, caplog: pytest
 
 @behind_a_line
 @pytest.mark.parametrize("arrives", [True, False])
-def test_a_deleted_rows_file_goes_with_the_row_when_the_commit_breaks(line: Line, arrives: bool) -> None:
-    """If the DELETE took no effect, its file is there.
+def test_a_deleted_rows_file_stays_when_the_commit_breaks(line: Line, arrives: bool) -> None:
+    """Another connection proves nothing about a row that it does not show.
 
-    PostgreSQL may hide a row that is there (row security, another ``search_path``): there the file stays in both cases.
+    PostgreSQL may hide it (row security, another ``search_path``), and MariaDB may have used another database.
     """
     old = path_of(committed(line.world))
     with Session(line.engine) as session:
@@ -141,8 +141,33 @@ def test_a_deleted_rows_file_goes_with_the_row_when_the_commit_breaks(line: Line
         with pytest.raises(DBAPIError):
             session.commit()
     assert line.world.rows() == ({} if arrives else {old: OLD})
-    gone = arrives and line.engine.dialect.name != "postgresql"
-    assert line.world.stored() == (set() if gone else {old})
+    assert line.world.stored() == {old}
+
+
+@pytest.mark.parametrize("engine", ["mariadb"], indirect=True)
+def test_a_broken_connection_that_used_another_database(line: Line) -> None:
+    """The new connection uses that of the URL, whose table of the same name has no such row."""
+    there = f"{line.world.engine.url.database}_used"
+    with line.world.engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {there}")
+        connection.exec_driver_sql(f"CREATE TABLE {there}.document LIKE document")
+    try:
+        with Session(line.engine) as session:
+            session.execute(text(f"USE {there}"))
+            session.add(Document(id=ROW, content=OLD))
+            session.commit()
+            document = session.get_one(Document, ROW)
+            old = path_of(document)
+            document.content = UploadedFile(NEW)
+            session.flush()
+            line.proxy.cut(asking=b"SELECT 1")
+            with pytest.raises(DBAPIError):
+                session.execute(text("SELECT 1"))
+            session.rollback()
+        assert old in line.world.stored()
+    finally:
+        with line.world.engine.connect() as connection:
+            connection.exec_driver_sql(f"DROP DATABASE {there}")
 
 
 @behind_a_line

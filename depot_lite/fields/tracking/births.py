@@ -284,7 +284,8 @@ class Answer:
     ``named`` are the files that rows name, ``found`` the files of each row. ``absent`` are asked files without any row.
     ``hidden`` says that there may be rows which the database did not show (row-level security). ``ambiguous`` are files
     whose table several schemas of PostgreSQL have: the transaction's ``search_path`` may have led to another one.
-    ``dirty`` says that changes of others, which they have not committed, may have been read.
+    ``dirty`` says that changes of others, which they have not committed, may have been read, ``elsewhere`` that another
+    connection was asked.
     """
 
     named: set[str] = field(default_factory=set)
@@ -293,6 +294,7 @@ class Answer:
     ambiguous: set[str] = field(default_factory=set)
     hidden: bool = False
     dirty: bool = False
+    elsewhere: bool = False
 
 
 @dataclass(eq=False)
@@ -398,6 +400,7 @@ def _doubt_about_old(path: str, end: End, answer: Answer, dialect: str) -> str |
         return None  # something was committed before the rollback
     if path in answer.ambiguous:
         return _AMBIGUOUS
-    if dialect == "postgresql" and path in answer.absent:
+    # A new connection of MariaDB may use another database than the broken one did.
+    if (dialect == "postgresql" and path in answer.absent) or (dialect in {"mysql", "mariadb"} and answer.elsewhere):
         return _NOT_THERE
     return None

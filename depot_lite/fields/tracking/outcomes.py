@@ -125,6 +125,7 @@ class Watch:
         try:
             with self.engine.connect() as connection:
                 answer = proof.ask(connection, end)
+            answer.elsewhere = True
             self._judge(end, answer)
         except Exception as error:
             for path in end.asked:
