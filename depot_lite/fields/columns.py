@@ -124,7 +124,8 @@ class FileType(TypeDecorator[Any]):
 
     def belong_to(self, column: Column[Any], table: Table) -> None:
         """Enter a column that has this type, for messages."""
-        self._columns.add(f"{table.name}.{column.name}")
+        # A new set: copies of a type, which SQLAlchemy makes for mixins and dialects, have the attributes of it.
+        self._columns = {*self._columns, f"{table.name}.{column.name}"}
 
     @property
     def owners(self) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -110,7 +111,7 @@ class TransferRules(Rules):
         storage = self.make_storage(tmp_path)
         file_ids = {storage.create(b"x") for _ in range(10)}
         listing = storage.list()
-        assert not isinstance(listing, list | tuple), "list() is not lazy"
+        assert isinstance(storage._list(), Iterator), "_list() did not return an iterator"
         assert set(listing) == set(listing) == file_ids, "list() can be iterated only once"
         seen = set()
         for entry in listing:

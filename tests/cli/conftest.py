@@ -30,6 +30,9 @@ from tests.forks import Forks
 ROOT = Path(__file__).parents[2]
 DEADLINE = 60
 
+#: The asynchronous drivers of the databases.
+ASYNC = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "mysql": "mysql+aiomysql"}
+
 _NOT_HANDED_ON = {"DATABASE_URL", "DEPOT_LITE_APP", "PYTHONDONTWRITEBYTECODE"}
 
 #: The application. What it prints must not get into a report.

@@ -11,11 +11,10 @@ from PIL import Image
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
-from tests.cli.conftest import CONSENT, Shop
+from tests.cli.conftest import ASYNC, CONSENT, Shop
 from tests.cli.model import Product
 
 #: Drivers that are awaited, by the names of the databases.
-ASYNC = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "mysql": "mysql+aiomysql"}
 
 
 def picture() -> bytes:

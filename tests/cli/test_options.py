@@ -12,9 +12,8 @@ import pytest
 from depot_lite.cli.arguments import parse_arguments
 from depot_lite.cli.errors import WrongUsage
 from depot_lite.errors import ConfigurationError
-from tests.cli.conftest import DEADLINE, Shop
+from tests.cli.conftest import ASYNC, DEADLINE, Shop
 from tests.cli.model import Product
-from tests.cli.test_commands import ASYNC
 
 #: A line of a log.
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
 
 import pytest
 from sqlalchemy import delete, select
@@ -14,7 +13,6 @@ from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.composite import CompositeStorage
 from depot_lite.io.composite.mirror import MirrorStorage
 from depot_lite.io.interfaces import FileStorage
-from depot_lite.maintenance import delete_unused_files
 from depot_lite.manager import DepotManager
 from depot_lite.testing import some_bytes, temporary_depots
 from tests.conftest import World
@@ -22,6 +20,7 @@ from tests.fields.actions import BEFORE, Action, begin, every_action
 from tests.fields.ends import End, some_ends
 from tests.io.backends import KINDS, REMOTE, Counts, Place, on
 from tests.support.models import Base, Document
+from tests.support.sweeps import sweep
 
 
 @pytest.fixture
@@ -91,7 +90,7 @@ def test_a_sweep_finds_what_no_row_names(world: World) -> None:
         session.add(Document(id=1, content=b"kept", report=b"kept too"))
         session.commit()
     unused = world.depots["default"].create(b"unused")
-    report = delete_unused_files(world.engine, "default", older_than=timedelta(0), models=[Base])
+    report = sweep(world.engine, models=[Base])
     assert (report.failed, len(report.files)) == ({}, 1)
     assert not world.depots["default"].exists(unused)
     world.check(b"kept", b"kept too")

@@ -22,7 +22,7 @@ from depot_lite.maintenance.owners import identity, owners_of
 from depot_lite.manager import DepotManager
 from tests.conftest import sqlite_engine
 from tests.maintenance.conftest import NOW, Base, Film
-from tests.maintenance.test_places import ARCHIVE, Here, There
+from tests.maintenance.two_databases import ARCHIVE, Here, There
 from tests.support.databases import own_database
 from tests.support.sweeps import consent
 

@@ -7,51 +7,18 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, Engine, Integer, Table
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
 from depot_lite.errors import ConfigurationError, MaintenanceStopped
-from depot_lite.fields.sqlalchemy import UploadedFileField
-from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.maintenance import find_unused
 from depot_lite.maintenance.rows.places import chosen, places
 from tests.conftest import sqlite_engine
+from tests.maintenance.two_databases import ARCHIVE, Detail, Here, Photo, Scan, There
 from tests.support.sweeps import sweep
 
 NOW = timedelta(0)
-
-
-class Here(DeclarativeBase):
-    """The models of one database."""
-
-
-class There(DeclarativeBase):
-    """The models of another."""
-
-
-class Photo(Here):
-    __tablename__ = "places_photo"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    image: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
-
-
-class Scan(There):
-    __tablename__ = "places_scan"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    image: Mapped[UploadedFile | None] = mapped_column("picture", UploadedFileField)
-
-
-class Detail(Scan):
-    """In the table of its parent."""
-
-    detail: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
-
-
-#: Without a class.
-ARCHIVE = Table(
-    "archive", Here.metadata, Column("id", Integer, primary_key=True), Column("image", UploadedFileField), schema="main"
-)
 
 
 @pytest.fixture
