@@ -18,7 +18,8 @@ of a percent or two for its whole life, processes are started anew several times
 turns of one start; printed are the median of the starts, and the least and the greatest.
 
 With ``--instructions`` the processes run under valgrind, which counts the instructions that they execute: slower, and
-hardly disturbed by other work on the machine. What starting takes is left out, as the difference of runs of three
+hardly disturbed by other work on the machine. Python's garbage collector is off then: when it runs, and how long,
+depends on everything that was ever imported, and differs by more than what is to be measured. What starting takes is left out, as the difference of runs of three
 rounds and of one.
 
 To reach: 1.02, of all steps together.
@@ -207,7 +208,7 @@ def database(url: str) -> Engine:
     return engine
 
 
-def work(url: str, rows: int, kind: str) -> None:
+def work(url: str, rows: int, kind: str, *, counted: bool = False) -> None:
     """Prepare one of the processes; then measure whenever a line comes in."""
     engine, keys = database(url), range(1, rows + 1)
     model = file_model() if kind in KINDS else None
@@ -219,6 +220,8 @@ def work(url: str, rows: int, kind: str) -> None:
             use(engine, model)
         if turn == 0:
             gc.freeze()  # what was imported is no part of the steps, and collecting it takes longer where there is more
+        if turn == 0 and counted:
+            gc.disable()
         sys.stdout.write(f"{json.dumps([_processor_time(step, engine, keys) for step in STEPS.values()])}\n")
         sys.stdout.flush()
     engine.dispose()
@@ -231,7 +234,8 @@ def _no_begin_of_its_own(connection: object, record: object) -> None:
 
 
 def _processor_time(step: Callable[[Engine, Sequence[int]], None], engine: Engine, keys: Sequence[int]) -> float:
-    gc.collect()
+    if gc.isenabled():
+        gc.collect()
     started = time.process_time()
     step(engine, keys)
     return time.process_time() - started
@@ -299,7 +303,7 @@ def instructions(url: str, rows: int, kind: str, seed: int) -> float:
 
 
 def _collected(url: str, rows: int, kind: str, seed: int, rounds: int) -> int:
-    arguments = ["--url", url, "--rows", str(rows), "--run", kind]
+    arguments = ["--url", url, "--rows", str(rows), "--run", kind, "--instructions"]
     counted = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
     result = subprocess.run(
         [*counted, sys.executable, "-m", "tests.benchmarks.bench_overhead", *arguments],
@@ -344,10 +348,10 @@ def main() -> None:
     parser.add_argument("--instructions", action="store_true", help="count instructions with valgrind, on SQLite")
     parser.add_argument("--run", choices=["none", *KINDS], help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.instructions:
+    if given.instructions and not given.run:
         report_instructions(given.rows, given.starts)
     elif given.run:
-        work(given.url, given.rows, given.run)
+        work(given.url, given.rows, given.run, counted=given.instructions)
     else:
         report(given.url, given.checkout or [HERE], given.rows, given.rounds, given.starts)
 
