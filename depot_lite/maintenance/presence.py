@@ -8,7 +8,7 @@ from typing import Final
 from depot_lite.depots import Depots
 from depot_lite.fields.tracking.transfers import off_loop, side_by_side
 from depot_lite.io.interfaces import FileStorage
-from depot_lite.maintenance.ids import FileIds, ListedFiles, unpacked
+from depot_lite.maintenance.ids import FileIds, ListedFiles, Prefix, prefixes, unpacked
 from depot_lite.maintenance.run.reports import Step, Watcher
 
 #: The number of existence checks per call.
@@ -43,8 +43,8 @@ def absent_files(depot_name: str, wanted: FileIds, progress: Watcher | None, *, 
     worth_listing = storage.list_is_complete and len(wanted) > few
     listed = list_files(f"listing {depot_name}", storage, progress) if worth_listing else FileIds()
     with Step(progress, f"asking {depot_name} for files that are not listed") as step:
-        for number in range(256):
-            unlisted = off_loop(partial(_difference, wanted, listed, number))
+        for prefix in prefixes(wanted, listed):
+            unlisted = off_loop(partial(_difference, wanted, listed, prefix))
             for start in range(0, len(unlisted), _AT_ONCE):
                 some = unlisted[start : start + _AT_ONCE]
                 side_by_side([(storage, partial(_check, storage, key, absent)) for key in some])
@@ -52,11 +52,11 @@ def absent_files(depot_name: str, wanted: FileIds, progress: Watcher | None, *, 
     return absent
 
 
-def _difference(wanted: FileIds, listed: FileIds, number: int) -> list[bytes]:
+def _difference(wanted: FileIds, listed: FileIds, prefix: Prefix) -> list[bytes]:
     """Return the ids in one part of the first collection but not of the second, and clear that part in both."""
-    found = sorted(wanted.part(number) - listed.part(number))
-    wanted.clear(number)
-    listed.clear(number)
+    found = sorted(wanted.part(prefix) - listed.part(prefix))
+    wanted.clear(prefix)
+    listed.clear(prefix)
     return found
 
 

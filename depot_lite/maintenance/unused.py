@@ -31,7 +31,7 @@ from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.maintenance.catalogue import Catalogue
 from depot_lite.maintenance.deletion import Deletion, DeletionLog
-from depot_lite.maintenance.ids import FileIds, FoundFile, ListedFiles, packed, unpacked
+from depot_lite.maintenance.ids import FileIds, FoundFile, ListedFiles, Prefix, packed, prefixes, unpacked
 from depot_lite.maintenance.limits import DeletionLimit, EmptyTables
 from depot_lite.maintenance.owners import identities, owner_objections
 from depot_lite.maintenance.presence import absent_files, list_files
@@ -224,10 +224,9 @@ class _Sweep:
         """
         for name, ids in sorted(self.readings.references.elsewhere.items()):
             suspects = FileIds()
-            for number in range(256):
-                keys = ids.part(number) & (listed.part(number) - named.part(number))
+            for prefix in prefixes(ids, listed, named):
+                keys = ids.part(prefix) & (listed.part(prefix) - named.part(prefix))
                 suspects.add(map(unpacked, keys))
-                ids.clear(number)
             if found := absent_files(name, suspects, self.progress, few=_FEW):
                 self.misplaced |= found
                 yield _objection_to_names(name, self.depot_name, found)
@@ -235,17 +234,17 @@ class _Sweep:
     def _subtract(self, listed: ListedFiles, named: FileIds, report: UnusedReport) -> None:
         """Add the files that are listed but not named to the report, clearing part by part."""
         with Step(self.progress, "looking at files that no row names") as step:
-            for number in range(256):
-                off_loop(partial(self._subtract_part, number, listed, named, report, step))
+            for prefix in prefixes(listed, named):
+                off_loop(partial(self._subtract_part, prefix, listed, named, report, step))
 
     def _subtract_part(
-        self, number: int, listed: ListedFiles, named: FileIds, report: UnusedReport, step: Step
+        self, prefix: Prefix, listed: ListedFiles, named: FileIds, report: UnusedReport, step: Step
     ) -> None:
-        known, ids, limit = listed.known(number), listed.part(number), report.before.timestamp()
-        unnamed = ids - named.part(number)
+        known, ids, limit = listed.known(prefix), listed.part(prefix), report.before.timestamp()
+        unnamed = ids - named.part(prefix)
         report.named += len(ids) - len(unnamed)
-        listed.clear(number)
-        named.clear(number)
+        listed.clear(prefix)
+        named.clear(prefix)
         for key, size, when in self._with_times(sorted(unnamed), known, report):
             step.add()
             if key in self.misplaced:

@@ -23,6 +23,7 @@ from depot_lite.io.interfaces import FileEntry, FileStorage
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.maintenance import FoundFile, Progress, delete_unused_files, find_missing, find_unused
+from depot_lite.maintenance.ids import limited_memory
 from depot_lite.manager import DepotManager
 from tests.maintenance.conftest import LOG, NOW, Base, Film, Scene, Short
 from tests.support.sweeps import sweep
@@ -436,3 +437,17 @@ class TestReport:
         report = find_unused(database, "default", older_than=NOW, models=[Base])
         assert report.deleted is None
         assert len(list(depots["default"].list())) == 1
+
+
+def test_many_ids_with_one_first_byte_are_compared_in_little_memory(database: Engine, committed: Add) -> None:
+    """By their second byte: files that rows name, in this depot or in another one that lacks them, and unused ones."""
+    memory, empty = MemoryFileStorage(), MemoryFileStorage()
+    DepotManager.configure("memory", memory)
+    DepotManager.configure("empty", empty)
+    ids = [memory.create(b"x", file_id=f"00{new_file_id()[2:]}") for _ in range(2100)]
+    write_raw(database, json.dumps({"path": f"memory/{ids[0]}"}))
+    write_raw(database, json.dumps({"path": f"empty/{ids[1]}"}))
+    with limited_memory(1 << 20):
+        report = find_unused(database, "memory", older_than=NOW, models=[Base], max_delete="100%")
+    assert {each.file_id for each in report.files} == set(ids[2:])
+    assert (report.listed, report.named, report.misplaced) == (2100, 1, 1)
