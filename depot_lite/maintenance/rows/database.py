@@ -144,7 +144,7 @@ class Database:
                 # Also if the engine has AUTOCOMMIT: PostgreSQL streams in transactions only.
                 connection = connection.execution_options(isolation_level="READ COMMITTED")
             query, read, counted = _query(known, connection.dialect.name, condition), 0, 0
-            with connection.execution_options(yield_per=size).execute(query) as result:
+            with connection.execute(query.execution_options(yield_per=size)) as result:
                 for partition in result.partitions():
                     read, counted = read + len(partition), partition[0][-1]
                     yield _as_rows(known, partition)
