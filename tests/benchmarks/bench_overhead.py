@@ -19,8 +19,8 @@ turns of one start; printed are the median of the starts, and the least and the 
 
 With ``--instructions`` the processes run under valgrind, which counts the instructions that they execute: slower, and
 hardly disturbed by other work on the machine. Python's garbage collector is off then: when it runs, and how long,
-depends on everything that was ever imported, and differs by more than what is to be measured. What starting takes is left out, as the difference of runs of three
-rounds and of one.
+depends on everything that was ever imported, and differs by more than what is to be measured. What starting takes is
+left out, as the difference of runs of three rounds and of one.
 
 To reach: 1.02, of all steps together.
 
