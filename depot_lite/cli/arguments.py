@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final, NoReturn, TypeVar
 
 from depot_lite import __version__
@@ -117,6 +118,12 @@ def _common_options(*, top: bool) -> _Parser:
     add("--json", help="write one JSON document with all details instead of a readable report", **flag)
     add("--quiet", help="write no progress to stderr", **flag)
     add("--log", metavar="FILE", help="append the progress, all messages and the result to FILE, with times")
+    add(
+        "--memory",
+        type=_argument_type(partial(size_of, "--memory")),
+        metavar="SIZE",
+        help="memory for the ids of files; what exceeds it is put on disk (default: 512 MiB)",
+    )
     add("--traceback", help="show the traceback of an error", **flag)
     return parser
 

@@ -29,6 +29,7 @@ from depot_lite.depots import Depots
 from depot_lite.durations import format_duration
 from depot_lite.errors import ConfigurationError, DepotError
 from depot_lite.maintenance.backup import copy_files
+from depot_lite.maintenance.ids import MEMORY, limited_memory
 from depot_lite.maintenance.migration import MigrationReport, migrate
 from depot_lite.maintenance.missing import find_missing
 from depot_lite.maintenance.owners import claim
@@ -97,7 +98,8 @@ class _Run:
         with redirect_stdout(sys.stderr):  # the application's own prints are not part of the report
             if command.database != "no application":
                 self._load(command)
-            report = self._execute(command)
+            with limited_memory(self.options.memory or MEMORY):
+                report = self._execute(command)
         if report.content is None and self.options.log is not None:
             report = self._logged(report)
         self._write(output, report)

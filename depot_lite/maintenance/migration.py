@@ -17,6 +17,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -367,9 +368,10 @@ class _Migration:
         texts = {move: self._new_text(move) for move in batch}
         self.moving.difference_update(batch)  # as in `_swap`
         try:
-            locked = statements.lock(connection, [move.row for move in batch])
-            free = [move for move in batch if _as_text(locked.get(move.row.key)) == move.row.text]
-            done = bool(free) and statements.swap_several(connection, [(move.row, texts[move]) for move in free])
+            with self._until_commit(connection, batch):
+                locked = statements.lock(connection, [move.row for move in batch])
+                free = [move for move in batch if _as_text(locked.get(move.row.key)) == move.row.text]
+                done = bool(free) and statements.swap_several(connection, [(move.row, texts[move]) for move in free])
             connection.commit() if done else connection.rollback()
         except DBAPIError as error:
             if error.connection_invalidated:
@@ -390,7 +392,8 @@ class _Migration:
         # are kept, and a sweep finds those that no row names.
         self.moving.difference_update(batch)
         try:
-            missed = [move for move, text in texts if not statements.swap(connection, move.row, text)]
+            with self._until_commit(connection, batch):
+                missed = [move for move, text in texts if not statements.swap(connection, move.row, text)]
             connection.commit()
         except DBAPIError as error:
             for move in batch:
@@ -403,6 +406,19 @@ class _Migration:
             return batch
         self.moving.update(missed)
         return missed
+
+    @contextmanager
+    def _until_commit(self, connection: Connection, batch: list[_Move]) -> Iterator[None]:
+        """Roll back what an interruption leaves: no row names the copies then, and they are deleted."""
+        try:
+            yield
+        except DBAPIError:
+            raise
+        except BaseException:
+            with suppress(Exception):  # then the copies stay
+                connection.rollback()
+                self.moving.update(batch)
+            raise
 
     def _statements_for(self, place: Place, dialect: str) -> RowSwap:
         key = id(place), dialect

@@ -297,3 +297,13 @@ class TestVersionAndCompletion:
         program = "import sys; sys.modules['shtab'] = None; from depot_lite.cli.main import main; sys.exit(main())"
         done = local_shop.run(sys.executable, "-c", program, "completion", "bash", words_are_all=True)
         assert (done.code, "completion needs shtab: pip install 'depot_lite[cli]'" in done.err) == (2, True)
+
+
+def test_memory_is_limited(shop: Shop) -> None:
+    """The ids beyond it are on disk, and the result is the same; too little is refused."""
+    shop.unused(3)
+    done = shop.run("unused", "--older-than=0s", "--memory", "1 MiB", "--json")
+    assert (done.code, len(done.json["files"])) == (1, 3)
+    for size, message in (("10 kB", "memory"), ("much", "--memory='much': expected a number of bytes")):
+        refused = shop.run("unused", "--memory", size)
+        assert (refused.code, message in refused.err) == (2, True), refused.err

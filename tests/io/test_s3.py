@@ -235,7 +235,7 @@ def test_checksums_of_s3_itself_are_sent_and_read(
         ({"bucket": "a", "connection_kwargs": {"config": 3}}, "config"),
         ({"bucket": "a", "connection_kwargs": {"region_name": "x"}, "region_name": "y"}, "region_name"),
         ({"bucket": "a", "access_key_id": "x"}, "secret_access_key"),
-        ({"bucket": "a", "endpoint_url": "127.0.0.1"}, "endpoint_url"),
+        ({"bucket": "a", "endpoint_url": "ftp://127.0.0.1"}, "endpoint_url"),
         ({"bucket": "a", "endpoint_url": "http://me:hush@localhost"}, "endpoint_url"),
         ({"bucket": "a", "public_base_url": "cdn"}, "public_base_url"),
         ({"bucket": "a", "sign_urls": "maybe"}, "sign_urls"),
@@ -310,7 +310,7 @@ def test_checksums_are_for_amazon_alone_unless_said_otherwise() -> None:
         return str(made._client.meta.config.request_checksum_calculation)
 
     assert asked() == asked(endpoint_url="https://s3.eu-west-1.amazonaws.com") == "when_supported"
-    assert asked(endpoint_url="https://s3.example.com") == "when_required"
+    assert asked(endpoint_url="https://s3.example.com") == asked(endpoint_url="s3.example.com") == "when_required"
     own = Config(request_checksum_calculation="when_supported")
     assert asked(endpoint_url="https://s3.example.com", connection_kwargs={"config": own}) == "when_supported"
     with pytest.MonkeyPatch.context() as patch:
