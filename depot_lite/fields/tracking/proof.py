@@ -224,7 +224,7 @@ def _find_by_path(
 ) -> set[str]:
     aside = circumstances(connection.dialect, table, options)
     if aside is not None:
-        is_replica, is_dirty = connection.execute(select(aside.c.replica, aside.c.dirty)).one()
+        is_replica, is_dirty = connection.execute(unlimited(select(aside.c.replica, aside.c.dirty), connection)).one()
         _refuse_replica(is_replica)
         answer.dirty |= bool(is_dirty)
     named: set[str] = set()
