@@ -65,6 +65,7 @@ class S3Proxy:
     def __init__(self, upstream: str, *, tls: Path | None = None) -> None:
         self._upstream = urlsplit(upstream)
         self._lock = threading.Lock()
+        self._connections: set[http.client.HTTPConnection] = set()
         self._faults: list[tuple[Fault, str, str, int]] = []
         #: Method and path of every request that came, repeated ones included.
         self.requests: list[tuple[str, str]] = []
@@ -135,6 +136,7 @@ class S3Proxy:
             request.answer(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(told)))], told)
             return
         connection = http.client.HTTPConnection(self._upstream.hostname or "", self._upstream.port)
+        self._connections.add(connection)
         try:
             connection.putrequest(request.command, request.path, skip_host=True, skip_accept_encoding=True)
             for name, value in request.headers.items():
@@ -147,6 +149,7 @@ class S3Proxy:
             # An answer to HEAD tells the length of what it does not send.
             headers += [] if "Content-Length" in dict(headers) else [("Content-Length", str(len(data)))]
         finally:
+            self._connections.discard(connection)
             connection.close()
         if fault is Fault.SILENCE:
             request.wait_for_the_client()
@@ -165,6 +168,9 @@ class S3Proxy:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.end_connections()
+        for each in list(self._connections):  # the server has not answered a client that is gone
+            with suppress(OSError, AttributeError):
+                each.sock.shutdown(socket.SHUT_RDWR)
         self._server.server_close()
         self._thread.join()
 
