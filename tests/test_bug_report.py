@@ -20,6 +20,7 @@ def script_of(form: str) -> str:
     return textwrap.dedent("".join(lines[:end]))
 
 
+@pytest.mark.matrix
 @pytest.mark.skipif(not FORM.exists(), reason="the sdist has no forms")
 def test_the_script_of_the_form_runs(tmp_path: Path) -> None:
     report = tmp_path / "report.py"

@@ -147,6 +147,7 @@ app = DepotManager.make_asgi_middleware(Starlette(routes=[Route("/posters", add,
 """
 
 
+@pytest.mark.matrix
 def test_the_test_of_the_tutorial_passes(tmp_path: Path) -> None:
     (test,) = blocks("docs/tutorial.md", "import pytest")
     (tmp_path / "test_shop.py").write_text(test)

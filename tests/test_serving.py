@@ -473,6 +473,7 @@ class TestConditions:
         assert ask(Fixed(), if_none_match=text)[0] == (304 if star else 200)
         assert ask(Fixed(), if_match=text)[0] == (200 if star else 412)
 
+    @pytest.mark.matrix
     @settings(deadline=None)
     @given(seconds=st.integers(-5, 5))
     def test_a_date_is_compared_in_whole_seconds(self, seconds: int) -> None:

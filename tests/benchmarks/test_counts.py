@@ -250,6 +250,7 @@ def _deleted(session: Session, count: int) -> None:
     session.execute(delete(Document))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("count", [1, 10, 700])
 @pytest.mark.parametrize("end", ["commit", "rollback"])
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ def counts(done: Done, check: str) -> dict[str, Any]:
 
 
 class TestCheck:
+    @pytest.mark.matrix
     def test_all_is_well(self, shop: Shop) -> None:
         shop.add(Product(manual=b"here"))
         done = shop.run("check")

@@ -37,6 +37,7 @@ def only_file(depot: FileStorage) -> Path:
 
 
 class TestUnused:
+    @pytest.mark.matrix
     def test_unused_files_are_found_and_then_deleted(self, shop: Shop) -> None:
         """A dry run finds and changes nothing; --delete deletes exactly that; then nothing is left to find."""
         shop.add(Product(manual=b"named"))
@@ -72,6 +73,7 @@ class TestUnused:
         kept = local_shop.run("unused", "--older-than", "0s", "--protect", "note.text")
         assert (kept.code, "unused  0" in kept.out) == (0, True)
 
+    @pytest.mark.matrix
     def test_files_are_marked_undeleted_and_logged(self, local_shop: Shop) -> None:
         """--delete marks, and says so; undelete takes the marks off; the log names what happened."""
         local_shop.add(Product(manual=b"named"))
@@ -121,6 +123,7 @@ class TestMissing:
         assert done.code == 1
         assert done.json["files"] == [{"column": "shop_product.manual", "key": [key], "path": path, "part": "path"}]
 
+    @pytest.mark.matrix
     def test_a_part_of_the_rows(self, shop: Shop) -> None:
         """--columns and --where restrict what is read; a condition needs the columns of one table."""
         keys = shop.add(*(Product(manual=b"gone", photo=picture()) for _ in range(3)))
@@ -201,6 +204,7 @@ class TestMigrate:
         assert {path.partition("/")[0] for path in after} == {"archive"}
         assert len(list(shop.depots["photos"].list())) == 5
 
+    @pytest.mark.matrix
     def test_a_part_of_the_rows_is_moved(self, shop: Shop) -> None:
         keys = shop.add(*(Product(manual=f"manual {number}".encode()) for number in range(5)))
         words = ("migrate", "photos", "archive", "--json", "--columns", "shop_product.manual")
@@ -211,6 +215,7 @@ class TestMigrate:
         assert shop.run(*words, "--limit", "2").json["rows"] == 2
         assert [path.partition("/")[0] for path in shop.rows()].count("archive") == 4
 
+    @pytest.mark.matrix
     @pytest.mark.parametrize("awaited", [False, True])
     def test_processes_share_it(self, local_shop: Shop, awaited: bool) -> None:
         local_shop.add(*(Product(manual=f"manual {number}".encode()) for number in range(5)))

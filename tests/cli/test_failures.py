@@ -143,6 +143,7 @@ class TestTheDatabase:
         assert (done.code, done.out) == (2, "")
         assert done.err.startswith("depot-lite: error: the installation is incomplete: ")
 
+    @pytest.mark.matrix
     def test_only_asynchronous_drivers_need_greenlet(self, local_shop: Shop) -> None:
         """SQLAlchemy 2.1 installs it with ``SQLAlchemy[asyncio]`` only."""
         program = "import sys; sys.modules['greenlet'] = None; from depot_lite.cli.main import main; sys.exit(main())"

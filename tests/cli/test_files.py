@@ -101,6 +101,7 @@ class TestCatAndGet:
         done = without_database(local_shop, "cat", f"photos/{left}", f"photos/{new_file_id()}")
         assert (done.code, done.out) == (2, "")
 
+    @pytest.mark.matrix
     def test_a_file_is_written_once(self, local_shop: Shop) -> None:
         path = f"photos/{local_shop.depots['photos'].create(b'first', 'a.txt')}"
         assert without_database(local_shop, "get", path, "--dry-run").out == (
@@ -177,6 +178,7 @@ class TestRestore:
                 shop.depots["photos"].delete(file_id)
         return rows
 
+    @pytest.mark.matrix
     def test_files_of_rows_come_back(self, shop: Shop) -> None:
         rows = self.lost(shop)
         dry = shop.run("restore", "archive", "photos", "--dry-run", "--json")
@@ -208,6 +210,7 @@ class TestRestore:
         assert (done.code, done.json["restored"]) == (0, 0)
         assert local_shop.rows() == {path: b"newer, and longer"}
 
+    @pytest.mark.matrix
     def test_what_is_in_neither_is_told(self, local_shop: Shop) -> None:
         local_shop.add(Product(manual=b"gone"))
         ((path, _),) = local_shop.rows().items()

@@ -59,6 +59,7 @@ class TestOnlyRun:
 
 
 class TestTheCommand:
+    @pytest.mark.matrix
     def test_the_second_run_says_so(self, shop: Shop) -> None:
         """Also if it calls a depot by an alias; a dry run is not refused."""
         shop.add(Product(manual=b"manual"))

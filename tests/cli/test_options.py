@@ -299,6 +299,7 @@ class TestVersionAndCompletion:
         assert (done.code, "completion needs shtab: pip install 'depot_lite[cli]'" in done.err) == (2, True)
 
 
+@pytest.mark.matrix
 def test_memory_is_limited(shop: Shop) -> None:
     """The ids beyond it are on disk, and the result is the same; too little is refused."""
     shop.unused(3)

@@ -98,6 +98,7 @@ def running(name: str, engine: Engine, media: Path) -> Iterator[None]:
             process.kill()
 
 
+@pytest.mark.matrix
 def test_killed_between_flush_and_commit_every_row_keeps_its_file(accident: Accident) -> None:
     """The database forgets the transaction; its three new files are found by listing, and nothing else is."""
     with running("killed_before_commit", accident.world.engine, accident.media):

@@ -469,6 +469,7 @@ def test_a_refused_extension_tells_programs_which() -> None:
     assert (caught.value.rule, caught.value.value) == ("double_extension", "exe")
 
 
+@pytest.mark.matrix
 @given(st.text(max_size=40), st.sampled_from(["php", "PHP", "phtml", "php5", "asp", "jsp", "cgi"]))
 def test_no_name_hides_an_extension_that_is_run(name: str, run: str) -> None:
     assert refusal(Extensions(*ALLOWED_EXTENSIONS), b"", f"{name}.{run}.jpg") is not None
