@@ -45,6 +45,7 @@ class TestCheck:
         enough = local_shop.run("check", "photos", "--older-than", "0s", "--max-unused", "2")
         assert (enough.code, "2 files of 3, 12 bytes, older than 0s" in enough.out) == (0, True)
 
+    @pytest.mark.matrix
     def test_missing_files_are_critical(self, shop: Shop) -> None:
         shop.add(Product(manual=b"gone"), Product(manual=b"here"))
         path = next(path for path, data in shop.rows().items() if data == b"gone")
@@ -55,6 +56,7 @@ class TestCheck:
         assert shown.out.startswith("critical: 1 check of 7 found something\n")
         assert "1 file missing, of 2 that 2 rows name" in shown.out
 
+    @pytest.mark.matrix
     def test_damaged_files_are_critical(self, local_shop: Shop) -> None:
         (left,) = local_shop.unused(1)
         path = local_shop.depots["photos"].get(left).local_path

@@ -236,6 +236,7 @@ class TestMigrate:
         assert dry.out.startswith("'photos' to 'archive': 5 rows with 5 files to be moved, 40 bytes\n")
         assert list(local_shop.depots["archive"].list()) == []
 
+    @pytest.mark.matrix
     @pytest.mark.parametrize(("changes", "code"), [(7, 0), (100, 1)])
     def test_rows_that_change_all_the_time_are_tried_again(self, local_shop: Shop, changes: int, code: int) -> None:
         """A few changes are no failure: the application goes on while files move."""

@@ -25,6 +25,10 @@ def message(done: Done) -> str:
     return done.err.splitlines()[-1].removeprefix("depot-lite: ")
 
 
+# Each test starts processes.
+pytestmark = pytest.mark.matrix
+
+
 class TestLs:
     def test_depots_are_listed(self, local_shop: Shop) -> None:
         done = without_database(local_shop, "ls")

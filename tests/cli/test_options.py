@@ -182,6 +182,7 @@ class TestEngines:
         done = shop.run(*words, words_are_all=True)
         assert (done.code, done.json["rows"]) == (0, 0), done.err
 
+    @pytest.mark.matrix
     @pytest.mark.parametrize(
         ("name", "said"),
         [
@@ -272,6 +273,7 @@ class TestVersionAndCompletion:
         done = local_shop.run(sys.executable, "-m", "depot_lite", "--version", words_are_all=True)
         assert (done.code, re.fullmatch(r"depot-lite \d+\.\d+\.\d+\n", done.out) is not None) == (0, True)
 
+    @pytest.mark.matrix
     @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
     def test_scripts_for_shells(self, local_shop: Shop, shell: str) -> None:
         """No application is needed for it."""

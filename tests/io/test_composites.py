@@ -129,6 +129,7 @@ class TestBoth:
         with pytest.raises(StoredFileNotFound):
             _ = storage.entry(new_file_id()).size
 
+    @pytest.mark.matrix
     def test_a_part_under_a_name_of_its_own_is_swept_with_the_whole(
         self, make: Make, database: Engine, tmp_path: Path
     ) -> None:
