@@ -296,6 +296,13 @@ def _unused(command: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="with --delete: for how long files are marked before they are deleted; 0 deletes at once (default 7d)",
     )
+    _add_limits(command)
+    _add_protect(command)
+    _add_dry_run(command)
+
+
+def _add_limits(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
     add(
         "--max-delete",
         type=_argument_type(_checked_limit),
@@ -317,8 +324,6 @@ def _unused(command: argparse.ArgumentParser) -> None:
         metavar="TABLE.COLUMN",
         help="a column outside all models that may contain ids of unused files; * means anything (may be repeated)",
     )
-    _add_protect(command)
-    _add_dry_run(command)
 
 
 def _undelete(command: argparse.ArgumentParser) -> None:

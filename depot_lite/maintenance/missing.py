@@ -20,7 +20,7 @@ from depot_lite.errors import MaintenanceStopped
 from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.maintenance.ids import FileIds
 from depot_lite.maintenance.presence import absent_files
-from depot_lite.maintenance.rows.database import Database, Reader, Row
+from depot_lite.maintenance.rows.database import Database, Row
 from depot_lite.maintenance.rows.named import DepotNames, NamedFile, named_files, named_paths, rows_naming
 from depot_lite.maintenance.rows.places import Place, chosen, places
 from depot_lite.maintenance.rows.references import depots_at
@@ -118,12 +118,11 @@ class _Search:
         self.named: dict[str, FileIds] = {}
 
     def find(self) -> MissingReport:
-        with Reader(self.database, snapshot=False) as reader:
-            for place in self.places:
-                with Step(self.progress, f"reading {place}", unit="rows") as step:
-                    for page in reader.pages(place):
-                        off_loop(partial(self._remember, place, page))
-                        step.add(len(page))
+        for place in self.places:
+            with Step(self.progress, f"reading {place}", unit="rows") as step:
+                for page in self.database.pages(place):
+                    off_loop(partial(self._remember, place, page))
+                    step.add(len(page))
         gone = {each: absent_files(each, self.named.pop(each), self.progress) for each in list(self.named)}
         wanted = {depot_name: keys for depot_name, keys in gone.items() if keys}
         for place, row, file in rows_naming(self.database, self.places, wanted, self.progress):

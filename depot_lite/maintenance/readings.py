@@ -9,7 +9,7 @@ from time import monotonic
 from depot_lite.errors import MaintenanceStopped
 from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.maintenance.ids import FileIds, packed
-from depot_lite.maintenance.rows.database import Database, Reader, Row
+from depot_lite.maintenance.rows.database import Database, Row
 from depot_lite.maintenance.rows.places import Place
 from depot_lite.maintenance.rows.references import References
 from depot_lite.maintenance.run.reports import Step, Watcher
@@ -35,19 +35,18 @@ class Readings:
         self.begun = monotonic()
         self.references.elsewhere.clear()
         named = FileIds()
-        with Reader(self.database, snapshot=True) as reader:
-            for place in self.places:
-                rows = found = 0
-                with Step(self.progress, f"reading {place}", unit="rows") as step:
-                    for page in reader.pages(place):
-                        found += off_loop(partial(self._remember, place, page, named, only))
-                        rows += len(page)
-                        step.add(len(page))
-                if place.type is None and rows and not found:
-                    raise MaintenanceStopped(
-                        f"{place} is protected, but none of its {rows} values contains a file id: is it the right "
-                        "column, and are the ids in it written out?"
-                    )
+        for place in self.places:
+            rows = found = 0
+            with Step(self.progress, f"reading {place}", unit="rows") as step:
+                for page in self.database.pages(place):
+                    found += off_loop(partial(self._remember, place, page, named, only))
+                    rows += len(page)
+                    step.add(len(page))
+            if place.type is None and rows and not found:
+                raise MaintenanceStopped(
+                    f"{place} is protected, but none of its {rows} values contains a file id: is it the right "
+                    "column, and are the ids in it written out?"
+                )
         return named
 
     def _remember(self, place: Place, page: list[Row], named: FileIds, only: set[bytes] | None) -> int:

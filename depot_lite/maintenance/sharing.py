@@ -61,15 +61,17 @@ def share_migration(
             table.give_back(part)
             raise
         _add(total, report)
-        record = {"rows": report.rows, "files": report.files, "bytes": report.bytes, "seconds": report.seconds}
-        if report.failed or report.changed:
-            table.give_back(part, record)
-        else:
-            table.finish(part, record)
+        _end(table, part, report)
     total.left = table.left
     if not total.left:
         table.forget()
     return total
+
+
+def _end(table: Units, part: Any, report: MigrationReport) -> None:
+    record = {"rows": report.rows, "files": report.files, "bytes": report.bytes, "seconds": report.seconds}
+    end = table.give_back if report.failed or report.changed else table.finish
+    end(part, record)
 
 
 def _add(total: MigrationReport, report: MigrationReport) -> None:

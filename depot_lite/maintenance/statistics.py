@@ -21,7 +21,7 @@ from depot_lite.errors import ConfigurationError, MaintenanceStopped, StoredFile
 from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.maintenance.ids import ListedFiles, packed, unpacked
-from depot_lite.maintenance.rows.database import Database, Reader, Row
+from depot_lite.maintenance.rows.database import Database, Row
 from depot_lite.maintenance.rows.named import DepotNames, NamedFile, named_files, rows_naming
 from depot_lite.maintenance.rows.places import Place, places
 from depot_lite.maintenance.rows.references import depots_at, where
@@ -155,12 +155,11 @@ class _Count:
     # --- rows -----------------------------------------------------------------------------------------------------
 
     def _read_rows(self) -> None:
-        with Reader(self.database, snapshot=True) as reader:
-            for number, place in enumerate(self.places):
-                with Step(self.progress, f"reading {place}", unit="rows") as step:
-                    for page in reader.pages(place):
-                        off_loop(partial(self._remember, number, place, page))
-                        step.add(len(page))
+        for number, place in enumerate(self.places):
+            with Step(self.progress, f"reading {place}", unit="rows") as step:
+                for page in self.database.pages(place):
+                    off_loop(partial(self._remember, number, place, page))
+                    step.add(len(page))
 
     def _remember(self, number: int, place: Place, page: list[Row]) -> None:
         column = self.report.columns[str(place)]

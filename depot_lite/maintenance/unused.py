@@ -155,9 +155,10 @@ class _Options:
     trash: timedelta
 
     def __post_init__(self) -> None:
-        for name, time in (("older_than", self.older_than), ("trash", self.trash)):
-            if time < timedelta(0):
-                raise ConfigurationError(f"{name}: expected 0 or more, got {time}")
+        times: dict[str, Any] = {"older_than": self.older_than, "trash": self.trash}
+        for name, time in times.items():
+            if not isinstance(time, timedelta) or time < timedelta(0):
+                raise ConfigurationError(f"{name}={time!r}: expected a timedelta of 0 or more")
 
 
 class _Sweep:

@@ -25,7 +25,7 @@ from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.io.fileid import check_file_id
 from depot_lite.io.interfaces import FileEntry
 from depot_lite.maintenance.ids import FileIds, packed
-from depot_lite.maintenance.rows.database import Database, Reader, Row
+from depot_lite.maintenance.rows.database import Database, Row
 from depot_lite.maintenance.rows.named import DepotNames, named_files, rows_naming
 from depot_lite.maintenance.rows.places import Place, places
 from depot_lite.maintenance.rows.references import where
@@ -146,12 +146,11 @@ class _Verification:
             return
         names = DepotNames()
         self.report.damaged_rows = 0
-        with Reader(self.database) as reader:
-            for place in self.places:
-                with Step(self.progress, f"reading {place}", unit="rows") as step:
-                    for page in reader.pages(place):
-                        off_loop(partial(self._remember, place, page, names))
-                        step.add(len(page))
+        for place in self.places:
+            with Step(self.progress, f"reading {place}", unit="rows") as step:
+                for page in self.database.pages(place):
+                    off_loop(partial(self._remember, place, page, names))
+                    step.add(len(page))
 
     def _remember(self, place: Place, page: list[Row], names: DepotNames) -> None:
         for row in page:

@@ -47,7 +47,7 @@ from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.io.interfaces import FileEntry
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.maintenance import ids
-from depot_lite.maintenance.rows.database import Database, Reader, Row
+from depot_lite.maintenance.rows.database import Database, Row
 from depot_lite.maintenance.rows.places import Place, places
 from depot_lite.maintenance.rows.references import References
 from depot_lite.manager import DepotManager
@@ -130,8 +130,7 @@ def read(engine: Engine, place: Place) -> tuple[float, float, int]:
     for name, listener in (("begin", begin), ("commit", end), ("rollback", end)):
         event.listen(engine, name, listener)
     start = time.perf_counter()
-    with Reader(Database(engine), snapshot=True) as reader:
-        count = sum(map(len, reader.pages(place)))
+    count = sum(map(len, Database(engine).pages(place)))
     end(None)
     seconds = time.perf_counter() - start
     for name, listener in (("begin", begin), ("commit", end), ("rollback", end)):

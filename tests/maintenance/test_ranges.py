@@ -145,7 +145,7 @@ def test_every_row_is_read_once(world: World) -> None:
 def test_no_job_leaves_out_a_row(world: World, depots: dict[str, FileStorage], monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 600 files with an ENUM in their keys, a sweep deleted 300, and a migration moved the other half silently."""
     monkeypatch.setattr("depot_lite.maintenance.rows.database.Database.pages.__kwdefaults__", {"size": PAGE})
-    monkeypatch.setattr("depot_lite.maintenance.rows.database.Reader.pages.__kwdefaults__", {"size": PAGE})
+    monkeypatch.setattr("depot_lite.maintenance.rows.database.Database.pages.__kwdefaults__", {"size": PAGE})
     monkeypatch.setattr("depot_lite.maintenance.migration._PAGE", PAGE)
     models = [world.metadata]
     unused = find_unused(world.engine, "default", older_than=timedelta(0), models=models)

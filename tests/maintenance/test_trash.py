@@ -154,10 +154,13 @@ class TestMarks:
             sweep(database)
         assert len(list(storage.list())) == 3
 
-    def test_a_time_in_the_future_is_refused(self, database: Engine, storage: FileStorage) -> None:
-        """Nothing would ever be due."""
-        with pytest.raises(ConfigurationError, match="trash: expected 0 or more"):
-            sweep(database, trash=timedelta(seconds=-1))
+    @pytest.mark.parametrize("option", ["trash", "older_than"])
+    @pytest.mark.parametrize("time", [timedelta(seconds=-1), "7d", 3600])
+    def test_what_is_no_duration_is_refused(
+        self, database: Engine, storage: FileStorage, option: str, time: Any
+    ) -> None:
+        with pytest.raises(ConfigurationError, match=rf"{option}=.*: expected a timedelta of 0 or more"):
+            sweep(database, **{option: time})
 
     def test_the_limit_counts_marks_and_deletions_apart(self, database: Engine, storage: FileStorage) -> None:
         """A run marks as many as it may delete."""

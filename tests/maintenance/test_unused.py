@@ -83,7 +83,7 @@ class TestEveryKindOfReference:
         self, database: Engine, committed: Add, depots: Depots, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """With keys of one column, of two, and none."""
-        monkeypatch.setattr("depot_lite.maintenance.rows.database.Reader.pages.__kwdefaults__", {"size": 3})
+        monkeypatch.setattr("depot_lite.maintenance.rows.database.Database.pages.__kwdefaults__", {"size": 3})
         committed(
             *(Film(poster=f"{number}".encode()) for number in range(10)),
             *(Scene(film=name, number=number, take=b"take") for name in "abc" for number in range(3)),

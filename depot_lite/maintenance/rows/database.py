@@ -153,27 +153,6 @@ class Database:
             _compare(place, read, counted)
 
 
-class Reader:
-    """A reader of pages of several tables.
-
-    Args:
-        snapshot: without effect: each page shows the rows of one moment, and no transaction is longer than a page.
-    """
-
-    def __init__(self, database: Database, *, snapshot: bool = False) -> None:
-        self._database = database
-
-    def __enter__(self) -> Reader:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        pass
-
-    def pages(self, place: Place, *, size: int | None = None) -> Iterator[list[Row]]:
-        """Yield all rows that name files, as `Database.pages` does."""
-        return self._database.pages(place, size=size)
-
-
 def _rows(connection: Connection, place: Place, condition: ColumnElement[bool]) -> list[Row]:
     """Return the rows that fulfil a condition, as many as the database counts.
 

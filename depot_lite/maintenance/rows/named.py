@@ -13,7 +13,7 @@ from depot_lite.errors import MaintenanceStopped, UnknownDepot
 from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.io.fileid import FILE_ID
 from depot_lite.maintenance.ids import packed
-from depot_lite.maintenance.rows.database import Database, Reader, Row
+from depot_lite.maintenance.rows.database import Database, Row
 from depot_lite.maintenance.rows.places import Place
 from depot_lite.maintenance.rows.references import ANY_ID, PATH, parsed, paths_in, where
 from depot_lite.maintenance.run.reports import Step, Watcher
@@ -145,12 +145,11 @@ def rows_naming(
     names = DepotNames()
     if not ids:
         return
-    with Reader(database) as reader:
-        for place in among:
-            with Step(progress, f"looking again at {place}", unit="rows") as step:
-                for page in reader.pages(place):
-                    yield from off_loop(partial(_naming, place, page, names, ids))
-                    step.add(len(page))
+    for place in among:
+        with Step(progress, f"looking again at {place}", unit="rows") as step:
+            for page in database.pages(place):
+                yield from off_loop(partial(_naming, place, page, names, ids))
+                step.add(len(page))
 
 
 def _naming(
