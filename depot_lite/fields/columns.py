@@ -128,7 +128,7 @@ class FileType(TypeDecorator[Any]):
         self._columns = {*self._columns, f"{table.name}.{column.name}"}
 
     @property
-    def owners(self) -> str:
+    def column_names(self) -> str:
         """The columns that have this type, such as ``document.content``; the type itself if they are many, or none."""
         return " or ".join(sorted(self._columns)) if 1 <= len(self._columns) <= _FEW else repr(self)
 

@@ -250,7 +250,7 @@ def place_of(value: object) -> str:
     """
     for session in list(_sessions.values()):
         for state in session.identity_map.all_states():
-            for key, held in state.dict.items():
+            for key, held in list(state.dict.items()):  # another thread may use the session
                 if held is value or (isinstance(held, list) and any(each is value for each in held)):
                     column = state.mapper.columns.get(key)
                     name = f"{state.class_.__name__}.{key}" if column is None else str(column)

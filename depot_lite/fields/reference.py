@@ -22,7 +22,7 @@ def _refuse(*args: Any, **kwargs: Any) -> NoReturn:
 
 
 class FrozenDict(dict[str, Any]):
-    """A dictionary inside of a stored value. Copies of it are ordinary dictionaries."""
+    """A dictionary inside a stored value. Copies of it are ordinary dictionaries."""
 
     __slots__ = ()
 
@@ -40,7 +40,7 @@ class FrozenDict(dict[str, Any]):
 
 
 class FrozenList(list[Any]):
-    """A list inside of a stored value. Copies of it are ordinary lists."""
+    """A list inside a stored value. Copies of it are ordinary lists."""
 
     __slots__ = ()
 

@@ -8,7 +8,6 @@ direct upload, and is written as `UploadedFile.as_dict`.
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime
 from typing import Any, Final, TypedDict
 
 from depot_lite.errors import InvalidContent
@@ -33,11 +32,6 @@ class FileData(TypedDict):
     uploaded_at: str | None
     variants: dict[str, dict[str, Any]]
     meta: dict[str, Any]
-
-
-def isoformat(time: datetime | None) -> str | None:
-    """Return a time by ISO 8601, with its offset."""
-    return None if time is None else time.isoformat()
 
 
 def core_schema(kind: type[DepotFileInfo]) -> dict[str, Any]:

@@ -162,14 +162,14 @@ class UploadedFileField(FileType):
     def _bound(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, DepotFileInfo):
             if isinstance(value, dict):
-                raise InvalidContent(f"{self.owners}: a dictionary is not a file: expected an UploadedFile")
+                raise InvalidContent(f"{self.column_names}: a dictionary is not a file: expected an UploadedFile")
             try:
                 Content.of(value)  # raises InvalidContent with the reason
             except InvalidContent as error:
-                raise InvalidContent(f"{self.owners}: {error}") from error
-            raise InvalidContent(f"{self.owners}: {type(value).__name__} is not a stored file. {_STORED_BY}")
+                raise InvalidContent(f"{self.column_names}: {error}") from error
+            raise InvalidContent(f"{self.column_names}: {type(value).__name__} is not a stored file. {_STORED_BY}")
         if value.pending and not tracking.store_late(value):
-            raise InvalidContent(f"{self.owners}: {value['filename']!r} is not stored yet. {_STORED_BY}")
+            raise InvalidContent(f"{self.column_names}: {value['filename']!r} is not stored yet. {_STORED_BY}")
         value["path"]  # raises DamagedReference
         mark_bound(value.paths)
         return dict(value)
@@ -203,7 +203,7 @@ class UploadedFileField(FileType):
         """
         if isinstance(value, DepotFileInfo) and value.pending:
             raise InvalidContent(
-                f"{self.owners}: a condition cannot compare with {value['filename']!r}, which is not stored yet"
+                f"{self.column_names}: a condition cannot compare with {value['filename']!r}, which is not stored yet"
             )
         return (
             self if isinstance(value, DepotFileInfo | FileList) else self.impl_instance.coerce_compared_value(op, value)

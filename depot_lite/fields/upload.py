@@ -22,7 +22,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any, Final, Self
 
 from depot_lite.depots import Depots
@@ -30,10 +29,10 @@ from depot_lite.errors import NameRefused, StoredFileNotFound
 from depot_lite.fields.interfaces import RENAMED, DepotFileInfo
 from depot_lite.fields.meta import plain_meta
 from depot_lite.fields.reference import thawed
-from depot_lite.fields.schema import FileData, core_schema, isoformat, json_schema
+from depot_lite.fields.schema import FileData, core_schema, json_schema
 from depot_lite.io.content import CHUNK_SIZE, INMEMORY_FILESIZE, Content, clean_filename
 from depot_lite.io.interfaces import FileStorage, StoredFile
-from depot_lite.io.on_disk import DiskSource, OnDisk
+from depot_lite.io.on_disk import DiskSource, OnDisk, content_source
 
 # filedepot's format of ``uploaded_at``: UTC, to the second, without a time zone.
 _UPLOADED_AT: Final = "%Y-%m-%d %H:%M:%S"
@@ -166,9 +165,7 @@ class UploadedFile(DepotFileInfo):
                 stored = closing.enter_context(self.file)
                 return replace(stored.disk_source(), filename=self.filename)
             content = Content.of(self.original_content)
-            content.spool()
-            opened = partial(closing.enter_context, content.open())
-            return DiskSource(self.filename, content.content_type, content.path, opened)
+            return content_source(content, self.filename, content.content_type, closing)
 
         return OnDisk(find)
 
@@ -218,6 +215,7 @@ class UploadedFile(DepotFileInfo):
             DamagedReference: the row holds something else than a reference.
             ConfigurationError: the depot is private, and there are no signing keys.
         """
+        uploaded_at = self.uploaded_at
         return {
             "url": None
             if self.pending
@@ -228,7 +226,7 @@ class UploadedFile(DepotFileInfo):
             "checksum": self.checksum,
             "width": self.get("width"),
             "height": self.get("height"),
-            "uploaded_at": isoformat(self.uploaded_at),
+            "uploaded_at": None if uploaded_at is None else uploaded_at.isoformat(),
             "variants": self._variants_as_dict(),
             "meta": thawed(self.meta),
         }
@@ -309,9 +307,9 @@ def url_or_none(
     depot_name: str, file_id: str, public_url: str | None = None, *, label: str | None = None
 ) -> str | None:
     """Return the URL of a file, or None if nothing serves it: neither its storage nor a middleware."""
-    if Depots.has_middleware() or public_url is not None or Depots.get(depot_name).url(file_id) is not None:
+    if Depots.has_middleware() or (public_url is not None and Depots.visibility(depot_name) != "private"):
         return url_of(depot_name, file_id, public_url, label=label)
-    return None
+    return Depots.get(depot_name).url(file_id, filename=label)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import BinaryIO, Final
 
-from depot_lite.io.content import CHUNK_SIZE
+from depot_lite.io.content import CHUNK_SIZE, Content
 from depot_lite.io.media_types.names import with_usual_extension
 
 # A suffix beyond this is no suffix that a program goes by.
@@ -30,6 +30,12 @@ class DiskSource:
     content_type: str
     path: Path | None
     open: Callable[[], BinaryIO]
+
+
+def content_source(content: Content, filename: str, content_type: str, closing: ExitStack) -> DiskSource:
+    """Return the bytes of content. A stream is kept in a temporary file, so that it can still be stored."""
+    content.spool()
+    return DiskSource(filename, content_type, content.path, lambda: closing.enter_context(content.open()))
 
 
 class OnDisk:

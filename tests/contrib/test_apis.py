@@ -160,6 +160,15 @@ def test_a_pending_file_and_a_file_that_nothing_serves_have_no_url() -> None:
         assert (value.as_dict()["url"], value.as_dict()["size"]) == (None, 1)
 
 
+def test_a_file_of_a_depot_that_became_private_has_no_url_without_a_middleware() -> None:
+    with temporary_depots():
+        settings = {"depot.backend": "depot_lite.io.memory.MemoryFileStorage", "depot.visibility": "private"}
+        DepotManager.configure("default", settings)
+        value = UploadedFile(b"x", filename="x.txt")
+        value.store()
+        assert UploadedFile({**value, "_public_url": "https://cdn.example.org/x.txt"}).as_dict()["url"] is None
+
+
 # --- Pydantic and FastAPI ---------------------------------------------------------------------------------------------
 
 

@@ -114,9 +114,9 @@ def test_a_condition_with_a_file_that_is_not_stored(depots: dict[str, FileStorag
 
 def test_the_columns_of_one_type_are_named_if_they_are_few() -> None:
     kind = UploadedFileField()
-    assert kind.owners == "UploadedFileField()"
+    assert kind.column_names == "UploadedFileField()"
     columns: list[Column[Any]] = [Column(name, kind) for name in ("first", "second", "third", "fourth")]
     for number, column in enumerate(columns):
         Table(f"owner_{number}", MetaData(), Column("id", Integer, primary_key=True), column)
         kinds = [f"owner_{position}.{each.name}" for position, each in enumerate(columns[: number + 1])]
-        assert kind.owners == (" or ".join(kinds) if number < 3 else "UploadedFileField()")
+        assert kind.column_names == (" or ".join(kinds) if number < 3 else "UploadedFileField()")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any, BinaryIO, TypeVar
 
 from depot_lite.errors import NameRefused, ValidationError
@@ -11,7 +11,7 @@ from depot_lite.io.content import Content, clean_filename
 from depot_lite.io.interfaces import UNNAMED, StoredFile
 from depot_lite.io.media_types import OCTET_STREAM
 from depot_lite.io.media_types.claims import proven_type
-from depot_lite.io.on_disk import DiskSource, OnDisk
+from depot_lite.io.on_disk import OnDisk, content_source
 
 __all__ = ["Candidate", "StoredCandidate"]
 
@@ -105,15 +105,7 @@ class Candidate:
 
         The path has the suffix of the file's name, and exists within the block. It must only be read.
         """
-
-        def find(closing: ExitStack) -> DiskSource:
-            content = self._content
-            content.spool()
-            return DiskSource(
-                self.filename, self.content_type, content.path, lambda: closing.enter_context(content.open())
-            )
-
-        return OnDisk(find)
+        return OnDisk(lambda closing: content_source(self._content, self.filename, self.content_type, closing))
 
     def limit(self, size: int | None, error: ValidationError | None) -> None:
         """Raise the error when more than ``size`` bytes are read from a stream.
