@@ -234,9 +234,14 @@ def follow_flushes(listener: Callable[..., None], mark: str, in_session: str) ->
 
     @functools.wraps(original)
     def flush(self: Session, objects: Sequence[object] | None = None) -> None:
-        states = states_to_flush(self, mark)
-        if in_session in self.info or any(states):
-            listener(self, objects, *states)
+        concerned = in_session in self.__dict__.get("info", ())  # reading ``info`` would make one
+        for states in () if concerned else (self._new, self.identity_map._modified, self._deleted):
+            for state in states:
+                if mark in state.manager.info:
+                    concerned = True
+                    break
+        if concerned:
+            listener(self, objects, *states_to_flush(self, mark))
         original(self, objects)
 
     flush.listener = listener  # type: ignore[attr-defined]  # the mark by which it is known

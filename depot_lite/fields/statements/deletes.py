@@ -53,19 +53,28 @@ def delete(state: ORMExecuteState, statement: Delete, target: Target) -> Any:
 
 # Where a MetaData keeps what is below: in its ``info``. A weak dictionary would hold it for ever, since a constraint
 # refers to its table and the table to its MetaData.
-_INFO: Final = "depot_lite.cascades"
+_TO_FOLLOW: Final = "depot_lite.to_follow"
 
 Constraints = tuple[ForeignKeyConstraint, ...]
 
 
 def constraints_of(table: Table) -> Constraints:
     """Return the constraints through which rows that have files, or lead to such, fall with a row of the table."""
-    known = table.metadata.info.get(_INFO)
-    if known is None or known[0] != len(table.metadata.tables):
+    return tables_to_follow(table.metadata).get(table.fullname, ())
+
+
+def tables_to_follow(metadata: MetaData) -> Mapping[str, Constraints]:
+    """Return the `constraints_of` each table that has some, or files of its own, by its full name."""
+    known: tuple[int, Mapping[str, Constraints]] | None = metadata.info.get(_TO_FOLLOW)
+    if known is None or known[0] != len(metadata.tables):
         # A table that was declared since may refer to a known one.
-        known = table.metadata.info[_INFO] = (len(table.metadata.tables), _constraints_by_parent(table.metadata))
-    found: Constraints = known[1].get(table.fullname, ())
-    return found
+        known = metadata.info[_TO_FOLLOW] = (len(metadata.tables), _constraints_by_parent(metadata))
+    return known[1]
+
+
+def forget_tables(metadata: MetaData) -> None:
+    """Look again which tables are to be followed: a table of these has got another column of files."""
+    metadata.info.pop(_TO_FOLLOW, None)
 
 
 def _constraints_by_parent(metadata: MetaData) -> dict[str, Constraints]:
@@ -75,12 +84,10 @@ def _constraints_by_parent(metadata: MetaData) -> dict[str, Constraints]:
             parent = _referred(constraint)
             if parent is not None and (constraint.ondelete or "").upper() == "CASCADE":
                 by_parent.setdefault(parent, []).append(constraint)
-    with_files = _leading_to_files(metadata, by_parent)
-    kept = {
-        parent.fullname: tuple(each for each in constraints if each.table in with_files)
-        for parent, constraints in by_parent.items()
+    leading = _leading_to_files(metadata, by_parent)
+    return {
+        table.fullname: tuple(each for each in by_parent.get(table, ()) if each.table in leading) for table in leading
     }
-    return {parent: constraints for parent, constraints in kept.items() if constraints}
 
 
 def _referred(constraint: ForeignKeyConstraint) -> Table | None:
@@ -163,8 +170,13 @@ def _before_delete(mapper: Mapper[Any], connection: Connection, target: Any) -> 
 
     Not before the flush: by now it has written the rows that it moves from one parent to another.
     """
-    if not any(constraints_of(each) for each in mapper.tables if isinstance(each, Table)):
-        return
+    for table in mapper.tables:
+        if isinstance(table, Table) and tables_to_follow(table.metadata).get(table.fullname):
+            _enter_rows_below(mapper, connection, target)
+            return
+
+
+def _enter_rows_below(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
     session = attributes.instance_state(target).session
     if session is None:
         return

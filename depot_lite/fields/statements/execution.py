@@ -16,7 +16,7 @@ For ``session.bulk_*`` see `depot_lite.fields.statements.bulk`, for rows that th
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Delete, Insert, Table, Update
 from sqlalchemy.orm import FromStatement, ORMExecuteState, Session
@@ -24,9 +24,8 @@ from sqlalchemy.sql import visitors
 
 from depot_lite.errors import InvalidContent
 from depot_lite.fields import columns, internals
-from depot_lite.fields.columns import file_columns
 from depot_lite.fields.statements.bulk import wrap_bulk_methods
-from depot_lite.fields.statements.deletes import constraints_of, delete, track_cascades
+from depot_lite.fields.statements.deletes import delete, tables_to_follow, track_cascades
 from depot_lite.fields.statements.inserts import insert
 from depot_lite.fields.statements.targets import Target
 from depot_lite.fields.statements.updates import update
@@ -52,28 +51,31 @@ def _on_execute(state: ORMExecuteState) -> Any:
     return update(state, written, target) if target.columns else None
 
 
-_WRITES: Final = (Insert, Update, Delete)
-
-
 def _written(statement: Any) -> Any:
     """Return the statement that writes: select(Document).from_statement(insert(Document)...) has it inside."""
     return statement.element if isinstance(statement, FromStatement) else statement
 
 
 def _may_concern_files(session: Session, statement: Any) -> bool:
-    """Return whether a statement has to be followed, as it is or when a listener of the session's has changed it."""
-    return bool(session.dispatch.do_orm_execute) or _concerns_files(_written(statement))
+    """Return whether a statement has to be followed, as it is or when a listener of the session's has changed it.
+
+    Every statement that writes comes here, also those of tables without files: hence the few calls.
+    """
+    return bool(session.dispatch.do_orm_execute) or _concerns_files(statement)
 
 
 def _concerns_files(statement: Any) -> bool:
     """Return whether a statement writes to a table with files, or to one whose rows take others with files along."""
-    if not isinstance(statement, _WRITES):
+    if isinstance(statement, FromStatement):
+        statement = statement.element
+    if not isinstance(statement, Insert | Update | Delete):
         return False
-    source: Any = statement.table
-    table = getattr(source, "element", source)  # of an alias
+    table: Any = statement.table
     if not isinstance(table, Table):
-        return False
-    if file_columns(table) or constraints_of(table):
+        table = getattr(table, "element", None)  # of an alias
+        if not isinstance(table, Table):
+            return False
+    if table.fullname in tables_to_follow(table.metadata):
         return True
     mapper = internals.parent_mapper(statement)
     return mapper is not None and columns.INFO in mapper.class_manager.info

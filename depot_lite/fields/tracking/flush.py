@@ -29,9 +29,10 @@ from depot_lite.fields import columns, internals
 from depot_lite.fields.columns import NOT_LOADED, FileColumn, files_in
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.lists import FileList, merged
+from depot_lite.fields.tracking import outcomes
 from depot_lite.fields.tracking.births import birth_of
 from depot_lite.fields.tracking.checks import check_count
-from depot_lite.fields.tracking.ledger import LEDGER, ledger_of, listen, track_ends, watch_of
+from depot_lite.fields.tracking.ledger import LEDGER, ledger_of, listen, watch_of
 from depot_lite.fields.tracking.rows import (
     Flush,
     changed_keys,
@@ -396,4 +397,4 @@ def track_deletions(mapper: Mapper[Any]) -> None:
 def track_sessions() -> None:
     """Follow all sessions; a second call does nothing."""
     internals.follow_flushes(_before_flush, columns.INFO, LEDGER)
-    track_ends()
+    outcomes.track_errors()

@@ -62,13 +62,16 @@ def ledger_of(session: Session) -> Ledger:
     found: Ledger | None = session.info.get(LEDGER)
     if found is None:
         found = session.info[LEDGER] = Ledger()
+        listen(session, _AT_END, first=True)
     return found
 
 
 def frame_of(session: Session) -> list[Birth]:
     """Return the births of the innermost savepoint or transaction of a session; begin a transaction if needed."""
-    transaction = session.get_nested_transaction() or session.get_transaction() or session.begin()
-    return ledger_of(session).frames.setdefault(transaction, [])
+    savepoint, ledger = session.get_nested_transaction(), ledger_of(session)
+    if savepoint is not None:
+        listen(session, _OF_SAVEPOINTS, first=True)
+    return ledger.frames.setdefault(savepoint or session.get_transaction() or session.begin(), [])
 
 
 def watch_of(session: Session, connection: Connection) -> Watch:
@@ -158,21 +161,14 @@ def _expire_what_shows(session: Session, births: Sequence[Birth], *, pending: bo
                 session.expire(target, [key])
 
 
-_EVENTS: Final[dict[str, Callable[..., None]]] = {
-    "after_commit": _after_commit,
-    "after_rollback": _after_rollback,
-    "after_transaction_end": _after_transaction_end,
-}
+# The listeners are those of the single session: a listener of all sessions costs those without files, too. They come
+# before the user's, who may begin another transaction in his own.
+_AT_END: Final = {"after_transaction_end": _after_transaction_end}
+_OF_SAVEPOINTS: Final = {"after_commit": _after_commit, "after_rollback": _after_rollback}
 
 
-def listen(target: Any, listeners: Mapping[str, Callable[..., None]]) -> None:
-    """Add listeners to a target that does not have them yet."""
+def listen(target: Any, listeners: Mapping[str, Callable[..., None]], *, first: bool = False) -> None:
+    """Add listeners to a target that does not have them yet, behind its others or before them."""
     for name, listener in listeners.items():
         if not event.contains(target, name, listener):
-            event.listen(target, name, listener)
-
-
-def track_ends() -> None:
-    """Follow the ends of transactions of all sessions; a second call does nothing."""
-    listen(Session, _EVENTS)
-    outcomes.track_errors()
+            event.listen(target, name, listener, insert=first)
