@@ -30,7 +30,6 @@ from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.list_binding import begin_empty, track_lists
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.statements import execution as statements
-from depot_lite.fields.statements.deletes import forget_tables
 from depot_lite.fields.tracking import defaults
 from depot_lite.fields.tracking import flush as tracking
 from depot_lite.fields.tracking.births import mark_bound
@@ -285,7 +284,6 @@ def _column_attached(column: Column[Any], table: Any) -> None:
     if kind is not None and isinstance(table, Table):
         defaults.refuse_expression(column, table)
         kind.belong_to(column, table)
-        forget_tables(table.metadata)
 
 
 def _mapper_configured(mapper: Mapper[Any], class_: type) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, delete, select
+from sqlalchemy import Column, ForeignKey, ForeignKeyConstraint, Integer, MetaData, Table, delete, select
 from sqlalchemy.orm import Session
 
 from depot_lite.fields.sqlalchemy import UploadedFileField
@@ -175,3 +175,17 @@ def test_a_table_that_is_declared_later_is_found() -> None:
         Column("file", UploadedFileField),
     )
     assert [each.table.name for each in constraints_of(parent)] == ["child"]
+
+
+def test_a_column_and_a_foreign_key_that_are_added_to_a_known_table_are_found() -> None:
+    metadata = MetaData()
+    parent = Table("parent", metadata, Column("id", Integer, primary_key=True))
+    child = Table("child", metadata, Column("id", Integer, primary_key=True), Column("parent_id", Integer))
+    child.append_constraint(ForeignKeyConstraint(["parent_id"], ["parent.id"], ondelete="CASCADE"))
+    assert constraints_of(parent) == ()
+    child.append_column(Column("file", UploadedFileField))
+    assert [each.table.name for each in constraints_of(parent)] == ["child"]
+    grandparent = Table("grandparent", metadata, Column("id", Integer, primary_key=True))
+    assert constraints_of(grandparent) == ()
+    parent.append_constraint(ForeignKeyConstraint(["id"], ["grandparent.id"], ondelete="CASCADE"))
+    assert [each.table.name for each in constraints_of(grandparent)] == ["parent"]

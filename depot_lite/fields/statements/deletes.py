@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
-from sqlalchemy import Delete, ForeignKeyConstraint, FromClause, MetaData, Table, and_, event, select
+from sqlalchemy import Column, Delete, ForeignKeyConstraint, FromClause, MetaData, Table, and_, event, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import NoReferenceError
 from sqlalchemy.orm import Mapper, ORMExecuteState, Session, attributes
@@ -70,11 +70,6 @@ def tables_to_follow(metadata: MetaData) -> Mapping[str, Constraints]:
         # A table that was declared since may refer to a known one.
         known = metadata.info[_TO_FOLLOW] = (len(metadata.tables), _constraints_by_parent(metadata))
     return known[1]
-
-
-def forget_tables(metadata: MetaData) -> None:
-    """Look again which tables are to be followed: a table of these has got another column of files."""
-    metadata.info.pop(_TO_FOLLOW, None)
 
 
 def _constraints_by_parent(metadata: MetaData) -> dict[str, Constraints]:
@@ -193,7 +188,15 @@ def _enter_rows_below(mapper: Mapper[Any], connection: Connection, target: Any) 
             enter_cascaded(session, connection, table, keys, seen=flush.cascaded, without=others)
 
 
+def _forget_tables(part: object, table: object) -> None:
+    """Look at the tables anew when one of them has got a column or a foreign key."""
+    if isinstance(table, Table):
+        table.metadata.info.pop(_TO_FOLLOW, None)
+
+
 def track_cascades() -> None:
     """Follow the rows that fall with deleted objects of all sessions; a second call does nothing."""
     if not event.contains(Mapper, "before_delete", _before_delete):
         event.listen(Mapper, "before_delete", _before_delete)
+        for part in (Column, ForeignKeyConstraint):
+            event.listen(part, "after_parent_attach", _forget_tables)
