@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from werkzeug.datastructures import FileStorage
 
 from depot_lite.errors import InvalidContent, StoredFileNotFound
+from depot_lite.io import content as io_content
 from depot_lite.io.content import Content, FileIntent, clean_filename
 from depot_lite.io.interfaces import FileStorage as Storage
 from depot_lite.io.local import LocalFileStorage
+from depot_lite.io.media_types.detection import content_type_of
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.io.utils import file_from_content
 
@@ -136,6 +138,38 @@ def test_the_type_comes_from_the_bytes_then_from_what_is_declared_then_from_the_
 
 
 # --- move -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_type_is_recognised_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[bytes] = []
+
+    def recognise(head: bytes, declared: str | None, filename: str | None) -> str:
+        calls.append(head)
+        return content_type_of(head, declared, filename)
+
+    monkeypatch.setattr(io_content, "content_type_of", recognise)
+    for source in (b"%PDF-1.7", b"text", b"\0\1", io.BytesIO(b"a,b"), io.BytesIO(b"PK\3\4")):
+        calls.clear()
+        content = Content.of(source)
+        found = content.content_type
+        assert Content.of(content, "unnamed", found).content_type == found
+        assert len(calls) == 1
+
+
+def test_a_type_is_recognised_again_if_the_name_tells_another_one() -> None:
+    content = Content.of(b"a,b", "a.txt")
+    assert content.content_type == "text/plain"
+    unknown = Content.of(b"\0\1")
+    assert unknown.content_type == "application/octet-stream"
+    assert Content.of(unknown, "a.mp4", unknown.content_type).content_type == "video/mp4"
+
+
+def test_a_type_is_recognised_again_if_the_file_has_changed() -> None:
+    file = io.BytesIO(b"%PDF-1.7")
+    content = Content.of(file)
+    assert content.content_type == "application/pdf"
+    file.write(b"\x89PNG\r\n\x1a\n")
+    assert Content.of(content, "unnamed", "application/pdf").content_type == "image/png"
 
 
 def test_a_path_that_is_moved_is_removed_at_release(path: Path) -> None:

@@ -41,7 +41,8 @@ from depot_lite.fields.validators.names import (
 )
 from depot_lite.io.media_types import OCTET_STREAM
 from depot_lite.io.media_types.claims import contradiction
-from depot_lite.io.media_types.names import type_of_name, with_usual_extension
+from depot_lite.io.media_types.detection import type_of_name
+from depot_lite.io.media_types.names import with_usual_extension
 from depot_lite.io.sizes import exact_size, is_decimal, shown_size, size_of
 
 __all__ = [

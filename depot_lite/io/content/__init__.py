@@ -39,7 +39,7 @@ from depot_lite.io.content.sources import (
     unreadable,
 )
 from depot_lite.io.content.streams import StreamSource
-from depot_lite.io.media_types.detection import content_type_of
+from depot_lite.io.media_types.detection import content_type_of, type_of_name
 
 __all__ = [
     "CHUNK_SIZE",
@@ -124,6 +124,8 @@ class Content:
         # cgi.FieldStorage closes its file when it is collected, so the wrapper has to live as long as the file.
         self._handed_in = handed_in
         self._content_type: str | None = None
+        # The first bytes, and the type that was found for them: recognising is what costs most of a small file.
+        self._recognised: tuple[bytes, str] | None = None
 
     @classmethod
     def of(cls, content: object, filename: str | None = None, content_type: str | None = None) -> Content:
@@ -152,19 +154,21 @@ class Content:
     def _with_label(self, filename: str | None, content_type: str | None) -> Content:
         if filename is None and content_type is None:
             return self
-        return Content(
-            self._source,
-            clean_filename(filename) or self.filename,
-            content_type or self.declared_type,
-            move=self.move,
-            handed_in=self._handed_in,
-        )
+        name, declared = clean_filename(filename) or self.filename, content_type or self.declared_type
+        labelled = Content(self._source, name, declared, move=self.move, handed_in=self._handed_in)
+        if content_type is not None and content_type == self._content_type:  # by which it is declared now
+            same_name = name == self.filename or type_of_name(name) in (None, content_type)
+            labelled._recognised = self._recognised if same_name else None
+        return labelled
 
     @property
     def content_type(self) -> str:
         """The media type: from the bytes if they reveal it, else as declared, else from the name; cached."""
         if self._content_type is None:
-            self._content_type = content_type_of(self._source.head(), self.declared_type, self.filename)
+            head = self._source.head()
+            if self._recognised is None or self._recognised[0] != head:  # a file can change until it is stored
+                self._recognised = head, content_type_of(head, self.declared_type, self.filename)
+            self._content_type = self._recognised[1]
         return self._content_type
 
     @property

@@ -50,7 +50,7 @@ def content_type_of(head: bytes, declared: str | None, filename: str | None) -> 
     """
     head = head[:HEAD_SIZE]
     claims = [
-        claim for claim in (valid_media_type(declared), _type_of_name(filename)) if claim and claim != OCTET_STREAM
+        claim for claim in (valid_media_type(declared), type_of_name(filename)) if claim and claim != OCTET_STREAM
     ]
     found = _from_bytes(head, claims)
     if found is not None:
@@ -131,15 +131,21 @@ _EXTENSIONS: Final = {
 _ENCODINGS: Final = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
 
 
-def _type_of_name(filename: str | None) -> str | None:
+def type_of_name(filename: str | None) -> str | None:
+    """Return the media type that belongs to the extension of a name; None if it is not known.
+
+    >>> type_of_name("plan.pdf"), type_of_name("plan"), type_of_name("all.tar.gz")
+    ('application/pdf', None, 'application/gzip')
+    """
     if not filename:
         return None
     # Without the folder in front, a file called "data:text/html,x" would be taken for a URL.
     guessed, encoding = mimetypes.guess_type(f"./{filename}", strict=False)
     if encoding is not None:
-        return _ENCODINGS.get(encoding, OCTET_STREAM)
+        return _ENCODINGS.get(encoding)
     extension = filename[filename.rfind(".") :].lower() if "." in filename else ""
-    return valid_media_type(_EXTENSIONS.get(extension) or guessed)
+    found = valid_media_type(_EXTENSIONS.get(extension) or guessed)
+    return None if found == OCTET_STREAM else found
 
 
 # --- the library ------------------------------------------------------------------------------------------------------

@@ -8,17 +8,6 @@ import re
 from typing import Final
 
 from depot_lite.io.media_types import OCTET_STREAM
-from depot_lite.io.media_types.detection import content_type_of
-
-
-def type_of_name(filename: str) -> str | None:
-    """Return the media type that belongs to the extension of a name; None if it is not known.
-
-    >>> type_of_name("plan.pdf"), type_of_name("plan"), type_of_name("all.tar.gz")
-    ('application/pdf', None, 'application/gzip')
-    """
-    found = content_type_of(b"", None, filename)
-    return None if found == OCTET_STREAM else found
 
 
 def with_usual_extension(filename: str, media_type: str) -> str | None:
