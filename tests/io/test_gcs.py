@@ -156,7 +156,7 @@ def test_listing_goes_page_by_page(storage: GCSStorage, server: Server, bucket: 
     """The second page is asked for when the first was looked at; foreign names are left out."""
     made = server.client().bucket(bucket)
     for number in range(PAGE + 2):
-        made.blob(f"{number:08x}-0000-4000-8000-000000000000").upload_from_string(b"")
+        made.blob(f"8{number:07x}-0000-4000-8000-000000000000").upload_from_string(b"")
     made.blob("0-other").upload_from_string(b"")
     made.blob(f"folder/{new_file_id()}").upload_from_string(b"")
     listed = iter(storage.list())

@@ -15,11 +15,19 @@ from botocore.stub import Stubber
 
 from depot_lite.errors import StorageFailed
 from depot_lite.io.boto3 import S3Storage
+from depot_lite.io.boto3.listing import listing
 from depot_lite.io.fileid import new_file_id
 from tests.io.s3_proxy import Fault, S3Proxy
 from tests.io.s3_server import Requests, Server, moto_server
 
-IDS = [new_file_id() for _ in range(3)]
+
+def id_with(digit: str) -> str:
+    """Return a new file id that begins with a digit."""
+    return digit + new_file_id()[1:]
+
+
+# None with 0: a first page that ends there is taken for one of many.
+IDS = [id_with(digit) for digit in "89a"]
 WHEN = "2026-01-02T03:04:05.678Z"
 
 
@@ -51,7 +59,7 @@ def in_pages_of(storage: S3Storage, count: int) -> Requests:
 def test_all_pages_are_listed_with_one_request_each(server: Server, bucket: str) -> None:
     """Size and time are known, and asking for them makes no request."""
     storage = server.storage(bucket, prefix="media/")
-    sizes = {storage.create(b"x" * size): size for size in range(5)}
+    sizes = {storage.create(b"x" * size, file_id=id_with(str(size + 1))): size for size in range(5)}
     requests = in_pages_of(storage, 2)
     entries = list(storage.list())
     assert all(each.known for each in entries)
@@ -62,8 +70,8 @@ def test_all_pages_are_listed_with_one_request_each(server: Server, bucket: str)
 
 def test_a_page_is_asked_for_when_it_is_wanted(server: Server, bucket: str) -> None:
     storage = server.storage(bucket)
-    for _ in range(4):
-        storage.create(b"x")
+    for digit in "1234":
+        storage.create(b"x", file_id=id_with(digit))
     requests = in_pages_of(storage, 2)
     entries = iter(storage.list())
     assert requests.taken() == {}
@@ -135,13 +143,75 @@ def test_a_client_that_makes_no_request_can_be_listed(server: Server) -> None:
 
 @pytest.mark.parametrize("fault", [Fault.BUSY, Fault.CUT_ANSWER])
 def test_a_page_that_does_not_come_is_asked_for_again(server: Server, bucket: str, fault: Fault) -> None:
-    file_ids = {server.storage(bucket).create(b"x") for _ in range(5)}
+    file_ids = {server.storage(bucket).create(b"x", file_id=id_with(digit)) for digit in "12345"}
     with S3Proxy(server.url) as proxy:
         storage = server.storage(bucket, endpoint_url=proxy.url)
         in_pages_of(storage, 2)
         proxy.fail(fault, "GET", containing="list-type", times=2, after=300)
         assert set(storage.list()) == file_ids
         assert proxy.pending() == 0
+
+
+# --- many pages -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def many(server: Server, bucket: str) -> set[str]:
+    """Files of which the first page has none beyond the digit 0; four of each other digit but one."""
+    storage = server.storage(bucket, prefix="media/")
+    for key in (f"media/below/{id_with('0')}", "media/0", "media/0x", f"other/{id_with('1')}"):
+        server.client().put_object(Bucket=bucket, Key=key, Body=b"x")
+    return {storage.create(b"x", file_id=id_with(digit)) for digit in "0123456789abcdf" for _ in range(4)}
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 16, 100])
+def test_many_pages_are_listed_side_by_side(server: Server, bucket: str, many: set[str], concurrency: int) -> None:
+    storage = server.storage(bucket, prefix="media/", concurrency=concurrency)
+    requests = in_pages_of(storage, 2)
+    listed = [str(each) for each in storage.list()]
+    assert len(listed) == len(many)
+    assert set(listed) == many
+    pages = requests.taken()["ListObjectsV2"]
+    assert pages >= 30
+    assert (listed == sorted(many)) if concurrency == 1 else pages <= 1 + 2 * 16 + 2
+
+
+def test_a_page_of_many_that_fails_is_an_error(server: Server, bucket: str, many: set[str]) -> None:
+    with S3Proxy(server.url) as proxy:
+        storage = server.storage(
+            bucket,
+            prefix="media/",
+            endpoint_url=proxy.url,
+            connection_kwargs={"config": Config(retries={"total_max_attempts": 1})},
+        )
+        in_pages_of(storage, 2)
+        proxy.fail(Fault.BUSY, "GET", containing="prefix=media%2Fb")
+        with pytest.raises(StorageFailed, match="list"):
+            list(storage.list())
+        assert set(storage.list()) == many  # the second time
+
+
+def test_a_listing_that_is_left_in_its_middle_asks_no_more(server: Server, bucket: str, many: set[str]) -> None:
+    storage = server.storage(bucket, prefix="media/", concurrency=2)
+    requests = in_pages_of(storage, 2)
+    entries = iter(storage.list())
+    assert str(next(entries)) in many
+    del entries
+    assert requests.taken()["ListObjectsV2"] <= 1 + 2 + 2
+
+
+def test_a_directory_bucket_is_listed_page_by_page(server: Server, many: set[str]) -> None:
+    asked = []
+
+    def ask(**arguments: str) -> dict[str, Any]:
+        asked.append(arguments["Prefix"])
+        when = datetime(2026, 1, 1, tzinfo=UTC)
+        contents = [{"Key": f"media/{id_with('0')}", "Size": 1, "LastModified": when}]
+        token = {} if len(asked) == 3 else {"NextContinuationToken": str(len(asked))}
+        return {"IsTruncated": bool(token), "Contents": contents, **token}
+
+    assert len(list(listing(ask, "media--use1-az4--x-s3", "media/", 16))) == 3
+    assert asked == ["media/"] * 3
 
 
 # --- answers as they may come -----------------------------------------------------------------------------------------

@@ -281,7 +281,7 @@ class S3Storage(VersionedStorage[str, Headers]):
         self._connection.check_bucket()
 
     def _list(self) -> Iterator[FileEntry]:
-        return listing(self._ask, self._bucket, self._prefix)
+        return listing(self._ask, self._bucket, self._prefix, self._concurrency)
 
     def _now(self) -> datetime:
         """Return the server's time, as the header of its answer tells it."""

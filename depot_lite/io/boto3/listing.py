@@ -22,6 +22,7 @@ from depot_lite.errors import StorageFailed
 from depot_lite.io.boto3.errors import translating
 from depot_lite.io.fileid import ID_LENGTH
 from depot_lite.io.interfaces import FileEntry
+from depot_lite.io.objects.listing import Page, entries_of
 from depot_lite.io.objects.storage import entries_below
 
 _EVENT: Final = "before-parse.s3.ListObjectsV2"
@@ -29,6 +30,9 @@ _EVENT: Final = "before-parse.s3.ListObjectsV2"
 _EMPTY: Final = b"<ListBucketResult></ListBucketResult>"
 #: The key of our objects in the answer; no key of S3's looks like it.
 _OBJECTS: Final = "depot_lite objects"
+
+#: The end of the names of directory buckets (S3 Express One Zone).
+_DIRECTORY: Final = "--x-s3"
 
 _TRUTHS: Final = {"true": True, "false": False}
 
@@ -44,30 +48,34 @@ def prepare(client: Any) -> None:
     client.meta.events.register_first(_EVENT, _take_over, unique_id="depot_lite.io.boto3.listing")
 
 
-def listing(ask: Callable[..., Mapping[str, Any]], bucket: str, prefix: str) -> Iterator[FileEntry]:
-    """Yield the files directly below the prefix, with no more than one page of them in memory.
+def listing(ask: Callable[..., Mapping[str, Any]], bucket: str, prefix: str, at_once: int = 1) -> Iterator[FileEntry]:
+    """Yield the files directly below the prefix, with no more than ``at_once`` pages of them in memory.
 
     Args:
         ask: ``list_objects_v2`` of a prepared client; an unprepared one takes longer.
+        bucket: its name.
+        prefix: of the keys, in front of the file ids.
+        at_once: the largest number of requests under way.
 
     Raises:
         StorageFailed: the list may be incomplete.
     """
-    # Objects in further folders below the prefix are not ours, and S3 need not list them.
-    where = {"Bucket": bucket, "Prefix": prefix, "Delimiter": "/"}
     what = f"list s3://{bucket}/{prefix}"
-    token: str | None = None
-    while True:
+
+    def page(start: str, token: str | None) -> Page:
+        # Objects in further folders below the prefix are not ours, and S3 need not list them.
+        where = {"Bucket": bucket, "Prefix": prefix + start, "Delimiter": "/"}
         answer = _asked(ask, what, where if token is None else {**where, "ContinuationToken": token})
-        before, token = token, _next_token(answer, what)
-        if token is not None and token == before:
+        following = _next_token(answer, what)
+        if following is not None and following == token:
             raise StorageFailed(f"cannot {what}: the server sends the same page again")
         try:
-            yield from list(entries_below(prefix, _objects(answer)))
+            return list(entries_below(prefix, _objects(answer))), following
         except (KeyError, TypeError, AttributeError) as error:
             raise StorageFailed(f"cannot {what}: an object has no key, no size or no time") from error
-        if token is None:
-            return
+
+    # The prefixes of directory buckets are whole folders ("Directory buckets" in S3's manual of ListObjectsV2).
+    return entries_of(page, 1 if bucket.endswith(_DIRECTORY) else at_once)
 
 
 def _asked(ask: Callable[..., Mapping[str, Any]], what: str, arguments: Mapping[str, str]) -> Mapping[str, Any]:

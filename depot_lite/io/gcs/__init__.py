@@ -273,7 +273,7 @@ class GCSStorage(VersionedStorage[str | None, Found]):
         def ask(parameters: Mapping[str, str]) -> Mapping[str, Any]:
             return self._connection.json("GET", f"/b/{self._bucket}/o", params=parameters)
 
-        return listing(ask, self._bucket, self._prefix)
+        return listing(ask, self._bucket, self._prefix, self._concurrency)
 
     def _now(self) -> datetime:
         """Return the server's time, as the header of its answer tells it."""

@@ -13,25 +13,29 @@ from typing import Any, Final
 from depot_lite.errors import StorageFailed
 from depot_lite.io.gcs.errors import translating
 from depot_lite.io.interfaces import FileEntry
+from depot_lite.io.objects.listing import Page, entries_of
 from depot_lite.io.objects.storage import entries_below
 
 _FIELDS: Final = "kind,nextPageToken,items(name,size,timeCreated)"
 
 
-def listing(ask: Callable[..., Mapping[str, Any]], bucket: str, prefix: str) -> Iterator[FileEntry]:
-    """Yield the files directly below the prefix, with no more than one page of them in memory.
+def listing(ask: Callable[..., Mapping[str, Any]], bucket: str, prefix: str, at_once: int = 1) -> Iterator[FileEntry]:
+    """Yield the files directly below the prefix, with no more than ``at_once`` pages of them in memory.
 
     Args:
         ask: ``objects.list`` of the JSON API, with these parameters.
+        bucket: its name.
+        prefix: of the names, in front of the file ids.
+        at_once: the largest number of requests under way.
 
     Raises:
         StorageFailed: the list may be incomplete.
     """
-    # Objects in further folders below the prefix are not ours, and need not be listed.
-    where = {"prefix": prefix, "delimiter": "/", "fields": _FIELDS}
     what = f"list gs://{bucket}/{prefix}"
-    token: str | None = None
-    while True:
+
+    def page(start: str, token: str | None) -> Page:
+        # Objects in further folders below the prefix are not ours, and need not be listed.
+        where = {"prefix": prefix + start, "delimiter": "/", "fields": _FIELDS}
         try:
             with translating(what):
                 answer = ask(where if token is None else {**where, "pageToken": token})
@@ -40,12 +44,12 @@ def listing(ask: Callable[..., Mapping[str, Any]], bucket: str, prefix: str) -> 
             entries = list(entries_below(prefix, map(_object, answer.get("items", ()))))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StorageFailed(f"cannot {what}: the server's answer is damaged or no listing") from error
-        yield from entries
-        before, token = token, answer.get("nextPageToken")
-        if token is None:
-            return
-        if token == before:
+        following = answer.get("nextPageToken")
+        if following is not None and following == token:
             raise StorageFailed(f"cannot {what}: the server sends the same page again")
+        return entries, following
+
+    return entries_of(page, at_once)
 
 
 def _object(item: Mapping[str, str]) -> tuple[str, int, datetime]:
