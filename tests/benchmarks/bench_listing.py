@@ -2,10 +2,12 @@
 
     python -m tests.benchmarks.bench_listing http://127.0.0.1:7480
     python -m tests.benchmarks.bench_listing http://127.0.0.1:7480 --objects 100000
+    python -m tests.benchmarks.bench_listing http://127.0.0.1:7480 --milliseconds 50
 
 The objects lie on a real server, such as radosgw, whose keys are those of the tests (DEPOT_TEST_S3_ACCESS_KEY and
 DEPOT_TEST_S3_SECRET_KEY). Each contestant takes key, size and time of each object. The wall time contains what the
-server does, the processor time only what the client does. obstore, which is written in Rust, comes by
+server does, the processor time only what the client does. "page by page" is ours with one request at a time, and
+``--milliseconds`` puts the server that far away. obstore, which is written in Rust, comes by
 ``pip install obstore``.
 """
 
@@ -20,6 +22,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import boto3
@@ -28,6 +31,7 @@ from botocore.config import Config
 from depot_lite.io.boto3 import S3Storage
 from depot_lite.io.fileid import new_file_id
 from tests.benchmarks.alternating import medians, say, table
+from tests.benchmarks.delaying import delayed
 
 THREADS = 32
 LIMIT = 3.0
@@ -95,7 +99,12 @@ def contestants(url: str, client: Any, bucket: str) -> dict[str, Callable[[], It
         region="us-east-1",
         client_options={"allow_http": True},
     )
-    storage = S3Storage(ACCESS_KEY, SECRET_KEY, bucket, "us-east-1", endpoint_url=url, prefix=PREFIX)
+    storages = {
+        concurrency: S3Storage(
+            ACCESS_KEY, SECRET_KEY, bucket, "us-east-1", endpoint_url=url, prefix=PREFIX, concurrency=concurrency
+        )
+        for concurrency in (1, 16)
+    }
 
     def by_obstore() -> Iterator[tuple[Any, int, Any]]:
         for page in obstore.list(store, prefix=PREFIX, chunk_size=1000):
@@ -107,11 +116,12 @@ def contestants(url: str, client: Any, bucket: str) -> dict[str, Callable[[], It
             for each in page.get("Contents", ()):
                 yield each["Key"], each["Size"], each["LastModified"]
 
-    def by_us() -> Iterator[tuple[Any, int, Any]]:
-        for each in storage.list():
+    def by_us(concurrency: int) -> Iterator[tuple[Any, int, Any]]:
+        for each in storages[concurrency].list():
             yield each, each.size, each.last_modified
 
-    return {"obstore": by_obstore, "S3Storage.list": by_us, "boto3": by_boto3}
+    ours = {"S3Storage.list": partial(by_us, 16), "page by page": partial(by_us, 1)}
+    return {"obstore": by_obstore, **ours, "boto3": by_boto3}
 
 
 def main() -> None:
@@ -120,16 +130,18 @@ def main() -> None:
     arguments.add_argument("url", help="where the server is")
     arguments.add_argument("--objects", type=int, default=20_000)
     arguments.add_argument("--rounds", type=int, default=7)
+    arguments.add_argument("--milliseconds", type=float, default=0, help="of an answer on its way")
     given = arguments.parse_args()
-    client = bare_client(given.url)
-    with filled_bucket(client, given.objects) as bucket:
-        ways = contestants(given.url, client, bucket)
+    with filled_bucket(bare_client(given.url), given.objects) as bucket, delayed(given.url, given.milliseconds) as far:
+        url = f"http://{far.host}:{far.port}"
+        ways = contestants(url, bare_client(url), bucket)
         measured = medians({name: timed(work, given.objects) for name, work in ways.items()}, given.rounds)
     for number, title in enumerate(("wall time, the server's included", "processor time of the client")):
         each = {name: values[number] for name, values in measured.items()}
         table(f"{given.objects} objects, an object: {title}", each, unit="us", scale=1, against="obstore")
-    ratio = measured["S3Storage.list"][0] / measured["obstore"][0]
-    say(f"\n{ratio:.2f} times obstore's listing; {LIMIT} is the limit")
+    by_page = measured["page by page"][0]
+    say(f"\n{measured['S3Storage.list'][0] / by_page:.2f} times the listing page by page")
+    say(f"page by page {by_page / measured['obstore'][0]:.2f} times obstore's listing; {LIMIT} is the limit")
 
 
 if __name__ == "__main__":
