@@ -207,6 +207,51 @@ def test_make_transient_of_the_object_itself_copies_its_files(world: World) -> N
     world.check(*OLD, *OLD)
 
 
+def _written_by_flush(session: Session, movie: Movie) -> None:
+    session.add(movie)
+    session.flush()
+    session.expunge(movie)
+
+
+def _written_in_bulk(session: Session, movie: Movie) -> None:
+    session.bulk_save_objects([movie])
+
+
+writings = pytest.mark.parametrize("write", [_written_by_flush, _written_in_bulk])
+
+
+@outcome
+@writings
+def test_an_object_that_is_written_twice_in_one_transaction(
+    world: World, write: Callable[[Session, Movie], None], commit: bool
+) -> None:
+    """Two rows with files of their own: the second one keeps them when the first is deleted."""
+    with world.session() as session:
+        movie = _movie(id=ROW)
+        write(session, movie)
+        write(session, _transient(movie, OTHER_ROW))
+        _end(session, commit)
+    world.check(*(OLD + OLD if commit else ()))
+    if commit:
+        with world.session() as session:
+            session.delete(session.get_one(Movie, ROW))
+            session.commit()
+        world.check(*OLD)
+
+
+@outcome
+def test_an_object_that_goes_on_to_another_session_before_the_first_has_ended(world: World, commit: bool) -> None:
+    if world.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    with world.session() as first, world.session() as second:
+        movie = _movie(id=ROW)
+        _written_by_flush(first, movie)
+        second.add(_transient(movie, OTHER_ROW))
+        second.commit()
+        _end(first, commit)
+    world.check(*(OLD + OLD if commit else OLD))
+
+
 # --- copy.copy --------------------------------------------------------------------------------------------------------
 
 

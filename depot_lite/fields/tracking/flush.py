@@ -117,9 +117,14 @@ class Slot:
             self.state.dict[self.column.key] = copied
 
     def _has_stored(self, value: DepotFileInfo) -> bool:
-        """Return whether this object has stored the value itself, in its open transaction."""
+        """Return whether this object has stored the value itself, in its open transaction.
+
+        If an object without a row has written it, as one has after ``make_transient()``, it is another row's.
+        """
         birth = birth_of(str(value.get("path")))
-        owner = birth.pending.owner if birth is not None and birth.value is value else None
+        if birth is None or birth.value is not value or (self.state.key is None and birth.bound):
+            return False
+        owner = birth.pending.owner
         return owner is not None and owner[0]() is self.state
 
     def reconcile(self, held: Any) -> None:
