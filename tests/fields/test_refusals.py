@@ -17,7 +17,7 @@ from depot_lite.io.interfaces import FileStorage
 from depot_lite.manager import DepotManager
 from tests.conftest import World
 from tests.fields.statements import add, table_of
-from tests.support.models import Document, Movie
+from tests.support.models import Document, Movie, Shelf, Truck, Vehicle
 
 EXPRESSIONS: dict[str, Callable[[], Any]] = {
     "text": lambda: text("NULL"),
@@ -49,6 +49,27 @@ def test_an_expression_in_a_statement(world: World, name: str) -> None:
                 session.execute(statement.values(content=EXPRESSIONS[name]()))
         session.commit()
     world.check(b"old")
+
+
+@pytest.mark.parametrize("value", [b"new", None], ids=["new", "None"])
+def test_an_update_that_assigns_a_file_of_another_table(world: World, value: bytes | None) -> None:
+    """MariaDB can update several tables at once; the others could not execute these statements."""
+    add(world, Truck(id=1, picture=b"picture", manual=b"manual"), Document(id=1, content=b"old"), Shelf(id=1))
+    joined = update(Truck).where(table_of(Truck).c.id == table_of(Vehicle).c.id)
+    statements = [
+        joined.values(picture=value),
+        joined.values({Vehicle.picture: value, Truck.manual: b"new"}),
+        update(Document).where(Document.id == Truck.id).values({"name": "new", table_of(Truck).c.manual: value}),
+        update(Shelf).where(Shelf.id == Document.id).values({Shelf.id: 2, Document.content: value}),
+    ]
+    with world.session() as session:
+        for statement in statements:
+            with pytest.raises(InvalidContent, match=r"\.(picture|manual|content): .* files of another table; execute"):
+                session.execute(statement)
+        with pytest.raises(InvalidContent, match=r"vehicle\.picture: an UPDATE of truck cannot"):
+            session.execute(joined, {"picture": value})
+        session.commit()
+    world.check(b"picture", b"manual", b"old")
 
 
 class Once(io.BytesIO):

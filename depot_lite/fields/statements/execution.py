@@ -48,7 +48,7 @@ def _on_execute(state: ORMExecuteState) -> Any:
     _refuse_writing_conditions(written, target)
     if isinstance(written, Delete):
         return delete(state, written, target)
-    return update(state, written, target) if target.columns else None
+    return update(state, written, target)
 
 
 def _written(statement: Any) -> Any:

@@ -20,9 +20,9 @@ from sqlalchemy.sql.elements import BindParameter, ColumnClause, TextClause
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import SelectBase
 
-from depot_lite.errors import ConfigurationError
+from depot_lite.errors import ConfigurationError, InvalidContent
 from depot_lite.fields import internals
-from depot_lite.fields.columns import FileColumn, columns_of_table, file_columns
+from depot_lite.fields.columns import FileColumn, columns_of_table, file_columns, file_type
 from depot_lite.fields.tracking.births import Files, Row, Schemas, schemas_of
 from depot_lite.fields.tracking.keys import KeyReader, is_one_of
 from depot_lite.fields.tracking.ledger import watch_of
@@ -149,6 +149,26 @@ class Target:
                 return self.columns.get(key)
             return next((each for each in self.columns.values() if key in (each.column.key, each.column.name)), None)
         return next((each for each in self.columns.values() if each.column.key == name.key), None)
+
+    def refuse_other_tables(self, values: Iterable[Any], parameters: Iterable[str]) -> None:
+        """Refuse an UPDATE of several tables, as MariaDB knows it, that assigns a file of another one than this.
+
+        Args:
+            values: the columns that the statement assigns to.
+            parameters: the names of its parameters that are values.
+
+        Raises:
+            InvalidContent: it assigns such a file.
+        """
+        named = [each for each in values if not isinstance(each, str)]
+        by_name = [column.column for each in parameters if (column := self.find_column(each)) is not None]
+        for each in (each for each in [*named, *by_name] if file_type(each.type) is not None):
+            table = getattr(each.table, "element", each.table)  # element: of an alias
+            if table.fullname != self.table.fullname:
+                raise InvalidContent(
+                    f"{table.name}.{each.name}: an UPDATE of {self.table.name} cannot look after files of another "
+                    f"table; execute an UPDATE of {table.name}"
+                )
 
     def is_key(self, name: Any) -> bool:
         """Return whether a statement that assigns to ``name`` changes the primary key."""

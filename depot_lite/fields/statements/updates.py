@@ -99,6 +99,11 @@ def update(state: ORMExecuteState, statement: Update, target: Target) -> Any:
         )
     first = each_of(state.parameters)[0] if state.parameters else None
     parameters = dict(first) if isinstance(first, Mapping) else {}
+    if not state.is_executemany:
+        values = set(parameters) - parameters_in(statement.whereclause)
+        target.refuse_other_tables(internals.values_of(statement), values)
+    if not target.columns:
+        return None
     by_key = state.is_executemany and statement.whereclause is None
     changes_keys = not by_key and _changes_keys(statement, target, parameters)
     if changes_keys:
