@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import ForeignKey, Integer, TypeDecorator, bindparam, create_engine, event, insert, select, text, update
+from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -595,6 +596,81 @@ def test_the_rows_below_many_deleted_objects_are_read_together(world: World, que
         session.commit()
     assert 1 <= len(read) <= 3, read
     world.check(b"300")
+
+
+# --- another row has taken the key ------------------------------------------------------------------------------------
+
+
+def _take_the_key(session: Session, **values: Any) -> None:
+    session.expunge_all()
+    session.execute(text(f"UPDATE document SET id = {OTHER_ROW} WHERE id = {ROW}"))
+    session.add(Document(id=ROW, **values))
+    session.flush()
+    with suppress(DBAPIError), session.begin_nested():
+        session.execute(text("SELECT nothing FROM nowhere"))
+
+
+@pytest.mark.parametrize("values", [{"content": b"of the other"}, {}], ids=["file", "none"])
+@pytest.mark.parametrize("begun", ["inserted", "replaced", "cleared"])
+@either_end
+def test_after_an_error_a_row_that_has_left_its_key_to_another(
+    world: World, begun: str, values: dict[str, Any], end: Callable[[Session], None]
+) -> None:
+    """An error alone makes the library ask; what is there under the key is another row, and tells nothing."""
+    if begun != "inserted":
+        add(world, Document(id=ROW, content=b"old"))
+    with world.session() as session:
+        if begun == "inserted":
+            session.add(Document(id=ROW, content=b"new"))
+        else:
+            put(session.get_one(Document, ROW), content=b"new" if begun == "replaced" else None)
+        session.flush()
+        _take_the_key(session, **values)
+        end(session)
+    if end is Session.rollback:
+        world.check(*([] if begun == "inserted" else [b"old"]))
+    else:
+        world.check(*([] if begun == "cleared" else [b"new"]), *values.values())
+
+
+#: A trigger that gives each new row another key.
+MOVES_KEYS = {
+    "postgresql": (
+        "CREATE OR REPLACE FUNCTION move_key() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN NEW.id = NEW.id + 100; RETURN NEW; END$$",
+        "CREATE TRIGGER move_key BEFORE INSERT ON stamp FOR EACH ROW EXECUTE FUNCTION move_key()",
+    ),
+    "mariadb": ("CREATE TRIGGER move_key BEFORE INSERT ON stamp FOR EACH ROW SET NEW.id = NEW.id + 100",),
+}
+
+
+def _upsert(dialect: str, *, updates: bool) -> Any:
+    if dialect == "mariadb":
+        statement = mysql.insert(Stamp)
+        return statement.on_duplicate_key_update(name="changed") if updates else statement.prefix_with("IGNORE")
+    made = postgresql.insert(Stamp)
+    updated = made.on_conflict_do_update(index_elements=["name"], set_={"name": "changed"})
+    return updated if updates else made.on_conflict_do_nothing()
+
+
+@pytest.mark.parametrize("updates", [True, False], ids=["update", "nothing"])
+def test_an_upsert_to_whose_row_a_trigger_gives_another_key(world: World, updates: bool) -> None:
+    dialect = world.engine.dialect.name
+    if dialect == "sqlite":
+        pytest.skip("SQLite's triggers cannot change the row that is inserted")
+    add(world, Stamp(id=ROW, name="there", image=b"there"))
+    with world.engine.begin() as connection:
+        for statement in MOVES_KEYS[dialect]:
+            connection.exec_driver_sql(statement)
+    try:
+        with world.session() as session:
+            for id_, name in enumerate(["a", "b", "there"], ROW + 1):
+                session.execute(_upsert(dialect, updates=updates).values(id=id_, name=name, image=name.encode()))
+            session.commit()
+    finally:
+        with world.engine.begin() as connection:
+            connection.exec_driver_sql(f"DROP TRIGGER move_key{' ON stamp' if dialect == 'postgresql' else ''}")
+    world.check(b"there", b"a", b"b")
 
 
 # --- keys, replicas, and two objects of one row -------------------------------------------------------------------

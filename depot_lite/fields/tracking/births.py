@@ -251,6 +251,16 @@ class Candidates:
         """Leave a file alone, whatever becomes of the transaction."""
         self.rows.pop(path, None)
 
+    def explain(self, row: Row, found: set[str] | None) -> bool:
+        """Return whether a row that was found may be the one that was entered: it names files that were known of it.
+
+        Otherwise its key was changed behind our back, and another row has that key now.
+        """
+        known = self.condemned | self.births.keys()
+        return bool(found) and (
+            found == row.before or any(row in self.rows.get(each, ()) for each in (found or set()) & known)
+        )
+
     def to_ask(self, *, committed: bool) -> dict[str, set[Row]]:
         """Return the files that have to be asked about, with their rows.
 
@@ -295,6 +305,10 @@ class Answer:
     hidden: bool = False
     dirty: bool = False
     elsewhere: bool = False
+
+    def files_of(self, row: Row) -> set[str] | None:
+        """Return the files that were found in a row; None if it was not found, or has no known key."""
+        return None if row.key is None else self.found.get((row.table, row.schemas, row.key))
 
 
 @dataclass(eq=False)
@@ -381,12 +395,7 @@ def _doubt_about_new(path: str, end: End, answer: Answer) -> str | None:
     # The row was updated, and COMMIT succeeded. If it names its old file, a trigger has put that back. If it names
     # another file that this transaction has given to it, that one came later. If it is not found, or names unknown
     # files, its key was changed behind our back, and another row has that key now.
-    known = files.condemned | files.births.keys()
-    for row in files.rows[path]:
-        found = None if row.key is None else answer.found.get((row.table, row.schemas, row.key))
-        if found and (found == row.before or any(row in files.rows.get(each, ()) for each in found & known)):
-            return None
-    return _NOT_FOUND
+    return None if any(files.explain(row, answer.files_of(row)) for row in files.rows[path]) else _NOT_FOUND
 
 
 def _doubt_about_old(path: str, end: End, answer: Answer, dialect: str) -> str | None:

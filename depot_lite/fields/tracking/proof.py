@@ -70,15 +70,32 @@ def _ask_all(connection: Connection, end: End) -> Answer:
         # Rows that were committed before the rollback are there, under whatever key they may have got since.
         _find_anywhere(connection, end.asked, end.asked.keys() - answer.named, answer)
     elif not end.committed or files.in_doubt:
-        # After a rollback a row names its old file again. If the row is not found, it was deleted by a COMMIT that
-        # nobody told of, or has another key: its file is looked for everywhere before it is given up.
+        # After a rollback a row names its old file again. If the row is not found, or is another one, it was deleted by
+        # a COMMIT that nobody told of, or has another key: its file is looked for everywhere before it is given up.
         unwritten = {
             path
             for path in files.births
             if not (end.committed and any(row.written for row in files.rows.get(path, ())))
         }
-        _find_anywhere(connection, end.asked, answer.absent - files.lost - unwritten, answer)
+        _find_anywhere(connection, end.asked, _unexplained(end, answer) - files.lost - unwritten, answer)
+    else:
+        # A row that an INSERT has left out, or to which a trigger has given another key.
+        _find_anywhere(connection, end.asked, answer.absent & files.doubtful, answer)
     return answer
+
+
+def _unexplained(end: End, answer: Answer) -> set[str]:
+    """Return the files that no row was found to name, and whose rows were not found, or may be others by now."""
+    files = end.candidates
+    return {
+        path
+        for path in end.asked.keys() - answer.named
+        if path in answer.absent
+        or not any(
+            row.key is None or row in files.deleted or files.explain(row, answer.files_of(row))
+            for row in end.asked[path]
+        )
+    }
 
 
 def _find_anywhere(
