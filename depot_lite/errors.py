@@ -79,7 +79,7 @@ class DamagedReference(DepotError, ValueError):
         self.where = where
 
     def __str__(self) -> str:
-        """Say where the row is, what it holds, and how to repair it."""
+        """Name the row and its present content, and say how to repair it."""
         return (
             f"{self.where}: expected JSON with depot_name, file_id and path, got {_shortened(repr(self.found))}. "
             f"Assign a file or None to the attribute, or delete the row. See {HELP}"

@@ -24,7 +24,7 @@ class Budget:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what is taken: in a child process, the threads that took it do not exist."""
+        """Reset the budget: in a child process, the threads that took parts of it do not exist."""
         self._used = 0
         self._queue: deque[object] = deque()
         self._changed = threading.Condition()

@@ -76,7 +76,7 @@ class OnDisk:
         try:
             return await asyncio.shield(entering)
         except asyncio.CancelledError:
-            # The thread cannot be stopped, and what it makes has to be removed.
+            # The thread cannot be stopped, and the file that it makes has to be removed.
             entering.add_done_callback(self._remove)
             raise
 

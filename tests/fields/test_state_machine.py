@@ -24,7 +24,8 @@ from depot_lite.fields.columns import FileColumn
 from depot_lite.fields.interfaces import discard
 from depot_lite.fields.statements.targets import Target
 from depot_lite.fields.tracking import proof, rows
-from depot_lite.fields.tracking.births import Answer, Birth, Candidates, End, Row, birth_of
+from depot_lite.fields.tracking.births import Birth, Candidates, Row, birth_of
+from depot_lite.fields.tracking.fates import Answer, End
 from depot_lite.fields.tracking.flush import Slot
 from depot_lite.fields.tracking.ledger import Ledger
 from depot_lite.fields.tracking.outcomes import Watch

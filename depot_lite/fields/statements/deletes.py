@@ -51,7 +51,7 @@ def delete(state: ORMExecuteState, statement: Delete, target: Target) -> Any:
 
 # --- cascades ---------------------------------------------------------------------------------------------------------
 
-# Where a MetaData keeps what is below: in its ``info``. A weak dictionary would hold it for ever, since a constraint
+# The key for the following in the ``info`` of a MetaData. A weak dictionary would hold it for ever, since a constraint
 # refers to its table and the table to its MetaData.
 _TO_FOLLOW: Final = "depot_lite.to_follow"
 

@@ -27,7 +27,8 @@ from depot_lite.fields import internals
 from depot_lite.fields.columns import paths_of
 from depot_lite.fields.interfaces import logger
 from depot_lite.fields.tracking import by_hand, proof, transfers
-from depot_lite.fields.tracking.births import EXPLAINED_BY_OTHERS, Answer, Birth, Candidates, End, fates
+from depot_lite.fields.tracking.births import Birth, Candidates
+from depot_lite.fields.tracking.fates import EXPLAINED_BY_OTHERS, Answer, End, fates
 
 
 class Watch:

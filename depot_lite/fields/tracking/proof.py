@@ -31,7 +31,8 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.sql import ColumnElement, Subquery
 
 from depot_lite.fields.columns import FileType, file_columns, file_type, files_in
-from depot_lite.fields.tracking.births import Answer, End, Row, Schemas
+from depot_lite.fields.tracking.births import Row, Schemas
+from depot_lite.fields.tracking.fates import Answer, End
 from depot_lite.fields.tracking.keys import is_one_of, key_batches
 from depot_lite.fields.tracking.rows import as_stored, read_as, unlimited
 

@@ -11,7 +11,7 @@ complete. It is inserted on condition that its file id has no document, without 
 between simultaneous inserts.
 
 The chunks are written and read without pymongo's ``GridFSBucket``, which looks for indexes at each upload, holds 48 MB
-of each upload in memory, and cannot replace a file without a gap in which there is none.
+of each upload in memory, and cannot replace a file without a gap in which no file exists.
 
 If the process dies in the middle of an upload or a deletion, chunks may stay that belong to no file. They are never
 listed; `GridFSStorage.remove_orphaned_chunks` removes them. GridFS cannot copy inside the server: copies go through
