@@ -24,7 +24,8 @@ from depot_lite.io.interfaces import FileInfo, FileStorage, StoredFile
 from depot_lite.io.local import LocalFileStorage, LocalStoredFile
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.manager import DepotManager
-from depot_lite.serving import Body, Response, parse_range, respond
+from depot_lite.serving import Body, Response, respond
+from depot_lite.serving.conditions import parse_range
 from depot_lite.serving.fileserver import parse_path
 from depot_lite.testing import some_bytes, temporary_depots
 

@@ -22,11 +22,11 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import format_datetime
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Final, Self
 from urllib.parse import quote
@@ -34,9 +34,11 @@ from urllib.parse import quote
 from depot_lite.depots import Depots
 from depot_lite.errors import InvalidFileId, StorageFailed, StoredFileNotFound, UnknownDepot
 from depot_lite.io.content import CHUNK_SIZE
-from depot_lite.io.disposition import content_disposition
+from depot_lite.io.disposition import INLINE_TYPES, content_disposition
 from depot_lite.io.interfaces import FileInfo, FileStorage, StoredFile
-from depot_lite.serving.policy import headers_of_type, inline_type
+from depot_lite.io.media_types import OCTET_STREAM
+from depot_lite.io.media_types.detection import valid_media_type
+from depot_lite.serving.conditions import failed_precondition, requested_range
 
 _log = logging.getLogger("depot_lite")
 
@@ -209,7 +211,7 @@ def _storage_url(method: str, storage: FileStorage, file: StoredFile, delivery: 
         expires_in=_REDIRECT_EXPIRY,
         filename=delivery.name_of(info),
         disposition=_disposition_type(info, delivery),
-        content_type=headers_of_type(info.content_type)[0][1],
+        content_type=_headers_of_type(info.content_type)[0][1],
     )
 
 
@@ -231,7 +233,7 @@ def _evaluate(
 ) -> Response:
     """Return the response according to RFC 9110, in the order of its section 13.2.2."""
     etag, modified = _etag(info), _modified(info)
-    failed = _precondition(headers, etag, modified)
+    failed = failed_precondition(headers, etag, modified)
     if failed == 412:
         return refusal(412)
     validators = _validators(etag, modified, delivery.cache_max_age, public=public)
@@ -239,11 +241,11 @@ def _evaluate(
         return Response(304, validators)
     length = info.content_length
     saved_as = content_disposition(_disposition_type(info, delivery), delivery.name_of(info))
-    described = (*validators, *headers_of_type(info.content_type), ("Content-Disposition", saved_as))
+    described = (*validators, *_headers_of_type(info.content_type), ("Content-Disposition", saved_as))
     # Range is defined for GET only (section 14.2).
     if method == "HEAD":
         return Response(200, (*described, ("Content-Length", str(length))))
-    part = _requested_range(headers, etag, modified, length)
+    part = requested_range(headers, etag, modified, length)
     if part is None:
         return Response(200, (*described, ("Content-Length", str(length))), Body(file, range(length)))
     if not part:
@@ -308,101 +310,38 @@ def _validators(
 
 
 def _disposition_type(info: FileInfo, delivery: Delivery) -> str:
-    return "attachment" if delivery.download or inline_type(info.content_type) is None else "inline"
+    return "attachment" if delivery.download or _inline_type(info.content_type) is None else "inline"
 
 
-# --- preconditions (RFC 9110, sections 13 and 14) ---------------------------------------------------------------------
-
-_ETAG: Final = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
-
-
-def _precondition(headers: Mapping[str, str], etag: str | None, modified: datetime) -> int | None:
-    """Return 412 or 304 if a precondition fails, else None.
-
-    The order is a MUST of RFC 9110: If-Match and If-Unmodified-Since come first, so that lost updates are detected, and
-    a date counts only if no tag was sent.
-    """
-    if (tags := headers.get("if-match")) is not None:
-        if not _lists(tags, etag, weakly=False):
-            return 412
-    elif (date := _date(headers.get("if-unmodified-since"))) and modified > date:
-        return 412
-    if (tags := headers.get("if-none-match")) is not None:
-        return 304 if _lists(tags, etag, weakly=True) else None
-    date = _date(headers.get("if-modified-since"))
-    return 304 if date and modified <= date else None
+# A sandboxed document has no origin. If a bug of ours or of a browser lets it execute code, that code has no cookies
+# and no access to the site. 'self' and the styles are for the page that a browser builds around an image or a video
+# that is opened on its own.
+_SANDBOX: Final = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
+# Chrome and Safari apply a PDF's policy to their viewer. They show nothing in any sandbox, or without scripts and
+# styles (https://github.com/whatwg/html/issues/3958). The viewer does not run in the name of the site.
+_PDF_POLICY: Final = "base-uri 'none'; form-action 'none'"
 
 
-def _lists(tags: str, etag: str | None, *, weakly: bool) -> bool:
-    """Return whether a list of entity tags, or ``*``, names this one (RFC 9110 section 8.8.3.2)."""
-    if tags.strip() == "*":
-        return True
-    return any(tag == etag and (weakly or not weak) for weak, tag in _ETAG.findall(tags))
+@lru_cache
+def _inline_type(content_type: str) -> str | None:
+    """Return the type, None if a browser might execute it."""
+    media_type = valid_media_type(content_type)
+    return media_type if media_type in INLINE_TYPES else None
 
 
-def _date(text: str | None) -> datetime | None:
-    """Return the time in a header, None if it is malformed: such a header is ignored (RFC 9110 section 13.1.3)."""
-    if text is None:
-        return None
-    try:
-        found = parsedate_to_datetime(text)
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
-    # The oldest of the three formats names no zone; it means UTC, like the others.
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
-
-
-# --- ranges -----------------------------------------------------------------------------------------------------------
-
-# As many digits as a file's length may have. A header with more digits is ignored; int() refuses thousands of them.
-_RANGE: Final = re.compile(r"([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18})")
-
-
-def _requested_range(headers: Mapping[str, str], etag: str | None, modified: datetime, length: int) -> range | None:
-    """Return the bytes to send: None for the whole file, an empty range if the file has none of them."""
-    header = headers.get("range")
-    if header is None:
-        return None
-    condition = headers.get("if-range")
-    if condition is not None and not _continues(condition.strip(), etag, modified):
-        return None
-    return parse_range(header, length)
-
-
-def _continues(condition: str, etag: str | None, modified: datetime) -> bool:
-    """Return whether the client's partial copy is of the current file (RFC 9110 section 13.1.5)."""
-    # A weak tag begins with W, which is not a date either, so it never matches.
-    return condition == etag if condition.startswith('"') else _date(condition) == modified
-
-
-def parse_range(header: str, length: int) -> range | None:
-    """Return the bytes that a ``Range`` header requests: None for all, an empty range if the file has none of them.
-
-    Malformed headers and other units are ignored. So are several ranges, which RFC 9110 section 14.2 allows: a hundred
-    small overlapping ranges cost a server more than they are worth to a client.
-
-    >>> parse_range("bytes=0-3", 10), parse_range("bytes=7-", 10), parse_range("bytes=-3", 10)
-    (range(0, 4), range(7, 10), range(7, 10))
-    >>> parse_range("bytes=10-", 10), parse_range("bytes=0-3,5-6", 10)
-    (range(0, 0), None)
-    """
-    unit, _, listed = header.partition("=")
-    ranges = [each.strip() for each in listed.split(",") if each.strip()]
-    found = _RANGE.fullmatch(ranges[0]) if len(ranges) == 1 and unit.strip().lower() == "bytes" else None
-    if found is None:
-        return None
-    first, last, suffix = found.groups()
-    if suffix is not None:
-        return _suffix_range(int(suffix), length)
-    if last and int(last) < int(first):
-        return None
-    stop = min(int(last) + 1, length) if last else length
-    return range(int(first), stop) if int(first) < stop else range(0)
-
-
-def _suffix_range(count: int, length: int) -> range | None:
-    """Return the range of the last ``count`` bytes, which is empty if ``count`` is 0."""
-    if count and not length:
-        # The end of an empty file is satisfiable (RFC 9110 section 14.1.2), but no Content-Range can express it.
-        return None
-    return range(max(0, length - count), length) if count else range(0)
+@lru_cache
+def _headers_of_type(content_type: str) -> tuple[tuple[str, str], ...]:
+    """Return the content type and the headers that limit what a browser may do with the file."""
+    inline = _inline_type(content_type)
+    # Text is UTF-8, or has a byte order mark, which takes precedence. Without a charset, browsers guess by locale.
+    sent = "text/plain; charset=utf-8" if inline == "text/plain" else inline or OCTET_STREAM
+    return (
+        ("Content-Type", sent),
+        ("Accept-Ranges", "bytes"),
+        # A browser must not discover that an image is HTML.
+        ("X-Content-Type-Options", "nosniff"),
+        ("Content-Security-Policy", _PDF_POLICY if inline == "application/pdf" else _SANDBOX),
+        # Pages of other sites cannot load a user's files into their process. Not `same-origin`: files are often served
+        # from a host name of their own, next to that of the pages that show them.
+        ("Cross-Origin-Resource-Policy", "same-site"),
+    )

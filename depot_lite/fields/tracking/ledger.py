@@ -130,7 +130,7 @@ def _after_transaction_end(session: Session, transaction: SessionTransaction) ->
     for watch in found.watches:
         watch.leave(transaction)
         if watch.gone:
-            _expire_what_shows(session, watch.gone, pending=True)
+            _expire_values_of(session, watch.gone, pending=True)
     found.lose([birth for births in found.frames.values() for birth in births if not birth.bound and not birth.ended])
     if found.unbound:
         delete_at_end([], found.unbound)
@@ -140,11 +140,11 @@ def _lose(session: Session, found: Ledger, savepoint: SessionTransaction) -> Non
     births = found.frames.pop(savepoint, None)
     if births:
         found.lose(births)
-        _expire_what_shows(session, births)
+        _expire_values_of(session, births)
 
 
-def _expire_what_shows(session: Session, births: Sequence[Birth], *, pending: bool = False) -> None:
-    """Let no object show files that have gone. SQLAlchemy expires what a flush wrote, and that only at a rollback.
+def _expire_values_of(session: Session, births: Sequence[Birth], *, pending: bool = False) -> None:
+    """Let no object show files that have gone. SQLAlchemy expires only attributes that a flush wrote, at a rollback.
 
     Args:
         session: with the objects.
