@@ -38,7 +38,8 @@ from depot_lite.contrib.admin.refusals import by_field
 from depot_lite.contrib.admin.rendering import CACHE_FOREVER, asset, tags, thumbnails, viewer
 from depot_lite.contrib.admin.wtforms import FilesField, arguments
 from depot_lite.errors import InvalidContent, ValidationError
-from depot_lite.fields.columns import FileType, columns_of_mapper
+from depot_lite.fields.columns import columns_of_mapper
+from depot_lite.fields.file_type import FileType
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.upload import UploadedFile
 
@@ -56,7 +57,7 @@ def _assets() -> Markup:
 class FileConverter(AdminModelConverter):  # type: ignore[misc]  # Flask-Admin ships no types
     """Flask-Admin's converter of columns to form fields, with file columns."""
 
-    @converts("depot_lite.fields.columns.FileType")  # type: ignore[untyped-decorator]  # likewise
+    @converts("depot_lite.fields.file_type.FileType")  # type: ignore[untyped-decorator]  # likewise
     def conv_files(
         self, model: type, prop: ColumnProperty[Any], field_args: dict[str, Any], **extra: Any
     ) -> FilesField:

@@ -83,7 +83,7 @@ def _submissions(request: Request) -> dict[str, Submission]:
 class FileConverter(ModelConverter):
     """SQLAdmin's converter of columns to form fields, with file columns."""
 
-    @converts("depot_lite.fields.columns.FileType")  # type: ignore[untyped-decorator]  # SQLAdmin's are
+    @converts("depot_lite.fields.file_type.FileType")  # type: ignore[untyped-decorator]  # SQLAdmin's are
     def conv_files(self, model: type, prop: ColumnProperty[Any], kwargs: dict[str, Any]) -> FilesField:
         """Return the field of a file column."""
         column = columns_of_mapper(inspect(model))[prop.key]

@@ -1,7 +1,6 @@
-"""`FileType` and `FileColumn`: the column types and the mapped attributes that hold files.
+"""`FileColumn`: a mapped attribute that holds files, and turns assigned values into those of its column.
 
-A `FileType` has the options of a column; a `FileColumn` is one attribute of one mapped class, and turns assigned values
-into those of the column. Neither needs a session: attributes are also set on objects that are not in one.
+It needs no session: attributes are also set on objects that are not in one.
 """
 
 from __future__ import annotations
@@ -12,24 +11,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import JSON, Column, Table, Text
+from sqlalchemy import Column, Table
 from sqlalchemy.orm import ColumnProperty, LoaderCallableStatus, Mapper, class_mapper
-from sqlalchemy.types import TypeDecorator
 
 from depot_lite.depots import Depots
 from depot_lite.errors import EditRefused, InvalidContent, ValidationError
 from depot_lite.fields import adoption, internals, list_binding
 from depot_lite.fields.edits import FileEdit
-from depot_lite.fields.interfaces import RENAMED, DepotFileInfo, FileFilter
+from depot_lite.fields.file_type import FileType, file_type
+from depot_lite.fields.interfaces import RENAMED, DepotFileInfo
 from depot_lite.fields.lists import FileList
-from depot_lite.fields.meta import check_meta, checked_declaration
-from depot_lite.fields.options import (
-    checked_filters,
-    checked_storage,
-    checked_type,
-    checked_validators,
-    checked_variants,
-)
+from depot_lite.fields.meta import check_meta
 from depot_lite.fields.validators import Extensions, FileName
 from depot_lite.fields.validators.candidate import Candidate
 from depot_lite.io.content import Content, is_empty_upload
@@ -62,102 +54,6 @@ def has_pending(held: object) -> bool:
 
 #: One of SQLAlchemy's marks for "not loaded", which are instances of `LoaderCallableStatus`.
 NOT_LOADED: Final = LoaderCallableStatus.NO_VALUE
-
-
-#: How many columns of one type a message names.
-_FEW: Final = 3
-
-
-class FileType(TypeDecorator[Any]):
-    """A column type whose values are files.
-
-    SQLAlchemy builds its cache key from attributes that have the names of arguments. Filters, validators and variants
-    have other names: they change neither the SQL nor its results, and some cannot be hashed.
-    """
-
-    impl = JSON
-    cache_ok = True
-
-    def __init__(
-        self,
-        filters: Any = (),
-        upload_type: type[DepotFileInfo] | None = None,
-        upload_storage: str | None = None,
-        *,
-        text: bool = False,
-        validators: Any = (),
-        variants: Mapping[str, Any] | None = None,
-        multiple: bool = False,
-        meta: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(none_as_null=True)
-        if text:
-            # SQLAlchemy does not call load_dialect_impl() of a variant, or of a type inside another TypeDecorator.
-            self.impl = Text()  # type: ignore[assignment]  # an instance, as TypeDecorator itself sets it
-        self._filters = checked_filters(filters)
-        self.upload_type = checked_type(upload_type)
-        self.upload_storage = checked_storage(upload_storage)
-        self.text = text
-        self.multiple = multiple
-        self._validators = checked_validators(validators, self.upload_type, multiple=multiple)
-        self._variants = checked_variants(variants)
-        self._meta = checked_declaration(meta)
-        self._text_on: dict[str, bool] = {}
-        self._columns: set[str] = set()
-        self.upload_type.check_variants(self._variants)
-
-    def with_variant(self, type_: Any, *dialect_names: str) -> Any:
-        """Return a type that keeps references as text, or as JSON, on some databases.
-
-        SQLAlchemy's own method would use the variant without calling its ``load_dialect_impl()``.
-        """
-        variant = type_() if isinstance(type_, type) else type_
-        if not isinstance(variant, FileType):
-            return super().with_variant(variant, *dialect_names)
-        changed = self.copy()
-        changed._text_on = {**self._text_on, **dict.fromkeys(dialect_names, variant.text)}
-        return changed
-
-    def is_text_on(self, dialect_name: str) -> bool:
-        """Return whether references are kept as text on a database."""
-        return self._text_on.get(dialect_name, self.text)
-
-    def belong_to(self, column: Column[Any], table: Table) -> None:
-        """Enter a column that has this type, for messages."""
-        # A new set: copies of a type, which SQLAlchemy makes for mixins and dialects, have the attributes of it.
-        self._columns = {*self._columns, f"{table.name}.{column.name}"}
-
-    @property
-    def column_names(self) -> str:
-        """The columns that have this type, such as ``document.content``; the type itself if they are many, or none."""
-        return " or ".join(sorted(self._columns)) if 1 <= len(self._columns) <= _FEW else repr(self)
-
-    @property
-    def filters(self) -> tuple[FileFilter, ...]:
-        """The filters, which process each file once it is stored."""
-        return self._filters
-
-    @property
-    def validators(self) -> tuple[Any, ...]:
-        """The validators, which check each file before it is stored."""
-        return self._validators
-
-    @property
-    def variants(self) -> Mapping[str, Any]:
-        """The recipes of the variants made from each image, by name."""
-        return self._variants
-
-    @property
-    def meta(self) -> Mapping[str, Any] | None:
-        """The names and types of the metadata of each file; None if anything is accepted."""
-        return self._meta
-
-
-def file_type(kind: object) -> FileType | None:
-    """Return a column type if it is a `FileType`, the one inside a user's TypeDecorator, or None."""
-    if isinstance(kind, FileType):
-        return kind
-    return file_type(kind.impl) if isinstance(kind, TypeDecorator) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,8 +280,8 @@ _ONE_FILE: Final = (str, bytes, bytearray, memoryview, dict)
 
 _ACCEPTED: Final = "assign bytes, a binary file, a pathlib.Path, an upload, a FileIntent or an UploadedFile"
 
-#: The key in the ``info`` of class managers for their file attributes, and in that of tables for their file columns.
-#: Every flush and every statement looks there, even without files.
+#: The key in the ``info`` of class managers for their file attributes. Every flush and every statement looks there,
+#: also without files.
 INFO: Final = "depot_lite.columns"
 _MAPPERS: Final[weakref.WeakSet[Mapper[Any]]] = weakref.WeakSet()
 #: The default of the user (False) and the `onupdate` (True), before they were wrapped to store their files.
@@ -433,14 +329,3 @@ def columns_of_table(table: Table, mapper: Mapper[Any] | None) -> Mapping[str, F
         for column in table.columns
         if (kind := file_type(column.type)) is not None and column not in known and column.key not in mapped
     } | dict(mapped)
-
-
-def file_columns(table: Table) -> list[Column[Any]]:
-    """Return the file columns of a table. Cached until a column is added."""
-    count, found = table.info.get(INFO, (0, []))
-    # Table.to_metadata() copies the ``info``, with the columns of the original.
-    if count != len(table.c) or (found and found[0].table.fullname != table.fullname):
-        found = [each for each in table.c if file_type(each.type) is not None]
-        table.info[INFO] = len(table.c), found
-    columns: list[Column[Any]] = found
-    return columns

@@ -25,7 +25,8 @@ from sqlalchemy.sql.functions import GenericFunction
 
 from depot_lite.errors import DepotError, InvalidContent
 from depot_lite.fields import columns, internals
-from depot_lite.fields.columns import NOT_LOADED, FileColumn, FileType, file_columns, file_type
+from depot_lite.fields.columns import NOT_LOADED, FileColumn
+from depot_lite.fields.file_type import FileType, file_columns, file_type
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.list_binding import begin_empty, track_lists
 from depot_lite.fields.lists import FileList

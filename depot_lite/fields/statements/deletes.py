@@ -21,7 +21,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import NoReferenceError
 from sqlalchemy.orm import Mapper, ORMExecuteState, Session, attributes
 
-from depot_lite.fields.columns import file_columns
+from depot_lite.fields.file_type import file_columns
 from depot_lite.fields.statements.targets import MOST_PARAMETERS, Rows, Target, parameters_in, readable_options
 from depot_lite.fields.tracking.births import schemas_of
 from depot_lite.fields.tracking.keys import KeyReader, is_one_of, key_batches

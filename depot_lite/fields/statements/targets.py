@@ -22,7 +22,8 @@ from sqlalchemy.sql.selectable import SelectBase
 
 from depot_lite.errors import ConfigurationError, InvalidContent
 from depot_lite.fields import internals
-from depot_lite.fields.columns import FileColumn, columns_of_table, file_columns, file_type
+from depot_lite.fields.columns import FileColumn, columns_of_table
+from depot_lite.fields.file_type import file_columns, file_type
 from depot_lite.fields.tracking.births import Files, Row, Schemas, schemas_of
 from depot_lite.fields.tracking.keys import KeyReader, is_one_of
 from depot_lite.fields.tracking.ledger import watch_of

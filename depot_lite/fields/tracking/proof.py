@@ -30,7 +30,8 @@ from sqlalchemy import table as table_of
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql import ColumnElement, Subquery
 
-from depot_lite.fields.columns import FileType, file_columns, file_type, files_in
+from depot_lite.fields.columns import files_in
+from depot_lite.fields.file_type import FileType, file_columns, file_type
 from depot_lite.fields.tracking.births import Row, Schemas
 from depot_lite.fields.tracking.fates import Answer, End
 from depot_lite.fields.tracking.keys import is_one_of, key_batches

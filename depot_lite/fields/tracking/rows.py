@@ -16,7 +16,8 @@ from sqlalchemy.sql import ColumnElement
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from depot_lite.fields import internals
-from depot_lite.fields.columns import NOT_LOADED, file_columns, file_type
+from depot_lite.fields.columns import NOT_LOADED
+from depot_lite.fields.file_type import file_columns, file_type
 from depot_lite.fields.tracking.births import Files, Row
 from depot_lite.fields.tracking.keys import is_one_of, key_batches
 

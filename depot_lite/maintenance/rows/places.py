@@ -27,7 +27,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import InstrumentedAttribute, Mapper, configure_mappers
 
 from depot_lite.errors import ConfigurationError
-from depot_lite.fields.columns import FileType, file_type, mappers_with_files
+from depot_lite.fields.columns import mappers_with_files
+from depot_lite.fields.file_type import FileType, file_type
 
 
 @dataclass(frozen=True, slots=True, eq=False)
