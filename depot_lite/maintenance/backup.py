@@ -1,165 +1,29 @@
-"""Copies between storages: single verified copies, and a backup of all files of a depot.
+"""A backup of all files of a depot, under the same ids.
 
-A backup keeps the ids. If the depot's name is given to the storage that holds the backup, all rows continue to work.
-No database is needed: all files in the listing are copied, including those that no row names.
+If the depot's name is given to the storage that holds the backup, all rows continue to work. No database is needed: all
+files in the listing are copied, including those that no row names.
 """
 
 from __future__ import annotations
 
-import errno
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Literal
 
 from depot_lite.depots import Depots
-from depot_lite.errors import ConfigurationError, MaintenanceStopped, StorageFailed, StorageFull, StoredFileNotFound
+from depot_lite.errors import MaintenanceStopped, StoredFileNotFound, UnknownDepot
 from depot_lite.fields.tracking.transfers import off_loop
-from depot_lite.io.checksums import CHECKSUMS
-from depot_lite.io.content import CHUNK_SIZE, Content
-from depot_lite.io.interfaces import FileInfo, FileStorage, StoredFile
+from depot_lite.io.interfaces import FileStorage
 from depot_lite.io.options import integer
+from depot_lite.maintenance.copying import Patience, algorithm_of, both_depots, copy_file, without_frames
 from depot_lite.maintenance.ids import FoundFiles, ListedFiles, Part, Prefix, prefixes, unpacked
+from depot_lite.maintenance.owners import owners_of
+from depot_lite.maintenance.rows.places import columns_of_models
 from depot_lite.maintenance.run.pace import WORKERS, Pace, Window
 from depot_lite.maintenance.run.reports import Step, Watcher
-
-# --- one file ---------------------------------------------------------------------------------------------------------
-
-
-def copy_file(
-    source: FileStorage, target: FileStorage, source_id: str, pace: Pace, *, file_id: str | None = None
-) -> FileInfo:
-    """Copy a file to another storage, verify the copy, and return its `FileInfo`.
-
-    Args:
-        file_id: the id of the copy; by default a new one.
-
-    Raises:
-        StoredFileNotFound: the file does not exist.
-        StorageFailed: a storage failed, or the copy differs from the original. No copy is left then.
-    """
-    if pace.rate is None and type(source) is type(target):
-        # Storages of one type may copy in the server or the kernel. Otherwise one request gives both info and bytes.
-        info, original = target.save_from(source, source_id, file_id=file_id), source._info(source_id)
-    else:
-        with source.get(source_id) as stored, pace.paced(stored) as paced:
-            info, original = target.save(Content.of(paced), file_id=file_id), stored.info
-    try:
-        if not _is_same(info, original, source, target):
-            raise StorageFailed(
-                f"file {source_id} came out different as {info.file_id}: it has {original.content_length} bytes, "
-                f"{original.checksum}, and the copy {info.content_length} bytes, {info.checksum}"
-            )
-    except BaseException:
-        target.delete(info.file_id)
-        raise
-    return info
-
-
-def _is_same(copy: FileInfo, original: FileInfo, source: FileStorage, target: FileStorage) -> bool:
-    """Return whether length and checksum match; a copy with another kind of checksum is read again."""
-    if copy.content_length != original.content_length:
-        return False
-    if original.checksum is not None and _algorithm(original.checksum) == _algorithm(copy.checksum):
-        return original.checksum == copy.checksum
-    with target.get(copy.file_id) as copied:
-        if _algorithm(original.checksum) in CHECKSUMS:
-            return _sum(copied, _algorithm(original.checksum)) == original.checksum
-        with source.get(original.file_id) as stored:
-            return _same_bytes(copied, stored)
-
-
-def _algorithm(checksum: str | None) -> str:
-    return (checksum or "").partition(":")[0]
-
-
-def _sum(file: StoredFile, algorithm: str) -> str:
-    found = CHECKSUMS[algorithm]()
-    for chunk in file:
-        found.update(memoryview(chunk))
-    return f"{algorithm}:{found.hexdigest()}"
-
-
-def _same_bytes(one: StoredFile, other: StoredFile) -> bool:
-    while True:
-        chunk = _exactly(one)
-        if chunk != _exactly(other):
-            return False
-        if not chunk:
-            return True
-
-
-def _exactly(file: StoredFile) -> bytes:
-    """Return the next full chunk; only the last one is shorter. A single read of a storage may return less."""
-    parts, missing = [], CHUNK_SIZE
-    while missing and (data := file.read(missing)):
-        parts.append(data)
-        missing -= len(data)
-    return b"".join(parts)
-
-
-# --- when to stop -----------------------------------------------------------------------------------------------------
-
-
-def takes_no_more(error: Exception) -> bool:
-    """Return whether an error says that nothing more can be stored: the target is full, or became read-only."""
-    return isinstance(error, StorageFull) or (isinstance(error, StorageFailed) and error.errno == errno.EROFS)
-
-
-class Patience:
-    """A counter that tells failures of single files from a full target or a lost storage."""
-
-    def __init__(self) -> None:
-        self._in_a_row = 0
-
-    def worked(self) -> None:
-        """Record a copied file."""
-        self._in_a_row = 0
-
-    def failed(self, error: Exception) -> None:
-        """Record a file that could not be copied.
-
-        Raises:
-            StorageFull: the target is full.
-            StorageFailed: the target became read-only.
-            MaintenanceStopped: so many files in a row failed that the others probably would, too.
-        """
-        if isinstance(error, StoredFileNotFound):
-            return
-        if takes_no_more(error):
-            raise error
-        self._in_a_row += 1
-        if self._in_a_row >= _TOO_MANY:
-            raise MaintenanceStopped(f"{self._in_a_row} files in a row failed, the last one with: {error}") from error
-
-
-_TOO_MANY: Final = 100
-
-
-def both_depots(source: str, target: str) -> tuple[str, str]:
-    """Return the real names of two depots.
-
-    Raises:
-        ConfigurationError: a depot is not configured, or both have the same storage.
-    """
-    names = Depots.resolve_alias(source), Depots.resolve_alias(target)
-    if Depots.get(names[0]) is Depots.get(names[1]):
-        raise ConfigurationError(
-            f"source={source!r}, target={target!r}: expected two storages, but both lead to that of {names[1]!r}"
-        )
-    return names
-
-
-def without_frames(error: Exception) -> Exception:
-    """Return an error without its traceback, whose frames would keep much memory alive in a report."""
-    each: BaseException | None = error
-    while each is not None:
-        each = each.with_traceback(None).__cause__ or each.__context__
-    return error
-
-
-# --- all files --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -215,7 +79,7 @@ def copy_files(
         progress: called with the `Progress` of each step.
         dry_run: only report the files that would be copied.
         prune: in the end, delete the files of the target that the source does not have, if all others were copied.
-            Only for a target that no rows name.
+            Only for a target that no rows name: no owner mark, no file column that uploads to it.
         max_prune: the number of files that may be deleted. By default a tenth of the target, and at most 1000; but 10
             in any case.
         allow_empty: whether the source may be empty. A folder that is not mounted is.
@@ -223,16 +87,34 @@ def copy_files(
 
     Raises:
         ConfigurationError: a depot is not configured, both are the same, or an argument is invalid.
-        MaintenanceStopped: the source has no files, or cannot list all of them; many files in a row failed; or more
-            files would have to be deleted than allowed, and none was.
+        MaintenanceStopped: the source has no files, or cannot list all of them; many files in a row failed; or, with
+            ``prune``, rows name files of the target, it has no file of the source's, or more files would have to be
+            deleted than allowed, and none was.
         StorageFull: the target is full.
         StorageFailed: a storage cannot be listed, or the target became read-only.
     """
     backup = _Backup(source, target, Pace(rate), progress, part, dry_run=dry_run)
-    report = backup.run(workers, allow_empty=allow_empty)
+    if prune:
+        off_loop(partial(_refuse_live, backup.report.target))
+    report = backup.run(workers, allow_empty=allow_empty, prune=prune)
     if prune and not report.failed:
         backup.prune(max_prune)
     return report
+
+
+def _refuse_live(depot_name: str) -> None:
+    """Raise an error for a depot whose files rows name, as if backup and depot were swapped on the command line."""
+    storage = Depots.get(depot_name)
+    reason = next((f"it belongs to {' and '.join(found)}" for each in storage.parts if (found := owners_of(each))), "")
+    uploading = {str(each): each.type.upload_storage for each in columns_of_models() if each.type is not None}
+    for place, name in uploading.items():
+        with suppress(UnknownDepot):  # of a part of the application that is not configured here
+            if not reason and Depots.get(name).shares_files_with(storage):
+                reason = f"{place} uploads to it"
+    if reason:
+        raise MaintenanceStopped(
+            f"depot {depot_name!r} is no backup, {reason}: none of its files is deleted for not being in another depot"
+        )
 
 
 #: Files deleted per call of the storage.
@@ -261,7 +143,7 @@ class _Backup:
         self.held = 0
         self.surplus = FoundFiles()
 
-    def run(self, workers: int, *, allow_empty: bool) -> CopyReport:
+    def run(self, workers: int, *, allow_empty: bool, prune: bool) -> CopyReport:
         began = time.monotonic()
         with Window[_Outcome](workers) as window:
             try:
@@ -273,6 +155,8 @@ class _Backup:
                         f"depot {self.report.source!r} has no files: the folder may not be mounted, or the bucket or "
                         "prefix may be another one; to copy a depot that is empty, allow it"
                     )
+                if prune:
+                    off_loop(partial(self._refuse_stranger, listed, held))
                 with Step(self.progress, "copying", len(listed)) as step:
                     for prefix in prefixes(listed, held):
                         self._copy_part(prefix, listed, held, window, step)
@@ -285,6 +169,14 @@ class _Backup:
         self.report.surplus = len(self.surplus)
         self.report.seconds = time.monotonic() - began
         return self.report
+
+    def _refuse_stranger(self, listed: ListedFiles, held: ListedFiles) -> None:
+        """Raise an error for a target without any file of the source, before it gets one."""
+        if len(held) and not any(listed.part(each) & held.part(each) for each in prefixes(listed, held)):
+            raise MaintenanceStopped(
+                f"depot {self.report.target!r} has {len(held)} files and none of {self.report.source!r}, so it is no "
+                "backup of it: nothing was copied or deleted"
+            )
 
     def _listed(self, storage: FileStorage) -> ListedFiles:
         listed, entries = ListedFiles(), iter(storage.list())
@@ -357,7 +249,7 @@ class _Backup:
             return False
         # Two clocks, one of which may have a resolution of seconds: checksums are more reliable, if both have one.
         sums = self.source._info(file_id).checksum, self.target._info(file_id).checksum
-        if None not in sums and _algorithm(sums[0]) == _algorithm(sums[1]):
+        if None not in sums and algorithm_of(sums[0]) == algorithm_of(sums[1]):
             return sums[0] != sums[1]
         return int(when_there) < int(when)
 

@@ -15,7 +15,21 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, String, cast, column, inspect, or_, select, table, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    String,
+    Table,
+    cast,
+    column,
+    inspect,
+    or_,
+    select,
+    table,
+    text,
+    true,
+)
 from sqlalchemy import Text as TextType
 from sqlalchemy.exc import NoSuchTableError, SQLAlchemyError
 
@@ -23,6 +37,7 @@ from depot_lite.errors import ConfigurationError, MaintenanceStopped
 from depot_lite.maintenance.ids import packed, unpacked
 from depot_lite.maintenance.rows.database import Database
 from depot_lite.maintenance.rows.places import Place
+from depot_lite.maintenance.rows.ranges import KeyRanges, with_key
 from depot_lite.maintenance.rows.references import ids_in
 from depot_lite.maintenance.run.reports import Step, Watcher
 
@@ -33,8 +48,9 @@ _LIKE: Final = "%________-____-____-____-____________%"
 _WITH_REGEXP: Final = frozenset({"postgresql", "mysql", "mariadb", "sqlite"})
 #: How often a table is read that cannot be read.
 _ATTEMPTS: Final = 3
-#: Rows fetched at a time.
-_PAGE: Final = 500
+#: Rows that a statement looks at, if the table has a primary key; rows fetched at a time.
+_PAGE: Final = 5000
+_FETCHED: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +85,8 @@ class Catalogue:
     places: list[Place]
     ignored: Iterable[Any] = ()
     progress: Watcher | None = None
-    _known: set[tuple[str, str]] = field(default_factory=set)
+    #: The columns that are read anyway, in each database: the name of the table with its schema, and of the column.
+    _known: dict[Engine, set[tuple[str, str]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the ignored columns."""
@@ -79,11 +96,10 @@ class Catalogue:
                 raise ConfigurationError(
                     f"ignore_columns: expected 'table.column' or 'schema.table.column', got {each!r}"
                 )
-        self._known = {(each.name, each.column.name) for each in self.places}
 
     def objections(self, doomed: set[bytes]) -> Iterator[str]:
         """Yield the reasons to stop: columns that contain the ids of these files, and rows that cannot be seen."""
-        engines = set()
+        of_engines: dict[Engine, Place] = {}
         for place in self.places:
             with _reading(self.database, place) as connection:
                 if _hides_rows(connection, place):
@@ -91,14 +107,19 @@ class Catalogue:
                         f"row-level security hides rows of {place.name} from this user: connect as a user who sees all "
                         "rows (BYPASSRLS, or the owner of the table)"
                     )
-                if connection.engine not in engines:
-                    engines.add(connection.engine)
-                    yield from self._search(connection, doomed, is_ours=self.database.owns_transactions(place))
+                of_engines.setdefault(connection.engine, place)
+                # Names in a schema of the engine's `schema_translate_map` mean other tables than those of the models.
+                known = ".".join(filter(None, (connection.schema_for_object(_table(place)), _table(place).name)))
+                self._known.setdefault(connection.engine, set()).add((known, place.column.name))
+        for place in of_engines.values():
+            with _reading(self.database, place) as connection:
+                yield from self._search(connection, doomed, is_ours=self.database.owns_transactions(place))
 
     def _search(self, connection: Connection, doomed: set[bytes], *, is_ours: bool) -> Iterator[str]:
         with Step(self.progress, "looking at columns that no model has", unit="columns") as step:
             for each in _tables(connection):
-                wanted = [name for name in each.columns if not self._is_known(each, name)]
+                known = self._known[connection.engine]
+                wanted = [name for name in each.columns if not self._is_known(known, each, name)]
                 for name, reason in _found(connection, each, wanted, doomed, is_ours=is_ours):
                     full = f"{each.fullname}.{name}"
                     yield (
@@ -107,11 +128,15 @@ class Catalogue:
                     )
                 step.add(len(wanted))
 
-    def _is_known(self, each: CatalogueTable, name: str) -> bool:
+    def _is_known(self, known: set[tuple[str, str]], each: CatalogueTable, name: str) -> bool:
         names = {f"{each.schema}.{each.name}", each.fullname}
-        return any((full, name) in self._known for full in names) or any(
+        return any((full, name) in known for full in names) or any(
             fnmatchcase(f"{full}.{name}", pattern) for full in names for pattern in self.ignored
         )
+
+
+def _table(place: Place) -> Any:
+    return place.table
 
 
 @contextmanager
@@ -141,13 +166,13 @@ def _found(
 ) -> Iterator[tuple[str, str]]:
     """Yield the columns of a table that contain one of the ids, or cannot be read, with the reason.
 
-    If the transaction is ours, it ends with each table, so that none is long.
+    If the transaction is ours, it ends with each page of the table, so that none is long.
     """
     left, failures = list(names), 0
     while left:
         try:
             with nullcontext() if is_ours else connection.begin_nested():
-                hit = _first_hit(connection, each, left, doomed)
+                hit = _first_hit(connection, each, left, doomed, is_ours=is_ours)
         except SQLAlchemyError as error:
             _end(connection, is_ours=is_ours)
             failures += 1
@@ -172,21 +197,48 @@ def _end(connection: Connection, *, is_ours: bool) -> None:
 
 
 def _first_hit(
-    connection: Connection, each: CatalogueTable, names: list[str], doomed: set[bytes]
+    connection: Connection, each: CatalogueTable, names: list[str], doomed: set[bytes], *, is_ours: bool
 ) -> tuple[str, str] | None:
     """Return the first column and id among the rows of a table."""
-    source = table(each.name, *(column(name) for name in names), schema=each.schema)
+    source: Any = table(each.name, *(column(name) for name in names), schema=each.schema)
+    keyed = with_key(connection, source, names)
+    source = source if keyed is None else keyed
     texts = [_as_text(connection, source.c[name]) for name in names]
     has_regexp = connection.dialect.name in _WITH_REGEXP
-    query = select(*texts).where(or_(*(one.regexp_match(_PART) if has_regexp else one.like(_LIKE) for one in texts)))
-    with connection.execute(query.execution_options(yield_per=_PAGE)) as result:
-        for row in result:
-            for name, value in zip(names, row, strict=True):
-                held = value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
-                for file_id in ids_in(held):
-                    if (key := packed(file_id)) in doomed:
-                        return name, unpacked(key)
+    matches = or_(*(one.regexp_match(_PART) if has_regexp else one.like(_LIKE) for one in texts))
+    for page in _pages(connection, keyed):
+        query = select(*texts).select_from(source).where(page, matches)
+        with connection.execute(query.execution_options(yield_per=_FETCHED)) as result:
+            for row in result:
+                for name, value in zip(names, row, strict=True):
+                    held = value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
+                    for file_id in ids_in(held):
+                        if (key := packed(file_id)) in doomed:
+                            return name, unpacked(key)
+        _end(connection, is_ours=is_ours)
     return None
+
+
+def _pages(connection: Connection, source: Table | None) -> Iterator[ColumnElement[bool]]:
+    """Yield the conditions of the pages of a table: ranges of its primary key; one for all rows if it has none."""
+    try:
+        ranges = None if source is None else KeyRanges.of(connection, Place(source, next(iter(source.c))))
+    except MaintenanceStopped:  # NULL in a primary key of SQLite: no range contains it
+        ranges = None
+    if ranges is None:
+        yield true()
+        return
+    for values in sorted(ranges.values(connection)):
+        part, after = ranges.part(values), None
+        while True:
+            query = ranges.bound(part, after, _PAGE)
+            until = None if query is None else connection.execute(query).first()
+            if until == after:  # the value read is not the value stored, such as a rounded FLOAT
+                until = None
+            yield ranges.within(part, after, until)
+            if until is None:
+                break
+            after = until
 
 
 def _as_text(connection: Connection, one: ColumnElement[Any]) -> ColumnElement[str]:
@@ -276,5 +328,6 @@ def _hides_rows(connection: Connection, place: Place) -> bool:
     """Return whether row-level security applies to this user; only PostgreSQL has it."""
     if connection.dialect.name != "postgresql":
         return False
-    quoted = connection.dialect.identifier_preparer.format_table(place.table)
+    quote, table = connection.dialect.identifier_preparer.quote, _table(place)
+    quoted = ".".join(quote(each) for each in (connection.schema_for_object(table), table.name) if each)
     return bool(connection.scalar(text("SELECT row_security_active(CAST(:name AS text))"), {"name": quoted}))

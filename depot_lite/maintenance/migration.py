@@ -32,7 +32,7 @@ from depot_lite.errors import ConfigurationError, MaintenanceStopped, UnknownDep
 from depot_lite.fields.interfaces import discard
 from depot_lite.fields.relocation import relocated
 from depot_lite.fields.tracking.transfers import off_loop, to_the_end
-from depot_lite.maintenance.backup import Patience, both_depots, copy_file, without_frames
+from depot_lite.maintenance.copying import Patience, both_depots, copy_file, without_frames
 from depot_lite.maintenance.ids import Part
 from depot_lite.maintenance.rows.database import Database, Row
 from depot_lite.maintenance.rows.places import Place, chosen, places

@@ -20,7 +20,7 @@ from depot_lite.depots import Depots
 from depot_lite.errors import MaintenanceStopped, StoredFileNotFound
 from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.io.interfaces import FileStorage
-from depot_lite.maintenance.backup import Patience, both_depots, copy_file, without_frames
+from depot_lite.maintenance.copying import Patience, both_depots, copy_file, without_frames
 from depot_lite.maintenance.missing import find_missing
 from depot_lite.maintenance.run.pace import WORKERS, Pace, Window
 from depot_lite.maintenance.run.reports import Step, Watcher

@@ -20,7 +20,7 @@ from depot_lite.depots import Depots
 from depot_lite.errors import MaintenanceStopped
 from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.io.fileid import check_file_id
-from depot_lite.maintenance.backup import both_depots
+from depot_lite.maintenance.copying import both_depots
 from depot_lite.maintenance.ids import FileIds, packed
 from depot_lite.maintenance.rows.database import Database, Row
 from depot_lite.maintenance.rows.named import DepotNames, named_files, rows_naming

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from depot_lite.maintenance.backup import both_depots
+from depot_lite.maintenance.copying import both_depots
 from depot_lite.maintenance.migration import MigrationReport, migrate
 from depot_lite.maintenance.run.pace import WORKERS
 from depot_lite.maintenance.run.reports import Progress, Watcher

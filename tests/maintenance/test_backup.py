@@ -11,21 +11,39 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from depot_lite.errors import ConfigurationError, MaintenanceStopped, StorageFailed, StorageFull, UnknownDepot
+from depot_lite.fields.sqlalchemy import UploadedFileField
+from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.io.memory import MemoryFileStorage
-from depot_lite.maintenance.backup import CopyReport, copy_file, copy_files
+from depot_lite.maintenance.backup import CopyReport, copy_files
+from depot_lite.maintenance.copying import copy_file
 from depot_lite.maintenance.ids import Part
+from depot_lite.maintenance.owners import claim
 from depot_lite.maintenance.run.pace import Pace
 from depot_lite.maintenance.run.reports import Progress
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 
 Made = Callable[[], FileStorage]
+
+
+class Base(DeclarativeBase):
+    """The parent of the model here."""
+
+
+class Owned(Base):
+    """Rows whose files are in a depot that only some tests configure."""
+
+    __tablename__ = "backup_owned"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    file: Mapped[UploadedFile | None] = mapped_column(UploadedFileField(upload_storage="uploads_of_owned"))
 
 
 @pytest.fixture(scope="module")
@@ -313,11 +331,13 @@ class TestWhatTheSourceLacks:
     def test_more_than_a_tenth_is_a_mistake(self, local: tuple[LocalFileStorage, LocalFileStorage]) -> None:
         """Such as another folder; none is deleted, and everything was copied."""
         source, target = local
+        source.create(b"copied before")
+        copy_files("media", "backup")
         ids = [target.create(b"%d" % number) for number in range(110)]
         new = source.create(b"new")
-        with pytest.raises(MaintenanceStopped, match="110 of 110 files in 'backup' are not in 'media', and at most 11"):
+        with pytest.raises(MaintenanceStopped, match="110 of 111 files in 'backup' are not in 'media', and at most 11"):
             copy_files("media", "backup", prune=True)
-        assert len(list(target.list())) == 111
+        assert len(list(target.list())) == 112
         assert target.exists(new)
         assert copy_files("media", "backup", prune=True, max_prune=110).pruned == 110
         assert not any(map(target.exists, ids))
@@ -327,6 +347,8 @@ class TestWhatTheSourceLacks:
     def test_it_stays_if_a_file_could_not_be_copied(self, local: tuple[LocalFileStorage, LocalFileStorage]) -> None:
         """The backup is then not what it should be, and old files may be all that there is."""
         source, target = local
+        source.create(b"copied before")
+        copy_files("media", "backup")
         damaged = source.create(b"damaged")
         path = source.get(damaged).local_path
         assert path is not None
@@ -340,6 +362,7 @@ class TestWhatTheSourceLacks:
         """The source is asked again for each."""
         source, target = local
         source.create(b"x")
+        copy_files("media", "backup")
         back = target.create(b"back")
 
         def put_back(progress: Progress) -> None:
@@ -349,6 +372,45 @@ class TestWhatTheSourceLacks:
         report = copy_files("media", "backup", prune=True, progress=put_back)
         assert (report.surplus, report.pruned) == (1, 0)
         assert target.exists(back)
+
+    def test_a_source_and_a_backup_that_were_swapped_lose_nothing(
+        self, local: tuple[LocalFileStorage, LocalFileStorage], engine: Engine
+    ) -> None:
+        """The depot is newer than its backup, and its newest files are all that the backup lacks."""
+        live, backup = local
+        for number in range(20):
+            live.create(b"%d" % number)
+        copy_files("media", "backup")
+        new = live.create(b"new")
+        claim(engine, "media", models=[Base])
+        with pytest.raises(MaintenanceStopped, match=r"'media' is no backup, it belongs to"):
+            copy_files("backup", "media", prune=True, max_prune=100)
+        assert live.exists(new)
+        assert not backup.exists(new)
+
+    def test_a_depot_that_a_column_uploads_to_is_no_backup(
+        self, local: tuple[LocalFileStorage, LocalFileStorage]
+    ) -> None:
+        """Also if nobody claimed it, and under any of its names."""
+        DepotManager.configure("other", MemoryFileStorage())
+        DepotManager.set_default("other")
+        DepotManager.alias("uploads_of_owned", "media")
+        copy_files("media", "backup", allow_empty=True)
+        local[1].create(b"x")
+        with pytest.raises(MaintenanceStopped, match=r"'media' is no backup, \S+ uploads to it"):
+            copy_files("backup", "media", prune=True)
+
+    def test_another_source_deletes_nothing_even_at_the_second_attempt(
+        self, local: tuple[LocalFileStorage, LocalFileStorage]
+    ) -> None:
+        """A backup of few files is within the limit."""
+        source, target = local
+        source.create(b"of another site")
+        ids = {target.create(b"%d" % number) for number in range(9)}
+        for _ in range(2):
+            with pytest.raises(MaintenanceStopped, match="'backup' has 9 files and none of 'media'"):
+                copy_files("media", "backup", prune=True)
+        assert set(target.list()) == ids
 
 
 def test_a_depot_without_files_is_not_copied_by_mistake(local: tuple[LocalFileStorage, LocalFileStorage]) -> None:
@@ -361,6 +423,8 @@ def test_a_depot_without_files_is_not_copied_by_mistake(local: tuple[LocalFileSt
 def test_several_processes_share_a_job(local: tuple[LocalFileStorage, LocalFileStorage]) -> None:
     """Each copies, and deletes, its part, and nobody a file of another one."""
     source, target = local
+    source.create(b"copied before")
+    copy_files("media", "backup")
     for number in range(60):
         source.create(b"%d" % number)
     old = [target.create(b"old") for _ in range(9)]

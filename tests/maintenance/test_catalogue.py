@@ -118,6 +118,29 @@ class TestColumnsThatNoModelHas:
         ):
             sweep(database)
 
+    @pytest.mark.parametrize(
+        "definition",
+        [
+            "number INT PRIMARY KEY, value VARCHAR(100)",
+            "value VARCHAR(100) PRIMARY KEY, number INT",
+            "number INT, value VARCHAR(100), PRIMARY KEY (value, number)",
+            "number FLOAT PRIMARY KEY, value VARCHAR(100)",
+            "number INT, value VARCHAR(100)",
+        ],
+    )
+    def test_a_large_table_is_searched_page_by_page(
+        self, database: Engine, stored: str, definition: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whatever its primary key is; and each page is a transaction of its own."""
+        monkeypatch.setattr("depot_lite.maintenance.catalogue._PAGE", 3)
+        with table(database, definition):
+            rows = [{"number": number, "value": f"none {number:02}"} for number in range(20)]
+            rows[13]["value"] = f"none 13 {stored}"
+            with database.begin() as connection:
+                connection.execute(text("INSERT INTO upkeep_other (number, value) VALUES (:number, :value)"), rows)
+            report = find_unused(database, "default", older_than=NOW, models=[Base])
+            assert [each.split()[1] for each in report.objections if stored in each] == ["upkeep_other.value"]
+
     def test_many_columns_are_named_at_once(self, database: Engine, stored: str) -> None:
         """Each of them, in a dry run too."""
         with table(database, "one VARCHAR(100), two VARCHAR(100), three VARCHAR(100)"):
@@ -145,6 +168,27 @@ class TestColumnsThatNoModelHas:
             with pytest.raises(MaintenanceStopped, match=rf"column {name}\.film\.poster contains"):
                 sweep(database)
             assert sweep(database, ignore_columns=[f"{name}.film.poster"]).deleted == 1
+        finally:
+            execute(database, f"DROP SCHEMA {name} {'CASCADE' if database.dialect.name == 'postgresql' else ''}")
+
+    def test_the_tables_of_the_default_schema_stop_a_sweep_of_a_tenant(
+        self, database: Engine, stored: str, depots: Depots
+    ) -> None:
+        """Tables of one name are two tables: the models are those of the tenant's schema then."""
+        name = "upkeep_tenant" if database.dialect.name != "mysql" else f"{database.url.database}_tenant"
+        if database.dialect.name == "sqlite":
+            pytest.skip("an attached database belongs to one connection")
+        execute(database, f"CREATE SCHEMA {name}")
+        tenant = database.execution_options(schema_translate_map={None: name})
+        try:
+            Base.metadata.create_all(tenant)
+            with Session(tenant) as session:
+                session.add(Film(poster=b"of the tenant"))
+                session.commit()
+            with pytest.raises(MaintenanceStopped, match=r"column upkeep_film\.poster contains"):
+                sweep(tenant)
+            assert len(list(depots["default"].list())) == 3
+            assert sweep(tenant, protect=[], ignore_columns=["*.*"]).deleted == 2
         finally:
             execute(database, f"DROP SCHEMA {name} {'CASCADE' if database.dialect.name == 'postgresql' else ''}")
 

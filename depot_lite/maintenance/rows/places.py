@@ -86,10 +86,9 @@ def places(protect: Iterable[object] = (), models: Iterable[object] | None = Non
         ConfigurationError: no model has a file column, so that every file would seem unused; or an element of
             ``protect`` is not a column.
     """
-    configure_mappers()
     wanted_metadata = None if models is None else {id(_metadata_of(each)) for each in models}
     known: dict[tuple[int, str], Place] = {}
-    for place in _of_models():
+    for place in columns_of_models():
         if wanted_metadata is None or id(getattr(place.table, "metadata", None)) in wanted_metadata:
             known.setdefault((id(place.table), place.column.name), place)
     if not known:
@@ -135,7 +134,9 @@ def _metadata_of(base: object) -> MetaData:
     return found
 
 
-def _of_models() -> Iterator[Place]:
+def columns_of_models() -> Iterator[Place]:
+    """Yield the file columns of all models and of their tables, possibly with repetitions."""
+    configure_mappers()
     metadata: dict[int, MetaData] = {}
     for mapper in mappers_with_files():
         for each in mapper.tables:

@@ -8,7 +8,7 @@ or shorter, and loses no row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -33,6 +33,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import NoSuchTableError, UnreflectableTableError
+from sqlalchemy.types import NullType
 
 from depot_lite.errors import MaintenanceStopped
 from depot_lite.maintenance.rows.places import Place
@@ -57,7 +58,7 @@ class KeyRanges:
             MaintenanceStopped: a row has NULL in its primary key.
         """
         dialect = connection.dialect.name
-        known = _columns_of(connection, place)
+        known = _columns_of(connection, place.table)
         _refuse_null(connection, place, known)
         types = [known.get(column.name, {}).get("type", column.type) for column in place.key]
         ordered = (n for n, each in enumerate(types) if dialect not in _MYSQL or not isinstance(each, _UNORDERED))
@@ -125,23 +126,30 @@ def _compared(columns: Sequence[Any], values: Sequence[Any], operator: str, last
 
 def keyed(connection: Connection, place: Place) -> Place:
     """Return a place without a primary key with the one that the table has in the database, if it has one."""
-    table: Any = place.table
+    found, name = with_key(connection, place.table, []), str(place.column.key)
+    if found is None or name in found.columns:
+        return place
+    column: Column[Any] = Column(name, place.column.type)
+    found.append_column(column)
+    return replace(place, table=found, column=column)
+
+
+def with_key(connection: Connection, table: Any, names: Iterable[str]) -> Table | None:
+    """Return a table with the primary key that it has in the database, and these columns; None if it has no key."""
     try:
         constraint = inspect(connection).get_pk_constraint(table.name, schema=connection.schema_for_object(table))
     except (NoSuchTableError, UnreflectableTableError):
-        return place
-    names = constraint["constrained_columns"]
-    if not names or place.column.key in names:
-        return place
-    known = _columns_of(connection, place)
-    keys = [Column(each, known[each]["type"], primary_key=True) for each in names]
-    column: Column[Any] = Column(place.column.key, place.column.type)
-    return replace(place, table=Table(table.name, MetaData(), *keys, column, schema=table.schema), column=column)
+        return None
+    keys, known = constraint["constrained_columns"], _columns_of(connection, table)
+    if not keys or not known.keys() >= set(keys):  # dropped meanwhile
+        return None
+    columns = [Column(each, known[each]["type"], primary_key=True) for each in keys]
+    others = [Column(each, NullType()) for each in names if each not in keys]
+    return Table(table.name, MetaData(), *columns, *others, schema=table.schema)
 
 
-def _columns_of(connection: Connection, place: Place) -> dict[str, Any]:
+def _columns_of(connection: Connection, table: Any) -> dict[str, Any]:
     """Return the columns of a table as they are in the database, by name; empty if they cannot be told."""
-    table: Any = place.table
     try:
         columns = inspect(connection).get_columns(table.name, schema=connection.schema_for_object(table))
     except NoSuchTableError:
