@@ -158,7 +158,7 @@ class TestColumnsThatNoModelHas:
 
     def test_the_schema_of_another_tenant_stops_it(self, database: Engine, stored: str, depots: Depots) -> None:
         """Another database on MariaDB, and an attached file on SQLite."""
-        name = "upkeep_tenant" if database.dialect.name != "mysql" else f"{database.url.database}_tenant"
+        name = "upkeep_tenant" if database.dialect.name == "postgresql" else f"{database.url.database}_tenant"
         if database.dialect.name == "sqlite":
             pytest.skip("an attached database belongs to one connection")
         execute(database, f"CREATE SCHEMA {name}")
@@ -175,7 +175,7 @@ class TestColumnsThatNoModelHas:
         self, database: Engine, stored: str, depots: Depots
     ) -> None:
         """Tables of one name are two tables: the models are those of the tenant's schema then."""
-        name = "upkeep_tenant" if database.dialect.name != "mysql" else f"{database.url.database}_tenant"
+        name = "upkeep_tenant" if database.dialect.name == "postgresql" else f"{database.url.database}_tenant"
         if database.dialect.name == "sqlite":
             pytest.skip("an attached database belongs to one connection")
         execute(database, f"CREATE SCHEMA {name}")
