@@ -331,7 +331,7 @@ class NowLongAgo(MemoryFileStorage):
 
 @breaks("test_what_is_not_kept_is_not_brought_back")
 class BringsBackWhatNeverWas(MemoryFileStorage):
-    def _undelete(self, file_id: str) -> bool:
+    def _undelete(self, file_id: str, *, dry_run: bool) -> bool:
         return True
 
 

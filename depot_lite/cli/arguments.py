@@ -329,6 +329,7 @@ def _add_limits(command: argparse.ArgumentParser) -> None:
 def _undelete(command: argparse.ArgumentParser) -> None:
     command.add_argument("depot", metavar="DEPOT", help="depot or alias")
     command.add_argument("ids", nargs="*", metavar="ID", help="file ids (default: all marked files)")
+    _add_dry_run(command)
 
 
 def _claim(command: argparse.ArgumentParser) -> None:
@@ -336,6 +337,7 @@ def _claim(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--replace", action="store_true", help="forget all other owners: their rows will keep no file any longer"
     )
+    _add_dry_run(command)
 
 
 def _verify(command: argparse.ArgumentParser) -> None:
@@ -566,7 +568,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], N
     "create-units": (
         "Makes the table in which `migrate --share` records units of work",
         "It never touches another table, nor the units in one that is there",
-        lambda command: None,
+        _add_dry_run,
     ),
     "may-go": (
         "Answers whether a depot may be deleted: reads every file that rows name whole in another one",

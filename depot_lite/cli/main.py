@@ -239,11 +239,12 @@ def _unused(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -
 
 
 def _undelete(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
-    return reports.undelete_report(undelete(arguments.depot, arguments.ids or None))
+    return reports.undelete_report(undelete(arguments.depot, arguments.ids or None, dry_run=arguments.dry_run))
 
 
 def _claim(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
-    return reports.claim_report(claim(bind, arguments.depot, replace=arguments.replace))
+    report = claim(bind, arguments.depot, replace=arguments.replace, dry_run=arguments.dry_run)
+    return reports.claim_report(report)
 
 
 def _missing(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
@@ -326,9 +327,10 @@ def _continued(first: MigrationReport, second: MigrationReport) -> MigrationRepo
 
 
 def _create_units(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
-    create_units_table(bind)
-    line = f"The table {UNITS.name} is there."
-    return Report([line], {"command": "create-units", "table": UNITS.name}, found=False)
+    exists = create_units_table(bind, dry_run=arguments.dry_run)
+    line = f"The table {UNITS.name} {'is there' if exists else 'would be made, this was a dry run'}."
+    data = {"command": "create-units", "dry_run": arguments.dry_run, "table": UNITS.name, "exists": exists}
+    return Report([line], data, found=False)
 
 
 def _may_go(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:

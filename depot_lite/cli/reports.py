@@ -140,6 +140,7 @@ def undelete_report(report: UndeleteReport) -> Report:
     data = {
         "command": "undelete",
         "depot": report.depot,
+        "dry_run": report.dry_run,
         "unmarked": list(report.unmarked),
         "restored": list(report.restored),
         "unknown": list(report.unknown),
@@ -158,6 +159,7 @@ def _undelete_lines(report: UndeleteReport) -> Iterator[str]:
         yield ""
         yield f"{format_count(len(report.unknown), 'files')} neither marked, nor kept by the storage after a deletion:"
         yield from listing(report.unknown, ("file id",), lambda file_id: (file_id,))
+    yield from _dry_run(report.dry_run, "changed")
 
 
 # --- claim --------------------------------------------------------------------------------------------------------
@@ -168,6 +170,7 @@ def claim_report(report: ClaimReport) -> Report:
     data = {
         "command": "claim",
         "depot": report.depot,
+        "dry_run": report.dry_run,
         "owners": list(report.owners),
         "added": list(report.added),
         "removed": list(report.removed),
@@ -181,6 +184,7 @@ def _claim_lines(report: ClaimReport) -> Iterator[str]:
     if report.removed:
         yield "and no longer to:"
         yield from (f"  {printable(each)}" for each in report.removed)
+    yield from _dry_run(report.dry_run, "changed")
 
 
 # --- missing ------------------------------------------------------------------------------------------------------
@@ -387,9 +391,7 @@ def _copy_lines(report: CopyReport) -> Iterator[str]:
         ]
     )
     yield from _failures(report.failed, "copied")
-    if report.dry_run:
-        yield ""
-        yield "Nothing was copied, this was a dry run."
+    yield from _dry_run(report.dry_run, "copied")
 
 
 def _took(report: CopyReport | MigrationReport | RestoreReport) -> str:
@@ -435,9 +437,7 @@ def _restore_lines(report: RestoreReport) -> Iterator[str]:
     if report.lost:
         yield ""
         yield from listing(report.lost, ("lost",), lambda file_id: (file_id,))
-    if report.dry_run:
-        yield ""
-        yield "Nothing was restored, this was a dry run."
+    yield from _dry_run(report.dry_run, "restored")
 
 
 # --- may-go -------------------------------------------------------------------------------------------------------
@@ -535,10 +535,9 @@ def _migration_lines(report: MigrationReport) -> Iterator[str]:
             ("column", "key", "file", "why"),
             lambda each: (each.place, _key(each.key), each.path or "", each.error),
         )
-    yield ""
-    if report.dry_run:
-        yield "Nothing was moved, this was a dry run."
-    else:
+    yield from _dry_run(report.dry_run, "moved")
+    if not report.dry_run:
+        yield ""
         yield f"The files in {report.source!r} are still there: `unused {report.source}` finds them."
 
 
@@ -579,9 +578,7 @@ def _regenerate_lines(report: RegenerateReport) -> Iterator[str]:
         yield from listing(
             report.failed, ("column", "key", "why"), lambda each: (each.place, _key(each.key), each.error)
         )
-    if report.regenerated is None and report.outdated:
-        yield ""
-        yield "Nothing was made, this was a dry run."
+    yield from _dry_run(report.regenerated is None and report.outdated > 0, "made")
 
 
 # --- parts of reports ---------------------------------------------------------------------------------------------
@@ -593,6 +590,13 @@ def _failures(failed: Mapping[str, Exception], action: str) -> Iterator[str]:
         yield ""
         yield f"{format_count(len(failed), 'files')} could not be {action}:"
         yield from listing(list(failed.items()), ("file", "why"))
+
+
+def _dry_run(is_dry: bool, action: str) -> Iterator[str]:
+    """Yield the last line of a dry run."""
+    if is_dry:
+        yield ""
+        yield f"Nothing was {action}, this was a dry run."
 
 
 def _key(key: tuple[Any, ...]) -> str:

@@ -124,7 +124,7 @@ class FileStorage(ABC):
                 failed[file_id] = error
         return failed
 
-    def _undelete(self, file_id: str) -> bool:
+    def _undelete(self, file_id: str, *, dry_run: bool) -> bool:
         """Bring back a deleted file, for `undelete`. Override it if the backend keeps deleted files."""
         return False
 
@@ -261,12 +261,12 @@ class FileStorage(ABC):
         """
         return self._delete_many([self._id(each) for each in files_or_ids])
 
-    def undelete(self, file_or_id: StoredFile | str) -> bool:
-        """Bring back a deleted file if the storage has kept it, and return whether it did.
+    def undelete(self, file_or_id: StoredFile | str, *, dry_run: bool = False) -> bool:
+        """Bring back a deleted file if the storage has kept it, and return whether it did, or would in a dry run.
 
         A bucket of S3 keeps deleted files if it has versions. Other storages keep none.
         """
-        return self._undelete(self._id(file_or_id))
+        return self._undelete(self._id(file_or_id), dry_run=dry_run)
 
     def exists(self, file_or_id: StoredFile | str) -> bool:
         """Return whether the file exists."""

@@ -172,7 +172,11 @@ class _Backup:
 
     def _refuse_stranger(self, listed: ListedFiles, held: ListedFiles) -> None:
         """Raise an error for a target without any file of the source, before it gets one."""
-        if len(held) and not any(listed.part(each) & held.part(each) for each in prefixes(listed, held)):
+        if (
+            len(listed)
+            and len(held)
+            and not any(listed.part(each) & held.part(each) for each in prefixes(listed, held))
+        ):
             raise MaintenanceStopped(
                 f"depot {self.report.target!r} has {len(held)} files and none of {self.report.source!r}, so it is no "
                 "backup of it: nothing was copied or deleted"

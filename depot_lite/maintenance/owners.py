@@ -44,6 +44,8 @@ class ClaimReport:
     added: tuple[str, ...]
     #: Former owners that were removed.
     removed: tuple[str, ...]
+    #: Whether nothing was changed.
+    dry_run: bool = False
 
 
 def claim(
@@ -51,6 +53,7 @@ def claim(
     depot_name: str | None = None,
     *,
     replace: bool = False,
+    dry_run: bool = False,
     models: Iterable[object] | None = None,
 ) -> ClaimReport:
     """Record in a depot that this database uses it, so that sweeps from this database may delete files.
@@ -59,6 +62,7 @@ def claim(
         bind: the database; a session may be bound to several.
         depot_name: a depot or an alias; by default the default depot.
         replace: forget all other owners, whose rows will no longer keep any file.
+        dry_run: only report the owners, and change nothing.
         models: the declarative bases whose tables are in the database; by default all.
 
     Raises:
@@ -67,22 +71,22 @@ def claim(
     """
     name = Depots.resolve_alias(depot_name or Depots.get_default())
     ours = identities(Database(bind), places(models=models))
-    return off_loop(partial(_claim, name, ours, replace))
+    return off_loop(partial(_claim, name, ours, replace=replace, dry_run=dry_run))
 
 
-def _claim(depot_name: str, ours: list[str], replace: bool) -> ClaimReport:
+def _claim(depot_name: str, ours: list[str], *, replace: bool, dry_run: bool) -> ClaimReport:
     added, removed, owners = dict[str, None](), dict[str, None](), dict[str, None]()
     for part in Depots.get(depot_name).parts:
         before = owners_of(part) or []
         after = ours if replace else [*before, *(each for each in ours if each not in before)]
-        if after != before:
+        if after != before and not dry_run:
             part.write_note(_NOTE, _encode(after))
             if owners_of(part) != after:
                 raise MaintenanceStopped(f"depot {depot_name!r} was claimed twice at the same time: claim it again")
         owners |= dict.fromkeys(after)
         added |= dict.fromkeys(each for each in after if each not in before)
         removed |= dict.fromkeys(each for each in before if each not in after)
-    return ClaimReport(depot_name, tuple(owners), tuple(added), tuple(removed))
+    return ClaimReport(depot_name, tuple(owners), tuple(added), tuple(removed), dry_run)
 
 
 def owners_of(storage: FileStorage) -> list[str] | None:

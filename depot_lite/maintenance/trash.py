@@ -37,9 +37,13 @@ class UndeleteReport:
     restored: tuple[str, ...]
     #: The ids that were given, and are neither.
     unknown: tuple[str, ...]
+    #: Whether nothing was changed.
+    dry_run: bool = False
 
 
-def undelete(depot_name: str | None = None, file_ids: Iterable[str] | None = None) -> UndeleteReport:
+def undelete(
+    depot_name: str | None = None, file_ids: Iterable[str] | None = None, *, dry_run: bool = False
+) -> UndeleteReport:
     """Take the marks off files, so that no later sweep deletes them without marking them again.
 
     Files that are deleted already come back if the storage keeps them, as a bucket of S3 with versions does.
@@ -47,6 +51,7 @@ def undelete(depot_name: str | None = None, file_ids: Iterable[str] | None = Non
     Args:
         depot_name: a depot or an alias; by default the default depot.
         file_ids: the files, such as those in a log; by default all that are marked.
+        dry_run: only report the files, and change nothing.
 
     Raises:
         InvalidFileId: an id is malformed.
@@ -60,12 +65,13 @@ def undelete(depot_name: str | None = None, file_ids: Iterable[str] | None = Non
     def take_off() -> UndeleteReport:
         marks = load_marks(storage)
         wanted = marks.keys() if given is None else {packed(each) for each in given}
-        if taken := marks.keys() & wanted:
+        taken = marks.keys() & wanted
+        if taken and not dry_run:
             update_marks(storage, removed=taken, added={})
         others = [unpacked(key) for key in sorted(wanted - taken)]
-        restored = tuple(each for each in others if storage.undelete(each))
+        restored = tuple(each for each in others if storage.undelete(each, dry_run=dry_run))
         unknown = tuple(each for each in others if each not in restored)
-        return UndeleteReport(name, tuple(unpacked(key) for key in sorted(taken)), restored, unknown)
+        return UndeleteReport(name, tuple(unpacked(key) for key in sorted(taken)), restored, unknown, dry_run)
 
     return off_loop(take_off)
 

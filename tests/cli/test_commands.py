@@ -86,6 +86,9 @@ class TestUnused:
         assert "  waiting  1  marked less than 7d ago\n" in waiting.out
         assert "--delete marks 0, deletes 0, and leaves 1 marked." in waiting.out
         assert "--delete deletes them." in local_shop.run("unused", "--older-than=0s", "--trash=0").out
+        dry = local_shop.run("undelete", "photos", "--dry-run")
+        assert (dry.code, dry.out.splitlines()[0]) == (0, "Depot 'photos': 1 file no longer marked")
+        assert dry.out.endswith("\nNothing was changed, this was a dry run.\n")
         undone = local_shop.run("undelete", "photos")
         assert (undone.code, undone.out.splitlines()[0]) == (0, "Depot 'photos': 1 file no longer marked")
         unknown = local_shop.run("undelete", "photos", left, "--json")
@@ -110,6 +113,9 @@ class TestUnused:
         assert "(new)" not in again.out
         note = b'{"version": 1, "owners": [{"database": "another"}]}'
         local_shop.depots["photos"].write_note("owners", note)
+        dry = local_shop.run("claim", "photos", "--replace", "--dry-run")
+        assert dry.out.endswith("and no longer to:\n  another\n\nNothing was changed, this was a dry run.\n")
+        assert local_shop.depots["photos"].read_note("owners") == note
         alone = local_shop.run("claim", "photos", "--replace")
         assert "(new)\nand no longer to:\n  another\n" in alone.out
 

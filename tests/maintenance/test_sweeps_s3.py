@@ -93,6 +93,8 @@ def test_a_deleted_file_comes_back_from_a_bucket_with_versions(database: Engine,
     left = storage.create(b"left")
     assert left in {each.file_id for each in sweep(database, "s3", models=[Base]).deleted_files}
     assert not storage.exists(left)
+    assert undelete("s3", [left, lost], dry_run=True).restored == (left,)
+    assert not storage.exists(left)
     report = undelete("s3", [left, lost])
     assert (report.restored, report.unknown) == ((left,), (lost,))
     with storage.get(left) as file:

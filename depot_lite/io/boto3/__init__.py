@@ -300,7 +300,7 @@ class S3Storage(VersionedStorage[str, Headers]):
     def _delete_object(self, key: str) -> None:
         self._client.delete_object(Bucket=self._bucket, Key=key, **self._arguments(_OF_ACCESS))
 
-    def _undelete(self, file_id: str) -> bool:
+    def _undelete(self, file_id: str, *, dry_run: bool) -> bool:
         """Remove the delete marker, which hides the last version of the object."""
         key = self._key(file_id)
         with translating(self._what("restore", file_id)):
@@ -308,8 +308,9 @@ class S3Storage(VersionedStorage[str, Headers]):
             markers = [each for each in found.get("DeleteMarkers", ()) if each["Key"] == key and each["IsLatest"]]
             if not markers or all(each["Key"] != key for each in found.get("Versions", ())):
                 return False
-            version = markers[0]["VersionId"]
-            self._client.delete_object(**self._where(file_id), VersionId=version, **self._arguments(_OF_ACCESS))
+            if not dry_run:
+                marker = {**self._where(file_id), "VersionId": markers[0]["VersionId"]}
+                self._client.delete_object(**marker, **self._arguments(_OF_ACCESS))
         return True
 
     #: What S3 deletes with one request.

@@ -79,9 +79,9 @@ class CompositeStorage(FileStorage):
         """Return the note of the first storage that has it."""
         return next((note for each in self._storages if (note := each.read_note(name)) is not None), None)
 
-    def _undelete(self, file_id: str) -> bool:
+    def _undelete(self, file_id: str, *, dry_run: bool) -> bool:
         # In each of them, and not only in the first that has kept it.
-        return sum(each._undelete(file_id) for each in self._storages) > 0
+        return sum(each._undelete(file_id, dry_run=dry_run) for each in self._storages) > 0
 
     def _exists(self, file_id: str) -> bool:
         return any(each._exists(file_id) for each in self._storages)

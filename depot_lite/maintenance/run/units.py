@@ -34,6 +34,7 @@ from sqlalchemy import (
     Text,
     and_,
     insert,
+    inspect,
     literal_column,
     select,
     update,
@@ -72,15 +73,22 @@ _NOW: Final = {
 }
 
 
-def create_units_table(bind: Session | Engine) -> None:
-    """Make the table of units, if there is none.
+def create_units_table(bind: Session | Engine, *, dry_run: bool = False) -> bool:
+    """Make the table of units, if there is none, and return whether it exists now.
+
+    Args:
+        bind: an engine, or a session bound to one.
+        dry_run: only look for the table.
 
     Raises:
         ConfigurationError: the bind is a connection.
         MaintenanceStopped: the database does not allow it.
     """
     with _errors("the table of units cannot be made"):
-        METADATA.create_all(engine_of(bind))
+        engine = engine_of(bind)
+        if not dry_run:
+            METADATA.create_all(engine)
+        return inspect(engine).has_table(UNITS.name)
 
 
 def engine_of(bind: Session | Engine) -> Engine:
