@@ -20,9 +20,10 @@ from depot_lite.cli.arguments import parse_arguments
 from depot_lite.cli.commands import Command, unless_dry_run
 from depot_lite.cli.database import with_database, with_engine
 from depot_lite.cli.errors import JobRunning, OutputFailed, Stopped, WrongUsage, one_line, watch_signals
+from depot_lite.cli.failures import failure_lines, failures_so_far
 from depot_lite.cli.journal import Journal, Messages, show
 from depot_lite.cli.locks import only_run
-from depot_lite.cli.output import json_document, open_output, with_line_ends, write, write_bytes
+from depot_lite.cli.output import LINES, json_document, open_output, with_line_ends, write, write_bytes
 from depot_lite.cli.progress import show_progress
 from depot_lite.cli.reports import Report
 from depot_lite.depots import Depots
@@ -155,6 +156,11 @@ class _Run:
             reached = f"progress of {_job(self.options)}: {reached}"
             show(reached)
             self.journal.say(reached)
+        failures = failures_so_far(error)
+        for line in failure_lines(failures, LINES):
+            show(line)
+        for line in failure_lines(failures, len(failures)):
+            self.journal.say(line)
         show(message)
         self.journal.say(message)
         if "--traceback" in self.arguments and isinstance(error, Exception):
@@ -170,6 +176,7 @@ class _Run:
             "error": {"type": type(error).__name__, "message": message.removeprefix("error: ")},
             "exit": code,
             "progress": self.journal.steps(),
+            "failed": [{"name": name, "error": reason} for name, reason in failures_so_far(error)],
         }
         with suppress(OutputFailed):
             write(open_output(), json_document(document))

@@ -23,7 +23,7 @@ from depot_lite.maintenance.ids import FoundFiles, ListedFiles, Part, Prefix, pr
 from depot_lite.maintenance.owners import owners_of
 from depot_lite.maintenance.rows.places import columns_of_models
 from depot_lite.maintenance.run.pace import WORKERS, Pace, Window
-from depot_lite.maintenance.run.reports import Step, Watcher
+from depot_lite.maintenance.run.reports import Step, Watcher, partial_report
 
 
 @dataclass(slots=True)
@@ -96,9 +96,10 @@ def copy_files(
     backup = _Backup(source, target, Pace(rate), progress, part, dry_run=dry_run)
     if prune:
         off_loop(partial(_refuse_live, backup.report.target))
-    report = backup.run(workers, allow_empty=allow_empty, prune=prune)
-    if prune and not report.failed:
-        backup.prune(max_prune)
+    with partial_report(backup.report):
+        report = backup.run(workers, allow_empty=allow_empty, prune=prune)
+        if prune and not report.failed:
+            backup.prune(max_prune)
     return report
 
 

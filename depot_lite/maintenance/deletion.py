@@ -22,7 +22,7 @@ from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.maintenance.ids import FoundFile, FoundFiles, packed
 from depot_lite.maintenance.readings import Readings
-from depot_lite.maintenance.run.reports import Step, UnusedReport, Watcher
+from depot_lite.maintenance.run.reports import Step, UnusedReport, Watcher, partial_report
 from depot_lite.maintenance.trash import Trash, load_marks, update_marks
 
 _log: Final = logging.getLogger("depot_lite")
@@ -99,7 +99,7 @@ class Deletion:
             self._settle(min(settle, self.older_than))
             self._read_again(report)
         self._mark(report)
-        with Step(self.progress, "deleting", len(self._due)) as step:
+        with partial_report(report), Step(self.progress, "deleting", len(self._due)) as step:
             try:
                 self._delete(report, step)
             except BaseException:

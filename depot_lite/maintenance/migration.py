@@ -39,7 +39,7 @@ from depot_lite.maintenance.rows.places import Place, chosen, places
 from depot_lite.maintenance.rows.references import parsed, paths_in, where
 from depot_lite.maintenance.rows.rewriting import RowSwap
 from depot_lite.maintenance.run.pace import WORKERS, Pace, Window
-from depot_lite.maintenance.run.reports import FailedRow, Step, Watcher
+from depot_lite.maintenance.run.reports import FailedRow, Step, Watcher, partial_report
 
 #: Rows per page; more rows would more often have changed by the time their files are copied.
 _PAGE: Final = 1000
@@ -191,7 +191,7 @@ class _Migration:
     def run(self, workers: int) -> MigrationReport:
         began = time.monotonic()
         try:
-            with Window[_Copied](workers, queued=_QUEUED) as window:
+            with partial_report(self.report), Window[_Copied](workers, queued=_QUEUED) as window:
                 try:
                     self._run(window)
                 finally:
@@ -303,7 +303,7 @@ class _Migration:
             move.left -= 1
             if isinstance(outcome, Exception):
                 move.fail(outcome, f"{self.report.source}/{file_id}")
-                self.patience.failed(outcome)
+                self._judge(outcome, broken)
             else:
                 self.patience.worked()
                 move.bytes += outcome
@@ -314,6 +314,15 @@ class _Migration:
             self._reconsider(move)
         if len(self.ready) >= _AT_ONCE or (self.ready and time.monotonic() > self.flushed + _SOON):
             self._flush()
+
+    def _judge(self, error: Exception, broken: list[_Move]) -> None:
+        """Raise an error that ends the migration, after a report of the rows that failed before it."""
+        try:
+            self.patience.failed(error)
+        except Exception:
+            for move in broken:
+                self._give_up(move)
+            raise
 
     def _flush(self) -> None:
         """Rewrite the rows whose files are complete."""

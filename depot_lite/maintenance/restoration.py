@@ -23,7 +23,7 @@ from depot_lite.io.interfaces import FileStorage
 from depot_lite.maintenance.copying import Patience, both_depots, copy_file, without_frames
 from depot_lite.maintenance.missing import find_missing
 from depot_lite.maintenance.run.pace import WORKERS, Pace, Window
-from depot_lite.maintenance.run.reports import Step, Watcher
+from depot_lite.maintenance.run.reports import Step, Watcher, partial_report
 
 
 @dataclass(slots=True)
@@ -125,7 +125,11 @@ class _Restoration:
     def run(self, file_ids: Iterable[str], workers: int) -> RestoreReport:
         began = time.monotonic()
         total = len(file_ids) if isinstance(file_ids, list) else None
-        with Window[_Outcome](workers) as window, Step(self.progress, "restoring", total) as step:
+        with (
+            partial_report(self.report),
+            Window[_Outcome](workers) as window,
+            Step(self.progress, "restoring", total) as step,
+        ):
             try:
                 for file_id in file_ids:
                     while window.is_busy and not (window.has_room and self._allows_another()):

@@ -27,7 +27,7 @@ from depot_lite.maintenance.rows.named import DepotNames, named_files, rows_nami
 from depot_lite.maintenance.rows.places import Place, places
 from depot_lite.maintenance.rows.references import depots_at, where
 from depot_lite.maintenance.run.pace import WORKERS, Pace, Window
-from depot_lite.maintenance.run.reports import Step, Watcher
+from depot_lite.maintenance.run.reports import Step, Watcher, partial_report
 from depot_lite.maintenance.verdicts import Expected, FileReader, Finding, Verdict
 
 #: Ids that are sorted at a time.
@@ -119,8 +119,9 @@ class _Proof:
                 for page in self.database.pages(place):
                     off_loop(partial(self._remember, place, page))
                     step.add(len(page))
-        self._read_all(workers)
-        self._settle()
+        with partial_report(self.report):
+            self._read_all(workers)
+            self._settle()
         return self.report
 
     def _remember(self, place: Place, page: list[Row]) -> None:

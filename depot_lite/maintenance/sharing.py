@@ -57,7 +57,10 @@ def share_migration(
 
         try:
             report = migrate(bind, *names, workers=workers, rate=rate, models=models, part=part, progress=watch)
-        except BaseException:
+        except BaseException as error:
+            if (partial := getattr(error, "report", None)) is not None:
+                _add(total, partial)
+                error.__dict__["report"] = total
             table.give_back(part)
             raise
         _add(total, report)

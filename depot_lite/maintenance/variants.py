@@ -23,7 +23,7 @@ from depot_lite.maintenance.rows.database import Database, Row
 from depot_lite.maintenance.rows.mapped import MappedColumn
 from depot_lite.maintenance.rows.places import Place, chosen, places
 from depot_lite.maintenance.rows.references import parsed, where
-from depot_lite.maintenance.run.reports import FailedRow, Step, Watcher
+from depot_lite.maintenance.run.reports import FailedRow, Step, Watcher, partial_report
 
 #: Rows per transaction.
 BATCH: Final = 20
@@ -160,7 +160,7 @@ class _Regeneration:
     def process(self, column: _ImageColumn) -> None:
         """Regenerate the outdated variants of a column."""
         engine = column.engine(self.bind)
-        with Step(self.progress, f"regenerating {column.place}", unit="rows") as step:
+        with partial_report(self.report), Step(self.progress, f"regenerating {column.place}", unit="rows") as step:
             for page in self.database.pages(column.place):
                 keys = self._taken(off_loop(partial(self._outdated, column, page)))
                 step.add(len(page) - len(keys))

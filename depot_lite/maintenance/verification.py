@@ -31,7 +31,7 @@ from depot_lite.maintenance.rows.places import Place, places
 from depot_lite.maintenance.rows.references import where
 from depot_lite.maintenance.run.checkpoint import Checkpoint
 from depot_lite.maintenance.run.pace import Pace, Window
-from depot_lite.maintenance.run.reports import Step, Watcher
+from depot_lite.maintenance.run.reports import Step, Watcher, partial_report
 from depot_lite.maintenance.verdicts import Expected, FileReader, Finding, Verdict, is_there
 
 #: Seconds between two writes of a state file.
@@ -130,9 +130,10 @@ class _Verification:
 
     def run(self) -> VerifyReport:
         # Rows first: a file whose row was read cannot be an upload in progress afterwards.
-        self._read_rows()
-        self._read_all(self._chosen())
-        self._settle()
+        with partial_report(self.report):
+            self._read_rows()
+            self._read_all(self._chosen())
+            self._settle()
         self.journal.forget()
         return self.report
 

@@ -301,7 +301,11 @@ class TestCopy:
         local_shop.depots["photos"].delete_many(files)
         empty = local_shop.run(*command, words_are_all=True)
         assert (empty.code, "may not be mounted" in empty.err) == (2, True)
-        pruned = local_shop.run(*command, "--allow-empty", "--prune", "--part", "1/1", words_are_all=True)
+        prune = [*command, "--allow-empty", "--prune", "--part", "1/1"]
+        owned = local_shop.run(*prune, words_are_all=True)
+        assert (owned.code, "'archive' is no backup, it belongs to" in owned.err) == (2, True)
+        local_shop.depots["archive"].write_note("owners", b"")
+        pruned = local_shop.run(*prune, words_are_all=True)
         assert (pruned.code, list(local_shop.depots["archive"].list())) == (0, [])
         assert "pruned     3" in pruned.out
 

@@ -263,6 +263,39 @@ class TestAFullDisk:
         assert local_shop.rows() == before
         assert list(local_shop.depots["archive"].list()) == []
 
+    @pytest.mark.matrix
+    @pytest.mark.parametrize("command", ["copy", "migrate", "restore"])
+    def test_what_failed_before_is_named(self, local_shop: Shop, command: str) -> None:
+        """With the reason, in the message, in the log and in JSON."""
+        local_shop.add(*(Product(manual=b"manual") for _ in range(3)))
+        local_shop.write(
+            "filling",
+            """
+            import shop
+            from depot_lite.io.local import LocalFileStorage
+            from depot_lite.errors import StorageFailed, StorageFull
+
+            class Filling(LocalFileStorage):
+                tries = 0
+
+                def _save_from(self, source, source_id, file_id):
+                    Filling.tries += 1
+                    raise StorageFailed("a bad block") if Filling.tries == 1 else StorageFull("the disk is full")
+
+            def configure():
+                shop.configure(Filling)
+            """,
+        )
+        words = [command, "photos", "archive", "--quiet", "--workers", "1", *["--all"] * (command == "restore")]
+        done = local_shop.run(*words, "--log", "files.log", app="filling:configure")
+        (named,) = (line for line in done.err.splitlines() if "failed before: " in line)
+        assert named.endswith(": a bad block")
+        if command == "migrate":
+            assert "shop_product.manual of the row " in named
+        assert named.removeprefix("depot-lite: ") in (local_shop.folder / "files.log").read_text()
+        (failed,) = local_shop.run(*words, "--json", app="filling:configure").json["failed"]
+        assert (failed["error"], bool(failed["name"])) == ("a bad block", True)
+
 
 class TestItsOutput:
     @pytest.mark.matrix

@@ -249,6 +249,7 @@ class TestJson:
             "error": {"type": "UnknownDepot", "message": "there is no depot 'nope'; configured: 'photos', 'archive'"},
             "exit": 2,
             "progress": [],
+            "failed": [],
         }
         assert done.err.splitlines()[-1] == f"depot-lite: error: {done.json['error']['message']}"
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -64,6 +65,16 @@ class Step:
     def _tell(self, *, finished: bool) -> None:
         if self._watcher is not None:
             self._watcher(Progress(self._name, self.done, self.total, self._unit, self.bytes, finished))
+
+
+@contextmanager
+def partial_report(report: Any) -> Iterator[None]:
+    """Give the report of a job as far as it went to the error, or the signal, that ends it: as ``error.report``."""
+    try:
+        yield
+    except BaseException as error:
+        error.__dict__["report"] = report
+        raise
 
 
 #: Minimum seconds between two calls of a watcher.
