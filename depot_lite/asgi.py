@@ -42,7 +42,8 @@ PART_SIZE: Final = 256 * 1024
 class DepotASGI:
     """Serves ``<mountpoint>/<depot>/<file id>``, optionally followed by ``/<readable name>``.
 
-    Other paths below the mountpoint are 404; all other requests go to the application, unchanged.
+    Other paths below the mountpoint are 404 (with ``depots``, those of their names); all other requests go to the
+    application, unchanged.
 
     Args:
         app: the application; None if this is mounted in one.
@@ -62,13 +63,17 @@ class DepotASGI:
         self.server = FileServer(mountpoint, cache_max_age, **options)
 
     def url_for(self, path: str) -> str:
-        """Return the URL, without a host, of the file with this path (``depot_name/file_id``)."""
+        """Return the URL, without a host, of the file with this path (``depot_name/file_id``).
+
+        Raises:
+            UnknownDepot: this was made with ``depots``, and the file's is none of them.
+        """
         return self.server.url_for(path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer requests for files; pass all others to the application."""
         path = self._below_mountpoint(scope) if scope["type"] == "http" else None
-        if path is not None:
+        if path is not None and self.server.serves(path):
             await self._serve(self._request(scope, path), receive, send)
         elif self.app is not None:
             await self.app(scope, receive, send)
@@ -136,7 +141,7 @@ class DepotASGI:
         authorize = self.server.authorize
         if authorize is None:
             return False
-        call = partial(authorize, request, file.depot_name, file.file_id)
+        call = partial(authorize, request, file.depot.name, file.file_id)
         answer = call() if inspect.iscoroutinefunction(authorize) else await in_thread(call)
         return bool(await answer if inspect.isawaitable(answer) else answer)
 

@@ -206,6 +206,12 @@ class Depots:
         return registry.names.get(name) or registry.find(name)
 
     @classmethod
+    def holding(cls, name: str, storage: FileStorage) -> Depot:
+        """Return a storage as a depot of this name, with the visibility of the configured depot that has it, if any."""
+        configured = [each for each in cls._state.registry.depots.values() if each.storage is storage]
+        return Depot(name, storage, configured[0].visibility if configured else "unlisted")
+
+    @classmethod
     def get(cls, name: str | None = None) -> FileStorage:
         """Return the storage of a depot, by its name or an alias; without a name, that of the default depot.
 

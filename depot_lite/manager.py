@@ -63,9 +63,14 @@ class DepotManager(Depots):
 
 
 def _check_options(middleware: type, options: Iterable[str]) -> None:
-    """Refuse options that neither a middleware nor its `FileServer` has."""
+    """Refuse options that neither a middleware nor its `FileServer` has, and storages that the manager does not know."""
+    if "depots" in options:
+        raise ConfigurationError(
+            "depots: the middleware that DepotManager makes serves the depots of DepotManager, whose URLs it knows; "
+            f"make a {middleware.__module__}.{middleware.__name__}(app, depots=...) for other storages"
+        )
     own, shared = (inspect.signature(each).parameters for each in (middleware, FileServer))
-    known = [each for each in {**own, **shared} if each not in {"app", "options"}]
+    known = [each for each in {**own, **shared} if each not in {"app", "options", "depots"}]
     unknown = [each for each in options if each not in known]
     if unknown:
         raise ConfigurationError(

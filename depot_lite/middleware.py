@@ -1,7 +1,11 @@
 """`DepotMiddleware`: serves the files of the depots in front of a WSGI application.
 
 ``DepotManager.make_middleware(app)`` makes one and registers it for ``DepotManager.url_for``. More may be made
-directly, around one application or around each other, with different mountpoints and options.
+directly, around one application or around each other, with different mountpoints and options, and with storages that
+`DepotManager` does not know:
+
+    app = DepotMiddleware(app, depots={"media": LocalFileStorage("/srv/media")})
+    app.url_for(f"media/{file_id}")
 
 `depot_lite.serving.fileserver` decides about access, `depot_lite.serving` makes the responses.
 """
@@ -29,7 +33,8 @@ if TYPE_CHECKING:
 class DepotMiddleware:
     """Serves ``<mountpoint>/<depot>/<file id>``, optionally followed by ``/<readable name>``.
 
-    Other paths below the mountpoint are 404; all other requests go to the application, unchanged.
+    Other paths below the mountpoint are 404 (with ``depots``, those of their names); all other requests go to the
+    application, unchanged.
 
     Args:
         app: the application.
@@ -58,13 +63,17 @@ class DepotMiddleware:
         self._prefix = f"{self.server.mountpoint}/".encode().decode("latin-1")  # as in WSGI's PATH_INFO
 
     def url_for(self, path: str) -> str:
-        """Return the URL, without a host, of the file with this path (``depot_name/file_id``)."""
+        """Return the URL, without a host, of the file with this path (``depot_name/file_id``).
+
+        Raises:
+            UnknownDepot: this was made with ``depots``, and the file's is none of them.
+        """
         return self.server.url_for(path)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer requests for files; pass all others to the application."""
         path = self._below_mountpoint(environ)
-        if path is None:
+        if path is None or not self.server.serves(path.encode("latin-1").decode(errors="replace")):
             return self.app(environ, start_response)
         response = self._response(environ, path)
         try:
@@ -113,7 +122,7 @@ class DepotMiddleware:
 
     def _authorizes(self, request: Request, file: ReadRequest) -> bool:
         authorize = self.server.authorize
-        answer = authorize is not None and authorize(request, file.depot_name, file.file_id)
+        answer = authorize is not None and authorize(request, file.depot.name, file.file_id)
         if inspect.iscoroutine(answer):
             answer.close()  # avoids the warning that it was never awaited
         if inspect.isawaitable(answer):  # always true, whatever its result would be

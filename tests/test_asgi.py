@@ -339,6 +339,16 @@ class TestPlaces:
         asyncio.run(DepotASGI()({"type": "websocket", "path": "/depot/x/y"}, receive, send))
         assert sent == [{"type": "websocket.close"}]
 
+    def test_storages_that_the_manager_does_not_know_are_served_side_by_side(self) -> None:
+        media, reports = MemoryFileStorage(), MemoryFileStorage()
+        middle = DepotASGI(inner, depots={"media": media})
+        outer = DepotASGI(middle, depots={"reports": reports})
+        for storage, name, each in ((media, "media", middle), (reports, "reports", outer)):
+            client = asked(outer, each.url_for(f"{name}/{storage.create(name.encode())}"))
+            assert (client.status, client.body) == (200, name.encode())
+        assert asked(outer, "/depot/other/x").body == b"app: |/depot/other/x"
+        assert asked(DepotASGI(depots={"media": media}), "/depot/other/x").status == 404
+
     def test_a_client_library_gets_it_through_a_whole_application(self, storage: Watched) -> None:
         """Through Starlette, with a middleware that puts itself between both ends."""
 

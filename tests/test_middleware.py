@@ -19,7 +19,7 @@ from wsgiref.validate import validator
 
 import pytest
 
-from depot_lite.errors import AlreadyConfigured, ConfigurationError
+from depot_lite.errors import AlreadyConfigured, ConfigurationError, UnknownDepot
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import StoredFile
 from depot_lite.io.local import LocalFileStorage, LocalStoredFile
@@ -509,6 +509,46 @@ class TestSeveral:
                 _, headers, body = request(port, f"{mountpoint}/default/{file_id}")
                 assert (headers["cache-control"], body) == (f"private, immutable, max-age={age}", DATA)
             assert request(port, "/depot")[2] == b"app: |/depot"
+
+    def test_storages_that_the_manager_does_not_know_are_served_side_by_side(self) -> None:
+        """At one mountpoint, together with the manager's own; each knows the URLs of its files."""
+        media, reports, own = (MemoryFileStorage() for _ in range(3))
+        with temporary_depots():
+            DepotManager.configure("default", own)
+            inner = DepotManager.make_middleware(application)
+            middle = DepotMiddleware(inner, depots={"média": media})
+            outer = DepotMiddleware(middle, depots={"reports": reports}, authorize=lambda *_: False)
+            stored = (own, "default", inner), (media, "média", middle), (reports, "reports", outer)
+            urls = [each.url_for(f"{name}/{storage.create(name.encode())}") for storage, name, each in stored]
+            with serving(outer) as port:
+                answers = [request(port, url) for url in urls]
+                other = request(port, "/depot/other/x")
+        assert [(status, body.decode()) for status, _, body in answers] == [(200, "default"), (200, "média"), (403, "")]
+        assert other[0] == 404
+        with pytest.raises(UnknownDepot, match=r"'default/x': the middleware at /depot serves média"):
+            middle.url_for("default/x")
+
+    def test_a_storage_that_the_manager_keeps_private_stays_private(self) -> None:
+        storage = MemoryFileStorage()
+        path = f"again/{storage.create(DATA)}"
+        with temporary_depots():
+            DepotManager.configure("mine", storage, visibility="private")
+            app = DepotMiddleware(application, depots={"again": storage})
+            assert call(app, app.url_for(path))[0].startswith("403")
+            DepotManager.configure_signing("a key that is long enough")
+            query = DepotManager.signer().query(path)
+            status, _, body = call(app, app.url_for(path), QUERY_STRING=query)
+            assert (status, b"".join(body)) == ("200 OK", DATA)
+
+    def test_depots_of_its_own_receive_nothing_and_are_storages(self) -> None:
+        app = DepotMiddleware(application, depots={"media": MemoryFileStorage()})
+        put = call(app, "/depot/media/x", REQUEST_METHOD="PUT", QUERY_STRING="upload=x")
+        assert put[0].startswith("405")
+        refused: Any = {"media": "/srv/media"}
+        with pytest.raises(ConfigurationError, match=r"'media': '/srv/media'.*expected a storage"):
+            DepotMiddleware(application, depots=refused)
+        with pytest.raises(ConfigurationError, match=r"depot_lite.middleware.DepotMiddleware\(app, depots=...\)"):
+            DepotManager.make_middleware(application, depots={"media": MemoryFileStorage()})
 
     def test_many_clients_at_a_time_get_what_they_asked_for(self, storage: Watched) -> None:
         """Nothing of a request is kept in the middleware."""

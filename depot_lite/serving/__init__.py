@@ -38,6 +38,7 @@ from depot_lite.io.disposition import INLINE_TYPES, content_disposition
 from depot_lite.io.interfaces import FileInfo, FileStorage, StoredFile
 from depot_lite.io.media_types import OCTET_STREAM
 from depot_lite.io.media_types.detection import valid_media_type
+from depot_lite.registry import Depot
 from depot_lite.serving.conditions import failed_precondition, requested_range
 
 _log = logging.getLogger("depot_lite")
@@ -154,7 +155,7 @@ class Delivery:
 def respond(
     method: str,
     headers: Mapping[str, str],
-    depot_name: str,
+    depot: str | Depot,
     file_id: str,
     *,
     cache_max_age: int = DEFAULT_CACHE_MAX_AGE,
@@ -165,7 +166,7 @@ def respond(
     Args:
         method: the request's method, unchanged.
         headers: the request's headers, with names in lower case.
-        depot_name: a depot or an alias.
+        depot: the name of a depot, an alias, or the depot itself.
         file_id: any string; it is checked here.
         cache_max_age: as in `Delivery`, if nothing else of it is needed.
         delivery: options for sending the file.
@@ -173,16 +174,16 @@ def respond(
     if method not in {"GET", "HEAD"}:
         return refusal(405, ("Allow", "GET, HEAD"))
     try:
-        return _respond(method, headers, depot_name, file_id, delivery or Delivery(cache_max_age))
+        found = Depots.find(depot) if isinstance(depot, str) else depot
+        return _respond(method, headers, found, file_id, delivery or Delivery(cache_max_age))
     except (UnknownDepot, InvalidFileId, StoredFileNotFound):
         return refusal(404)
     except StorageFailed:
-        _log.exception("file %s of depot %r cannot be served", file_id, depot_name)
+        _log.exception("file %s of depot %r cannot be served", file_id, found.name)
         return refusal(503)
 
 
-def _respond(method: str, headers: Mapping[str, str], depot_name: str, file_id: str, delivery: Delivery) -> Response:
-    depot = Depots.find(depot_name)
+def _respond(method: str, headers: Mapping[str, str], depot: Depot, file_id: str, delivery: Delivery) -> Response:
     public = depot.visibility == "public" and not delivery.checked
     file, response = depot.storage.get(file_id), None
     try:

@@ -1,4 +1,4 @@
-"""`FileServer`: the files of all depots below one path, with access control; shared by WSGI and ASGI.
+"""`FileServer`: the files of depots below one path, with access control; shared by WSGI and ASGI.
 
 Access to a file:
 
@@ -24,7 +24,9 @@ from urllib.parse import parse_qs, quote
 from depot_lite.depots import Depots
 from depot_lite.errors import ConfigurationError, InvalidContent, SizeRefused, StorageFailed, StorageFull, UnknownDepot
 from depot_lite.io.content import Content
+from depot_lite.io.interfaces import FileStorage
 from depot_lite.io.options import boolean
+from depot_lite.registry import Depot, check_name
 from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Delivery, Response, refusal, respond
 from depot_lite.uploads import PARAMETER, Upload, receivable
 
@@ -54,7 +56,7 @@ Authorize = Callable[[Request, str, str], "bool | Awaitable[bool]"]
 class ReadRequest:
     """A requested file, with the options for sending it."""
 
-    depot_name: str
+    depot: Depot
     file_id: str
     delivery: Delivery
     #: Access has been granted; otherwise the ``authorize`` hook decides.
@@ -62,7 +64,7 @@ class ReadRequest:
 
 
 class FileServer:
-    """The files of all depots below one path.
+    """The files of depots below one path.
 
     Args:
         mountpoint: the path, as browsers see it.
@@ -72,6 +74,9 @@ class FileServer:
         x_sendfile: let the web server in front send local files (Apache's mod_xsendfile, lighttpd): the response names
             the file in ``X-Sendfile``.
         x_accel_redirect: the same for nginx: folder -> internal location, as a mapping or as ``/srv/media=/protected``.
+        depots: name in URLs -> storage, to serve these instead of the depots of `DepotManager`, which need not know
+            them. All other names below the path are the application's, and no uploads are received. The files are
+            unlisted, unless a depot of the manager has the same storage: its visibility counts.
     """
 
     def __init__(
@@ -83,6 +88,7 @@ class FileServer:
         authorize: Authorize | None = None,
         x_sendfile: bool | str = False,
         x_accel_redirect: Mapping[str, str] | str | None = None,
+        depots: Mapping[str, FileStorage] | None = None,
     ) -> None:
         self.mountpoint = _mountpoint(mountpoint)
         self.authorize = authorize
@@ -90,17 +96,32 @@ class FileServer:
         self._delivery = Delivery(self.cache_max_age, boolean("proxy", proxy), checked=authorize is not None)
         self._x_sendfile = boolean("x_sendfile", x_sendfile)
         self._locations = _locations(x_accel_redirect)
+        self._depots = None if depots is None else _checked_depots(depots)
 
     def url_for(self, path: str) -> str:
-        """Return the URL, without a host, of the file with this path (``depot_name/file_id``)."""
+        """Return the URL, without a host, of the file with this path (``depot_name/file_id``).
+
+        Raises:
+            UnknownDepot: the server was given ``depots``, and this one is not among them.
+        """
+        if not self.serves(path):
+            raise UnknownDepot(f"{path!r}: the middleware at {self.mountpoint} serves {', '.join(self._depots or ())}")
         return quote(f"{self.mountpoint}/{path}")
+
+    def serves(self, path: str) -> bool:
+        """Return whether a path below the mountpoint is for this server, and not for the application behind it."""
+        return self._depots is None or path.partition("/")[0] in self._depots
+
+    def _find_depot(self, name: str) -> Depot:
+        return Depots.find(name) if self._depots is None else Depots.holding(name, self._depots[name])
 
     def find(self, request: Request) -> ReadRequest | Upload | Response:
         """Return the requested file, or the response if it is refused: 405, 404 or 403, in that order.
 
         An `Upload` is a file that the client sends: the caller passes it to `receive` with the body.
         """
-        if request.method == "PUT" and (tickets := parse_qs(request.query, keep_blank_values=True).get(PARAMETER)):
+        receives = request.method == "PUT" and self._depots is None
+        if receives and (tickets := parse_qs(request.query, keep_blank_values=True).get(PARAMETER)):
             upload = receivable(tickets[0]) if len(tickets) == 1 else None
             return upload if upload is not None and request.path == upload.path else refusal(403)
         if request.method not in {"GET", "HEAD"}:
@@ -109,7 +130,7 @@ class FileServer:
         if found is None:
             return refusal(404)
         try:
-            depot = Depots.find(found[0])
+            depot = self._find_depot(found[0])
         except UnknownDepot:
             return refusal(404)
         if not request.query or "signature" not in parse_qs(request.query, keep_blank_values=True):
@@ -117,10 +138,10 @@ class FileServer:
                 return refusal(403)
             label = request.path.split("/")[2:]
             delivery = replace(self._delivery, label=label[0]) if label else self._delivery
-            return ReadRequest(depot.name, found[1], delivery, granted=self.authorize is None)
-        return self._find_signed(request, depot.name, found)
+            return ReadRequest(depot, found[1], delivery, granted=self.authorize is None)
+        return self._find_signed(request, depot, found)
 
-    def _find_signed(self, request: Request, depot_name: str, found: tuple[str, str]) -> ReadRequest | Response:
+    def _find_signed(self, request: Request, depot: Depot, found: tuple[str, str]) -> ReadRequest | Response:
         try:
             grant = Depots.signer().grant("/".join(found), request.query)
         except ConfigurationError:  # without keys, no signature is valid
@@ -130,7 +151,7 @@ class FileServer:
         # A browser must not cache the file longer than the URL works.
         max_age = min(self.cache_max_age, grant.left)
         delivery = replace(self._delivery, download=grant.download, filename=grant.filename, cache_max_age=max_age)
-        return ReadRequest(depot_name, found[1], delivery, granted=True)
+        return ReadRequest(depot, found[1], delivery, granted=True)
 
     def receive(self, request: Request, upload: Upload, body: object) -> Response:
         """Store the file that a browser sends with a ticket, and return the response.
@@ -186,7 +207,7 @@ class FileServer:
 
     @staticmethod
     def _answer(headers: Mapping[str, str], request: Request, file: ReadRequest) -> Response:
-        return respond(request.method, headers, file.depot_name, file.file_id, delivery=file.delivery)
+        return respond(request.method, headers, file.depot, file.file_id, delivery=file.delivery)
 
     def _handed_over(self, response: Response) -> Response:
         location = self._location(response)
@@ -239,6 +260,16 @@ def _mountpoint(mountpoint: str) -> str:
             "'/' would leave no request to the application"
         )
     return "/" + "/".join(parts)
+
+
+def _checked_depots(depots: Mapping[str, FileStorage]) -> dict[str, FileStorage]:
+    for name, storage in depots.items():
+        check_name(name)
+        if not isinstance(storage, FileStorage):
+            raise ConfigurationError(
+                f"depots={{{name!r}: {storage!r}}}: expected a storage, such as DepotManager.from_config returns"
+            )
+    return dict(depots)
 
 
 def _seconds(value: int | str) -> int:
