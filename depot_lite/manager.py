@@ -63,7 +63,7 @@ class DepotManager(Depots):
 
 
 def _check_options(middleware: type, options: Iterable[str]) -> None:
-    """Refuse options that neither a middleware nor its `FileServer` has, and storages that the manager does not know."""
+    """Refuse options that neither a middleware nor its `FileServer` has, and storages of its own."""
     if "depots" in options:
         raise ConfigurationError(
             "depots: the middleware that DepotManager makes serves the depots of DepotManager, whose URLs it knows; "

@@ -133,7 +133,7 @@ def _files_first(formatters: Any, formatter: Any) -> dict[Any, Any]:
 
 
 def _names(view: Any, held: Any, name: str) -> str:
-    return ", ".join(each["filename"] for each in ([held] if isinstance(held, UploadedFile) else held))
+    return str(held)
 
 
 def _is_file(column: Any) -> bool:

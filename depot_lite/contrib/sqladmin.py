@@ -122,6 +122,12 @@ class ModelView(_ModelView):
             formatted = self._assets(request) + viewer(formatted, self._column_labels.get(prop, prop))
         return value, formatted
 
+    async def custom_export_cell(self, row: Any, name: str, value: Any) -> str | None:
+        """Return the names of files in pretty exports, which show what lists do, unless the view has a formatter."""
+        if name not in self._list_formatters and isinstance(value, UploadedFile | FileList):
+            return str(value)
+        return await super().custom_export_cell(row, name, value)
+
     def _assets(self, request: Request | None) -> Markup:
         """Return the tags of styles and scripts, once per page."""
         if request is None or getattr(request.state, "depot_assets", False):

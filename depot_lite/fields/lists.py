@@ -136,6 +136,10 @@ class FileList(list[T]):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self.of((each.__deepcopy__(memo) for each in self), _UNBOUND)
 
+    def __str__(self) -> str:
+        """Return the names of the files, for people: in templates and exports."""
+        return ", ".join(map(str, self))
+
     def __reduce_ex__(self, protocol: Any) -> Any:
         return _unpickled, (type(self), list(self))
 

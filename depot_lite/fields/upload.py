@@ -28,7 +28,7 @@ from depot_lite.depots import Depots
 from depot_lite.errors import NameRefused, StoredFileNotFound
 from depot_lite.fields.interfaces import RENAMED, DepotFileInfo
 from depot_lite.fields.meta import plain_meta
-from depot_lite.fields.reference import thawed
+from depot_lite.fields.reference import DAMAGED, thawed
 from depot_lite.fields.schema import FileData, core_schema, json_schema
 from depot_lite.io.content import CHUNK_SIZE, INMEMORY_FILESIZE, Content, clean_filename
 from depot_lite.io.interfaces import FileStorage, StoredFile
@@ -230,6 +230,10 @@ class UploadedFile(DepotFileInfo):
             "variants": self._variants_as_dict(),
             "meta": thawed(self.meta),
         }
+
+    def __str__(self) -> str:
+        """Return the name of the file, for templates and exports; of a damaged value, the content of its row."""
+        return str(self[DAMAGED]) if self.is_damaged else self.filename
 
     def _variants_as_dict(self) -> dict[str, dict[str, Any]]:
         return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import html
 import importlib
 import json
@@ -63,13 +64,20 @@ class TestSQLAdmin(AdminChecks):
             copied.poster.checksum,
         ]
 
-    def test_rows_are_exported(self, site: SQLAdminSite) -> None:
+    def test_rows_are_exported(self, site: SQLAdminSite, monkeypatch: pytest.MonkeyPatch) -> None:
         """With lists that nobody has read before."""
-        site.add(poster=FileIntent(picture(), "a.png"), screenshots=[FileIntent(picture(), "1.png")])
-        assert "1.png" in site.get("/admin/movie/export/csv").text
+        site.add(
+            poster=FileIntent(picture(), "a.png"), screenshots=[FileIntent(picture(), f"{each}.png") for each in "12"]
+        )
+        names = {"title": "Metropolis", "poster": "a.png", "screenshots": "1.png, 2.png"}
+        (exported,) = csv.DictReader(site.get("/admin/movie/export/csv").text.splitlines())
+        assert names.items() <= exported.items()
+        monkeypatch.setattr(MovieAdmin, "use_pretty_export", True)
+        (pretty,) = csv.DictReader(site.get("/admin/movie/export/csv").text.splitlines())
+        assert {*names.values()} <= {*pretty.values()}
         (row,) = json.loads(site.get("/admin/movie/export/json").text)
         assert row["poster"]["filename"] == "a.png"
-        assert [each["filename"] for each in row["screenshots"]] == ["1.png"]
+        assert [each["filename"] for each in row["screenshots"]] == ["1.png", "2.png"]
 
     def test_rows_are_imported_without_files(self, site: SQLAdminSite, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(MovieAdmin, "can_import", True)

@@ -17,12 +17,17 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
+from flask import Flask
 from sqlalchemy import create_engine, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, Session, mapped_column
+from sqlmodel import Field, SQLModel
 
-from depot_lite import DepotManager, FileFilter, FileIntent, FileStorage, StoredFile, UploadedFile, UploadedFileField
+from depot_lite import (
+    DepotManager, FileFilter, FileIntent, FileStorage, StoredFile, UploadedFile, UploadedFileField, UploadedImage
+)
+from depot_lite.fields.schema import FileData
 
 assert_type(DepotManager.configure("default", {"depot.storage_path": "./media"}), FileStorage)
 
@@ -50,6 +55,38 @@ class Document(Base):
     required: Mapped[UploadedFile] = mapped_column(UploadedFileField(upload_storage="archive"))
     scan: Mapped[Scan | None] = mapped_column(UploadedFileField(filters=[CountPages()], upload_type=Scan, text=True))
 
+
+class Dataclasses(MappedAsDataclass, DeclarativeBase):
+    pass
+
+
+class Note(Dataclasses):
+    __tablename__ = "note"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    picture: Mapped[UploadedImage] = mapped_column(UploadedFileField(upload_type=UploadedImage))
+    content: Mapped[UploadedFile | None] = mapped_column(UploadedFileField, default=None)
+    pages: Mapped[list[UploadedFile]] = mapped_column(UploadedFileField(multiple=True), default_factory=list)
+
+
+class Book(SQLModel, table=True):
+    id: int | None = Field(default=None, primary_key=True)
+    cover: UploadedFile | None = Field(default=None, sa_type=UploadedFileField)
+    pages: list[UploadedFile] = Field(default_factory=list, sa_type=UploadedFileField(multiple=True))
+
+
+note = Note(picture=UploadedImage(b"bytes"), pages=[UploadedFile(b"page")])
+note.picture = note.picture.with_(filename="a.png", meta={"alt": "A cat"})
+note.pages[0] = note.pages[0].with_(meta={"alt": "A cat"})
+assert_type(note.picture.with_(filename="a.png"), UploadedImage)
+assert_type(note.picture.as_dict(), FileData)
+assert_type(note.picture.as_dict()["url"], str | None)
+book = Book(cover=UploadedFile(b"cover"), pages=[UploadedFile(b"page")])
+assert_type(book.pages[0].meta["alt"], Any)
+
+site = Flask(__name__)
+# Mypy objects to each assignment to a method, whatever its type.
+site.wsgi_app = DepotManager.make_middleware(site.wsgi_app)  # type: ignore[method-assign]
 
 document = Document(content=UploadedFile(b"bytes", filename="a.txt", content_type="text/plain"))
 document.content = UploadedFile(open("plan.pdf", "rb"))
