@@ -75,6 +75,14 @@ def thawed(data: Any) -> Any:
     return [thawed(each) for each in data] if isinstance(data, list) else data
 
 
+def _is_flat(found: Any) -> bool:
+    """Return whether this is the text of a dictionary whose only list is flat, as most references are.
+
+    Counting is faster than looking at each key. Brackets in a name only make it slower.
+    """
+    return found.__class__ is str and found.count("{") == 1 and found.count("[") == 1
+
+
 #: The only key of a damaged value, with the content of its row.
 DAMAGED: Final = "damaged"
 
@@ -94,7 +102,7 @@ class Reference(dict[str, Any]):
         Args:
             locate: returns the table, column and primary key of a damaged value, for errors.
         """
-        new, fill, parse, containers = dict.__new__, dict.update, _parse, _CONTAINERS
+        new, fill, parse, containers, is_flat = dict.__new__, dict.update, _parse, _CONTAINERS, _is_flat
 
         def load(found: Any) -> Any:
             data = found
@@ -106,9 +114,12 @@ class Reference(dict[str, Any]):
                 if data is None:
                     return None
                 data["depot_name"], data["file_id"], data["path"]
-                for key, each in data.items():
-                    if each.__class__ in containers:
-                        data[key] = frozen(each)
+                if data.get("files").__class__ is list and is_flat(found):
+                    data["files"] = FrozenList(data["files"])
+                else:
+                    for key, each in data.items():
+                        if each.__class__ in containers:
+                            data[key] = frozen(each)
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 return _from_text(cls, found, locate)
             value = new(cls)
