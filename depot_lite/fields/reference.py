@@ -8,13 +8,14 @@ raises `DamagedReference`.
 from __future__ import annotations
 
 import json
+import json.scanner
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NoReturn, Self
 
 from depot_lite.errors import DamagedReference, InvalidContent
 
-# json.loads() without its options.
-_parse: Final = json.JSONDecoder().raw_decode
+# json.loads() without its options: (text, start) -> (data, end); StopIteration if it is no JSON.
+_parse: Final = json.scanner.make_scanner(json.JSONDecoder())  # type: ignore[arg-type]  # typeshed names the wrong class
 
 
 def _refuse(*args: Any, **kwargs: Any) -> NoReturn:
@@ -75,14 +76,6 @@ def thawed(data: Any) -> Any:
     return [thawed(each) for each in data] if isinstance(data, list) else data
 
 
-def _is_flat(found: Any) -> bool:
-    """Return whether this is the text of a dictionary whose only list is flat, as most references are.
-
-    Counting is faster than looking at each key. Brackets in a name only make it slower.
-    """
-    return found.__class__ is str and found.count("{") == 1 and found.count("[") == 1
-
-
 #: The only key of a damaged value, with the content of its row.
 DAMAGED: Final = "damaged"
 
@@ -102,25 +95,27 @@ class Reference(dict[str, Any]):
         Args:
             locate: returns the table, column and primary key of a damaged value, for errors.
         """
-        new, fill, parse, containers, is_flat = dict.__new__, dict.update, _parse, _CONTAINERS, _is_flat
+        new, fill, parse, containers = dict.__new__, dict.update, _parse, _CONTAINERS
 
         def load(found: Any) -> Any:
-            data = found
+            data, is_flat = found, False
             try:
                 if data.__class__ is str:
-                    data, end = parse(data)
+                    data, end = parse(data, 0)
                     if end != len(found):
                         return _from_text(cls, found, locate)
+                    # Most references have one flat list, and counting brackets is faster than looking at each key.
+                    is_flat = found.count("[") == 1 and found.count("{") == 1
                 if data is None:
                     return None
                 data["depot_name"], data["file_id"], data["path"]
-                if data.get("files").__class__ is list and is_flat(found):
-                    data["files"] = FrozenList(data["files"])
+                if is_flat and (files := data.get("files")).__class__ is list:
+                    data["files"] = FrozenList(files)
                 else:
                     for key, each in data.items():
                         if each.__class__ in containers:
                             data[key] = frozen(each)
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            except (StopIteration, ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 return _from_text(cls, found, locate)
             value = new(cls)
             fill(value, data)
