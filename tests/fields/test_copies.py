@@ -240,6 +240,19 @@ def test_an_object_that_is_written_twice_in_one_transaction(
 
 
 @outcome
+def test_a_new_file_that_another_attribute_of_the_object_gets_too(world: World, commit: bool) -> None:
+    """That attribute is not loaded, so that only the flush can tell what its row holds."""
+    with world.session() as session:
+        document = Document(id=ROW, content=b"new")
+        session.add(document)
+        session.flush()
+        session.expire(document, ["report"])
+        document.report = document.content
+        _end(session, commit)
+    world.check(*([b"new", b"new"] if commit else []))
+
+
+@outcome
 def test_an_object_that_goes_on_to_another_session_before_the_first_has_ended(world: World, commit: bool) -> None:
     if world.engine.dialect.name == "sqlite":
         pytest.skip("SQLite has one writer at a time")

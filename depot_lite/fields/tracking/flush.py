@@ -117,7 +117,7 @@ class Slot:
             self.state.dict[self.column.key] = copied
 
     def _has_stored(self, value: DepotFileInfo) -> bool:
-        """Return whether this object has stored the value itself, in its open transaction.
+        """Return whether this attribute of the object has stored the value itself, in its open transaction.
 
         If an object without a row has written it, as one has after ``make_transient()``, it is another row's.
         """
@@ -125,7 +125,7 @@ class Slot:
         if birth is None or birth.value is not value or (self.state.key is None and birth.bound):
             return False
         owner = birth.pending.owner
-        return owner is not None and owner[0]() is self.state
+        return owner is not None and owner[0]() is self.state and owner[1] == self.column.key
 
     def reconcile(self, held: Any) -> None:
         """Merge the object's files with those that its row has by now, so that no deleted file is named.
