@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, Final
@@ -155,6 +156,18 @@ def commits_by_itself(connection: Connection) -> bool:
 
 
 # --- sessions -----------------------------------------------------------------------------------------------------
+
+
+def listen_first(session: Session, listeners: Mapping[str, Callable[..., None]]) -> None:
+    """Add listeners before the others of a session that does not have them yet.
+
+    It may be telling its others of the very event, and these may be what makes ours necessary: ``event.listen()`` would
+    change the list that SQLAlchemy is going through. So the list is replaced.
+    """
+    for name, listener in listeners.items():
+        found = getattr(session.dispatch, name).for_modify(session.dispatch)
+        if listener not in found.listeners:
+            found.listeners = deque([listener, *found.listeners])
 
 
 def states_to_flush(session: Session, mark: str) -> list[list[InstanceState[Any]]]:

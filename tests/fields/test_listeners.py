@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, event
-from sqlalchemy.orm import Session, object_session
+from sqlalchemy.orm import Session, make_transient, object_session
 
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
 from tests.fields.actions import BEFORE, FIGURES, NEW, OTHER, PHOTO, PLAN, begin, documents, put
-from tests.support.models import Document, Plate
+from tests.support.models import Document, Plain, Plate
 
 Listen = Callable[..., None]
 
@@ -259,6 +259,74 @@ def test_a_listener_may_add_objects_with_files(world: World, listen: Listen, com
         session.add(Document(name="row", content=NEW))
         _end(session, commit)
     world.check(*(NEW, b"audit of row") if commit else ())
+
+
+@outcome
+def test_a_listener_may_keep_the_row_of_before(world: World, listen: Listen, commit: bool) -> None:
+    """SQLAlchemy's example of versioned rows: a changed object becomes a new row, in before_flush after ours."""
+    begin(world)
+
+    def keep(session: Session, context: Any, instances: Any) -> None:
+        for each in [each for each in session.dirty if isinstance(each, Document)]:
+            make_transient(each)
+            put(each, id=None)
+            session.add(each)
+
+    with world.session() as session:
+        listen(session, "before_flush", keep)
+        document = documents(session)[0]
+        document.name = "second version"
+        _end(session, commit)
+    world.check(*BEFORE, *(PLAN, FIGURES) if commit else ())
+    with world.session() as session:
+        session.delete(documents(session)[0])
+        session.commit()
+    world.check(*(PLAN, FIGURES, PHOTO) if commit else (PHOTO,))
+
+
+@outcome
+@pytest.mark.parametrize("of_class", [True, False], ids=["of all sessions", "of this session"])
+@pytest.mark.parametrize("with_file", [True, False])
+def test_a_listener_may_write_files_when_a_transaction_has_ended(
+    world: World, listen: Listen, of_class: bool, with_file: bool, commit: bool
+) -> None:
+    """An audit row, in a savepoint of a transaction that the listener begins, before ours is told if it is the class's.
+
+    If the transaction wrote no file, the audit row's is the first of the session.
+    """
+    audit, written = Document(content=OTHER), list[bool]()
+
+    def write(session: Session, transaction: Any) -> None:
+        if transaction.parent is None and not written:
+            written.append(True)
+            session.begin_nested()
+            session.add(audit)
+            session.flush()
+
+    with world.session() as session:
+        listen(Session if of_class else session, "after_transaction_end", write)
+        session.add(Document(content=NEW) if with_file else Plain(name="none"))
+        session.commit()
+        savepoint = session.get_nested_transaction()
+        assert savepoint is not None
+        savepoint.rollback()
+        session.add(audit)  # its file is stored a second time
+        _end(session, commit)
+    world.check(*(NEW,) if with_file else (), *(OTHER,) if commit else ())
+
+
+@outcome
+def test_a_session_with_the_info_of_another_has_files_of_its_own(world: World, commit: bool) -> None:
+    """``Session(info=session.info)``, inside the transaction of the other one."""
+    begin(world)
+    with world.session() as session:
+        put(documents(session)[0], report=OTHER)
+        session.flush()
+        with Session(session.connection(), info=session.info, join_transaction_mode="create_savepoint") as inner:
+            put(documents(inner)[1], content=NEW)
+            inner.commit()
+        _end(session, commit)
+    world.check(*(PLAN, OTHER, NEW) if commit else BEFORE)
 
 
 @outcome

@@ -291,13 +291,16 @@ def _before_insert(mapper: Mapper[Any], connection: Connection, target: Any) -> 
         _before_taking_over(session, mapper, connection, target)
     watch, by_table = None, dict[Table, list[Any]]()
     for slot in slots_of([state]):
+        if slot.value is not None:  # a before_flush listener may have added the object, after we have looked
+            slot.accept()
+            slot.copy_foreign()
         if files_in(slot.value):
             by_table.setdefault(slot.column.table, []).append(slot.value)
         elif slot.column.has_default:
             watch = watch_of(session, connection)  # so that the default finds its session
     if by_table:
         watch = watch or watch_of(session, connection)
-        rows = session.info[LEDGER].flush.inserted
+        rows = ledger_of(session).flush.inserted
         for table, values in by_table.items():
             row = watch.candidates.new_row(table, partial(key_in, state, table))
             rows.setdefault(state, []).append(row)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import event
 from sqlalchemy.orm import Session, attributes
 
-from depot_lite.fields import columns
+from depot_lite.fields import columns, internals
 from depot_lite.fields.columns import files_in
 from depot_lite.fields.tracking import outcomes
 from depot_lite.fields.tracking.births import Birth
@@ -36,11 +36,13 @@ LEDGER: Final = "depot_lite.ledger"
 class Ledger:
     """The files of a session in one transaction.
 
-    ``frames`` are the births of each open savepoint, and of the transaction itself. ``unbound`` are files that were
-    stored and never given to the database.
+    ``root`` is this transaction. ``frames`` are the births of each open savepoint, and of the transaction itself.
+    ``unbound`` are files that were stored and never given to the database.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, session: Session, root: SessionTransaction) -> None:
+        self.session = session
+        self.root = root
         self.frames: dict[SessionTransaction, list[Birth]] = {}
         self.watches: set[Watch] = set()
         self.unbound: list[str] = []
@@ -56,13 +58,36 @@ class Ledger:
             birth.end()
             birth.make_pending()
 
+    def end(self) -> None:
+        """Delete the files that are decided by now, when the transaction has ended."""
+        for watch in self.watches:
+            watch.leave(self.root)
+            if watch.gone:
+                _expire_values_of(self.session, watch.gone, pending=True)
+        self.lose([birth for births in self.frames.values() for birth in births if not birth.bound and not birth.ended])
+        if self.unbound:
+            delete_at_end([], self.unbound)
+
+
+def _known_ledger(session: Session) -> Ledger | None:
+    """Return the ledger of a session, None if it has none; ``Session(info=other.info)`` copies that of another."""
+    found: Ledger | None = session.info.get(LEDGER)
+    return found if found is not None and found.session is session else None
+
 
 def ledger_of(session: Session) -> Ledger:
-    """Return the ledger of a session, a new one if it had nothing to do with files yet."""
-    found: Ledger | None = session.info.get(LEDGER)
+    """Return the ledger of a session's transaction, a new one if that had nothing to do with files yet.
+
+    A transaction is begun if there is none.
+    """
+    found, root = _known_ledger(session), session.get_transaction() or session.begin()
+    if found is not None and found.root is not root:
+        # A listener that was told of its end before ours has begun another transaction, or has raised.
+        found.end()
+        found = None
     if found is None:
-        found = session.info[LEDGER] = Ledger()
-        listen(session, _AT_END, first=True)
+        found = session.info[LEDGER] = Ledger(session, root)
+        internals.listen_first(session, _AT_END)
     return found
 
 
@@ -70,18 +95,16 @@ def frame_of(session: Session) -> list[Birth]:
     """Return the births of the innermost savepoint or transaction of a session; begin a transaction if needed."""
     savepoint, ledger = session.get_nested_transaction(), ledger_of(session)
     if savepoint is not None:
-        listen(session, _OF_SAVEPOINTS, first=True)
-    return ledger.frames.setdefault(savepoint or session.get_transaction() or session.begin(), [])
+        internals.listen_first(session, _OF_SAVEPOINTS)
+    return ledger.frames.setdefault(savepoint or ledger.root, [])
 
 
 def watch_of(session: Session, connection: Connection) -> Watch:
     """Return the watch of a connection through which the session is about to write."""
-    watch = outcomes.watch(connection)
+    ledger, watch = ledger_of(session), outcomes.watch(connection)
     watch.candidates.options = connection.get_execution_options()
-    root = session.get_transaction()
-    if root is not None:
-        watch.transactions.add(root)
-    ledger_of(session).watches.add(watch)
+    watch.transactions.add(ledger.root)
+    ledger.watches.add(watch)
     return watch
 
 
@@ -96,7 +119,7 @@ def spare(session: Session, paths: Iterable[str]) -> None:
 
 
 def _after_commit(session: Session) -> None:
-    found: Ledger | None = session.info.get(LEDGER)
+    found = _known_ledger(session)
     savepoint = session.get_nested_transaction() if found is not None else None
     if found is not None and savepoint is not None:
         births = found.frames.pop(savepoint, None)
@@ -112,28 +135,21 @@ def _enclosing(savepoint: SessionTransaction) -> SessionTransaction:
 
 
 def _after_rollback(session: Session) -> None:
-    found: Ledger | None = session.info.get(LEDGER)
+    found = _known_ledger(session)
     savepoint = session.get_nested_transaction() if found is not None else None
     if found is not None and savepoint is not None:
         _lose(session, found, savepoint)
 
 
 def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
-    found: Ledger | None = session.info.get(LEDGER)
+    found = _known_ledger(session)
     if found is None:
         return
-    if transaction.parent is not None:
-        if transaction.nested:
-            _lose(session, found, transaction)
-        return
-    del session.info[LEDGER]
-    for watch in found.watches:
-        watch.leave(transaction)
-        if watch.gone:
-            _expire_values_of(session, watch.gone, pending=True)
-    found.lose([birth for births in found.frames.values() for birth in births if not birth.bound and not birth.ended])
-    if found.unbound:
-        delete_at_end([], found.unbound)
+    if transaction.nested:
+        _lose(session, found, transaction)
+    elif transaction.parent is None and found.root is not session.get_transaction():
+        del session.info[LEDGER]
+        found.end()
 
 
 def _lose(session: Session, found: Ledger, savepoint: SessionTransaction) -> None:
@@ -162,13 +178,13 @@ def _expire_values_of(session: Session, births: Sequence[Birth], *, pending: boo
 
 
 # The listeners are those of the single session: a listener of all sessions costs those without files, too. They come
-# before the user's, who may begin another transaction in his own.
+# before the session's others, which may begin another transaction; only those of its class come earlier.
 _AT_END: Final = {"after_transaction_end": _after_transaction_end}
 _OF_SAVEPOINTS: Final = {"after_commit": _after_commit, "after_rollback": _after_rollback}
 
 
-def listen(target: Any, listeners: Mapping[str, Callable[..., None]], *, first: bool = False) -> None:
-    """Add listeners to a target that does not have them yet, behind its others or before them."""
+def listen(target: Any, listeners: Mapping[str, Callable[..., None]]) -> None:
+    """Add listeners to a target that does not have them yet."""
     for name, listener in listeners.items():
         if not event.contains(target, name, listener):
-            event.listen(target, name, listener, insert=first)
+            event.listen(target, name, listener)

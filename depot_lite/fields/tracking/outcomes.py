@@ -78,13 +78,8 @@ class Watch:
             self.finish()
 
     def leave(self, transaction: SessionTransaction) -> None:
-        """Forget a session's transaction that has ended; delete files if it was the last.
-
-        Earlier ones of the session have ended too, even if a listener of the pool has raised before that was told.
-        """
-        for each in list(self.transactions):
-            if each.session is transaction.session:
-                self.transactions.discard(each)
+        """Forget a session's transaction that has ended; delete files if it was the last."""
+        self.transactions.discard(transaction)
         if not self.transactions:
             self.finish()
 
