@@ -16,7 +16,7 @@ from typing import Any, Final
 from sqlalchemy import JSON, ClauseElement, Column, ColumnDefault, Delete, Insert, TextClause, Update
 from sqlalchemy.engine import Connection, TwoPhaseTransaction
 from sqlalchemy.exc import DontWrapMixin
-from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session
+from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session, SessionTransaction
 from sqlalchemy.orm.session import _sessions
 from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql.elements import Null
@@ -156,6 +156,11 @@ def commits_by_itself(connection: Connection) -> bool:
 
 
 # --- sessions -----------------------------------------------------------------------------------------------------
+
+
+def transaction_of(session: Session) -> SessionTransaction:
+    """Return the outermost transaction of a session; begin one as a query does, which ``autobegin=False`` refuses."""
+    return session.get_transaction() or session._autobegin_t()
 
 
 def listen_first(session: Session, listeners: Mapping[str, Callable[..., None]]) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 
 import pytest
-from sqlalchemy import select, text
-from sqlalchemy.exc import IntegrityError, PendingRollbackError
-from sqlalchemy.orm import make_transient, scoped_session, sessionmaker
+from sqlalchemy import insert, inspect, select, text
+from sqlalchemy.exc import IntegrityError, InvalidRequestError, PendingRollbackError
+from sqlalchemy.orm import Session, make_transient, scoped_session, sessionmaker
 
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
@@ -277,3 +277,21 @@ def test_a_commit_by_hand_is_the_users_own(world: World) -> None:
         session.execute(text("UPDATE document SET name = 'by hand' WHERE id = :id"), {"id": FIRST})
         session.commit()
     world.check(FIGURES, PHOTO, NEW)
+
+
+def test_a_session_without_autobegin_begins_nothing_for_files(world: World) -> None:
+    """It refuses what any statement would be refused for, and can begin afterwards."""
+    row = {"id": 1, "content": NEW}
+    with Session(world.engine, autobegin=False) as session:
+        for write in (
+            lambda: session.execute(insert(Document), [row]),
+            lambda: session.bulk_insert_mappings(inspect(Document), [row]),
+        ):
+            with pytest.raises(InvalidRequestError):
+                write()
+        assert not session.in_transaction()
+        world.check()
+        session.begin()
+        session.add(Document(id=2, content=OTHER))
+        session.commit()
+    world.check(OTHER)

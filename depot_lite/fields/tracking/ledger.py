@@ -79,8 +79,11 @@ def ledger_of(session: Session) -> Ledger:
     """Return the ledger of a session's transaction, a new one if that had nothing to do with files yet.
 
     A transaction is begun if there is none.
+
+    Raises:
+        InvalidRequestError: the session was made with ``autobegin=False``, and none was begun.
     """
-    found, root = _known_ledger(session), session.get_transaction() or session.begin()
+    found, root = _known_ledger(session), internals.transaction_of(session)
     if found is not None and found.root is not root:
         # A listener that was told of its end before ours has begun another transaction, or has raised.
         found.end()
