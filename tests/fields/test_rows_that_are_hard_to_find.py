@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import ForeignKey, Integer, TypeDecorator, bindparam, create_engine, event, insert, select, text, update
-from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -671,6 +671,22 @@ def test_an_upsert_to_whose_row_a_trigger_gives_another_key(world: World, update
         with world.engine.begin() as connection:
             connection.exec_driver_sql(f"DROP TRIGGER move_key{' ON stamp' if dialect == 'postgresql' else ''}")
     world.check(b"there", b"a", b"b")
+
+
+def test_an_upsert_that_gives_the_row_of_another_upsert_another_key(world: World) -> None:
+    dialect = world.engine.dialect.name
+    with world.session() as session:
+        session.execute(_upsert(dialect, updates=True).values(id=ROW, name="a", image=b"a"))
+        made: Any = {"mariadb": mysql, "postgresql": postgresql, "sqlite": sqlite}[dialect].insert(Stamp)
+        moved = {"id": ROW + 50}
+        if dialect == "mariadb":
+            made = made.on_duplicate_key_update(**moved)
+        else:
+            made = made.on_conflict_do_update(index_elements=["name"], set_=moved)
+        session.execute(made.values(id=OTHER_ROW, name="a"))
+        session.execute(insert(Stamp).values(id=ROW, name="b", image=b"b"))
+        session.commit()
+    world.check(b"a", b"b")
 
 
 # --- keys, replicas, and two objects of one row -------------------------------------------------------------------

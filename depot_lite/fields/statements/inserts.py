@@ -26,6 +26,8 @@ from depot_lite.fields.tracking.storing import store_all
 def insert(state: ORMExecuteState, statement: Insert, target: Target) -> Any:
     """Execute an INSERT and look after its files; return None, and do nothing, if it has none."""
     _refuse_what_cannot_be_followed(statement, target)
+    if any(target.is_key(each) for each in _set_on_conflict(internals.conflict_clause(statement))):
+        target.as_written().watch().candidates.moved.add(target.table)
     rows = [dict(each) for each in each_of(state.parameters) if each]
     if rows:
         statement = _values_into_rows(state, statement, target, rows)
