@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import InstanceState
 
 # Where the state of a new object keeps the lists that were only read: in its ``info``.
-_EMPTY: Final = "depot_lite.empty"
+_EMPTY_LISTS: Final = "depot_lite.empty"
 # Where a pickled object keeps a second reference to its lists.
 _LISTS: Final = "depot_lite.lists"
 
@@ -65,7 +65,7 @@ class AttributeBinding:
             TypeError: the object holds another list by now, so the change would be lost.
         """
         state, key = attributes.instance_state(self.target), self.column.key
-        if state.key is None and state.info.get(_EMPTY, {}).get(key) is files:
+        if state.key is None and state.info.get(_EMPTY_LISTS, {}).get(key) is files:
             state.dict.setdefault(key, files)
         if state.dict.get(key) is not files:
             raise TypeError(f"{self.column}: the object holds another list by now; change that one")
@@ -98,7 +98,7 @@ def empty_list(column: ListColumn, state: InstanceState[Any]) -> FileList[Any]:
 
     Reading it does not: session.merge() would take an attribute that has a value for one that was assigned.
     """
-    lists: dict[str, FileList[Any]] = state.info.setdefault(_EMPTY, {})
+    lists: dict[str, FileList[Any]] = state.info.setdefault(_EMPTY_LISTS, {})
     files = lists.get(column.key)
     # The list of an object that was pickled is not bound any more.
     lists[column.key] = files = bound(column, (), state) if files is None else rebound(column, files, state)
@@ -108,7 +108,7 @@ def empty_list(column: ListColumn, state: InstanceState[Any]) -> FileList[Any]:
 def bind_loaded(column: ListColumn, state: InstanceState[Any]) -> None:
     """Bind the list that an object got from its row or from a default."""
     held = state.dict.get(column.key)
-    early = state.info.get(_EMPTY, {}).pop(column.key, None)
+    early = state.info.get(_EMPTY_LISTS, {}).pop(column.key, None)
     if early is not None and isinstance(held, list) and not held:
         state.dict[column.key] = early  # the user may have a reference to it
     elif isinstance(held, FileList):

@@ -76,7 +76,7 @@ def _relocated(data: Any, moved: Mapping[str, str], ids: Mapping[str, str]) -> A
 
 def _renamed(text: str, moved: Mapping[str, str], ids: Mapping[str, str]) -> str:
     parts, done = [], 0
-    for match in _FILE_ID.finditer(text):
+    for match in _ANY_FILE_ID.finditer(text):
         if match[0] in ids:
             # Two depots may have files of the same id, and one depot's name may end with the other's: the longest
             # matching path is the right one.
@@ -86,7 +86,7 @@ def _renamed(text: str, moved: Mapping[str, str], ids: Mapping[str, str]) -> str
     return "".join(parts) + text[done:]
 
 
-_FILE_ID: Final = re.compile(FILE_ID)
+_ANY_FILE_ID: Final = re.compile(FILE_ID)
 
 
 def _id_key_of_url(key: str) -> str | None:

@@ -29,9 +29,9 @@ FILE_ID: Final = rf"(?:{_UUID}|(?<![0-9a-f]){_OBJECT_ID}(?![0-9a-f-]))"
 ID_LENGTH: Final = 36
 
 #: The beginning of reserved ids: "depot" in ASCII.
-_NOTES: Final = "6465706f-7400-0000-f000-"
+_NOTE_PREFIX: Final = "6465706f-7400-0000-f000-"
 
-_CANONICAL: Final = re.compile(rf"(?!{_NOTES}){_UUID}")
+_CANONICAL: Final = re.compile(rf"(?!{_NOTE_PREFIX}){_UUID}")
 _OLD: Final = re.compile(_OBJECT_ID)
 #: The middle of an ObjectId that is written as a UUID: version 0, and no variant of RFC 9562.
 _BETWEEN: Final = "-0000-0000-"
@@ -52,12 +52,12 @@ def note_id(number: int) -> str:
     >>> note_id(1), is_file_id(note_id(1))
     ('6465706f-7400-0000-f000-000000000001', False)
     """
-    return f"{_NOTES}{number:012x}"
+    return f"{_NOTE_PREFIX}{number:012x}"
 
 
 def is_note_id(file_id: str) -> bool:
     """Return whether this is the reserved id of a note."""
-    return file_id.startswith(_NOTES)
+    return file_id.startswith(_NOTE_PREFIX)
 
 
 def new_upload_id() -> str:
@@ -67,16 +67,16 @@ def new_upload_id() -> str:
     (True, False)
     """
     file_id = new_file_id()
-    return f"{file_id[:_VERSION]}8{file_id[_VERSION + 1 :]}"
+    return f"{file_id[:_VERSION_POSITION]}8{file_id[_VERSION_POSITION + 1 :]}"
 
 
 def is_upload_id(file_id: str) -> bool:
     """Return whether this is the id of a direct upload."""
-    return file_id[_VERSION] == "8"
+    return file_id[_VERSION_POSITION] == "8"
 
 
 #: The position of the version in an id.
-_VERSION: Final = 14
+_VERSION_POSITION: Final = 14
 
 
 def is_file_id(text: object) -> bool:

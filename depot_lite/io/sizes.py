@@ -17,8 +17,8 @@ _UNITS: Final = {
     "mib": 1024**2,
     "gib": 1024**3,
 }
-_BINARY: Final = ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
-_DECIMAL: Final = ((1000**3, "GB"), (1000**2, "MB"), (1000, "kB"))
+_BINARY_UNITS: Final = ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
+_DECIMAL_UNITS: Final = ((1000**3, "GB"), (1000**2, "MB"), (1000, "kB"))
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([kmg]?i?b)?", re.ASCII | re.IGNORECASE)
 
 
@@ -49,7 +49,7 @@ def shown_size(size: int, *, decimal: bool = False) -> str:
     >>> shown_size(10 * 1024**2), shown_size(1234567, decimal=True), shown_size(1)
     ('10 MiB', '1.2 MB', '1 byte')
     """
-    for unit, name in _DECIMAL if decimal else _BINARY:
+    for unit, name in _DECIMAL_UNITS if decimal else _BINARY_UNITS:
         if size >= unit:
             return f"{size / unit:.1f}".removesuffix(".0") + f" {name}"
     return exact_size(size)

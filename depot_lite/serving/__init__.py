@@ -275,12 +275,12 @@ def _modified(info: FileInfo) -> datetime:
 
 
 # With a type although there is no body, because WSGI's validator requires one.
-_EMPTY: Final = ("Content-Type", "text/plain"), ("Content-Length", "0"), ("Cache-Control", "no-store")
+_NO_BODY: Final = ("Content-Type", "text/plain"), ("Content-Length", "0"), ("Cache-Control", "no-store")
 
 
 def refusal(status: int, *headers: tuple[str, str]) -> Response:
     """Return an empty response, which is not cached: a pending file has its URL before it is stored."""
-    return Response(status, (*headers, *_EMPTY))
+    return Response(status, (*headers, *_NO_BODY))
 
 
 def _redirect(url: str, cache_max_age: int) -> Response:

@@ -160,7 +160,7 @@ def _read_referring(
 # --- flush --------------------------------------------------------------------------------------------------------
 
 
-def _before_delete(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
+def _before_cascade(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
     """Read the rows that are deleted with an object, and with the others of its kind that the session deletes.
 
     Not before the flush: by now it has written the rows that it moves from one parent to another.
@@ -196,7 +196,7 @@ def _forget_tables(part: object, table: object) -> None:
 
 def track_cascades() -> None:
     """Follow the rows that fall with deleted objects of all sessions; a second call does nothing."""
-    if not event.contains(Mapper, "before_delete", _before_delete):
-        event.listen(Mapper, "before_delete", _before_delete)
+    if not event.contains(Mapper, "before_delete", _before_cascade):
+        event.listen(Mapper, "before_delete", _before_cascade)
         for part in (Column, ForeignKeyConstraint):
             event.listen(part, "after_parent_attach", _forget_tables)

@@ -45,7 +45,7 @@ class _File:
 
 
 @dataclass(slots=True)
-class _Object:
+class _ObjectFiles:
     """The files of one object that are to be stored, and how many each of its lists has."""
 
     files: list[_File] = field(default_factory=list)
@@ -117,9 +117,9 @@ def _raise(errors: list[ValidationError]) -> None:
         raise errors[0] if len(errors) == 1 else SeveralRefused(errors)
 
 
-def _by_object(waiting: Sequence[tuple[FileColumn, Any]]) -> Iterator[_Object]:
+def _by_object(waiting: Sequence[tuple[FileColumn, Any]]) -> Iterator[_ObjectFiles]:
     """Yield the objects with their files, in the order of their first files."""
-    found: dict[int, _Object] = {}
+    found: dict[int, _ObjectFiles] = {}
     states: list[Any] = []  # kept, so that no other gets the id of one of them
     for number, (column, held) in enumerate(waiting):
         values = files_in(held)
@@ -128,7 +128,7 @@ def _by_object(waiting: Sequence[tuple[FileColumn, Any]]) -> Iterator[_Object]:
             owner = pending[0][1].owner
             state = None if owner is None else owner[0]()
             states.append(state)
-            each = found.setdefault(-1 - number if state is None else id(state), _Object())
+            each = found.setdefault(-1 - number if state is None else id(state), _ObjectFiles())
             if column.type.multiple:
                 each.lists.append((column, len(values)))
             each.files.extend(
@@ -137,7 +137,7 @@ def _by_object(waiting: Sequence[tuple[FileColumn, Any]]) -> Iterator[_Object]:
     yield from found.values()
 
 
-def _files_of(objects: Sequence[_Object]) -> Iterator[_File]:
+def _files_of(objects: Sequence[_ObjectFiles]) -> Iterator[_File]:
     for each in objects:
         yield from each.files
 

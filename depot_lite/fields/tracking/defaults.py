@@ -70,14 +70,14 @@ def store_default(column: FileColumn, value: Any, context: Any) -> Any:
     store_all(session, [(column, accepted)])
     candidates = watch_of(session, connection).candidates
     doubtful = insert is not None and internals.may_leave_out(insert)
-    key = _key_in(context, insert, column.table) if insert is not None and doubtful else None
+    key = _inserted_key(context, insert, column.table) if insert is not None and doubtful else None
     row = candidates.row(column.table, key, schemas_of(context.execution_options))
     row.mark_written()  # nothing tells when the statement has been executed
     candidates.enter(row, named=[accepted], doubtful=doubtful)
     return accepted
 
 
-def _key_in(context: Any, insert: Insert, table: Table) -> tuple[Any, ...] | None:
+def _inserted_key(context: Any, insert: Insert, table: Table) -> tuple[Any, ...] | None:
     """Return the primary key that an INSERT gives to the row which is written, None if incomplete."""
     if internals.rows_of(insert):  # SQLAlchemy fails to tell the parameters of one of several rows
         return None

@@ -75,7 +75,7 @@ class Fate:
 
 
 _PREPARED = "its transaction is prepared, and was neither committed nor rolled back here"
-_RENAMED = "SQL as text has given the name of its table to another one meanwhile"
+_TABLE_RENAMED = "SQL as text has given the name of its table to another one meanwhile"
 _NOT_FOUND = "its row was not found again, or names another file"
 _NOT_THERE = "its row is not there after a rollback, and nothing tells of a COMMIT before"
 #: Doubts that a later transaction of somebody else's explains as well, which then deletes the file itself.
@@ -103,7 +103,7 @@ def fates(end: End, answer: Answer, dialect: str) -> list[Fate]:
             continue
         is_new = birth is not None or path in files.lost
         doubt = _doubt_about_new(path, end, answer) if is_new else _doubt_about_old(path, end, answer, dialect)
-        doubt = _PREPARED if end.prepared else _RENAMED if files.renamed else doubt
+        doubt = _PREPARED if end.prepared else _TABLE_RENAMED if files.renamed else doubt
         found.append(Fate(path, doubt, replaced=end.committed and path not in files.lost))
     return found
 

@@ -89,12 +89,12 @@ def old_key_in(state: InstanceState[Any], table: Table) -> tuple[Any, ...] | Non
     return None if any(each is None or isinstance(each, LoaderCallableStatus) for each in key) else tuple(key)
 
 
-_KEYS: Final[weakref.WeakKeyDictionary[Mapper[Any], dict[Table, list[Any]]]] = weakref.WeakKeyDictionary()
+_KEY_ATTRIBUTES: Final[weakref.WeakKeyDictionary[Mapper[Any], dict[Table, list[Any]]]] = weakref.WeakKeyDictionary()
 
 
 def _key_attributes(mapper: Mapper[Any], table: Table) -> list[Any]:
     """Return the names of the attributes of a table's primary key, None for columns that are not mapped."""
-    known = _KEYS.setdefault(mapper, {})
+    known = _KEY_ATTRIBUTES.setdefault(mapper, {})
     if table not in known:
         known[table] = [_attribute_name(mapper, each) for each in table.primary_key]
     return known[table]

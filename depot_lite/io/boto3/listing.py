@@ -27,7 +27,7 @@ from depot_lite.io.objects.storage import entries_below
 
 _EVENT: Final = "before-parse.s3.ListObjectsV2"
 #: The body that botocore parses instead.
-_EMPTY: Final = b"<ListBucketResult></ListBucketResult>"
+_EMPTY_ANSWER: Final = b"<ListBucketResult></ListBucketResult>"
 #: The key of our objects in the answer; no key of S3's looks like it.
 _OBJECTS: Final = "depot_lite objects"
 
@@ -36,10 +36,10 @@ _DIRECTORY: Final = "--x-s3"
 
 _TRUTHS: Final = {"true": True, "false": False}
 
-_Object = tuple[str, int, datetime]
+_ListedObject = tuple[str, int, datetime]
 
 # Whether this thread makes a request of ours: the client may be the user's, whose own listings botocore parses.
-_reading: Final = ContextVar("_reading", default=False)
+_is_listing: Final = ContextVar("_is_listing", default=False)
 
 
 def prepare(client: Any) -> None:
@@ -79,14 +79,14 @@ def listing(ask: Callable[..., Mapping[str, Any]], bucket: str, prefix: str, at_
 
 
 def _asked(ask: Callable[..., Mapping[str, Any]], what: str, arguments: Mapping[str, str]) -> Mapping[str, Any]:
-    ours = _reading.set(True)
+    ours = _is_listing.set(True)
     try:
         with translating(what):
             return ask(**arguments)
     except (ResponseParserError, ValueError) as error:
         raise StorageFailed(f"cannot {what}: the server's answer is damaged or no listing") from error
     finally:
-        _reading.reset(ours)
+        _is_listing.reset(ours)
 
 
 def _next_token(answer: Mapping[str, Any], what: str) -> str | None:
@@ -97,9 +97,9 @@ def _next_token(answer: Mapping[str, Any], what: str) -> str | None:
     return token if more else None
 
 
-def _objects(answer: Mapping[str, Any]) -> list[_Object]:
+def _objects(answer: Mapping[str, Any]) -> list[_ListedObject]:
     if _OBJECTS in answer:
-        found: list[_Object] = answer[_OBJECTS]
+        found: list[_ListedObject] = answer[_OBJECTS]
         return found
     # Parsed by botocore: expat could not read it, or a stubbed client made no request.
     return [(each["Key"], each["Size"], each["LastModified"].astimezone(UTC)) for each in answer.get("Contents", ())]
@@ -110,7 +110,7 @@ def _objects(answer: Mapping[str, Any]) -> list[_Object]:
 
 def _take_over(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
     """Read the body of a listing of ours, and leave the rest of the answer to botocore."""
-    if not _reading.get() or response_dict["status_code"] != 200:
+    if not _is_listing.get() or response_dict["status_code"] != 200:
         return
     try:
         objects, said = _read(response_dict["body"])
@@ -120,7 +120,7 @@ def _take_over(response_dict: dict[str, Any], customized_response_dict: dict[str
     customized_response_dict["IsTruncated"] = _TRUTHS.get(said.get("IsTruncated", "").strip().lower())
     if token := said.get("NextContinuationToken", "").strip():
         customized_response_dict["NextContinuationToken"] = token
-    response_dict["body"] = _EMPTY
+    response_dict["body"] = _EMPTY_ANSWER
 
 
 def _read(body: bytes) -> tuple[list[tuple[str, str, str]], dict[str, str]]:
@@ -148,18 +148,18 @@ def _read(body: bytes) -> tuple[list[tuple[str, str, str]], dict[str, str]]:
     parser.buffer_text = True  # each text in one piece
     # As few calls of Python as possible: they are the cost of a listing.
     parser.CharacterDataHandler, parser.EndElementHandler = texts.append, end
-    parser.StartDoctypeDeclHandler = _refuse
+    parser.StartDoctypeDeclHandler = _refuse_doctype
     parser.Parse(body, True)
     if name != "ListBucketResult":
         raise ValueError(f"{name} is no listing")
     return objects, said
 
 
-def _refuse(*_: object) -> None:
+def _refuse_doctype(*_: object) -> None:
     raise StorageFailed("the server's listing has a document type, unlike any of S3's, and is not read")
 
 
-def _decode(objects: list[tuple[str, str, str]], said: Mapping[str, str]) -> list[_Object]:
+def _decode(objects: list[tuple[str, str, str]], said: Mapping[str, str]) -> list[_ListedObject]:
     decoded = _Decoder() if said.get("EncodingType") == "url" else str
     return [(decoded(key), int(size), _time(when)) for key, size, when in objects]
 

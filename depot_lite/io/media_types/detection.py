@@ -82,16 +82,16 @@ def _from_bytes(head: bytes, claims: list[str]) -> str | None:
 
 
 def _is_text(head: bytes) -> bool:
-    return head.startswith((b"\xff\xfe", b"\xfe\xff")) or not _BINARY.search(head)
+    return head.startswith((b"\xff\xfe", b"\xfe\xff")) or not _CONTROL_BYTES.search(head)
 
 
 # The bytes that do not occur in text (WHATWG MIME Sniffing, section 3, "binary data byte").
-_BINARY: Final = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
+_CONTROL_BYTES: Final = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 
 # --- names ------------------------------------------------------------------------------------------------------------
 
 # Types that `mimetypes` of Python 3.11 lacks on systems without a table of their own.
-_EXTENSIONS: Final = {
+_TYPES_BY_EXTENSION: Final = {
     ".7z": "application/x-7z-compressed",
     ".avif": "image/avif",
     ".docm": "application/vnd.ms-word.document.macroenabled.12",
@@ -144,7 +144,7 @@ def type_of_name(filename: str | None) -> str | None:
     if encoding is not None:
         return _ENCODINGS.get(encoding)
     extension = filename[filename.rfind(".") :].lower() if "." in filename else ""
-    found = valid_media_type(_EXTENSIONS.get(extension) or guessed)
+    found = valid_media_type(_TYPES_BY_EXTENSION.get(extension) or guessed)
     return None if found == OCTET_STREAM else found
 
 
@@ -244,7 +244,7 @@ def _zip(head: bytes, claims: list[str]) -> str | None:
         if stored is not None and _IN_ZIP.fullmatch(stored):
             return stored
     folder = _OFFICE_FOLDERS.search(head)
-    return _claimed(_IN_ZIP, claims, _EXTENSIONS[_OFFICE[folder[1]]] if folder else "application/zip")
+    return _claimed(_IN_ZIP, claims, _TYPES_BY_EXTENSION[_OFFICE[folder[1]]] if folder else "application/zip")
 
 
 def _ole(head: bytes, claims: list[str]) -> str | None:

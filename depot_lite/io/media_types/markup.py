@@ -35,7 +35,7 @@ _ROOT: Final = re.compile(
 _HTML: Final = frozenset({"html", "head", "body", "script", "iframe"})
 _MAYBE_HTML: Final = frozenset({"h1", "div", "font", "table", "a", "style", "title", "b", "br", "p"})
 _XML: Final = re.compile(r".+\+xml|(?:application|text)/xml(?:-dtd|-external-parsed-entity)?")
-_TEXT: Final = re.compile(
+_TEXT_TYPES: Final = re.compile(
     r"text/(?!html).+|application/(?:json|javascript|x-httpd-php|x-sh|yaml|toml|sql|typescript)|.+\+xml"
 )
 
@@ -64,7 +64,7 @@ def markup_type(head: bytes, claims: list[str]) -> str | None:
         return "text/html"
     # A comment without an end in these bytes hides the rest.
     if name in _MAYBE_HTML or (not name and text.startswith("<!--")):
-        return next((claim for claim in claims[:1] if _TEXT.fullmatch(claim)), "text/html")
+        return next((claim for claim in claims[:1] if _TEXT_TYPES.fullmatch(claim)), "text/html")
     return None
 
 

@@ -74,10 +74,10 @@ class _Closable(Protocol):
     def close(self) -> None: ...
 
 
-Body = TypeVar("Body", bound=_Closable)
+ObjectBody = TypeVar("ObjectBody", bound=_Closable)
 
 
-class ResumingReader(PiecewiseReader, Generic[Body]):
+class ResumingReader(PiecewiseReader, Generic[ObjectBody]):
     """The bytes of an object, from the body that came with it and, after a seek or a break, from a range of it.
 
     Args:
@@ -97,9 +97,9 @@ class ResumingReader(PiecewiseReader, Generic[Body]):
     #: How much of a body is read at `close`, so that its connection serves the next request.
     leftover: ClassVar[int] = 64 * 1024
 
-    _body: Body | None = None
+    _body: ObjectBody | None = None
 
-    def __init__(self, body: Body, length: int, what: str, request: Callable[[int], Body]) -> None:
+    def __init__(self, body: ObjectBody, length: int, what: str, request: Callable[[int], ObjectBody]) -> None:
         super().__init__(length)
         self._body = body
         self._what = what
@@ -107,7 +107,7 @@ class ResumingReader(PiecewiseReader, Generic[Body]):
         self._body_position = 0
 
     @abstractmethod
-    def _take(self, body: Body, size: int) -> bytes | memoryview:
+    def _take(self, body: ObjectBody, size: int) -> bytes | memoryview:
         """Return up to ``size`` of the next bytes of a body, none at its end."""
 
     def _piece(self, size: int) -> bytes | memoryview:
@@ -129,7 +129,7 @@ class ResumingReader(PiecewiseReader, Generic[Body]):
                     raise self.table.translated(self._what, error) from self.table.cause(error)
         raise AssertionError("the last attempt returns or raises")
 
-    def _body_at_position(self) -> Body:
+    def _body_at_position(self) -> ObjectBody:
         while self._body is not None and 0 < (gap := self._position - self._body_position) <= self._nearby():
             if not (skipped := self._take(self._body, min(gap, _STEP))):
                 break

@@ -75,7 +75,7 @@ class StoreClient:
             use_multipart=False,
         )
 
-    def upload(self, key: str, attributes: dict[str, str] | None, part_size: int) -> Upload:
+    def upload(self, key: str, attributes: dict[str, str] | None, part_size: int) -> PartsUpload:
         """Begin to store an object in parts."""
         _process.begin()
         options: dict[str, Any] = {
@@ -83,7 +83,7 @@ class StoreClient:
             "buffer_size": part_size,
             "max_concurrency": self._parts_at_once,
         }
-        return Upload(self.store, key, options)
+        return PartsUpload(self.store, key, options)
 
     def get(self, key: str, **options: Any) -> obstore.GetResult:
         """Return an object, whose bytes are on their way; or a range of it, or only its attributes."""
@@ -121,7 +121,7 @@ class StoreClient:
         return obstore.sign(cast(Any, self.store), "GET", key, expiry)
 
 
-class Upload:
+class PartsUpload:
     """An upload in parts. Its object appears when it is finished."""
 
     def __init__(self, store: ObjectStore, key: str, options: dict[str, Any]) -> None:

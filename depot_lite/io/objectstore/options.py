@@ -114,7 +114,7 @@ def store_of(
         "mkdir": boolean("mkdir", mkdir),
     }
     options = {name: value for name, value in given.items() if value}
-    if foreign := sorted(set(options) - _options_of(address.kind)):
+    if foreign := sorted(set(options) - _options_of_kind(address.kind)):
         raise ConfigurationError(f"{', '.join(foreign)}: no option of a store at {address.url}")
     try:
         return _made(address.url, **options)
@@ -133,7 +133,7 @@ def _made(url: str, **options: Any) -> ObjectStore:
     return store
 
 
-def _options_of(kind: str) -> set[str]:
+def _options_of_kind(kind: str) -> set[str]:
     if kind in CLOUDS:
         return {"config", "client_options", "retry_config", "credential_provider"}
     return {"http": {"client_options", "retry_config"}, "local": {"mkdir"}}.get(kind, set())
