@@ -149,7 +149,8 @@ class DataFile:
                 os.fchmod(self._descriptor, self._mode)
             if durable:
                 os.fsync(self._descriptor)
-            self.checksum = None if self._behind is None else self._behind.result(self.length)
+            if self._behind is not None:
+                self.checksum, self._behind = self._behind.result(self.length), None
         finally:
             self.close()
 
