@@ -13,6 +13,7 @@ from typing import Any, Final
 import pytest
 from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, event, select
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import StaticPool
 
 from depot_lite.fields.columns import columns_of_mapper, paths_of
 from depot_lite.io.interfaces import FileStorage
@@ -64,6 +65,21 @@ def sqlite_engine(path: Path | str, **options: Any) -> Engine:
         connection.exec_driver_sql("BEGIN")
 
     return engine
+
+
+@cache
+def _empty_tables(metadata: MetaData, count: int) -> bytes:
+    """Return a database in SQLite's format with these tables; there are more once a module was imported."""
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    metadata.create_all(engine)
+    with engine.connect() as connection:
+        made: Any = connection.connection.dbapi_connection
+        return bytes(made.serialize())
+
+
+def make_sqlite(path: Path, metadata: MetaData) -> None:
+    """Make a database with these tables, as a copy, which is faster than to create each of them."""
+    path.write_bytes(_empty_tables(metadata, len(metadata.tables)))
 
 
 @cache

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InternalError,
 from sqlalchemy.orm import Session
 
 from depot_lite.io.interfaces import FileStorage
-from tests.conftest import World, sqlite_engine
+from tests.conftest import World, make_sqlite, sqlite_engine
 from tests.fields.changes import (
     AGAIN,
     BEFORE,
@@ -337,8 +337,8 @@ def _without_begin(path: Path) -> Engine:
 @pytest.fixture(params=[sqlite_engine, _without_begin], ids=["with the BEGIN recipe", "without"])
 def sqlite(request: pytest.FixtureRequest, tmp_path: Path, depots: dict[str, FileStorage]) -> Iterator[World]:
     """A database with a table whose constraint ends the transaction, and with a trigger that does."""
+    make_sqlite(tmp_path / "conflicts.db", Base.metadata)
     engine = request.param(tmp_path / "conflicts.db")
-    Base.metadata.create_all(engine)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE strict (id INTEGER, code TEXT UNIQUE ON CONFLICT ROLLBACK)"))
         connection.execute(text("CREATE TABLE loose (id INTEGER, code TEXT UNIQUE)"))

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool, SingletonThreadPool, StaticPool
 
 from depot_lite.io.interfaces import FileStorage
-from tests.conftest import World, empty, sqlite_engine
+from tests.conftest import World, empty, make_sqlite, sqlite_engine
 from tests.fields.changes import BEFORE, OTHER, Change, begin, every_change, few_changes
 from tests.support.models import Base, Booking, Folder
 
@@ -47,8 +47,8 @@ def pooled(
     if make is None:
         made = create_engine(engine.url, **ONE_CONNECTION)
     else:
+        make_sqlite(tmp_path / "refused.db", Base.metadata)
         made = make(tmp_path / "refused.db", **ONE_CONNECTION)
-        Base.metadata.create_all(made)
     world = World(made, depots)
     begin(world)
     yield world
@@ -255,8 +255,8 @@ def test_a_pool_that_gives_everybody_the_same_connection(
     tmp_path: Path, depots: dict[str, FileStorage], change: Change, pool: type[Any], make: Callable[..., Engine]
 ) -> None:
     """As databases in memory have it; one that does not even roll back what comes back to it."""
+    make_sqlite(tmp_path / "shared.db", Base.metadata)
     engine = make(tmp_path / "shared.db", poolclass=pool, pool_reset_on_return=None)
-    Base.metadata.create_all(engine)
     world = World(engine, depots)
     begin(world)
     with world.session() as session:
