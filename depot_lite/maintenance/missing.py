@@ -17,14 +17,13 @@ from sqlalchemy.orm import Session
 
 from depot_lite.depots import Depots
 from depot_lite.errors import MaintenanceStopped
-from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.maintenance.ids import FileIds
 from depot_lite.maintenance.presence import absent_files
 from depot_lite.maintenance.rows.database import Database, Row
 from depot_lite.maintenance.rows.named import DepotNames, NamedFile, named_files, named_paths, rows_naming
 from depot_lite.maintenance.rows.places import Place, chosen, places
 from depot_lite.maintenance.rows.references import depots_at
-from depot_lite.maintenance.run.reports import Step, Watcher
+from depot_lite.maintenance.run.reports import Watcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +118,7 @@ class _Search:
 
     def find(self) -> MissingReport:
         for place in self.places:
-            with Step(self.progress, f"reading {place}", unit="rows") as step:
-                for page in self.database.pages(place):
-                    off_loop(partial(self._remember, place, page))
-                    step.add(len(page))
+            self.database.read(place, partial(self._remember, place), self.progress)
         gone = {each: absent_files(each, self.named.pop(each), self.progress) for each in list(self.named)}
         wanted = {depot_name: keys for depot_name, keys in gone.items() if keys}
         for place, row, file in rows_naming(self.database, self.places, wanted, self.progress):

@@ -7,12 +7,11 @@ from functools import partial
 from time import monotonic
 
 from depot_lite.errors import MaintenanceStopped
-from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.maintenance.ids import FileIds, packed
 from depot_lite.maintenance.rows.database import Database, Row
 from depot_lite.maintenance.rows.places import Place
 from depot_lite.maintenance.rows.references import References
-from depot_lite.maintenance.run.reports import Step, Watcher
+from depot_lite.maintenance.run.reports import Watcher
 
 
 @dataclass(slots=True)
@@ -25,6 +24,8 @@ class Readings:
     progress: Watcher | None
     #: When the last reading began, by the monotonic clock.
     begun: float = 0.0
+    #: The number of references found so far.
+    _found: int = 0
 
     def read(self, only: set[bytes] | None = None) -> FileIds:
         """Return the ids that rows name; with ``only``, those among the given packed ids.
@@ -36,20 +37,16 @@ class Readings:
         self.references.elsewhere.clear()
         named = FileIds()
         for place in self.places:
-            rows = found = 0
-            with Step(self.progress, f"reading {place}", unit="rows") as step:
-                for page in self.database.pages(place):
-                    found += off_loop(partial(self._remember, place, page, named, only))
-                    rows += len(page)
-                    step.add(len(page))
-            if place.type is None and rows and not found:
+            before = self._found
+            rows = self.database.read(place, partial(self._remember, place, named, only), self.progress)
+            if place.type is None and rows and self._found == before:
                 raise MaintenanceStopped(
                     f"{place} is protected, but none of its {rows} values contains a file id: is it the right "
                     "column, and are the ids in it written out?"
                 )
         return named
 
-    def _remember(self, place: Place, page: list[Row], named: FileIds, only: set[bytes] | None) -> int:
+    def _remember(self, place: Place, named: FileIds, only: set[bytes] | None, page: list[Row]) -> None:
         found = self.references.in_rows(place, page)
         named.add(found if only is None else [each for each in found if packed(each) in only])
-        return len(found)
+        self._found += len(found)

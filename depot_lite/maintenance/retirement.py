@@ -115,10 +115,7 @@ class _Proof:
 
     def run(self, workers: int) -> RetirementReport:
         for place in self.places:
-            with Step(self.progress, f"reading {place}", unit="rows") as step:
-                for page in self.database.pages(place):
-                    off_loop(partial(self._remember, place, page))
-                    step.add(len(page))
+            self.database.read(place, partial(self._remember, place), self.progress)
         with partial_report(self.report):
             self._read_all(workers)
             self._settle()

@@ -156,10 +156,7 @@ class _Count:
 
     def _read_rows(self) -> None:
         for number, place in enumerate(self.places):
-            with Step(self.progress, f"reading {place}", unit="rows") as step:
-                for page in self.database.pages(place):
-                    off_loop(partial(self._remember, number, place, page))
-                    step.add(len(page))
+            self.database.read(place, partial(self._remember, number, place), self.progress)
 
     def _remember(self, number: int, place: Place, page: list[Row]) -> None:
         column = self.report.columns[str(place)]

@@ -148,12 +148,9 @@ class _Verification:
         names = DepotNames()
         self.report.damaged_rows = 0
         for place in self.places:
-            with Step(self.progress, f"reading {place}", unit="rows") as step:
-                for page in self.database.pages(place):
-                    off_loop(partial(self._remember, place, page, names))
-                    step.add(len(page))
+            self.database.read(place, partial(self._remember, place, names), self.progress)
 
-    def _remember(self, place: Place, page: list[Row], names: DepotNames) -> None:
+    def _remember(self, place: Place, names: DepotNames, page: list[Row]) -> None:
         for row in page:
             try:
                 files = named_files(place, row)

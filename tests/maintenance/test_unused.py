@@ -424,11 +424,15 @@ class TestReport:
         """And says when it is over."""
         committed(Film(poster=b"poster"))
         depots["default"].create(b"left")
+        if database.dialect.name != "sqlite":  # servers estimate the number of rows
+            with database.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                analyze = "ANALYZE" if database.dialect.name == "postgresql" else "ANALYZE TABLE"
+                connection.execute(text(f"{analyze} upkeep_film"))
         told: list[Progress] = []
         delete(database, progress=told.append)
         finished = [(each.step, each.done, each.total, each.unit) for each in told if each.finished]
         assert finished[0] == ("listing", 2, None, "files")
-        assert ("reading upkeep_film.poster", 1, None, "rows") in finished
+        assert ("reading upkeep_film.poster", 1, 1, "rows") in finished
         assert finished[-1] == ("deleting", 1, 1, "files")
 
     def test_a_dry_run_deletes_nothing(self, database: Engine, depots: Depots) -> None:

@@ -5,8 +5,9 @@ The rows of a page are counted by the statement that reads them. How the pages c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -19,6 +20,7 @@ from sqlalchemy import (
     func,
     literal,
     select,
+    text,
     true,
     type_coerce,
 )
@@ -26,8 +28,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from depot_lite.errors import ConfigurationError, MaintenanceStopped
+from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.maintenance.rows.places import Place
 from depot_lite.maintenance.rows.ranges import KeyRanges, keyed
+from depot_lite.maintenance.run.reports import Step, Watcher
 
 #: Rows per page; fewer if they are fetched in an event loop, which they block.
 PAGE: Final = 5000
@@ -100,6 +104,35 @@ class Database:
         except (SQLAlchemyError, LookupError) as error:  # a LookupError is an Enum's, for a value that it does not know
             raise MaintenanceStopped(f"{place} cannot be read: {_short(error)}") from error
 
+    def read(self, place: Place, remember: Callable[[list[Row]], Any], watcher: Watcher | None) -> int:
+        """Call a function with each page of a table, tell a watcher of it, and return the number of rows.
+
+        Raises:
+            MaintenanceStopped: as `pages`.
+        """
+        total = None if watcher is None else self._estimate(place)
+        with Step(watcher, f"reading {place}", total, unit="rows") as step:
+            for page in self.pages(place):
+                off_loop(partial(remember, page))
+                step.add(len(page))
+        return step.done
+
+    def _estimate(self, place: Place) -> int | None:
+        """Return about how many rows there are to read, for a bar; None if that is not known at once."""
+        if place.condition is not None:
+            return None
+        with suppress(SQLAlchemyError), self.connection(place) as connection:
+            query = _ESTIMATES.get(connection.dialect.name)
+            if query is not None:
+                table: Any = place.table
+                names = {"name": table.name, "schema": connection.schema_for_object(table)}
+                found = connection.scalar(text(query), names)
+            else:
+                found = _count(connection, place, true())
+            self._end(connection, place)
+            return None if found is None or found < 0 else int(found)
+        return None
+
     def _parts(self, place: Place, ranges: KeyRanges, size: int) -> Iterator[list[Row]]:
         read: set[tuple[str, ...]] = set()
         while new := self._values(place, ranges) - read:  # again at the end, for values that were new meanwhile
@@ -153,6 +186,20 @@ class Database:
             _compare(place, read, counted)
 
 
+#: What servers know of the number of rows in a table without counting them; negative if it was never analysed.
+_ESTIMATES: Final = {
+    "postgresql": (
+        "SELECT c.reltuples FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "WHERE c.relname = :name AND n.nspname = coalesce(:schema, current_schema())"
+    ),
+    **dict.fromkeys(
+        ("mysql", "mariadb"),
+        "SELECT table_rows FROM information_schema.tables "
+        "WHERE table_name = :name AND table_schema = coalesce(:schema, database())",
+    ),
+}
+
+
 def _rows(connection: Connection, place: Place, condition: ColumnElement[bool]) -> list[Row]:
     """Return the rows that fulfil a condition, as many as the database counts.
 
@@ -171,10 +218,9 @@ def _rows(connection: Connection, place: Place, condition: ColumnElement[bool]) 
 
 def _query(place: Place, dialect: str, condition: ColumnElement[bool]) -> Select[Any]:
     """Return the query for rows, each with the number of all of them: one statement sees one state of the table."""
-    text = as_text(place, dialect)
     matches = place.has_value, condition
     count = select(func.count()).select_from(place.table).where(*matches).correlate(None).scalar_subquery()
-    return select(*place.key, text, _valid(place, dialect), count).where(*matches)
+    return select(*place.key, as_text(place, dialect), _valid(place, dialect), count).where(*matches)
 
 
 def _count(connection: Connection, place: Place, condition: ColumnElement[bool]) -> int:
