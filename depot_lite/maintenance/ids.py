@@ -134,10 +134,12 @@ class Part:
         return int.from_bytes(packed(file_id)[-4:]) % self.of == self.number - 1
 
 
-class _Records:
+class Records:
     """Bytes in 256 parts, of which all but the last are in a temporary file."""
 
     def __init__(self) -> None:
+        #: Bytes in memory before they are put on disk: two collections, and a part of each, are in use at a time.
+        self.limit = _memory.get() // 4
         self.parts = [bytearray() for _ in range(_PARTS)]
         self.lengths = [0] * _PARTS
         self._runs: list[list[tuple[int, int]]] = [[] for _ in range(_PARTS)]
@@ -180,7 +182,7 @@ class FileIds:
     def __init__(self) -> None:
         #: Bytes in memory before they are put on disk: two collections, and a part of each, are in use at a time.
         self._limit = _memory.get() // 4
-        self._ids = _Records()
+        self._ids = Records()
         self._held = 0
         #: The first byte of the part that is divided by the second byte, and its parts.
         self._divided: tuple[int, Self] | None = None
@@ -263,7 +265,7 @@ class ListedFiles(FileIds):
 
     def __init__(self) -> None:
         super().__init__()
-        self._known = _Records()
+        self._known = Records()
 
     def add_known(self, files: Iterable[tuple[str, int, datetime]]) -> None:
         """Add file ids with their sizes and times."""

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Engine
@@ -20,7 +21,7 @@ from depot_lite.depots import Depots
 from depot_lite.errors import ConfigurationError, MaintenanceStopped, StoredFileNotFound
 from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.io.interfaces import FileStorage
-from depot_lite.maintenance.ids import ListedFiles, packed, unpacked
+from depot_lite.maintenance.ids import ListedFiles, Records, packed, unpacked
 from depot_lite.maintenance.rows.database import Database, Row
 from depot_lite.maintenance.rows.named import DepotNames, NamedFile, named_files, rows_naming
 from depot_lite.maintenance.rows.places import Place, places
@@ -245,13 +246,18 @@ class _Depot:
         self.heap: list[tuple[int, bytes, bool]] = []
         #: The largest files according to the rows: size, id, row.
         self.largest_in_rows: list[tuple[int, bytes, str]] = []
-        self._parts = [bytearray() for _ in range(256)]
+        self._records = Records()
+        self._held = 0
         self._largest = largest
 
     def add_reference(self, file: NamedFile, kind: int, place: int, row: Callable[[], str]) -> None:
         """Record a reference of a row."""
         key = packed(file.file_id)
-        self._parts[key[0]] += _RECORD.pack(key, -1 if file.size is None else file.size, kind, place)
+        self._records.parts[key[0]] += _RECORD.pack(key, -1 if file.size is None else file.size, kind, place)
+        self._held += _RECORD.size
+        if self._held > self._records.limit:
+            self._records.spill()
+            self._held = 0
         full = len(self.largest_in_rows) >= self._largest
         if file.size is not None and self._largest and not (full and (file.size, key) <= self.largest_in_rows[0][:2]):
             keep_largest(self.largest_in_rows, (file.size, key, row()), self._largest)
@@ -259,9 +265,9 @@ class _Depot:
     def named(self, number: int) -> dict[bytes, list[_Reference]]:
         """Return and clear the references to files whose ids begin with a byte."""
         found: dict[bytes, list[_Reference]] = {}
-        for key, *fields in _RECORD.iter_unpack(self._parts[number]):
+        for key, *fields in chain.from_iterable(map(_RECORD.iter_unpack, self._records.chunks(number))):
             found.setdefault(key, []).append(_Reference(*fields))
-        self._parts[number] = bytearray()
+        self._records.clear(number)
         return found
 
     def sizes(self, number: int, named: dict[bytes, list[_Reference]]) -> Iterator[tuple[bytes, int]]:

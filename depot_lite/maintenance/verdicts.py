@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from depot_lite.errors import MaintenanceStopped, StoredFileNotFound
 from depot_lite.io.checksums import CHECKSUMS
 from depot_lite.io.interfaces import FileInfo, FileStorage
-from depot_lite.maintenance.ids import packed
+from depot_lite.maintenance.ids import Records, packed
 from depot_lite.maintenance.run.pace import Pace
 
 _ALGORITHMS: Final = tuple(CHECKSUMS)
@@ -150,10 +151,11 @@ class _Expectation(NamedTuple):
 
 
 class Expected:
-    """The properties of files according to their rows, in 33 bytes each."""
+    """The properties of files according to their rows, in 33 bytes each, on disk if memory is limited."""
 
     def __init__(self) -> None:
-        self._parts = [bytearray() for _ in range(256)]
+        self._records = Records()
+        self._held = 0
         self._sorted: tuple[int, dict[bytes, list[_Expectation]]] = (-1, {})
         self._lock = threading.Lock()
 
@@ -162,7 +164,11 @@ class Expected:
         key, algorithm = packed(file_id), _algorithm_of(checksum)
         number = 0 if algorithm is None else _ALGORITHMS.index(algorithm) + 1
         digest = _digest(checksum.lower()) if checksum is not None and number else bytes(8)
-        self._parts[key[0]] += _RECORD.pack(key, -1 if size is None else size, number, digest)
+        self._records.parts[key[0]] += _RECORD.pack(key, -1 if size is None else size, number, digest)
+        self._held += _RECORD.size
+        if self._held > self._records.limit:
+            self._records.spill()
+            self._held = 0
 
     def of(self, file_id: str) -> list[_Expectation]:
         """Return the properties of a file according to each row that names it."""
@@ -174,7 +180,8 @@ class Expected:
 
     def _read(self, number: int) -> dict[bytes, list[_Expectation]]:
         found: dict[bytes, list[_Expectation]] = {}
-        for key, size, algorithm, digest in _RECORD.iter_unpack(self._parts[number]):
+        records = chain.from_iterable(map(_RECORD.iter_unpack, self._records.chunks(number)))
+        for key, size, algorithm, digest in records:
             expectation = _Expectation(
                 None if size < 0 else size, _ALGORITHMS[algorithm - 1] if algorithm else None, digest
             )

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from depot_lite.errors import ConfigurationError, MaintenanceStopped
-from depot_lite.io.fileid import id_of_object_id
+from depot_lite.io.fileid import id_of_object_id, new_file_id
+from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.maintenance.ids import (
     FileIds,
     FoundFile,
@@ -24,6 +25,9 @@ from depot_lite.maintenance.ids import (
     prefixes,
     unpacked,
 )
+from depot_lite.maintenance.rows.named import NamedFile
+from depot_lite.maintenance.statistics import _Depot
+from depot_lite.maintenance.verdicts import Expected
 
 IDS = st.uuids().map(str)
 TIMES = st.datetimes(datetime(1971, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # bounds have none
@@ -183,3 +187,22 @@ def test_less_than_a_megabyte_is_refused() -> None:
     """A part would not fit."""
     with pytest.raises(ConfigurationError, match="memory=1000: expected a whole number"), limited_memory(1000):
         pass
+
+
+@pytest.mark.matrix
+def test_what_rows_say_of_files_is_put_on_disk_too() -> None:
+    """The expectations of `verify`, and the references of `statistics`, with all that was said of a file."""
+    ids = [new_file_id() for _ in range(10_000)]
+    with limited_memory(1 << 20):
+        expected, depot = Expected(), _Depot(MemoryFileStorage(), 0)
+    for times in (1, 2):
+        for number, each in enumerate(ids):
+            expected.add(each, number * times, None)
+            depot.add_reference(NamedFile("default", each, "path", {"size": number * times}), 0, times, str)
+    assert (expected._records._file is None, depot._records._file is None) == (False, False)
+    assert sum(map(len, expected._records.parts)) < 1 << 18
+    for number, each in sorted(enumerate(ids), key=lambda item: item[1]):
+        assert [found.size for found in expected.of(each)] == [number, number * 2]
+    named = {key: found for first in range(256) for key, found in depot.named(first).items()}
+    sizes = {unpacked(key): [each.size for each in found] for key, found in named.items()}
+    assert sizes == {each: [number, number * 2] for number, each in enumerate(ids)}
