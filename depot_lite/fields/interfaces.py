@@ -93,6 +93,11 @@ class DepotFileInfo(Reference, ABC):
         if isinstance(content, GeneratorType):
             content = stored_keys(content)  # dataclasses.asdict() rebuilds dictionaries this way
         if isinstance(content, dict):
+            if (filename, content_type, meta) != (None, None, None):
+                raise InvalidContent(
+                    f"{content.get('filename')!r} is stored: for another name or metadata use value.with_(...), for a "
+                    "copy with another name or type UploadedFile(FileIntent(value, filename, content_type, meta=...))"
+                )
             self._fill(content)
             return
         ready = Content.of(content, filename, content_type)

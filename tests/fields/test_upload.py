@@ -626,3 +626,18 @@ def test_content_is_at_hand_as_often_as_it_is_needed() -> None:
                     with found.open() as file:
                         read.append(file.read())
                 assert read[0] == read[1] != b""
+
+
+@pytest.mark.parametrize("options", [{"filename": "b.txt"}, {"content_type": "text/csv"}, {"meta": {"alt": "A cat"}}])
+def test_a_name_that_is_given_to_a_stored_value_is_not_dropped(options: dict[str, Any]) -> None:
+    """The message says how to change it, and how to copy it."""
+    with temporary_depots():
+        DepotManager.configure("default", {"depot.backend": "depot_lite.io.memory.MemoryFileStorage"})
+        value = UploadedFile(b"x", filename="a.txt")
+        value.store()
+        with pytest.raises(InvalidContent, match=r"'a\.txt' is stored: .*value\.with_\(\.\.\.\).*FileIntent"):
+            UploadedFile(value, **options)
+        copied = UploadedFile(FileIntent(value, "b.txt", "text/csv", meta={"alt": "A cat"}))
+        copied.store()
+        assert (copied.filename, copied.content_type, copied.meta) == ("b.txt", "text/csv", {"alt": "A cat"})
+        assert copied.file_id != value.file_id
