@@ -308,8 +308,8 @@ def test_litestar_writes_and_describes_files(session: Session) -> None:
         assert "FileData" in str(client.get("/schema/openapi.json").json())
 
 
-@pytest.mark.parametrize("encode", [orjson.dumps, msgspec.json.encode], ids=["orjson", "msgspec"])
-def test_encoders_in_c_write_the_keys_of_the_row(session: Session, encode: Any) -> None:
+@pytest.mark.parametrize("encode", [json.dumps, orjson.dumps, msgspec.json.encode], ids=["json", "orjson", "msgspec"])
+def test_encoders_write_the_keys_of_the_row(session: Session, encode: Any) -> None:
     found = movie(session)
     data = json.loads(encode({"trailer": found.trailer, "shots": found.shots}))
     assert data == {"trailer": found.trailer, "shots": list(found.shots)}
