@@ -12,7 +12,7 @@ tables are called ``bench_rows_...`` and dropped at the end.
 Everything is measured twice. With 100,000 objects in memory most of the time goes to Python's garbage collector, which
 runs when it pleases: without it the ratios are steadier and less flattering.
 
-To reach: ours at most 1.15 times the text column; asking for ``.filename`` adds at most one parse of the JSON.
+To reach: at most 0.9 times the JSON column, and with ``.filename`` at most 1.5 times the text column and its parse.
 """
 
 from __future__ import annotations
