@@ -23,7 +23,9 @@ from sqlalchemy import (
     Table,
     cast,
     column,
+    func,
     inspect,
+    literal,
     or_,
     select,
     table,
@@ -201,7 +203,7 @@ def _first_hit(
 ) -> tuple[str, str] | None:
     """Return the first column and id among the rows of a table."""
     source: Any = table(each.name, *(column(name) for name in names), schema=each.schema)
-    keyed = with_key(connection, source, names)
+    keyed = with_key(connection, source, names) if _has_more_than(connection, source, _PAGE) else None
     source = source if keyed is None else keyed
     texts = [_as_text(connection, source.c[name]) for name in names]
     has_regexp = connection.dialect.name in _WITH_REGEXP
@@ -219,8 +221,13 @@ def _first_hit(
     return None
 
 
+def _has_more_than(connection: Connection, source: Any, rows: int) -> bool:
+    first = select(literal(1).label("one")).select_from(source).limit(rows + 1).subquery()
+    return connection.scalars(select(func.count()).select_from(first)).one() > rows
+
+
 def _pages(connection: Connection, source: Table | None) -> Iterator[ColumnElement[bool]]:
-    """Yield the conditions of the pages of a table: ranges of its primary key; one for all rows if it has none."""
+    """Yield the conditions of the pages of a large table: ranges of its primary key; one for all rows without."""
     try:
         ranges = None if source is None else KeyRanges.of(connection, Place(source, next(iter(source.c))))
     except MaintenanceStopped:  # NULL in a primary key of SQLite: no range contains it
