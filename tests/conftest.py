@@ -74,7 +74,9 @@ def _empty_tables(metadata: MetaData, count: int) -> bytes:
     metadata.create_all(engine)
     with engine.connect() as connection:
         made: Any = connection.connection.dbapi_connection
-        return bytes(made.serialize())
+        content = bytes(made.serialize())
+    engine.dispose()
+    return content
 
 
 def make_sqlite(path: Path, metadata: MetaData) -> None:
