@@ -93,15 +93,9 @@ class DistinctValues:
 
 def update(state: ORMExecuteState, statement: Update, target: Target) -> Any:
     """Execute an UPDATE and look after its files; return None, and do nothing, if it has none."""
-    if any("REPLACE" in str(prefix).upper() for prefix, _ in internals.prefixes(statement)):
-        raise InvalidContent(
-            f"{target.table.name}: UPDATE OR REPLACE does not tell which rows it removed; use two statements"
-        )
     first = each_of(state.parameters)[0] if state.parameters else None
     parameters = dict(first) if isinstance(first, Mapping) else {}
-    if not state.is_executemany:
-        values = set(parameters) - parameters_in(statement.whereclause)
-        target.refuse_other_tables(internals.values_of(statement), values)
+    _refuse_what_cannot_be_followed(state, statement, target, parameters)
     if not target.columns:
         return None
     by_key = state.is_executemany and statement.whereclause is None
@@ -139,6 +133,18 @@ def update(state: ORMExecuteState, statement: Update, target: Target) -> Any:
         results.append(target.invoke_for(state, _with_values(statement, assigned), watch, keys, keep=keep))
     _show_new_files(target, {key: new[key] for key in rows})
     return results[0].merge(*results[1:]) if len(results) > 1 else results[0]
+
+
+def _refuse_what_cannot_be_followed(
+    state: ORMExecuteState, statement: Update, target: Target, parameters: Mapping[str, Any]
+) -> None:
+    if any("REPLACE" in str(prefix).upper() for prefix, _ in internals.prefixes(statement)):
+        raise InvalidContent(
+            f"{target.table.name}: UPDATE OR REPLACE does not tell which rows it removed; use two statements"
+        )
+    if not state.is_executemany:
+        values = set(parameters) - parameters_in(statement.whereclause)
+        target.refuse_other_tables(internals.values_of(statement), values)
 
 
 def _read_and_stored(

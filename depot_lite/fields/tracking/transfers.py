@@ -81,7 +81,7 @@ def undisturbed(call: Callable[[], None]) -> None:
 
 
 def uncancel() -> None:
-    """Take back the cancellation that has just been raised: the number of requests is as before."""
+    """Take back the cancellation that has just been raised, so that the task's count of them is as before."""
     task = _task()
     if task is not None:
         task.uncancel()  # asyncio.timeout() counts them

@@ -49,7 +49,7 @@ def prepare(client: Any) -> None:
 
 
 def listing(ask: Callable[..., Mapping[str, Any]], bucket: str, prefix: str, at_once: int = 1) -> Iterator[FileEntry]:
-    """Yield the files directly below the prefix, with no more than ``at_once`` pages of them in memory.
+    """Yield the files directly below the prefix, with few pages of them in memory.
 
     Args:
         ask: ``list_objects_v2`` of a prepared client; an unprepared one takes longer.

@@ -20,7 +20,7 @@ _FIELDS: Final = "kind,nextPageToken,items(name,size,timeCreated)"
 
 
 def listing(ask: Callable[..., Mapping[str, Any]], bucket: str, prefix: str, at_once: int = 1) -> Iterator[FileEntry]:
-    """Yield the files directly below the prefix, with no more than ``at_once`` pages of them in memory.
+    """Yield the files directly below the prefix, with few pages of them in memory.
 
     Args:
         ask: ``objects.list`` of the JSON API, with these parameters.

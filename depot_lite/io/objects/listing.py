@@ -26,7 +26,7 @@ def entries_of(ask: Ask, at_once: int) -> Iterator[FileEntry]:
 
     Args:
         ask: called in several threads.
-        at_once: the largest number of requests under way, and of pages in memory.
+        at_once: the largest number of requests under way; as many pages may wait in memory.
     """
     entries, token = ask("", None)
     if at_once > 1 and token is not None and entries and entries[-1].startswith("0"):
