@@ -22,6 +22,7 @@ from depot_lite.errors import (
     DepotError,
     EditRefused,
     ImageRefused,
+    ImagesBusy,
     InvalidContent,
     InvalidFileId,
     MaintenanceStopped,
@@ -31,6 +32,7 @@ from depot_lite.errors import (
     SizeRefused,
     StorageFailed,
     StorageFull,
+    StorageTimeout,
     StoredFileNotFound,
     TypeRefused,
     UnknownBackend,
@@ -50,13 +52,14 @@ if TYPE_CHECKING:
         outdated,
         regenerate,
     )
+    from depot_lite.fields.specialized.media import UploadedMedia
     from depot_lite.fields.specialized.variants import ImageVariant
     from depot_lite.fields.sqlalchemy import UploadedFileField
     from depot_lite.fields.upload import UploadedFile
     from depot_lite.images.recipes import Crop, Pad, Thumbnail
     from depot_lite.io.composite.fallback import FallbackStorage
     from depot_lite.io.composite.mirror import MirrorStorage
-    from depot_lite.io.content import FileIntent
+    from depot_lite.io.content.intent import FileIntent
     from depot_lite.io.interfaces import FileStorage
     from depot_lite.io.stored import FileEntry, StoredFile
     from depot_lite.manager import DepotManager
@@ -84,6 +87,7 @@ __all__ = [
     "FileStorage",
     "ImageRefused",
     "ImageVariant",
+    "ImagesBusy",
     "InvalidContent",
     "InvalidFileId",
     "MaintenanceStopped",
@@ -95,6 +99,7 @@ __all__ = [
     "SizeRefused",
     "StorageFailed",
     "StorageFull",
+    "StorageTimeout",
     "StoredFile",
     "StoredFileNotFound",
     "Thumbnail",
@@ -106,6 +111,7 @@ __all__ = [
     "UploadedFileField",
     "UploadedImage",
     "UploadedImageWithThumb",
+    "UploadedMedia",
     "ValidationError",
     "WithThumbnailFilter",
     "__version__",
@@ -127,7 +133,7 @@ _HOMES: Final = {
     "FileEdit": "depot_lite.fields.edits",
     "FileEntry": "depot_lite.io.stored",
     "FileFilter": "depot_lite.fields.interfaces",
-    "FileIntent": "depot_lite.io.content",
+    "FileIntent": "depot_lite.io.content.intent",
     "FileList": "depot_lite.fields.lists",
     "FileStorage": "depot_lite.io.interfaces",
     "ImageVariant": "depot_lite.fields.specialized.variants",
@@ -139,6 +145,7 @@ _HOMES: Final = {
     "UploadedFileField": "depot_lite.fields.sqlalchemy",
     "UploadedImage": "depot_lite.fields.specialized.image",
     "UploadedImageWithThumb": "depot_lite.fields.specialized.image",
+    "UploadedMedia": "depot_lite.fields.specialized.media",
     "WithThumbnailFilter": "depot_lite.fields.filters.thumbnails",
     "outdated": "depot_lite.fields.specialized.image",
     "regenerate": "depot_lite.fields.specialized.image",

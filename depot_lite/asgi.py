@@ -8,22 +8,25 @@
 makes and registers it. `depot_lite.serving.fileserver` decides about access, `depot_lite.serving` makes the responses.
 
 The event loop never waits for a storage. Opening a file and reading its first part is one step in a thread; each
-further part is another step, which runs while the previous part is sent. A server that can send a file by its path
-(``http.response.pathsend``) does so.
+further part is another step, which runs while the previous part is sent. The threads are those in which the storage
+reads (`depot_lite.concurrency.pools`): uploads and other storages have their own. A server that can send a file by its
+path (``http.response.pathsend``) does so.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, MutableMapping
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from concurrent.futures import Executor
 from functools import partial
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import unquote
 
-from depot_lite.concurrency.threads import in_thread
-from depot_lite.depots import Depots
-from depot_lite.errors import InvalidContent, UnknownDepot
+from depot_lite.concurrency.pools import ThreadPool
+from depot_lite.concurrency.threads import Closing, ended, finished, in_thread
+from depot_lite.errors import InvalidContent, StorageFailed, UnknownDepot
 from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Body, Response, refusal
 from depot_lite.serving.fileserver import FileServer, ReadRequest, Request
 from depot_lite.uploads import Upload
@@ -34,6 +37,10 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 # Frameworks have types of their own for the three.
 ASGIApplication = Callable[[Any, Any, Any], Awaitable[None]]
+
+T = TypeVar("T")
+
+_log: Final = logging.getLogger("depot_lite")
 
 #: Bytes of one part. Each part costs a step in a thread and a copy in the server; two are in memory at a time.
 PART_SIZE: Final = 256 * 1024
@@ -119,43 +126,129 @@ class DepotASGI:
         if isinstance(found, Response):
             await _send(found, b"", receive, send)
             return
-        opened: list[Response] = []
+        threads = found.depot.storage.thread_pools.reading
+        opened = await _unless_disconnected(self._opened(request, found, threads), receive)
+        if opened is None:
+            return
+        response, part = opened
+        body = response.body
+        if body is None:
+            await _send(response, part, receive, send)
+            return
+        closing = Closing(body.close)
         try:
-            part = await in_thread(partial(self._open, request, found, opened))
-            await _send(opened[0], part, receive, send)
+            await _send(response, part, receive, send, partial(_read, closing, body, threads))
+        except asyncio.CancelledError:  # which does not wait for a storage
+            if not body.file.closed and closing.give_up():
+                threads.submit(body.close)
+            raise
         finally:
-            # A cancellation may arrive while the thread opens the file; the thread's result is then in `opened` only.
-            for response in opened:
-                if response.body is not None and not response.body.file.closed:
-                    await in_thread(response.close)
+            # Unless a part is still being read: then the thread that reads closes the file.
+            if not body.file.closed and closing.give_up():
+                await finished(body.close, threads)
 
     async def _receive(self, request: Request, upload: Upload, receive: Receive) -> Response:
         """Store a file that a client sends and return the response. Parts are received when the storage needs them."""
+        uploads = self.server.uploads
+        refused = uploads.enter(upload.path)
+        if refused is not None:
+            return refused
+        store = partial(self.server.receive, request, upload)
         try:
-            storage = Depots.get(upload.depot_name)
+            return await uploads.receive(upload.path, upload.depot_name, _RequestBody(receive), store)
         except UnknownDepot:
             return refusal(404)
-        return await storage.aio.storing(_RequestBody(receive), partial(self.server.receive, request, upload))
 
     async def _authorizes(self, request: Request, file: ReadRequest) -> bool:
         authorize = self.server.authorize
         if authorize is None:
             return False
         call = partial(authorize, request, file.depot.name, file.file_id)
-        answer = call() if inspect.iscoroutinefunction(authorize) else await in_thread(call)
+        answer = call() if inspect.iscoroutinefunction(authorize) else await in_thread(call, _HOOKS)
         return bool(await answer if inspect.isawaitable(answer) else answer)
 
-    def _open(self, request: Request, file: ReadRequest, opened: list[Response]) -> bytes:
-        """Append the response to ``opened`` and return the first part of its body; close it if that is the last."""
-        response = self.server.answer(request, file)
-        opened.append(response)
+    async def _opened(self, request: Request, file: ReadRequest, threads: Executor) -> tuple[Response, bytes]:
+        """Return what `_open` does. A variant is made first if it is not there, and no thread waits for that."""
+        answer = partial(self.server.answer, request, file)
+        opened = await in_thread(partial(self._open, request, answer), threads, _close_opened)
+        made = self.server.make(file, opened[0])
+        if made is None:
+            return opened
+        await ended([made])
+        answer = partial(self.server.answer_made, request, file, made)
+        return await in_thread(partial(self._open, request, answer), threads, _close_opened)
+
+    @staticmethod
+    def _open(request: Request, answer: Callable[[], Response]) -> tuple[Response, bytes]:
+        """Return the response and the first part of its body; close it if that is the last. 503: the storage fails."""
+        response = answer()
         body = response.body
         if body is None or (_offers_paths(request.context) and body.is_whole and body.file.local_path is not None):
-            return b""
-        part = body.read(PART_SIZE) if body.left else b""
+            return response, b""
+        try:
+            part = body.read(PART_SIZE) if body.left else b""
+        except StorageFailed:
+            _log.exception("%s cannot be served", request.path)
+            response.close()
+            return refusal(503), b""
+        except BaseException:
+            response.close()
+            raise
         if not body.left:
             response.close()
-        return part
+        return response, part
+
+
+#: Runs ``authorize`` hooks that are not asynchronous.
+_HOOKS: Final = ThreadPool("depot_lite authorize")
+
+
+#: Seconds after which a request that waits for its storage looks whether its client is still there.
+_SLOW: Final = 1.0
+
+
+async def _unless_disconnected(work: Coroutine[Any, Any, T], receive: Receive) -> T | None:
+    """Return the result of work, None if the client has disconnected meanwhile.
+
+    Clients that come and go would otherwise fill the queue of a slow storage, and others wait for them.
+    """
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101  # for mypy: this is a coroutine
+    watching: asyncio.Task[None] | None = None
+    left = ended = False
+
+    def leave(watched: asyncio.Task[None]) -> None:
+        nonlocal left
+        # It may have been scheduled before the work ended: then it cannot be removed any more.
+        if not ended and not watched.cancelled() and watched.exception() is None:
+            left = True
+            task.cancel()
+
+    def watch() -> None:
+        nonlocal watching
+        watching = asyncio.ensure_future(_wait_for_disconnect(receive))
+        watching.add_done_callback(leave)
+
+    begin = asyncio.get_running_loop().call_later(_SLOW, watch)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if left and not task.uncancel():
+            return None
+        raise
+    finally:
+        ended = True
+        begin.cancel()
+        if watching is not None:
+            watching.cancel()
+
+
+def _close_opened(opened: tuple[Response, bytes]) -> None:
+    opened[0].close()
+
+
+async def _read(closing: Closing, body: Body, threads: Executor) -> bytes:
+    return await in_thread(partial(closing.use, partial(body.read, PART_SIZE)), threads)
 
 
 def _as_sent(scope: Scope) -> str:
@@ -167,34 +260,35 @@ def _offers_paths(scope: Scope) -> bool:
     return "http.response.pathsend" in (scope.get("extensions") or {})
 
 
-async def _send(response: Response, part: bytes, receive: Receive, send: Send) -> None:
+async def _send(
+    response: Response, part: bytes, receive: Receive, send: Send, read: Callable[[], Awaitable[bytes]] | None = None
+) -> None:
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     body = response.body
-    if body is None or not body.left:
+    if body is None or read is None or not body.left:
         await send({"type": "http.response.body", "body": part})
     elif not part:
         await send({"type": "http.response.pathsend", "path": str(body.file.local_path)})
     else:
-        await _stream(body, part, receive, send)
+        await _stream(body, part, receive, send, read)
 
 
-async def _stream(body: Body, part: bytes, receive: Receive, send: Send) -> None:
+async def _stream(body: Body, part: bytes, receive: Receive, send: Send, read: Callable[[], Awaitable[bytes]]) -> None:
     """Send the remaining parts, reading the next one while one is sent, until the client disconnects."""
     disconnected = asyncio.ensure_future(_wait_for_disconnect(receive))
     following: asyncio.Future[bytes] | None = None
     try:
         while part and not disconnected.done():
-            following = asyncio.ensure_future(in_thread(partial(body.read, PART_SIZE))) if body.left else None
+            following = asyncio.ensure_future(read()) if body.left else None
             await send({"type": "http.response.body", "body": part, "more_body": following is not None})
             part = b"" if following is None else await following
     finally:
-        disconnected.cancel()
-        # The caller closes the file next, so the part that is being read has to finish first. Its errors concern nobody
-        # any more. A cancellation does not shorten this: gather waits for all, and a thread cannot be stopped.
-        await asyncio.gather(
-            *([disconnected] if following is None else [disconnected, following]), return_exceptions=True
-        )
+        tasks: list[asyncio.Future[Any]] = [disconnected] if following is None else [disconnected, following]
+        for task in tasks:
+            task.cancel()
+        # The errors of the part that is read concern nobody any more, and its thread is not waited for.
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _serve_lifespan(receive: Receive, send: Send) -> None:

@@ -18,56 +18,35 @@ All methods may be called from any thread.
 
 from __future__ import annotations
 
-import inspect
+import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Literal
 from urllib.parse import quote
 
-from depot_lite.errors import AlreadyConfigured, ConfigurationError, UnknownDepot
+from depot_lite.errors import ConfigurationError, UnknownDepot
 from depot_lite.io.interfaces import FileStorage, StoredFile
-from depot_lite.registry import Depot, Registry, check_name, checked_visibility, differences, split_path
+from depot_lite.registry import (
+    Configuration,
+    Depot,
+    Middleware,
+    check_hook,
+    check_name,
+    checked_visibility,
+    split_path,
+)
 from depot_lite.settings import build, options_in
 from depot_lite.signing import Signer
 
-if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIEnvironment
-
-
-class Middleware(Protocol):
-    """A server of the depots' files, which knows their URLs."""
-
-    def url_for(self, path: str) -> str:
-        """Return the URL of the file with this path (``depot_name/file_id``)."""
-        ...
-
-
-class WSGIMiddleware(Middleware, Protocol):
-    """A `Middleware` around a WSGI application."""
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse, /) -> Iterable[bytes]:
-        """Answer a request."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """The whole configuration at one moment, replaced as a whole by each change: readers need no lock."""
-
-    registry: Registry = field(default_factory=Registry)
-    middleware: Middleware | None = None
-    #: The class and the options with which the middleware was made; None if it was made by the user.
-    middleware_options: Mapping[str, Any] | None = None
-    signer: Signer | None = None
-    delete_later: Callable[[list[str]], object] | None = None
+_log: Final = logging.getLogger("depot_lite")
 
 
 class Depots:
     """The depots, configured and found through class methods; it is never instantiated."""
 
-    _state: ClassVar[_State] = _State()
+    _state: ClassVar[Configuration] = Configuration()
     # Held by writers only, also while a storage is built. Reentrant, because a storage may configure another depot.
     _lock: ClassVar[threading.RLock] = threading.RLock()
 
@@ -84,7 +63,7 @@ class Depots:
     ) -> FileStorage:
         """Configure a depot and return its storage. The first depot becomes the default.
 
-        Configuring it again with the same settings does nothing and returns its storage.
+        Configuring it again with the same settings, or text for them, does nothing and returns its storage.
 
         Args:
             name: the first part of paths, which rows remember: it contains no ``/`` and must not change later.
@@ -307,7 +286,7 @@ class Depots:
             ConfigurationError: ``hook`` cannot be called, or has to be awaited.
         """
         if hook is not None:
-            _check_delete_later(hook)
+            check_hook("delete_later", hook, "a list of paths")
         with cls._lock:
             cls._set(delete_later=hook)
 
@@ -315,6 +294,43 @@ class Depots:
     def get_delete_later(cls) -> Callable[[list[str]], object] | None:
         """Return the function set by `set_delete_later`, None if files are deleted immediately."""
         return cls._state.delete_later
+
+    @classmethod
+    def set_process_later(cls, hook: Callable[..., object] | None, *, fallback: Literal["now", "none"] = "now") -> None:
+        """Let a function take images whose variants are to be made after a COMMIT, instead of making them there.
+
+        The function passes its arguments to a task queue, whose task calls `depot_lite.maintenance.make_variants` with
+        them. It is called after the outermost COMMIT, once for each stored image with ``make="later"`` variants, in the
+        thread that committed; under ``AsyncSession`` in a thread beside the event loop. Its result is ignored. Images
+        of a transaction that rolled back never go through it.
+
+        It gets four JSON values: the model, as ``"package.module:Class"``; the primary key, as a list, or None if it is
+        not known or has no form in JSON; the name of the attribute; and the path of the image.
+
+        Args:
+            hook: the function, which replaces the previous one; with None the variants are made before ``commit()``
+                returns.
+            fallback: if the hook raises, the error is logged and the variants are made at once (``"now"``), or left to
+                `depot_lite.maintenance.make_missing_variants` (``"none"``).
+
+        Raises:
+            ConfigurationError: ``hook`` cannot be called, or has to be awaited, or ``fallback`` is something else.
+        """
+        if hook is not None:
+            check_hook("process_later", hook, "a model, a primary key, an attribute and a path")
+        if fallback not in ("now", "none"):
+            raise ConfigurationError(f"process_later: fallback={fallback!r}: expected 'now' or 'none'")
+        with cls._lock:
+            cls._set(process_later=hook, makes_variants_if_refused=fallback == "now")
+
+    @classmethod
+    def get_process_later(cls) -> Callable[..., object] | None:
+        """Return the function set by `set_process_later`, None if variants are made immediately."""
+        return cls._state.process_later
+
+    @classmethod
+    def _makes_variants_if_refused(cls) -> bool:
+        return cls._state.makes_variants_if_refused
 
     # --- serving --------------------------------------------------------------------------------------------------
 
@@ -365,7 +381,7 @@ class Depots:
             AlreadyConfigured: one is registered. Old URLs would lead to it, new ones to the second.
         """
         with cls._lock:
-            cls._refuse_second_middleware()
+            cls._state.refuse_second_middleware()
             cls._set(middleware=mw)
 
     @classmethod
@@ -387,33 +403,6 @@ class Depots:
         """Return whether a middleware has been registered."""
         return cls._state.middleware is not None
 
-    @classmethod
-    def _refuse_second_middleware(cls, options: Mapping[str, Any] | None = None) -> None:
-        if cls._state.middleware is None:
-            return
-        different = "" if options is None else differences(cls._state.middleware_options or {}, options)
-        if different or options is None:
-            raise AlreadyConfigured(
-                f"a middleware that serves the files has already been registered{different and ', with another '}"
-                f"{different}: make it once, when the application starts; in tests, use "
-                "depot_lite.testing.temporary_depots"
-            )
-
-    @classmethod
-    def _check_private_depots(cls, authorize: object) -> None:
-        """Refuse private depots whose files nobody could read, before the first request does.
-
-        Raises:
-            ConfigurationError: there are neither signing keys nor URLs of the storage nor an ``authorize`` hook.
-        """
-        unsigned = cls._state.signer is None and authorize is None
-        for depot in cls._state.registry.depots.values() if unsigned else ():
-            if depot.visibility == "private" and not depot.storage.has_urls:
-                raise ConfigurationError(
-                    f"depot {depot.name!r} is private, but nothing signs its URLs: call DepotManager.configure_signing "
-                    "before the middleware is made, or give it an authorize hook"
-                )
-
     # --- state, for tests -----------------------------------------------------------------------------------------
 
     @classmethod
@@ -423,27 +412,22 @@ class Depots:
 
     @classmethod
     def _clear(cls) -> None:
-        """Reset the configuration, for tests: depots, aliases, middleware, keys, hook. The files stay."""
-        cls._restore(_State())
+        """Reset the configuration, for tests: depots, aliases, middleware, keys, hooks. The files stay."""
+        cls._restore(Configuration())
 
     @classmethod
-    def _snapshot(cls) -> _State:
+    def _snapshot(cls) -> Configuration:
         """Return the configuration, for `_restore`."""
         return cls._state
 
     @classmethod
-    def _restore(cls, snapshot: _State) -> None:
+    def _restore(cls, snapshot: Configuration) -> None:
         """Go back to the configuration of a `_snapshot`."""
         with cls._lock:
             Depots._state = snapshot
 
 
-def _check_delete_later(hook: object) -> None:
-    """Refuse a hook that would delete nothing when it is called."""
-    if not callable(hook):
-        raise ConfigurationError(f"delete_later: expected a function that takes a list of paths, got {hook!r}")
-    if inspect.iscoroutinefunction(hook) or inspect.iscoroutinefunction(type(hook).__call__):
-        raise ConfigurationError(
-            f"delete_later: {hook!r} has to be awaited, but nothing awaits it after a COMMIT: expected an ordinary "
-            "function, also under AsyncSession, where it runs in a thread"
-        )
+def discard(paths: Iterable[str]) -> None:
+    """Delete files as `Depots.delete_files` does; log those that fail and leave them to maintenance."""
+    for path, error in Depots.delete_files(paths).items():
+        _log.error("could not delete %s, which is left to maintenance: %s", path, error)

@@ -20,6 +20,8 @@
     +- DamagedReference   (also ValueError)
     +- StorageFailed      (also OSError)
     |  +- StorageFull
+    |  +- StorageTimeout  (also TimeoutError)
+    +- ImagesBusy         (also TimeoutError)
     +- MaintenanceStopped (also RuntimeError)
 
 The second parent keeps an ``except IOError`` or ``except ValueError`` written for filedepot working. Any of them may be
@@ -29,7 +31,7 @@ raised before COMMIT and none after it: later failures are logged on the ``depot
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
 
 
@@ -68,20 +70,24 @@ class InvalidContent(DepotError, TypeError):
 class DamagedReference(DepotError, ValueError):
     """Raised for a row whose column holds something else than a reference to a file, when its value is used.
 
+    So it is for a reference with a key of the wrong type, when that key is used.
+
     Args:
         found: the content of the row.
-        where: the table, the column and the row.
+        where: the table, the column and the row; for a key of a reference, the path of its file.
+        expected: what should be there.
     """
 
-    def __init__(self, found: Any, where: str) -> None:
-        super().__init__(found, where)
+    def __init__(self, found: Any, where: str, expected: str = "JSON with depot_name, file_id and path") -> None:
+        super().__init__(found, where, expected)
         self.found = found
         self.where = where
+        self.expected = expected
 
     def __str__(self) -> str:
         """Name the row and its present content, and say how to repair it."""
         return (
-            f"{self.where}: expected JSON with depot_name, file_id and path, got {_shortened(repr(self.found))}. "
+            f"{self.where}: expected {self.expected}, got {_shortened(repr(self.found))}. "
             f"Assign a file or None to the attribute, or delete the row. See {HELP}"
         )
 
@@ -200,10 +206,6 @@ class SeveralRefused(ValidationError):
         return self._errors
 
 
-#: The ``errno`` of a system without space left.
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-
-
 class StorageFailed(DepotError, OSError):
     """Raised when an operation of a storage fails; the backend's own error is the ``__cause__``.
 
@@ -213,15 +215,42 @@ class StorageFailed(DepotError, OSError):
     StorageFull(28, 'cannot store file 1: no space left')
     """
 
+    #: Whether nobody was there to answer, so that other calls will fail, too, for a while.
+    is_down: bool = False
+
+    #: Whether the source of a copy could not be read: its storage failed, and not the one that stores.
+    of_source: bool = False
+
     def __new__(cls, *args: Any) -> Self:
-        """Return a `StorageFull` if ``errno`` says that no space is left."""
-        kind: Any = StorageFull if cls is StorageFailed and len(args) > 1 and args[0] in _FULL else cls
+        """Return a `StorageFull` if ``errno`` says that no space is left, a `StorageTimeout` if time ran out."""
+        kind: Any = _BY_ERRNO.get(args[0], cls) if cls is StorageFailed and len(args) > 1 else cls
         error: Self = super().__new__(kind, *args)
         return error
 
 
 class StorageFull(StorageFailed):
     """Raised when a storage has no space left or its quota is used up, so that the next file will fail too."""
+
+
+class StorageTimeout(StorageFailed, TimeoutError):
+    """Raised when a storage has made no progress for longer than its option ``timeout`` allows.
+
+    The storage may still complete the request later. A file that is stored then is unused, and maintenance finds it.
+    """
+
+    is_down = True
+
+
+#: The classes for the ``errno`` of an error of the system.
+_BY_ERRNO: Final[Mapping[Any, type[StorageFailed]]] = {
+    errno.ENOSPC: StorageFull,
+    errno.EDQUOT: StorageFull,
+    errno.ETIMEDOUT: StorageTimeout,
+}
+
+
+class ImagesBusy(DepotError, TimeoutError):
+    """Raised when an image was not decoded because others were for too long; over HTTP, that is status 503."""
 
 
 class MaintenanceStopped(DepotError, RuntimeError):

@@ -13,21 +13,28 @@ directly, around one application or around each other, with different mountpoint
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+import logging
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import lru_cache
 from http import HTTPStatus
+from socket import SHUT_RD, socket
 from typing import TYPE_CHECKING, Any, Final
 
-from depot_lite.errors import ConfigurationError, InvalidContent
+from depot_lite.errors import ConfigurationError, InvalidContent, StorageFailed
 from depot_lite.io.content import CHUNK_SIZE
 from depot_lite.io.options import boolean
 from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Response, refusal
 from depot_lite.serving.fileserver import FileServer, ReadRequest, Request
+from depot_lite.serving.receiving import MinimumRate
 from depot_lite.uploads import Upload
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+_log = logging.getLogger("depot_lite")
 
 
 class DepotMiddleware:
@@ -42,7 +49,7 @@ class DepotMiddleware:
             (SCRIPT_NAME), it may begin with that path, so that url_for returns the URL that browsers need.
         cache_max_age: seconds that a browser may cache a file without revalidation; 0 requires it each time.
         replace_wsgi_filewrapper: do not use the server's ``wsgi.file_wrapper``, for servers where it is broken.
-        options: those of `depot_lite.serving.fileserver.FileServer`.
+        options: those of `depot_lite.serving.fileserver.FileServer`; ``uploads_at_once`` is 4 by default.
     """
 
     def __init__(
@@ -54,7 +61,8 @@ class DepotMiddleware:
         **options: Any,
     ) -> None:
         self.app = app
-        self.server = FileServer(mountpoint, cache_max_age, **options)
+        # Each upload occupies a thread of the server while the client sends it.
+        self.server = FileServer(mountpoint, cache_max_age, **{"uploads_at_once": UPLOADS_AT_ONCE, **options})
         if inspect.iscoroutinefunction(self.server.authorize):
             raise ConfigurationError(
                 "authorize is a coroutine function, which only ASGI can await; expected an ordinary function"
@@ -77,10 +85,15 @@ class DepotMiddleware:
             return self.app(environ, start_response)
         response = self._response(environ, path)
         try:
+            try:
+                body = self._sent(environ, response)
+            except StorageFailed:  # a small file, which was read at once, is damaged
+                _log.exception("%s cannot be served", path)
+                response, body = refusal(503), []
             # A new list: servers add headers of their own to it.
             start_response(_status_line(response.status), list(response.headers))
             # From here on the server closes it (PEP 3333), also if the client has disconnected.
-            return self._sent(environ, response)
+            return body
         except BaseException:
             response.close()
             raise
@@ -108,17 +121,27 @@ class DepotMiddleware:
             return self._receive(environ, request, found)
         if not found.granted and not self._authorizes(request, found):
             return refusal(403)
-        return self.server.answer(request, found)
+        response = self.server.answer(request, found)
+        made = self.server.make(found, response)
+        return response if made is None else self.server.answer_made(request, found, made)
 
     def _receive(self, environ: WSGIEnvironment, request: Request, upload: Upload) -> Response:
         length = environ.get("CONTENT_LENGTH") or ""
         if not length and not environ.get("wsgi.input_terminated"):
             return refusal(411)  # a chunked body, for example, whose end only some servers show
-        if length and not (length.isascii() and length.isdigit()):
+        if length and not (length.isascii() and length.isdigit() and len(length) < 20):
             return refusal(400)
-        body = _RequestBody(environ["wsgi.input"], int(length) if length else None)
-        headers = {**request.headers, "content-length": length}
-        return self.server.receive(replace(request, headers=headers), upload, body)
+        refused = self.server.uploads.enter(upload.path)
+        if refused is not None:
+            return refused
+        pace = self.server.uploads.pace()
+        body = _RequestBody(environ["wsgi.input"], int(length) if length else None, pace)
+        request = replace(request, headers={**request.headers, "content-length": length})
+        try:
+            with _watching(environ, pace):
+                return self.server.receive(request, upload, body)
+        finally:
+            self.server.uploads.leave(upload.path)
 
     def _authorizes(self, request: Request, file: ReadRequest) -> bool:
         authorize = self.server.authorize
@@ -159,26 +182,72 @@ class _RequestBody:
     Args:
         stream: the server's stream.
         length: the announced number of bytes; None if the server's stream ends by itself.
+        pace: the minimum rate of the client.
     """
 
-    def __init__(self, stream: Any, length: int | None) -> None:
+    def __init__(self, stream: Any, length: int | None, pace: MinimumRate) -> None:
         self._stream = stream
         self._left = length
+        self._pace = pace
 
     def read(self, size: int) -> bytes:
         """Return up to ``size`` bytes, ``b""`` at the end.
 
         Raises:
             InvalidContent: the client disconnected before the end.
+            TooSlow: the client sends too slowly.
         """
+        # The server's stream returns when it has all bytes. More than those of a period might take longer than one.
+        size = min(size, self._pace.least)
         count = size if self._left is None else min(size, self._left)
-        data: bytes = self._stream.read(count) if count else b""
+        if not count:
+            return b""
+        self._pace.wait()
+        try:
+            data: bytes = self._stream.read(count)
+        except OSError as error:
+            if self._pace.is_too_slow:
+                raise self._pace.too_slow() from error
+            raise
+        self._pace.receive(len(data))
         if self._left is not None:
             self._left -= len(data)
-            if count and not data:
+            if not data:
                 raise InvalidContent(f"the request broke off {self._left} bytes before its end")
         return data
 
+
+@contextmanager
+def _watching(environ: WSGIEnvironment, pace: MinimumRate) -> Iterator[None]:
+    """End the reading from a client that is too slow, where the server shows its socket.
+
+    A read of WSGI has no limit. Other servers have one themselves, or receive the body before they call us.
+    """
+    client = next((environ[name] for name in _SOCKETS if isinstance(environ.get(name), socket)), None)
+    if client is None:
+        yield
+        return
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(max(pace.period - pace.waited, pace.period / 10)):
+            if pace.is_too_slow:
+                with suppress(OSError):
+                    socket.shutdown(client, SHUT_RD)  # not that of SSLSocket, which would end the encryption
+                return
+
+    threading.Thread(target=watch, name="depot_lite upload", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+#: Where servers show the socket of the client.
+_SOCKETS: Final = ("gunicorn.socket", "werkzeug.socket")
+
+#: Direct uploads at once, unless ``uploads_at_once`` is given.
+UPLOADS_AT_ONCE: Final = 4
 
 #: Responses up to this size, in bytes, are read before they are sent.
 _AT_ONCE: Final = 64 * 1024

@@ -1,17 +1,21 @@
-"""The registry of depots: the depot that each name leads to, and the default.
+"""The registry of depots: the depot that each name leads to, and the default; and the rest of the configuration.
 
 A `Registry` never changes. Each change returns a new one, so that readers need no lock and never see half of a change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from pathlib import PurePath
+from types import FunctionType
+from typing import Any, Final, Protocol
 
 from depot_lite.errors import AlreadyConfigured, ConfigurationError, InvalidFileId, UnknownDepot
 from depot_lite.io.fileid import check_file_id
 from depot_lite.io.interfaces import FileStorage
+from depot_lite.signing import Signer
 
 _VISIBILITIES: Final = ("unlisted", "private", "public")
 
@@ -124,11 +128,72 @@ class Registry:
         return "configured: " + ", ".join(names)
 
 
+class Middleware(Protocol):
+    """A server of the depots' files, which knows their URLs."""
+
+    def url_for(self, path: str) -> str:
+        """Return the URL of the file with this path (``depot_name/file_id``)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The whole configuration at one moment, replaced as a whole by each change: readers need no lock."""
+
+    registry: Registry = field(default_factory=Registry)
+    middleware: Middleware | None = None
+    #: The class and the options with which the middleware was made; None if it was made by the user.
+    middleware_options: Mapping[str, Any] | None = None
+    signer: Signer | None = None
+    delete_later: Callable[[list[str]], object] | None = None
+    process_later: Callable[..., object] | None = None
+    #: Whether variants that the hook has not taken are made at once.
+    makes_variants_if_refused: bool = True
+
+    def refuse_second_middleware(self, options: Mapping[str, Any] | None = None) -> None:
+        """Raise AlreadyConfigured if a middleware is registered, unless it was made with the same options."""
+        if self.middleware is None:
+            return
+        known = self.middleware_options
+        different = "" if options is None or known is None else differences(known, options)
+        if different or options is None or known is None:
+            raise AlreadyConfigured(
+                f"a middleware that serves the files has already been registered{different and ', with another '}"
+                f"{different}: make it once, when the application starts; in tests, use "
+                "depot_lite.testing.temporary_depots"
+            )
+
+
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """Return the names of the settings that differ, for messages: values may be secret."""
     missing = object()
     names = dict.fromkeys((*one, *other))
-    return ", ".join(name for name in names if one.get(name, missing) != other.get(name, missing))
+    return ", ".join(name for name in names if not _same(one.get(name, missing), other.get(name, missing)))
+
+
+def _same(one: Any, other: Any) -> bool:
+    # `uvicorn.run("main:app")` imports main a second time, and `create_app()` runs again in the next test: each
+    # definition in them makes another function of the same code.
+    if one == other or (_definition(one) is not None and _definition(one) == _definition(other)):
+        return True
+    # Files and the environment give text in place of paths, numbers, booleans and classes.
+    return _as_text(one) == _as_text(other) and isinstance(one, str) != isinstance(other, str)
+
+
+def _as_text(value: Any) -> Any:
+    """Return a setting as the text for it in a file; other values as they are."""
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, type):
+        return f"{value.__module__}.{value.__qualname__}"
+    return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int | float) else value
+
+
+def _definition(value: Any) -> Any:
+    """Return the code of a function and the values that it was made with; None for anything else."""
+    if not isinstance(value, FunctionType):
+        return None
+    return value.__code__, value.__defaults__, value.__kwdefaults__, value.__closure__
 
 
 def check_name(name: object) -> None:
@@ -151,6 +216,23 @@ def checked_visibility(value: object, label: str) -> str:
     if value is None or value in _VISIBILITIES:
         return str(value or "unlisted")
     raise ConfigurationError(f"{label}: visibility={value!r}: expected one of {', '.join(_VISIBILITIES)}")
+
+
+def check_hook(name: str, hook: object, arguments: str) -> None:
+    """Raise ConfigurationError if a hook cannot be called after a COMMIT.
+
+    Args:
+        name: of the hook, for messages.
+        hook: called there.
+        arguments: the arguments that it is called with, for messages.
+    """
+    if not callable(hook):
+        raise ConfigurationError(f"{name}: expected a function that takes {arguments}, got {hook!r}")
+    if inspect.iscoroutinefunction(hook) or inspect.iscoroutinefunction(type(hook).__call__):
+        raise ConfigurationError(
+            f"{name}: {hook!r} has to be awaited, but nothing awaits it after a COMMIT: expected an ordinary "
+            "function, also under AsyncSession, where it runs in a thread"
+        )
 
 
 def split_path(path: object) -> tuple[str, str]:

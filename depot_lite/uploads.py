@@ -29,7 +29,9 @@ from depot_lite.errors import ConfigurationError, StorageFailed, StoredFileNotFo
 from depot_lite.io.content import clean_filename
 from depot_lite.io.fileid import is_upload_id, new_upload_id
 from depot_lite.io.interfaces import FileEntry
-from depot_lite.io.media_types.detection import content_type_of, valid_media_type
+from depot_lite.io.media_types import valid_media_type
+from depot_lite.io.media_types.detection import content_type_of
+from depot_lite.io.media_types.vocabulary import matches
 from depot_lite.io.sizes import size_of
 from depot_lite.signing import DEFAULT_EXPIRY, positive_seconds
 
@@ -105,10 +107,7 @@ class Upload:
         >>> Upload("default", "1", 9, "image/*").takes("image/png"), Upload("default", "1", 9, "image/*").takes("a/b")
         (True, False)
         """
-        if self.content_type is None:
-            return True
-        family = self.content_type.removesuffix("*")
-        return content_type == self.content_type or (family.endswith("/") and content_type.startswith(family))
+        return self.content_type is None or matches(content_type, self.content_type)
 
     def type_of(self, head: bytes) -> str:
         """Return the content type of a file with this beginning; if the bytes do not show it, the announced type.
@@ -178,8 +177,12 @@ def sweep_uploads(depot_name: str | None = None, *, older_than: timedelta = time
             longest transaction.
 
     Raises:
+        ConfigurationError: ``older_than`` is no timedelta.
         StorageFailed: the depot cannot be listed, or a file could not be deleted; the other files were.
     """
+    given: Any = older_than
+    if not isinstance(given, timedelta):
+        raise ConfigurationError(f"older_than={older_than!r}: expected a timedelta")
     storage, limit = Depots.get(depot_name), datetime.now(UTC) - older_than
     found = [str(each) for each in storage.list() if is_upload_id(each) and _is_older(each, limit)]
     failed = storage.delete_many(found)

@@ -18,13 +18,13 @@ CHROMIUM: Final = Path("/usr/bin/chromium")
 
 #: No name of another machine is known to the browser.
 _NOWHERE: Final = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-#: What is asked of this machine, or of the browser itself.
+#: Requests to this machine, or to the browser itself.
 _HERE: Final = ("http://127.0.0.1:", "blob:", "data:", "chrome:", "chrome-extension:")
 
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """Give a browser; skip, or fail in CI, where there is none."""
+    """Give a browser; skip if there is none, or fail in CI."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError as error:

@@ -1,17 +1,18 @@
-"""What the tests stand on: three databases, fresh depots, and the one check that every transaction test ends with."""
+"""Fixtures of all tests: three databases, fresh depots, and the check that every test of transactions ends with."""
 
 from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, event, select
+from hypothesis import settings
+from sqlalchemy import Column, Connection, Dialect, Engine, MetaData, Table, create_engine, event, select
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
@@ -29,6 +30,8 @@ from tests.support.selection import Selection
 #: to remove them is most of what thousands of tests do.
 IN_MEMORY: Final = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
+DATABASES: Final = ("sqlite", "postgresql", "mariadb")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="run all tests, and not only the quick suite (tests/README.md)")
@@ -36,6 +39,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Selection(config), "selection")
+    # The same examples in each run, on each machine: a search for new ones is `--hypothesis-profile=search`.
+    settings.register_profile("repeated", derandomize=True, deadline=None, database=None)
+    settings.register_profile("search", deadline=None, max_examples=1000)
+    if config.getoption("--hypothesis-profile", None) is None:
+        settings.load_profile("repeated")
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a file by its parameter: its bytes make a name of pages, and are others where a time is among them."""
+    return argname if isinstance(val, bytes) and len(val) > 40 else None
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -85,35 +98,53 @@ def make_sqlite(path: Path, metadata: MetaData) -> None:
 
 
 @cache
-def _tables(metadata: MetaData, count: int) -> list[Table]:
-    """Return them in the order of their foreign keys, which takes long; there are more once a module was imported."""
-    return metadata.sorted_tables
+def _tables(count: int, *kinds: MetaData) -> tuple[Table, ...]:
+    """Return those that refer to others first, which takes long; there are more once a module was imported."""
+    return tuple(table for kind in kinds for table in reversed(kind.sorted_tables))
 
 
-def filled(connection: Connection, tables: Iterable[Table]) -> list[Table]:
+@cache
+def _columns(count: int) -> tuple[Column[Any], ...]:
+    """Return those with files; there are more once a module was imported."""
+    found = {each.column: None for mapper in Base.registry.mappers for each in columns_of_mapper(mapper).values()}
+    return tuple(found)
+
+
+def filled(connection: Connection, tables: tuple[Table, ...]) -> list[Table]:
     """Return the tables that have rows: most of the models are in no test but their own, and this is one question."""
-    tables, quoted = list(tables), connection.dialect.identifier_preparer.format_table
-    question = ", ".join(f"EXISTS (SELECT 1 FROM {quoted(table)})" for table in tables)
-    answer = connection.exec_driver_sql(f"SELECT {question}").one()
-    return [table for table, has_rows in zip(tables, answer, strict=True) if has_rows]
+    return [tables[number] for number in connection.exec_driver_sql(_question(connection.dialect, tables)).scalars()]
+
+
+@cache
+def _question(dialect: Dialect, tables: tuple[Table, ...]) -> str:
+    quoted = dialect.identifier_preparer.format_table
+    asked = (f"SELECT {number} WHERE EXISTS (SELECT 1 FROM {quoted(table)})" for number, table in enumerate(tables))
+    return " UNION ALL ".join(asked)
 
 
 def empty(engine: Engine, *kinds: MetaData) -> None:
     """Delete all rows."""
     with engine.begin() as connection:
-        for table in filled(connection, [each for kind in kinds for each in reversed(_tables(kind, len(kind.tables)))]):
+        for table in filled(connection, _tables(sum(len(each.tables) for each in kinds), *kinds)):
             connection.execute(table.delete())
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql", "mariadb"])
+@contextmanager
+def engine_for(kind: str, folder: Path) -> Iterator[Engine]:
+    """An engine for an empty database of this kind; SQLite's is in the folder."""
+    with ExitStack() as stack:
+        if kind == "sqlite":
+            made = sqlite_engine(folder / "test.db")
+        else:
+            made = create_engine(stack.enter_context(own_database(kind)))
+        stack.callback(made.dispose)
+        yield made
+
+
+@pytest.fixture(scope="session", params=DATABASES)
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """An engine for each of the three databases, with the tables of `tests.support.models`."""
-    with ExitStack() as stack:
-        if request.param == "sqlite":
-            made = sqlite_engine(tmp_path_factory.mktemp("sqlite") / "test.db")
-        else:
-            made = create_engine(stack.enter_context(own_database(request.param)))
-        stack.callback(made.dispose)
+    with engine_for(request.param, tmp_path_factory.mktemp("database")) as made:
         Base.metadata.create_all(made)
         yield made
 
@@ -149,9 +180,9 @@ class World:
     def rows(self) -> dict[str, bytes]:
         """Return the path and the bytes of every file that a committed row names, thumbnails and all."""
         found: dict[str, bytes] = {}
-        columns = {each.column: None for mapper in Base.registry.mappers for each in columns_of_mapper(mapper).values()}
+        columns = _columns(len(Base.registry.mappers))
         with self.engine.connect() as connection:
-            has_rows = set(filled(connection, {column.table: None for column in columns}))
+            has_rows = set(filled(connection, tuple(dict.fromkeys(column.table for column in columns))))
             for column in columns:
                 if column.table in has_rows:
                     for value in connection.scalars(select(column)):

@@ -1,8 +1,8 @@
 """Processes that begin at once: copies of one that has imported what most of them import.
 
-To start Python and to import SQLAlchemy takes longer than what a command does in a test. What is our own is imported by
-each process itself, so that none finds loaded what it has forgotten to import. What concerns the start of Python, its
-signals or a terminal is tested with `subprocess`.
+To start Python and to import SQLAlchemy takes longer than the work of a command in a test. Each process imports our own
+modules itself, so that a forgotten import is noticed. The start of Python, its signals and terminals are tested with
+`subprocess`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ _IMPORTED: Final = (
     "itsdangerous",
     "PIL.Image",
     "psycopg",
-    "puremagic",
     "pymysql",
     "pytest",
     "sqlalchemy.dialects.mysql",
@@ -52,7 +51,7 @@ class Fork:
     """A process: a part of what `subprocess.Popen` has."""
 
     def __init__(self, status: int, out: int, err: int) -> None:
-        # What was read of each until now; None once it was closed.
+        # The bytes read of each until now; None once it was closed.
         self._read = {status: b"", out: b"", err: b""}
         self._open = {status, out, err}
         self._status, self._out, self._err = status, out, err
@@ -78,7 +77,7 @@ class Fork:
         self._wait(lambda: bool(self._read[self._err]), timeout)
 
     def communicate(self, timeout: float) -> tuple[str, str]:
-        """Wait for its end, and return what it has written to stdout and to stderr."""
+        """Wait for its end, and return its stdout and stderr."""
         self._wait(lambda: False, timeout)
         return self._read[self._out].decode(), self._read[self._err].decode()
 
@@ -105,7 +104,7 @@ class Fork:
 
 
 class Forks:
-    """The process that all are copies of, and a folder for what they compile."""
+    """The process that all are copies of, and a folder for their compiled modules."""
 
     def __init__(self, cache: Path) -> None:
         self.cache = cache
@@ -190,7 +189,7 @@ def _main() -> None:
     for name in _IMPORTED:
         if find_spec(name.partition(".")[0]) is not None:
             importlib.import_module(name)
-    gc.freeze()  # what is here stays: no process needs to look at it again when it ends
+    gc.freeze()  # these objects stay: no process needs to look at them again when it ends
     with socket.socket(fileno=int(sys.argv[1])) as control:
         request = _next_fork(control)
     if request is None:

@@ -6,7 +6,6 @@ import asyncio
 import io
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -20,13 +19,16 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
+from depot_lite import asgi
 from depot_lite.asgi import PART_SIZE, DepotASGI
+from depot_lite.concurrency.pools import THREADS
 from depot_lite.errors import StorageFailed
 from depot_lite.io.interfaces import StoredFile
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.testing import some_bytes, temporary_depots
+from tests.support.settling import settle
 
 #: Three whole parts and a rest.
 DATA: Final = some_bytes(3 * PART_SIZE + 7)
@@ -35,14 +37,15 @@ DEADLINE: Final = 20
 
 
 class Watched(MemoryFileStorage):
-    """A storage that knows which of its files are open, and whose reads do what a test wants.
+    """A storage that knows which of its files are open, and calls back before it reads.
 
-    ``on_read`` is called before each read with the position, in the thread that reads.
+    ``on_read`` is called before each read with the position, and ``on_close`` before each closing, in their threads.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.on_read: Callable[[int], None] = lambda position: None
+        self.on_read: Callable[[int], object] = lambda position: None
+        self.on_close: Callable[[], object] = lambda: None
         self.opened: list[_Stream] = []
 
     def _open(self, file_id: str) -> StoredFile:
@@ -69,7 +72,24 @@ class _Stream(io.BytesIO):
 
     def close(self) -> None:
         assert not self.closed
+        self.storage.on_close()
         super().close()
+
+
+class Gate:
+    """A place where a thread waits until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self.reached, self.opened = threading.Event(), threading.Event()
+
+    def wait(self) -> bool:
+        self.reached.set()
+        assert self.opened.wait(DEADLINE)
+        return True
+
+
+def _gone(position: int = 0) -> None:
+    raise StorageFailed("the disk has gone")
 
 
 @pytest.fixture
@@ -87,7 +107,7 @@ class Client:
 
     Args:
         stop_after: hang up once so many messages have been sent to it.
-        extensions: what the server offers.
+        extensions: the extensions that the server offers.
         headers: of the request; as bytes, and as often as a test wants.
     """
 
@@ -218,7 +238,7 @@ class TestMessages:
         assert seen == ["session=1; lang=en"]
 
     def test_a_server_that_sends_files_gets_the_path(self, tmp_path: Path) -> None:
-        """All of the file, and nothing of what has no path."""
+        """Only whole files that have a path."""
         offered: dict[str, Any] = {"http.response.pathsend": {}}
         with temporary_depots():
             local = DepotManager.configure("local", LocalFileStorage(tmp_path, durable=False))
@@ -390,12 +410,7 @@ class TestClientsThatGo:
 
     def test_a_server_that_refuses_to_send_is_told_no_other_error(self, storage: Watched) -> None:
         """As servers may, once the client has gone; also where the next part fails at that moment."""
-
-        def fail(position: int) -> None:
-            if position:
-                raise StorageFailed("the disk has gone")
-
-        storage.on_read = fail
+        storage.on_read = lambda position: _gone() if position else None
 
         async def _run() -> None:
             client = Client(f"/depot/default/{storage.create(DATA)}")
@@ -412,67 +427,86 @@ class TestClientsThatGo:
 
     @pytest.mark.parametrize("when", [0, PART_SIZE, 2 * PART_SIZE])
     @pytest.mark.parametrize("times", [1, 3])
-    def test_a_cancellation_waits_for_the_read_and_closes_the_file(
+    def test_a_cancellation_is_raised_at_once_and_the_thread_that_reads_closes_the_file(
         self, storage: Watched, when: int, times: int
     ) -> None:
         """While it is opened, or a part is read; and however often it comes, as from anyio's scopes."""
+        gate = Gate()
+        storage.on_read = lambda position: gate.wait() if position == when else None
+        client = Client(f"/depot/default/{storage.create(DATA)}")
+        assert _complaints_of(partial(_cancel, storage, client, client.send, gate, gate.reached, times)) == []
+
+    def test_a_client_that_leaves_before_its_file_is_opened_keeps_no_others_waiting(
+        self, storage: Watched, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its place in the queue of the storage is free, and a file that is opened later is closed."""
+        monkeypatch.setattr(asgi, "_SLOW", 0.0)
         reading, go_on = threading.Event(), threading.Event()
 
         def wait(position: int) -> None:
-            if position == when:
-                reading.set()
-                assert go_on.wait(DEADLINE)
-
-        storage.on_read = wait
+            reading.set()
+            assert go_on.wait(DEADLINE)
 
         async def _run() -> None:
-            client = Client(f"/depot/default/{storage.create(DATA)}")
-            task = asyncio.ensure_future(DepotASGI()(client.scope, client.receive, client.send))
+            first, second = (Client(f"/depot/default/{storage.create(DATA)}") for _ in range(2))
+            tasks = [asyncio.ensure_future(first.ask(DepotASGI()))]
             assert await asyncio.to_thread(reading.wait, DEADLINE)
-            for _ in range(times):
-                task.cancel()
-                for _ in range(5):
-                    await asyncio.sleep(0)
-                assert (task.done(), storage.open_files) == (False, 1)
+            for _ in range(THREADS - 1):
+                storage.thread_pools.reading.submit(go_on.wait, DEADLINE)
+            tasks.append(asyncio.ensure_future(second.ask(DepotASGI())))
+            await asyncio.sleep(0)
+            first.gone.set()
+            second.gone.set()
+            await asyncio.gather(*tasks)
+            assert (first.sent, second.sent, storage.open_files) == ([], [], 1)
+            read_later: list[int] = []
+            storage.on_read = read_later.append
             go_on.set()
-            with suppress(asyncio.CancelledError):
-                await task
-            assert task.cancelled()
-            assert storage.open_files == 0
+            await asyncio.to_thread(settle, storage)
+            assert (read_later, storage.open_files) == ([], 0)
 
+        storage.on_read = wait
         assert _complaints_of(_run) == []
 
-    def test_a_cancellation_while_a_part_is_sent_waits_for_the_next_one(self, storage: Watched) -> None:
+    def test_a_cancellation_while_a_part_is_sent_does_not_wait_for_the_next_one(self, storage: Watched) -> None:
         """Which is read meanwhile, from the file that is to be closed."""
-        reading, go_on = threading.Event(), threading.Event()
+        gate = Gate()
+        storage.on_read = lambda position: gate.wait() if position else None
+        client = Client(f"/depot/default/{storage.create(DATA)}")
 
-        def wait(position: int) -> None:
-            if position:
-                reading.set()
-                assert go_on.wait(DEADLINE)
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.body":
+                await asyncio.Event().wait()
 
-        storage.on_read = wait
+        assert _complaints_of(partial(_cancel, storage, client, send, gate, gate.reached)) == []
 
-        async def _run() -> None:
-            client = Client(f"/depot/default/{storage.create(DATA)}")
+    def test_a_cancellation_does_not_wait_until_the_file_is_closed(self, storage: Watched) -> None:
+        gate, sending = Gate(), threading.Event()
+        storage.on_close = gate.wait
+        client = Client(f"/depot/default/{storage.create(DATA[: PART_SIZE + 1])}")
 
-            async def send(message: Any) -> None:
-                if message["type"] == "http.response.body":
-                    await asyncio.Event().wait()
+        async def send(message: Any) -> None:
+            if not message.get("more_body", True):
+                sending.set()
+                await asyncio.Event().wait()
 
-            task = asyncio.ensure_future(DepotASGI()(client.scope, client.receive, send))
-            assert await asyncio.to_thread(reading.wait, DEADLINE)
-            for _ in range(3):
-                task.cancel()
-                for _ in range(5):
-                    await asyncio.sleep(0)
-                assert (task.done(), storage.open_files) == (False, 1)
-            go_on.set()
-            with suppress(asyncio.CancelledError):
-                await task
-            assert (task.cancelled(), storage.open_files) == (True, 0)
+        assert _complaints_of(partial(_cancel, storage, client, send, gate, sending)) == []
 
-        assert _complaints_of(_run) == []
+
+async def _cancel(
+    storage: Watched, client: Client, send: Callable[[Any], Any], gate: Gate, moment: threading.Event, times: int = 1
+) -> None:
+    """Cancel a request at a moment, and see that it ends at once, and that its file is closed after the gate opens."""
+    task = asyncio.ensure_future(DepotASGI()(client.scope, client.receive, send))
+    assert await asyncio.to_thread(moment.wait, DEADLINE)
+    for _ in range(times):
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, DEADLINE)
+    assert storage.open_files == 1
+    gate.opened.set()
+    await asyncio.to_thread(settle, storage)
+    assert storage.open_files == 0
 
 
 class TestStoragesThatFail:
@@ -483,59 +517,46 @@ class TestStoragesThatFail:
         def fail(position: int) -> None:
             if position == 2 * PART_SIZE:
                 if how == "an error":
-                    raise StorageFailed("the disk has gone")
+                    _gone()
                 storage.opened[-1].truncate(2 * PART_SIZE)
 
         storage.on_read = fail
 
         async def _run() -> None:
             client = Client(f"/depot/default/{storage.create(DATA)}")
-            with pytest.raises(StorageFailed, match="disk has gone" if how == "an error" else "bytes too early"):
+            with pytest.raises(StorageFailed, match="disk has gone" if how == "an error" else "is damaged: expected"):
                 await client.ask(DepotASGI())
             assert not client.complete
             assert client.body == DATA[: 2 * PART_SIZE]
 
         assert _complaints_of(_run) == []
 
-    def test_at_the_first_byte_nothing_was_said_yet(self, storage: Watched) -> None:
-        """So that the server can answer with an error."""
-
-        def fail(position: int) -> None:
-            raise StorageFailed("the disk has gone")
-
-        storage.on_read = fail
-
-        async def _run() -> None:
-            client = Client(f"/depot/default/{storage.create(DATA)}")
-            with pytest.raises(StorageFailed, match="the disk has gone"):
-                await client.ask(DepotASGI())
-            assert client.sent == []
-
-        assert _complaints_of(_run) == []
+    def test_at_the_first_byte_the_answer_is_an_error(self, storage: Watched, caplog: pytest.LogCaptureFixture) -> None:
+        """As with WSGI; the application's own handlers of errors never see it."""
+        storage.on_read = _gone
+        client = asked(DepotASGI(), path := f"/depot/default/{storage.create(DATA)}")
+        assert (client.status, client.body, client.complete) == (503, b"", True)
+        assert path.removeprefix("/depot/") in caplog.text
+        assert "the disk has gone" in caplog.text
+        assert storage.open_files == 0
 
 
 class TestTheEventLoop:
     def test_it_answers_others_while_a_storage_is_slow(self, storage: Watched) -> None:
         """One reads and waits; meanwhile another comes and goes."""
-        reading, go_on = threading.Event(), threading.Event()
+        gate = Gate()
         slow, fast = (f"/depot/default/{storage.create(data)}" for data in (DATA, b"fast"))
-
-        def wait(position: int) -> None:
-            if len(storage.opened) == 1:
-                reading.set()
-                assert go_on.wait(DEADLINE)
-
-        storage.on_read = wait
+        storage.on_read = lambda position: gate.wait() if len(storage.opened) == 1 else None
 
         async def _run() -> None:
             app = DepotASGI(inner)
             waiting, passing, other = Client(slow), Client(fast), Client("/")
             task = asyncio.ensure_future(waiting.ask(app))
-            assert await asyncio.to_thread(reading.wait, DEADLINE)
+            assert await asyncio.to_thread(gate.reached.wait, DEADLINE)
             await passing.ask(app)
             await other.ask(app)
             assert (passing.body, other.body, waiting.sent) == (b"fast", b"app: |/", [])
-            go_on.set()
+            gate.opened.set()
             await task
             assert waiting.body == DATA
 
@@ -543,12 +564,11 @@ class TestTheEventLoop:
 
     @pytest.mark.parametrize("kind", ["a function", "a coroutine function"])
     def test_it_answers_others_while_a_hook_waits(self, storage: Watched, kind: str) -> None:
-        asking, go_on = threading.Event(), threading.Event()
+        gate = Gate()
         path = f"/depot/default/{storage.create(b'data')}"
 
         def check(*_: Any) -> bool:
-            asking.set()
-            return go_on.wait(DEADLINE)
+            return gate.wait()
 
         async def acheck(*_: Any) -> bool:
             return await asyncio.to_thread(check)
@@ -558,10 +578,10 @@ class TestTheEventLoop:
             app = DepotASGI(inner, authorize=hook)
             waiting, other = Client(path), Client("/")
             task = asyncio.ensure_future(waiting.ask(app))
-            assert await asyncio.to_thread(asking.wait, DEADLINE)
+            assert await asyncio.to_thread(gate.reached.wait, DEADLINE)
             await other.ask(app)
             assert (other.body, waiting.sent) == (b"app: |/", [])
-            go_on.set()
+            gate.opened.set()
             await task
             assert waiting.body == b"data"
 

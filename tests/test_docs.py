@@ -1,8 +1,9 @@
-"""The README and pages of the documentation: what they show is run, and imported from where docs/api.md says."""
+"""The README and pages of the documentation: their code runs, and imports from where docs/api.md says."""
 
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import io
 import re
 import subprocess
@@ -18,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 import depot_lite
-from depot_lite import DepotManager, UploadedFile, UploadedFileField, ValidationError
+from depot_lite import ConfigurationError, DepotManager, UploadedFile, UploadedFileField, ValidationError
 from depot_lite.fields import validators
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.testing import temporary_depots
@@ -91,6 +92,47 @@ def test_the_api_page_lists_all_public_names() -> None:
     assert sorted({*depot_lite.__all__} - {*re.findall(r"`(\w+)`", text), "__version__"}) == []
     groups = {each for each in validators.__all__ if each.endswith("_EXTENSIONS")}
     assert sorted({*validators.__all__} - {*re.findall(r"`(\w+)`", text)} - groups) == []
+
+
+def test_the_api_page_has_every_name_of_the_modules_that_it_lists() -> None:
+    text = (ROOT / "docs/api.md").read_text()
+    described = {
+        module
+        for module, options in re.findall(r"automodule:: ([\w.]+)\n((?: +:.*\n)*)", text)
+        if ":no-members:" not in options
+    }
+    named = {*re.findall(r"`(\w+)`", text), *re.findall(r"auto\w+:: [\w.]+\.(\w+)\n", text)}
+    missing = []
+    listed = {*re.findall(r"`(depot_lite[\w.]*)`", text), *re.findall(r"automodule:: ([\w.]+)", text)}
+    for name in sorted(listed - {"depot_lite"}):
+        if importlib.util.find_spec(name) is None:  # the class of a storage
+            continue
+        try:
+            module = importlib.import_module(name)
+        except ConfigurationError:  # the library of an extra, which the quick tests do without
+            continue
+        for public in getattr(module, "__all__", ()):
+            homes = {name, getattr(getattr(module, public), "__module__", name)}
+            if public not in named and not homes & described:
+                missing.append(f"{name}.{public}")
+    assert missing == []
+    assert len(listed) > 60
+
+
+def test_the_api_page_lists_what_the_page_about_apis_imports() -> None:
+    text = (ROOT / "docs/api.md").read_text().partition("## depot_lite\n")[0]
+    listed = {*re.findall(r"`([\w.]+)`", text)}
+    for name, modules in imported("\n".join(blocks("docs/values.md"))).items():
+        assert {name, *modules} <= listed
+
+
+def test_samples_of_progress_have_the_time_that_is_printed() -> None:
+    """Only a terminal shows none, and it shows a bar."""
+    lines = re.findall(
+        r"^.*: [\d,]+ (?:files|rows)\b.*, in [\d.]+ s$", (ROOT / "docs/cli.md").read_text(), re.MULTILINE
+    )
+    assert len(lines) > 2
+    assert [line for line in lines if not re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ", line)] == []
 
 
 def test_imports_are_recognised() -> None:
@@ -303,6 +345,28 @@ def test_lists_are_changed_under_asyncio_as_the_page_says(tmp_path: Path, depots
     """After a refresh, or without expiry; the page also shows how bytes are read in a thread."""
     DepotManager.configure("default", MemoryFileStorage())
     asyncio.run(_lists_under_asyncio(tmp_path / "page.db"))
+
+
+# --- analyzers --------------------------------------------------------------------------------------------------------
+
+
+def test_facts_are_found_as_the_page_says(
+    tmp_path: Path, depots: None, disposed: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found, copied = blocks("docs/facts.md")
+    names = run(found, "docs/facts.md", disposed)
+    (shown,) = re.findall(r"print\(.*\)  # (.*)", found)
+    assert capsys.readouterr().out == f"{shown}\n"
+    with Session(names["engine"]) as session:
+        item = names["item"] = session.get_one(names["Item"], 1)
+        item.content = UploadedFile({key: each for key, each in item.content.items() if key != "facts"})
+        session.commit()
+        assert item.content.facts == {}
+        run(copied, "docs/facts.md", names)
+        session.commit()
+        assert item.content.facts == {"lines": 2}
+        assert item.content.file.read() == b"one\ntwo\n"
 
 
 # --- validators -------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 PATH = re.compile(
     r"[\w.-]+(/[\w.-]+)*(/|\.(py|md|toml|yml|png))|(depot_lite|tests|docs|examples|\.ci|\.github)/[\w./-]+"
 )
-#: What a build makes, and a test's own file names.
+#: Generated files, and a test's own file names.
 GENERATED = re.compile(r"docs/_build|dist/|bench_\*|\.venv")
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,6 +25,7 @@ from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.testing import temporary_depots
 from tests.conftest import sqlite_engine
+from tests.support.dramatiq_worker import working
 
 PAGE = Path(__file__).parents[1] / "docs" / "transactions.md"
 
@@ -58,7 +59,7 @@ class Application:
         self.engine = sqlite_engine(folder / "test.db")
         OwnBase.metadata.create_all(self.engine)
         monkeypatch.syspath_prepend(folder)
-        for name in ("tasks", "myapp", "myapp.depots", "myapp.celery"):  # taken away again with what they import
+        for name in ("tasks", "myapp", "myapp.depots", "myapp.celery"):  # removed again, with their imports
             monkeypatch.setitem(sys.modules, name, ModuleType(name))
             del sys.modules[name]
         self.write("myapp/__init__.py", "")
@@ -121,7 +122,7 @@ class Failures(Middleware):
         self.errors: list[str] = []
 
     def after_process_message(self, broker: Any, message: Any, *, result: Any = None, exception: Any = None) -> None:
-        """Note what a task raised."""
+        """Note the error of a task."""
         if exception is not None:
             self.errors.append(str(exception))
             self.first.set()
@@ -136,17 +137,6 @@ def broker() -> Iterator[StubBroker]:
     yield made
     made.close()
     dramatiq.broker.global_broker = before
-
-
-@contextmanager
-def working(broker: StubBroker) -> Iterator[None]:
-    """Run a worker."""
-    worker = dramatiq.Worker(broker, worker_timeout=10, worker_threads=2)
-    worker.start()
-    try:
-        yield
-    finally:
-        worker.stop()
 
 
 def test_dramatiq_deletes_later(application: Application, broker: StubBroker) -> None:

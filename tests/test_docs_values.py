@@ -7,21 +7,33 @@ import io
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import GenericAlias, ModuleType
 from typing import Any
 
 import fastapi  # noqa: F401  # the programs need it
 import flask  # noqa: F401
 import httpx
-import litestar  # noqa: F401
+import litestar
 import pytest
 import sqlmodel
+from pydantic import BaseModel
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from depot_lite import UploadedFile, UploadedImage
 from depot_lite.testing import temporary_depots
+from tests.support.files import png
 
 PAGE = Path(__file__).parents[1] / "docs" / "values.md"
+
+
+class Answer(BaseModel):
+    """An answer of Litestar."""
+
+    trailer: UploadedFile | None
+    shots: list[UploadedImage]
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +68,25 @@ def ask(app: Any, method: str, path: str, **options: Any) -> httpx.Response:
             return await client.request(method, path, **options)
 
     return asyncio.run(_ask())
+
+
+def test_a_list_with_a_damaged_row() -> None:
+    """None stands in its place, or the error names table, column and key, also after the session was closed."""
+    names = run(*programs("FastAPI and Pydantic"), *programs("Damaged rows"))
+    with names["engine"].begin() as connection:
+        rows = "VALUES (2, 'Dogs', NULL, '[]'), (3, 'Cats', 'trailer.mp4', '[]')"
+        connection.exec_driver_sql(f"INSERT INTO movie (id, title, trailer, screenshots) {rows}")
+
+    def answers(kind: str) -> Any:
+        with Session(names["engine"]) as session:
+            return [names[kind].model_validate(each) for each in session.scalars(select(names["Movie"]))]
+
+    for path, kind in (("/whole", "WholeOut"), ("/all", "MovieOut")):
+        names["app"].get(path, response_model=GenericAlias(list, (names[kind],)))(partial(answers, kind))
+    assert ask(names["app"], "GET", "/whole").json() == [{"id": 2, "trailer": None}, {"id": 3, "trailer": None}]
+    place = r"movie.trailer of the row with the primary key \(3,\): expected JSON .*, got 'trailer.mp4'"
+    with pytest.raises(ValueError, match=f"DamagedReference: {place}"):
+        ask(names["app"], "GET", "/all")
 
 
 def test_fastapi_and_pydantic() -> None:
@@ -103,3 +134,22 @@ def test_litestar() -> None:
     assert ask(names["app"], "GET", found["trailer"]["url"]).content == b"a trailer"
     names["engine"].dispose()
     assert os.listdir("media")
+
+
+def test_litestar_describes_the_files_of_pydantic_models() -> None:
+    names = run(*programs("Litestar"))
+
+    @litestar.get("/", sync_to_thread=False)
+    def read() -> Answer:
+        value = UploadedImage(png(8, 6))
+        value.store()
+        return Answer(trailer=None, shots=[value])
+
+    app = litestar.Litestar([read], plugins=[names["FileSchemas"]()])
+    schemas = app.openapi_schema.to_schema()["components"]["schemas"]
+    described = {"$ref": "#/components/schemas/FileData"}
+    assert schemas["Answer"]["properties"]["trailer"]["oneOf"] == [described, {"type": "null"}]
+    assert schemas["Answer"]["properties"]["shots"]["items"] == described
+    (written,) = ask(app, "GET", "/").json()["shots"]
+    assert set(written) == set(schemas["FileData"]["properties"])
+    names["engine"].dispose()

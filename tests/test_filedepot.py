@@ -238,7 +238,7 @@ class UploadedWithThumb(UploadedFile):
 
 
 class UploadedShouting(UploadedFile):
-    """Changes what is stored."""
+    """Changes the content that is stored."""
 
     def process_content(self, content: Any, filename: Any = None, content_type: Any = None) -> None:
         __, filename, content_type = FileStorage.fileinfo(content)
@@ -310,7 +310,7 @@ def upload(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
 
 
 def test_a_custom_upload_type_and_its_filters_work_unchanged(engine: Engine, upload: Any) -> None:
-    """The main file, the thumbnail and what the filters store belong to the value, and are read through its keys."""
+    """The main file, the thumbnail and the files of filters belong to the value, and are read through its keys."""
     with Session(engine) as session:
         session.add(Picture(id=1, photo=upload))
         session.commit()
@@ -377,6 +377,7 @@ def test_an_upload_type_gets_a_stream_whole(engine: Engine) -> None:
         assert (loud.file.read(), loud.filename) == (b"%PDF-1.7 AND SO ON", "stream.pdf")
 
 
+@pytest.mark.matrix
 def test_an_upload_type_may_change_what_is_stored(engine: Engine, upload: Any) -> None:
     with Session(engine) as session:
         session.add(Picture(id=1, loud=FileIntent(b"quiet", "q.txt", "text/plain")))

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
-from wsgiref.util import setup_testing_defaults
 
 import pytest
 
-from depot_lite.asgi import DepotASGI
 from depot_lite.errors import ConfigurationError
 from depot_lite.fields.specialized.variants import ImageVariant
 from depot_lite.fields.upload import UploadedFile, url_of
@@ -23,35 +20,18 @@ from depot_lite.io.interfaces import FileStorage, StoredFile
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.manager import DepotManager
-from depot_lite.middleware import DepotMiddleware
 from depot_lite.serving import fileserver
 from depot_lite.serving.fileserver import FileServer
 from depot_lite.signing import Signer
 from depot_lite.testing import temporary_depots
+from tests.support.asking import KEY, Ask, Elsewhere, _depots, ask, over_asgi, over_wsgi, signed
+
+__all__ = ["_depots", "ask"]  # fixtures
 
 DATA: Final = b"0123456789"
-KEY: Final = "the key of these tests"
 NOTHING: Final = {"content-type": "text/plain", "content-length": "0", "cache-control": "no-store"}
 #: A time that every step of these tests divides.
 NOON: Final = 1_800_000_000.0
-
-Answer = tuple[int, dict[str, str], bytes]
-Ask = Callable[..., Answer]
-
-
-class Elsewhere(MemoryFileStorage):
-    """A storage that has URLs of its own, which tell what they were made for."""
-
-    def url(
-        self,
-        file_or_id: StoredFile | str,
-        *,
-        expires_in: int | timedelta | None = None,
-        filename: str | None = None,
-        disposition: str | None = None,
-        content_type: str | None = None,
-    ) -> str:
-        return f"https://elsewhere/{self._id(file_or_id)}?{expires_in}&{filename}&{disposition}&{content_type}"
 
 
 class Public(Elsewhere):
@@ -61,68 +41,6 @@ class Public(Elsewhere):
         return f"https://public/{self._id(file_or_id)}"
 
 
-def application(*_: Any) -> Any:
-    raise AssertionError("this is no request for the application")
-
-
-def over_wsgi(method: str, url: str, headers: dict[str, str], options: dict[str, Any]) -> Answer:
-    path, _, query = url.partition("?")
-    environ: dict[str, Any] = {"PATH_INFO": unquote(path), "QUERY_STRING": query, "REQUEST_METHOD": method}
-    environ |= {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()}
-    setup_testing_defaults(environ)
-    started: list[Any] = []
-
-    def start_response(*given: Any) -> Any:
-        started.append(given)
-
-    body: Any = DepotMiddleware(application, **options)(environ, start_response)
-    data = b"".join(body)
-    if hasattr(body, "close"):
-        body.close()
-    [(status, told)] = started
-    return int(status.split()[0]), {name.lower(): value for name, value in told}, data
-
-
-def over_asgi(method: str, url: str, headers: dict[str, str], options: dict[str, Any]) -> Answer:
-    path, _, query = url.partition("?")
-    scope = {
-        "type": "http",
-        "method": method,
-        "path": unquote(path),
-        "query_string": query.encode(),
-        "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers.items()],
-    }
-    sent: list[Any] = []
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    async def receive() -> Any:
-        await asyncio.Event().wait()
-
-    asyncio.run(DepotASGI(application, **options)(scope, receive, send))
-    told = {name.decode(): value.decode("latin-1") for name, value in sent[0]["headers"]}
-    return sent[0]["status"], told, b"".join(each["body"] for each in sent[1:])
-
-
-@pytest.fixture(autouse=True)
-def _depots() -> Iterator[None]:
-    with temporary_depots():
-        DepotManager.configure_signing(KEY)
-        yield
-
-
-@pytest.fixture(params=[over_wsgi, over_asgi], ids=["WSGI", "ASGI"])
-def ask(request: pytest.FixtureRequest) -> Ask:
-    """Ask as a client does; options of the middleware by name, headers of the request as ``headers``."""
-
-    def _ask(url: str, method: str = "GET", headers: dict[str, str] | None = None, **options: Any) -> Answer:
-        answer: Answer = request.param(method, url, headers or {}, options)
-        return answer
-
-    return _ask
-
-
 def put(visibility: str = "unlisted", data: bytes = DATA, name: str = "a.txt", **more: Any) -> str:
     """Store a file in a new depot, and return its path."""
     storage = more.get("storage") or MemoryFileStorage()
@@ -130,12 +48,8 @@ def put(visibility: str = "unlisted", data: bytes = DATA, name: str = "a.txt", *
     return f"default/{storage.create(data, name)}"
 
 
-def signed(path: str, expires_in: int | None = None, **more: Any) -> str:
-    return f"/depot/{path}?{DepotManager.signer().query(path, expires_in, **more)}"
-
-
 class Hook:
-    """An ``authorize`` hook that remembers what it was asked."""
+    """An ``authorize`` hook that remembers its arguments."""
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
@@ -150,7 +64,7 @@ class Hook:
 
 # --- who may read it --------------------------------------------------------------------------------------------------
 
-#: What the query of a URL may be. Those behind the first four are refused everywhere.
+#: Queries of a URL. Those behind the first four are refused everywhere.
 QUERIES: Final[dict[str, Callable[[str], str]]] = {
     "unsigned": lambda path: "",
     "unsigned, with a query": lambda path: "?v=2",
@@ -223,6 +137,27 @@ def test_what_is_no_file_is_not_found(ask: Ask, visibility: str) -> None:
     assert ask(f"/depot/{gone}", authorize=Hook(False))[0] == 403
     for path in (gone, "default/no-id"):
         assert ask(f"/depot/{path}")[0] == (403 if visibility == "private" else 404)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x%00",
+        "..",
+        "%2e%2e",
+        "%2E%2E%2F%2E%2E",
+        "%5c..%5c",
+        "a" * 3000,
+        "B3A1C6DE-0F5B-4B6E-9A3E-2B1C4D5E6F70",
+    ],
+)
+def test_a_hook_is_asked_for_well_formed_ids_only(ask: Ask, name: str) -> None:
+    """It may ask a database, which refuses a NUL byte with an error."""
+    put()
+    hook = Hook(True)
+    assert ask(f"/depot/default/{name}", authorize=hook)[0] == 404
+    assert ask(f"/depot/default/{name}/plan.pdf", authorize=hook)[0] == 404
+    assert hook.asked == []
 
 
 def test_a_hook_that_fails_lets_nobody(ask: Ask) -> None:
@@ -311,7 +246,7 @@ def test_asgi_awaits_a_hook_of_any_kind(answer: bool) -> None:
         assert over_asgi("GET", f"/depot/{path}", {}, {"authorize": hook})[0] == (200 if answer else 403)
 
 
-# --- what a signature says besides ------------------------------------------------------------------------------------
+# --- other parts of a signature ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("visibility", ["private", "unlisted", "public"])
@@ -461,7 +396,7 @@ class TestHandedOver:
         assert (status, unquote(named), body) == (200, expected, b"")
         assert named.isascii()
         assert not set(" ?&\n") & set(named)
-        # What a browser may do with it is said as ever; how it is sent is for who sends it.
+        # The headers about browsers are as ever; those about sending are the server's.
         del plain["accept-ranges"]
         assert headers == plain | {"content-length": "0"}
         assert data.read_bytes() == DATA

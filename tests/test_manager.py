@@ -30,13 +30,14 @@ from depot_lite import (
 )
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.io.memory import MemoryFileStorage
+from depot_lite.registry import differences
 
 MEMORY = "depot_lite.io.memory.MemoryFileStorage"
 THIS = __name__
 
 
 class PickyStorage(MemoryFileStorage):
-    """A storage with options of each kind, which quotes what it refuses."""
+    """A storage with options of each kind, which quotes the values that it refuses."""
 
     def __init__(self, bucket: str, *, secret_key: str = "", url: str = "") -> None:
         super().__init__()
@@ -48,7 +49,7 @@ class PickyStorage(MemoryFileStorage):
 
 
 class NotAStorage:
-    """What a wrong dotted name may lead to."""
+    """A class that a wrong dotted name may lead to."""
 
 
 @pytest.fixture(autouse=True)
@@ -150,6 +151,28 @@ class TestConfigure:
         assert depot.get(depot.create(b"alone")).read() == b"alone"
         with pytest.raises(ConfigurationError):
             DepotManager.get()
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            (LocalFileStorage, "depot_lite.io.local.LocalFileStorage"),
+            (Path("media"), "media"),
+            (10, "10"),
+            (0.5, "0.5"),
+            (True, "true"),
+        ],
+    )
+    def test_the_same_settings_may_be_text(self, one: object, other: object) -> None:
+        assert differences({"option": one}, {"option": other}) == differences({"option": other}, {"option": one}) == ""
+        for different in (None, 11, "false", False, Path("other"), "1", FileStorage):
+            assert differences({"option": one}, {"option": different}) == "option"
+
+    def test_a_depot_is_configured_again_with_a_path_as_text(self, tmp_path: Path) -> None:
+        storage = DepotManager.configure("default", {"depot.backend": LocalFileStorage, "depot.storage_path": tmp_path})
+        settings = {"depot.backend": "depot_lite.io.local.LocalFileStorage", "depot.storage_path": str(tmp_path)}
+        assert DepotManager.configure("default", settings) is storage
+        with pytest.raises(AlreadyConfigured, match="with another storage_path:"):
+            DepotManager.configure("default", {**settings, "depot.storage_path": str(tmp_path / "other")})
 
     def test_a_name_is_taken_once(self) -> None:
         storage = memory("default")
@@ -487,6 +510,7 @@ class TestMiddleware:
         assert unknown.endswith(": unknown option mount")
         own = {"replace_wsgi_filewrapper"} if name == "make_middleware" else set()
         shared = {"mountpoint", "cache_max_age", "proxy", "authorize", "x_sendfile", "x_accel_redirect"}
+        shared |= {"uploads_at_once", "upload_idle", "upload_rate"}
         assert {*known.split(", ")} == own | shared
         make(None, proxy=True)
 

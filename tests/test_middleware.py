@@ -28,7 +28,7 @@ from depot_lite.manager import DepotManager
 from depot_lite.middleware import DepotMiddleware
 from depot_lite.testing import some_bytes, temporary_depots
 
-DATA = some_bytes(100_000)
+DATA = b"\x89PNG\r\n\x1a\n" + some_bytes(99_992)
 
 
 class WatchedLocal(LocalFileStorage):
@@ -254,7 +254,7 @@ class TestPaths:
         assert request(port, path, method)[2] == f"app: |{path}".encode()
 
     def test_a_depot_may_have_any_name(self, tmp_path: Path) -> None:
-        """What a URL cannot hold is escaped, and understood when it comes back."""
+        """Characters that a URL cannot hold are escaped, and understood when they come back."""
         with temporary_depots():
             depot = DepotManager.configure("médias & co?#%2F", MemoryFileStorage())
             with serving(DepotManager.make_middleware(application, mountpoint="/fichiers privés")) as port:
@@ -274,7 +274,7 @@ class TestClosing:
         file_id = storage.create(some_bytes(32 * 1024 * 1024))
         with serving(DepotMiddleware(application, replace_wsgi_filewrapper=ours)) as port:
             with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
-                # Without waiting for what is still to be sent: the server's next write fails.
+                # Without waiting for the rest: the server's next write fails.
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 client.sendall(f"GET /depot/default/{file_id} HTTP/1.0\r\nRange: {wanted}\r\n\r\n".encode())
                 assert client.recv(1000).startswith(b"HTTP/1.0 20")
@@ -490,8 +490,34 @@ class TestSeveral:
         assert isinstance(made, DepotMiddleware)
         assert DepotManager.get_middleware() is made
         assert DepotManager.url_for("default/x") == "/files/default/x"
-        with pytest.raises(AlreadyConfigured):
+        with pytest.raises(AlreadyConfigured, match="registered, with another mountpoint: make it once"):
             DepotManager.make_middleware(application)
+
+    def test_the_same_options_are_registered_again(self, storage: Watched) -> None:
+        """Also with a function that was defined again, as by ``uvicorn.run("main:app")``, which imports main twice."""
+
+        def make(path: str) -> DepotMiddleware:
+            def authorize(request: object, path: str) -> bool:
+                return bool(path)
+
+            return DepotManager.make_middleware(application, authorize=authorize)
+
+        first = make("a")
+        assert make("b") is not first
+        assert DepotManager.get_middleware() is first
+        with pytest.raises(AlreadyConfigured, match="registered, with another authorize: make it once"):
+            DepotManager.make_middleware(application, authorize=lambda request, path: True)
+
+    def test_a_middleware_of_ones_own_is_registered_once(self, storage: Watched) -> None:
+        DepotManager.set_middleware(DepotMiddleware(application))
+        with pytest.raises(AlreadyConfigured, match="has already been registered: make it once"):
+            DepotManager.make_middleware(application)
+
+    def test_depots_of_its_own_are_a_dictionary(self, storage: Watched) -> None:
+        with pytest.raises(
+            ConfigurationError, match=r"depots=\['media'\]: expected a dictionary of names and storages"
+        ):
+            DepotMiddleware(application, depots=["media"])
 
     def test_options_that_are_refused_register_nothing(self, storage: Watched) -> None:
         """So that the corrected call is the first one."""

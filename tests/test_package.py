@@ -1,4 +1,4 @@
-"""What `import depot_lite` gives, and what it does not pull in."""
+"""`import depot_lite`: its names, and the libraries that it does not import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signatures: what they let through, and everything that they do not."""
+"""Signatures: requests that they permit, and all others."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class TestKeys:
         assert Signer("ü" * 8).grant(PATH, Signer(("ü" * 8).encode()).query(PATH)) == Grant()
 
     def test_the_first_signs_and_all_are_accepted(self) -> None:
-        """So a key is changed: the new one in front, the old one dropped when what it signed has expired."""
+        """So a key is changed: the new one in front, the old one dropped when its signatures have expired."""
         before, during, after = Signer(OLD), Signer(NEW, OLD), Signer(NEW)
         assert during.grant(PATH, before.query(PATH)) == Grant()
         assert after.grant(PATH, during.query(PATH)) == Grant()
@@ -226,7 +226,7 @@ class TestExpiry:
         assert positive_seconds(None, 7) == 7
 
     def test_the_same_url_comes_for_a_fourth_of_the_time(self, at: Callable[[float], None]) -> None:
-        """So that a browser finds what it has when the page is made again."""
+        """So that a browser finds the file in its cache when the page is made again."""
         first = Signer(NEW).query(PATH, 400)
         for moment, same in ((1, True), (99.9, True), (100, False), (199, False)):
             at(moment)

@@ -1,4 +1,4 @@
-"""What the tests themselves stand on: chosen cases, databases of their own, and modules that import no tests."""
+"""The support of the tests: chosen cases, databases of their own, and modules that import no tests."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_each_value_of_an_axis_gets_its_share() -> None:
 
 
 def test_a_module_needs_what_is_imported_for_it(tmp_path: Path) -> None:
-    """Also by modules of ours; not what a function imports, and not what a text looks like."""
+    """Also by modules of ours; not imports inside a function, and not texts that look like imports."""
     path = tmp_path / "test_it.py"
     path.write_text(
         '"""\nimport one\n"""\n\nfrom depot_lite.io import gcs\n\n\n'

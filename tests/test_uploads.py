@@ -86,7 +86,7 @@ def put_by_wsgi(
 def put_by_asgi(
     url: str, parts: list[bytes], length: int | None = None, *, gone: bool = False, method: str = "PUT"
 ) -> int:
-    """Send a file in parts; its length is told only where it is given."""
+    """Send a file in parts; without a length, there is no Content-Length."""
     target, sent = urlsplit(url), list[Any]()
     messages: list[dict[str, Any]] = [{"type": "http.request", "body": each, "more_body": True} for each in parts]
     messages.append({"type": "http.disconnect"} if gone else {"type": "http.request"})
@@ -397,7 +397,8 @@ def test_a_body_without_a_length_needs_a_server_that_ends_it(depot: Breaking) ->
         wsgi_status(upload_ticket(max_size=3).url, **{"wsgi.input": BytesIO(b"four"), "wsgi.input_terminated": True})
         == "413"
     )
-    assert wsgi_status(upload_ticket().url, **{**body, "CONTENT_LENGTH": "many"}) == "400"
+    for length in ("many", "9" * 5000):  # of which Python makes no number
+        assert wsgi_status(upload_ticket().url, **{**body, "CONTENT_LENGTH": length}) == "400"
     assert stored(depot) == [b"chunked"]
 
 
@@ -429,7 +430,7 @@ def test_a_cancelled_request_leaves_nothing(depot: Breaking) -> None:
     assert stored(depot) == []
 
 
-# --- what nobody adopts -----------------------------------------------------------------------------------------------
+# --- files that nobody adopts -----------------------------------------------------------------------------------------
 
 
 def test_what_was_sent_and_not_adopted_in_time_is_swept(depot: Breaking) -> None:

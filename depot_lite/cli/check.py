@@ -10,13 +10,13 @@ from itertools import islice
 from typing import Any, Final
 
 from depot_lite.cli.output import format_count, format_table, printable
-from depot_lite.cli.reports import Report
+from depot_lite.cli.reports.report import Report
 from depot_lite.depots import Depots
 from depot_lite.durations import format_duration
 from depot_lite.errors import ConfigurationError, DepotError
 from depot_lite.io.sizes import shown_size
 from depot_lite.maintenance.missing import find_missing
-from depot_lite.maintenance.run.reports import Watcher
+from depot_lite.maintenance.run.reports import Watcher, partial_report
 from depot_lite.maintenance.unused import find_unused
 from depot_lite.maintenance.verification import verify
 
@@ -46,21 +46,17 @@ def check(options: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Re
     names = [Depots.resolve_alias(options.depot)] if options.depot else Depots.depot_names()
     if not names:
         raise ConfigurationError("no depot has been configured")
-    found = [_attempt("configuration", name, partial(_configuration, name)) for name in names]
-    found.append(_attempt("missing", options.depot and names[0], partial(_missing, bind, options, watcher)))
-    for name in names:
-        found.append(_attempt("unused", name, partial(_unused, bind, name, options, watcher)))
-        if options.sample:
-            found.append(_attempt("verify", name, partial(_verify, bind, name, options, watcher)))
+    found = Checks()
+    with partial_report(found):
+        for name in names:
+            found.attempt("configuration", name, partial(_configuration, name))
+        found.attempt("missing", options.depot and names[0], partial(_missing, bind, options, watcher))
+        for name in names:
+            found.attempt("unused", name, partial(_unused, bind, name, options, watcher))
+            if options.sample:
+                found.attempt("verify", name, partial(_verify, bind, name, options, watcher))
     state = max((each.state for each in found), key=EXIT_CODES.__getitem__)
-    data = {
-        "command": "check",
-        "state": state,
-        "checks": (
-            {"check": each.name, "depot": each.depot, "state": each.state, "detail": each.detail, **each.counts}
-            for each in found
-        ),
-    }
+    data = {"command": "check", "state": state, **found.data()}
     return Report(_lines(state, found), data, state != OK, code=EXIT_CODES[state])
 
 
@@ -68,29 +64,45 @@ def check(options: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Re
 _Found = tuple[str, str, dict[str, Any]]
 
 
-def _attempt(name: str, depot: str | None, run: Callable[[], _Found]) -> Check:
-    """Return the result of a check; an error of it does not keep the others from running."""
-    try:
-        state, detail, counts = run()
-    except DepotError as error:
-        return Check(name, depot, FAILED, " ".join(str(error).split()))
-    return Check(name, depot, state, detail, counts)
+class Checks(list[Check]):
+    """The results of all checks so far."""
+
+    def attempt(self, name: str, depot: str | None, run: Callable[[], _Found]) -> None:
+        """Add the result of a check; an error of it does not keep the others from running."""
+        try:
+            state, detail, counts = run()
+        except DepotError as error:
+            state, detail, counts = FAILED, " ".join(str(error).split()), {}
+        self.append(Check(name, depot, state, detail, counts))
+
+    def data(self) -> dict[str, Any]:
+        """Return the results for JSON."""
+        return {
+            "checks": (
+                {"check": each.name, "depot": each.depot, "state": each.state, "detail": each.detail, **each.counts}
+                for each in self
+            )
+        }
+
+    def table(self) -> Iterator[str]:
+        """Yield a line for each result."""
+        yield ""
+        yield from format_table(
+            [
+                ("check", "depot", "state", ""),
+                *((each.name, each.depot or "all", each.state, each.detail) for each in self),
+            ]
+        )
 
 
-def _lines(state: str, checks: list[Check]) -> Iterator[str]:
+def _lines(state: str, checks: Checks) -> Iterator[str]:
     wrong = sum(each.state != OK for each in checks)
     yield (
         f"{state}: {format_count(wrong, 'checks')} of {len(checks)} found something"
         if wrong
         else f"{state}: nothing found"
     )
-    yield ""
-    yield from format_table(
-        [
-            ("check", "depot", "state", ""),
-            *((each.name, each.depot or "all", each.state, each.detail) for each in checks),
-        ]
-    )
+    yield from checks.table()
 
 
 # --- the checks ---------------------------------------------------------------------------------------------------
@@ -122,25 +134,41 @@ def _missing(bind: Any, options: argparse.Namespace, watcher: Watcher | None) ->
         *([f"{format_count(len(report.unconfigured), 'files')} in unknown depots"] * bool(report.unconfigured)),
         *([f"{format_count(len(report.damaged), 'rows')} that cannot be read"] * bool(report.damaged)),
     ]
-    named = f"of {report.named:,} that {format_count(report.rows, 'rows')} name"
+    named = f"of {report.named:,} that {format_count(report.rows, 'rows')} name{'s' if report.rows == 1 else ''}"
     return (CRITICAL, f"{', '.join(parts)}, {named}", counts) if parts else (OK, f"none {named}", counts)
 
 
+def sweep_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of `find_unused` that are options of ``unused`` and of ``check``."""
+    return {
+        "older_than": options.older_than,
+        "protect": options.protect,
+        "max_delete": options.max_delete,
+        "allow_empty": options.allow_empty,
+        "allow_newer": options.allow_newer,
+        "ignore_columns": options.ignore_column,
+        "trash": options.trash,
+    }
+
+
 def _unused(bind: Any, name: str, options: argparse.Namespace, watcher: Watcher | None) -> _Found:
-    report = find_unused(bind, name, older_than=options.older_than, protect=options.protect, progress=watcher)
+    report = find_unused(bind, name, progress=watcher, **sweep_options(options))
     unused = len(report.files)
     counts = {
         "listed": report.listed,
         "unused": unused,
+        "waiting": report.waiting,
         "bytes": report.bytes,
         "young": report.young,
         "objections": report.objections,
     }
     age = f"older than {format_duration(options.older_than)}"
     detail = f"{format_count(unused, 'files')} of {report.listed:,}, {shown_size(report.bytes)}, {age}"
+    if report.waiting:
+        detail += f", {report.waiting:,} marked"
     if report.objections:  # such as a depot that this database does not own
         return WARNING, f"{detail}; a sweep would stop: {report.objections[0]}", counts
-    return (WARNING if unused > options.max_unused else OK), detail, counts
+    return (WARNING if unused - report.waiting > options.max_unused else OK), detail, counts
 
 
 def _verify(bind: Any, name: str, options: argparse.Namespace, watcher: Watcher | None) -> _Found:

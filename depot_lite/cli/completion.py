@@ -7,7 +7,7 @@ from typing import Any
 
 from depot_lite.cli.arguments import PROGRAM, make_parser
 from depot_lite.cli.errors import ApplicationFailed
-from depot_lite.cli.reports import Report
+from depot_lite.cli.reports.report import Report
 from depot_lite.maintenance.run.reports import Watcher
 
 

@@ -27,7 +27,7 @@ FILE: Final = "depot-lite.toml"
 PROJECT_FILE: Final = "pyproject.toml"
 
 #: Options that decide about deleting and overwriting are given where somebody reads them.
-_REFUSED: Final = frozenset({"config", "delete", "force", "help", "version", "yes"})
+_REFUSED: Final = frozenset({"config", "delete", "force", "help", "prune", "replace", "version", "yes"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,9 +214,11 @@ async def _until_stopped(work: Awaitable[T]) -> T:
             loop.add_signal_handler(number, stop, number)
     try:
         return await work
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as error:
         if stopped:
-            raise Stopped(stopped[0]) from None
+            end = Stopped(stopped[0])
+            end.__dict__.update(error.__dict__)  # the report so far
+            raise end from None
         raise
     finally:
         for number in STOP_SIGNALS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from types import FrameType
 from typing import Final
@@ -61,4 +62,6 @@ def watch_signals() -> None:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)
+    # SQLAlchemy closes a connection that was interrupted, and its pool would write the traceback to stderr.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     raise Stopped(number)

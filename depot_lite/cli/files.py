@@ -14,9 +14,11 @@ from typing import Any, BinaryIO, cast
 
 from depot_lite.cli.errors import WrongUsage
 from depot_lite.cli.output import format_count, format_table, printable
-from depot_lite.cli.reports import Report
+from depot_lite.cli.reports.report import Report
 from depot_lite.depots import Depots
 from depot_lite.errors import DepotError, StorageFailed, StoredFileNotFound
+from depot_lite.fields.analyzers import facts_of, shown_facts
+from depot_lite.fields.validators.candidate import Candidate
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import check_file_id
 from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage, StoredFile
@@ -96,6 +98,7 @@ def info(options: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Rep
         raise WrongUsage("--rows needs a database: --url URL, or DATABASE_URL in the environment")
     with Depots.get(depot_name).get(file_id) as stored:
         found, local_path = stored.info, stored.local_path
+        facts = facts_of(Candidate.of(stored, found.filename, found.content_type))
     rows = _rows(bind, depot_name, file_id, watcher) if options.rows else None
     data = {
         "command": "info",
@@ -107,6 +110,7 @@ def info(options: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Rep
         "time": found.last_modified,
         "checksum": found.checksum,
         "local_path": None if local_path is None else str(local_path),
+        "facts": facts,
         "rows": rows,
     }
     return Report(_info_lines(data, found, rows), data, found=rows == [])
@@ -118,7 +122,7 @@ def _rows(bind: Any, depot_name: str, file_id: str, watcher: Watcher | None) -> 
 
 
 def _info_lines(data: dict[str, Any], found: FileInfo, rows: list[str] | None) -> Iterator[str]:
-    facts = [
+    table = [
         ("path", f"{data['depot']}/{found.file_id}"),
         ("name", found.filename),
         ("type", found.content_type),
@@ -126,8 +130,9 @@ def _info_lines(data: dict[str, Any], found: FileInfo, rows: list[str] | None) -
         ("stored", f"{found.last_modified:%Y-%m-%d %H:%M:%S} UTC"),
         ("checksum", found.checksum or "none"),
         *([("on disk", data["local_path"])] if data["local_path"] else []),
+        *shown_facts(data["facts"]).items(),
     ]
-    yield from format_table(facts)
+    yield from format_table(table)
     if rows is not None:
         yield ""
         yield "Named by no row." if not rows else f"Named by {format_count(len(rows), 'rows')}:"
@@ -215,6 +220,8 @@ def put(options: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Repo
         raise WrongUsage(f"depot {name!r} has a file {options.id} already, and a file is never replaced under its id")
     if unreadable := [each for each in options.files if each != "-" and not os.access(each, os.R_OK)]:
         raise WrongUsage(f"{unreadable[0]} cannot be read, or does not exist: nothing was stored")
+    if folders := [each for each in options.files if os.path.isdir(each)]:
+        raise WrongUsage(f"{folders[0]} is a folder, expected files: nothing was stored")
     stored = [] if options.dry_run else [_store(storage, each, options) for each in options.files]
     data = {
         "command": "put",

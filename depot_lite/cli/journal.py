@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, TextIO
 
 from depot_lite.cli.arguments import PROGRAM, VERSION
@@ -91,7 +91,10 @@ class Journal:
         self.say(f"exit code {code}")
         if self._file is not None:
             self._lines = None
-            self._file.close()
+            try:
+                self._file.close()
+            except OSError as error:  # of the lines that were not written until now
+                show(f"warning: --log {self._file.name} is not complete: {error.strerror or error}")
 
 
 class Messages(logging.Handler):
@@ -117,8 +120,13 @@ class Messages(logging.Handler):
 
 def show(line: str) -> None:
     """Write a message to stderr."""
+    show_lines([f"{PROGRAM}: {printable(line)}"])
+
+
+def show_lines(lines: Iterable[str]) -> None:
+    """Write the lines of a report to stderr."""
     try:
-        sys.stderr.write(f"{PROGRAM}: {printable(line)}\n")
+        sys.stderr.writelines(f"{line}\n" for line in lines)
         sys.stderr.flush()
     except (OSError, ValueError):
         pass  # stderr is gone

@@ -10,40 +10,26 @@ from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout, suppress
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from itertools import chain
 from typing import Any, Final, TextIO
 
-from depot_lite.cli import check, completion, files, reports
 from depot_lite.cli.application import load_application
 from depot_lite.cli.arguments import parse_arguments
-from depot_lite.cli.commands import Command, unless_dry_run
+from depot_lite.cli.commands import COMMANDS, Command
 from depot_lite.cli.database import with_database, with_engine
 from depot_lite.cli.errors import JobRunning, OutputFailed, Stopped, WrongUsage, one_line, watch_signals
 from depot_lite.cli.failures import failure_lines, failures_so_far
-from depot_lite.cli.journal import Journal, Messages, show
+from depot_lite.cli.journal import Journal, Messages, show, show_lines
 from depot_lite.cli.locks import only_run
 from depot_lite.cli.output import LINES, json_document, open_output, with_line_ends, write, write_bytes
+from depot_lite.cli.phases import phases_of
 from depot_lite.cli.progress import show_progress
-from depot_lite.cli.reports import Report
+from depot_lite.cli.reports.partial import partial_data, partial_lines
+from depot_lite.cli.reports.report import Report
 from depot_lite.depots import Depots
 from depot_lite.durations import format_duration
 from depot_lite.errors import ConfigurationError, DepotError
-from depot_lite.maintenance.backup import copy_files
-from depot_lite.maintenance.ids import MEMORY, limited_memory
-from depot_lite.maintenance.migration import MigrationReport, migrate
-from depot_lite.maintenance.missing import find_missing
-from depot_lite.maintenance.owners import claim
-from depot_lite.maintenance.restoration import restore_files
-from depot_lite.maintenance.retirement import prove_replaced
-from depot_lite.maintenance.run.reports import Watcher
-from depot_lite.maintenance.run.units import UNITS, create_units_table
-from depot_lite.maintenance.sharing import share_migration
-from depot_lite.maintenance.statistics import statistics
-from depot_lite.maintenance.trash import undelete
-from depot_lite.maintenance.unused import delete_unused_files, find_unused
-from depot_lite.maintenance.variants import regenerate_variants
-from depot_lite.maintenance.verification import verify
+from depot_lite.maintenance.memory import MEMORY, limited_memory
 
 # Exit codes of runs without a report; `Report` has the others.
 COULD_NOT_RUN: Final = 2
@@ -85,9 +71,9 @@ class _Run:
             self.options = parse_arguments(self.arguments)
             if self.options.log is not None:
                 self.journal.open(self.options.log)
-            return self._run(_COMMANDS[self.options.command])
+            return self._run(COMMANDS[self.options.command])
         except Stopped as stopped:
-            after_stop = _COMMANDS[self.options.command].after_stop if self.options.command else ""
+            after_stop = COMMANDS[self.options.command].after_stop if self.options.command else ""
             message = f"stopped by {stopped}{after_stop and f': {after_stop}'}"
             return self._end(message, stopped, 128 + stopped.number)
         except Exception as error:
@@ -124,7 +110,7 @@ class _Run:
         load_application(self.options.app)
 
     def _execute(self, command: Command) -> Report:
-        with show_progress(sys.stderr, quiet=self.options.quiet) as shown:
+        with show_progress(sys.stderr, phases_of(self.options), quiet=self.options.quiet) as shown:
             watcher = self.journal.watcher(shown)
 
             def call(bind: Any) -> Report:
@@ -132,7 +118,9 @@ class _Run:
                 with only_run(_real_job(self.options), bind) if alone else nullcontext():
                     return command.execute(self.options, bind, watcher)
 
-            if command.database in {"none", "no application"} or not (self.options.url or self.options.engine):
+            uses = any(vars(self.options).get(each) for each in ("share", "prune"))
+            needless = command.database in {"none", "no application"} and not uses
+            if needless or not (self.options.url or self.options.engine):
                 return call(None)
             if self.options.engine:
                 return with_engine(self.options.engine, call)
@@ -156,11 +144,7 @@ class _Run:
             reached = f"progress of {_job(self.options)}: {reached}"
             show(reached)
             self.journal.say(reached)
-        failures = failures_so_far(error)
-        for line in failure_lines(failures, LINES):
-            show(line)
-        for line in failure_lines(failures, len(failures)):
-            self.journal.say(line)
+        self._tell_what_was_found(error)
         show(message)
         self.journal.say(message)
         if "--traceback" in self.arguments and isinstance(error, Exception):
@@ -169,14 +153,27 @@ class _Run:
             self._write_error(message, error, code)
         return code
 
+    def _tell_what_was_found(self, error: BaseException) -> None:
+        failures = failures_so_far(error)
+        if lines := partial_lines(error, self.options):
+            show("found until then, which is not all:")
+            show_lines(lines)
+        else:
+            for line in failure_lines(failures, LINES):
+                show(line)
+        for line in failure_lines(failures, len(failures)):
+            self.journal.say(line)
+
     def _write_error(self, message: str, error: BaseException, code: int) -> None:
         document = {
             "schema": SCHEMA,
             "command": self.options.command,
+            "job": _job(self.options) or None,
             "error": {"type": type(error).__name__, "message": message.removeprefix("error: ")},
             "exit": code,
             "progress": self.journal.steps(),
             "failed": [{"name": name, "error": reason} for name, reason in failures_so_far(error)],
+            "partial": partial_data(error, self.options),
         }
         with suppress(OutputFailed):
             write(open_output(), json_document(document))
@@ -184,7 +181,10 @@ class _Run:
 
 def _job(options: argparse.Namespace) -> str:
     """Return the name of a job: the command and its depots."""
-    words = [getattr(options, name, None) for name in ("command", "depot", "source", "target")]
+    words = [getattr(options, name, None) for name in ("command", "depot", "replacement", "source", "target")]
+    if options.command in {"unused", "claim"} and options.depot is None:
+        with suppress(ConfigurationError):  # no depot is configured
+            words.append(Depots.get_default())
     return " ".join(each for each in words if each)
 
 
@@ -224,188 +224,3 @@ def _describe(error: Exception) -> str:
     name = "" if isinstance(error, DepotError) else f"{type(error).__name__}: "
     hint = "" if name == "" and error.__cause__ is None else " (--traceback shows more)"
     return f"{name}{one_line(error)}{hint}"
-
-
-# --- the commands -------------------------------------------------------------------------------------------------
-
-
-def _unused(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
-    delete = partial(delete_unused_files, settle=arguments.settle, log=arguments.log)
-    report = (delete if arguments.delete else find_unused)(
-        bind,
-        arguments.depot,
-        older_than=arguments.older_than,
-        protect=arguments.protect,
-        max_delete=arguments.max_delete,
-        allow_empty=arguments.allow_empty,
-        ignore_columns=arguments.ignore_column,
-        trash=arguments.trash,
-        progress=watcher,
-    )
-    return reports.unused_report(report, arguments.older_than, arguments.trash)
-
-
-def _undelete(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
-    return reports.undelete_report(undelete(arguments.depot, arguments.ids or None, dry_run=arguments.dry_run))
-
-
-def _claim(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
-    report = claim(bind, arguments.depot, replace=arguments.replace, dry_run=arguments.dry_run)
-    return reports.claim_report(report)
-
-
-def _missing(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
-    report = find_missing(bind, arguments.depot, columns=arguments.columns, where=arguments.where, progress=watcher)
-    return reports.missing_report(report)
-
-
-def _verify(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
-    report = verify(
-        bind,
-        arguments.depot,
-        sample=arguments.sample,
-        state=arguments.state,
-        workers=arguments.workers,
-        rate=arguments.rate,
-        progress=watcher,
-    )
-    return reports.verify_report(report, with_rows=bind is not None)
-
-
-def _stats(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
-    return reports.statistics_report(statistics(bind, arguments.depot, largest=arguments.largest, progress=watcher))
-
-
-def _copy(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
-    report = copy_files(
-        arguments.source,
-        arguments.target,
-        workers=arguments.workers,
-        rate=arguments.rate,
-        dry_run=arguments.dry_run,
-        prune=arguments.prune,
-        max_prune=arguments.max_prune,
-        allow_empty=arguments.allow_empty,
-        part=arguments.part,
-        progress=watcher,
-    )
-    return reports.copy_report(report)
-
-
-def _migrate(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
-    chosen = {"columns": arguments.columns, "where": arguments.where, "limit": arguments.limit}
-    if not arguments.share:
-        job = partial(migrate, dry_run=arguments.dry_run, part=arguments.part, **chosen)
-    elif arguments.part or arguments.dry_run or any(each is not None for each in chosen.values()):
-        raise WrongUsage("--share: expected none of --part, --dry-run, --columns, --where and --limit with it")
-    else:
-        job = partial(share_migration, units=arguments.units)
-    call = partial(
-        job,
-        bind,
-        arguments.source,
-        arguments.target,
-        workers=arguments.workers,
-        rate=arguments.rate,
-        progress=watcher,
-    )
-    report = call()
-    for _ in range(_RUNS_FOR_CHANGED):
-        if not report.changed or arguments.share or arguments.limit is not None:
-            break
-        report = _continued(report, call())
-    return reports.migration_report(report)
-
-
-#: Further runs for rows that others changed again and again in the ones before.
-_RUNS_FOR_CHANGED: Final = 3
-
-
-def _continued(first: MigrationReport, second: MigrationReport) -> MigrationReport:
-    """Return the report of two runs; the second one tried the rows that were left."""
-    return replace(
-        second,
-        rows=first.rows + second.rows,
-        files=first.files + second.files,
-        bytes=first.bytes + second.bytes,
-        skipped=first.skipped,
-        seconds=first.seconds + second.seconds,
-    )
-
-
-def _create_units(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
-    exists = create_units_table(bind, dry_run=arguments.dry_run)
-    line = f"The table {UNITS.name} {'is there' if exists else 'would be made, this was a dry run'}."
-    data = {"command": "create-units", "dry_run": arguments.dry_run, "table": UNITS.name, "exists": exists}
-    return Report([line], data, found=False)
-
-
-def _may_go(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
-    report = prove_replaced(
-        bind,
-        arguments.depot,
-        arguments.replacement,
-        workers=arguments.workers,
-        rate=arguments.rate,
-        progress=watcher,
-    )
-    return reports.retirement_report(report)
-
-
-def _regenerate(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
-    report = regenerate_variants(
-        bind,
-        columns=arguments.columns or None,
-        where=arguments.where,
-        batch=arguments.batch,
-        dry_run=arguments.dry_run,
-        limit=arguments.limit,
-        progress=watcher,
-    )
-    return reports.regenerate_report(report)
-
-
-def _restore(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
-    if bind is None and not arguments.all:
-        raise WrongUsage(
-            "no database given, which has the names of the files to restore: --url URL, or DATABASE_URL in the "
-            "environment; --all restores every file that DEPOT lacks, also if its row was deleted"
-        )
-    report = restore_files(
-        None if arguments.all else bind,
-        arguments.source,
-        arguments.target,
-        workers=arguments.workers,
-        rate=arguments.rate,
-        limit=arguments.limit,
-        dry_run=arguments.dry_run,
-        progress=watcher,
-    )
-    return reports.restore_report(report)
-
-
-_CONTINUES: Final = "nothing is half done, and the same command goes on with what is left"
-_RESTARTS: Final = "nothing was changed, and the same command begins anew"
-_WHOLE: Final = "each file is whole or not there"
-
-_COMMANDS: Final = {
-    "ls": Command(files.ls, "none", _RESTARTS),
-    "info": Command(files.info, "useful", _RESTARTS),
-    "cat": Command(files.cat, "none", "a part of the files was written"),
-    "get": Command(files.get, "none", _WHOLE),
-    "put": Command(files.put, "none", _WHOLE),
-    "check": Command(check.check, "needed", _RESTARTS),
-    "unused": Command(_unused, "needed", _CONTINUES, lambda options: options.delete),
-    "claim": Command(_claim, "needed", _RESTARTS),
-    "undelete": Command(_undelete, "none", _CONTINUES),
-    "missing": Command(_missing, "needed", _RESTARTS),
-    "verify": Command(_verify, "useful", f"{_RESTARTS}, or goes on where --state FILE says"),
-    "stats": Command(_stats, "needed", _RESTARTS),
-    "migrate": Command(_migrate, "needed", _CONTINUES, lambda options: not (options.dry_run or options.share)),
-    "copy": Command(_copy, "none", _CONTINUES, unless_dry_run),
-    "create-units": Command(_create_units, "needed", _RESTARTS),
-    "may-go": Command(_may_go, "needed", _RESTARTS),
-    "restore": Command(_restore, "useful", _CONTINUES, unless_dry_run),
-    "regenerate": Command(_regenerate, "needed", _CONTINUES, unless_dry_run),
-    "completion": Command(completion.completion, "no application", _RESTARTS),
-}

@@ -141,10 +141,12 @@ def listing(
             yield f"  ... and {format_number(len(rows) - LINES)} more: --json shows all"
 
 
-def counts(rows: Iterable[tuple[str, int, str]]) -> Iterator[str]:
-    """Yield a line for each name, count and remark."""
+def counts(rows: Iterable[tuple[str, int | None, str]]) -> Iterator[str]:
+    """Yield a line for each name, count and remark; none where the count is None."""
     yield ""
-    yield from format_table([(name, format_number(count), remark) for name, count, remark in rows], right=(1,))
+    yield from format_table(
+        [(name, format_number(count), remark) for name, count, remark in rows if count is not None], right=(1,)
+    )
 
 
 # --- JSON ---------------------------------------------------------------------------------------------------------
@@ -156,14 +158,21 @@ def json_document(data: Mapping[str, Any]) -> Iterator[str]:
     >>> "".join(json_document({"files": iter([1, 2]), "done": True}))
     '{\n"files": [\n1,\n2\n],\n"done": true\n}\n'
     """
+    yield from _object(data)
+    yield "\n"
+
+
+def _object(data: Mapping[str, Any]) -> Iterator[str]:
     yield "{"
     for separator, (key, value) in zip(chain([""], _commas()), data.items(), strict=False):
         yield f"{separator}\n{json.dumps(key)}: "
         if isinstance(value, Iterator):
             yield from _array(value)
+        elif isinstance(value, Mapping) and any(isinstance(each, Iterator) for each in value.values()):
+            yield from _object(value)
         else:
             yield _encode(value)
-    yield "\n}\n"
+    yield "\n}"
 
 
 def _array(elements: Iterator[Any]) -> Iterator[str]:

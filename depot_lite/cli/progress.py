@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TextIO
 
 from depot_lite.cli.errors import ApplicationFailed
 from depot_lite.cli.output import format_count, format_number, printable
+from depot_lite.cli.phases import Position
 from depot_lite.durations import format_elapsed
 from depot_lite.io.sizes import shown_size
 from depot_lite.maintenance.run.reports import Progress, Watcher
@@ -23,8 +24,11 @@ INTERVAL: Final = 10.0
 
 
 @contextmanager
-def show_progress(stream: TextIO, *, quiet: bool) -> Iterator[Watcher | None]:
+def show_progress(stream: TextIO, phases: Sequence[str] = (), *, quiet: bool) -> Iterator[Watcher | None]:
     """Provide a watcher that writes progress to a stream; None if it is to be quiet.
+
+    Args:
+        phases: the names of the steps, or the beginnings of their names.
 
     Raises:
         ApplicationFailed: the stream is a terminal, and `rich` is not installed.
@@ -32,7 +36,7 @@ def show_progress(stream: TextIO, *, quiet: bool) -> Iterator[Watcher | None]:
     if quiet:
         yield None
     elif stream.isatty() and os.environ.get("TERM") != "dumb":
-        with _bars(stream) as watcher:
+        with _bar(stream, phases) as watcher:
             yield watcher
     else:
         yield LineWriter(stream)
@@ -119,64 +123,60 @@ def _speed(rate: float) -> str:
 
 
 @contextmanager
-def _bars(stream: TextIO) -> Iterator[Watcher]:
+def _bar(stream: TextIO, phases: Sequence[str]) -> Iterator[Watcher]:
     try:
         from rich.console import Console
         from rich.progress import BarColumn, TaskProgressColumn, TextColumn
         from rich.progress import Progress as Display
+        from rich.table import Column
     except ImportError as error:
         raise ApplicationFailed(
             "progress bars need rich: pip install 'depot_lite[cli]' (not needed with --quiet, or with stderr in a file)"
         ) from error
     console = Console(file=stream, highlight=False, markup=False)
+    texts = ("{task.description}", *(f"{{task.fields[{field}]}}" for field in _FIELDS))
+    # One line, however narrow the terminal is.
+    label, *fields = (TextColumn(each, markup=False, table_column=Column(no_wrap=True)) for each in texts)
     display = Display(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        *(TextColumn(f"{{task.fields[{field}]}}", markup=False) for field in ("count", "rate", "size", "left")),
-        console=console,
-        redirect_stdout=False,
-        transient=True,
+        label, BarColumn(), TaskProgressColumn(), *fields, console=console, redirect_stdout=False, transient=True
     )
     with display:
         console.show_cursor(True)  # a second Ctrl-C ends the process, which could not show it again
-        yield _BarDrawer(display)
+        yield _BarDrawer(display, Position(phases))
 
 
 class _BarDrawer:
-    """A watcher that draws one bar, of the step under way, below a line for each finished step."""
+    """A watcher that draws one bar for the whole job, of the step under way."""
 
-    def __init__(self, display: Any) -> None:
+    def __init__(self, display: Any, position: Position) -> None:
         self._display = display
-        self._steps: dict[str, float] = {}
+        self._position = position
         self._task: Any = None
-        self._shown: str | None = None
+        self._step: str | None = None
+        self._began = 0.0
         self._lock = threading.Lock()
 
     def __call__(self, progress: Progress) -> None:
-        """Draw the bar of a step, or the line of a finished one."""
+        """Draw how far a step has come; a finished one stays until the next begins."""
         with self._lock:
             now = time.monotonic()
-            seconds = now - self._steps.setdefault(progress.step, now)
-            if progress.finished:
-                del self._steps[progress.step]
-                self._show(None)
-                self._display.console.print(printable(_finished_line(progress, seconds)))
-                return
-            if self._shown != progress.step:
-                self._show(progress.step)
+            if self._step != progress.step:
+                self._begin(progress.step, now)
             self._display.update(
-                self._task, total=progress.total, completed=progress.done, **_fields(progress, seconds)
+                self._task, total=progress.total, completed=progress.done, **_fields(progress, now - self._began)
             )
+            if progress.finished:
+                self._step = None
 
-    def _show(self, step: str | None) -> None:
-        """Replace the bar by the bar of another step, or remove it for None."""
-        if self._task is not None:
+    def _begin(self, step: str, now: float) -> None:
+        self._step, self._began = step, now
+        if self._task is not None:  # another one instead of `reset`, which would keep the total of the step before
             self._display.remove_task(self._task)
-        self._shown, self._task = step, None
-        if step is not None:
-            fields = dict.fromkeys(("count", "rate", "size", "left"), "")
-            self._task = self._display.add_task(printable(step), total=None, **fields)
+        label, fields = printable(self._position.label(step)), dict.fromkeys(_FIELDS, "")
+        self._task = self._display.add_task(label, total=None, **fields)
+
+
+_FIELDS: Final = ("count", "rate", "size", "left")
 
 
 def _fields(progress: Progress, seconds: float) -> dict[str, str]:

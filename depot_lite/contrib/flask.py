@@ -1,6 +1,10 @@
 """JSON of Flask with files as other programs see them.
 
-app.json = FileJSONProvider(app)
+::
+
+    app.json = FileJSONProvider(app)
+
+Templates and ``jsonify`` use it.
 """
 
 from __future__ import annotations

@@ -1,14 +1,18 @@
 """A field of marshmallow for files.
 
-class MovieSchema(Schema):
-    poster = File(allow_none=True)
-    screenshots = fields.List(File())
+::
+
+    class MovieSchema(Schema):
+        poster = File(allow_none=True)
+        screenshots = fields.List(File())
+
+Loaded files are pending values, to be assigned to the attributes of a model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from marshmallow import ValidationError, fields
 
@@ -19,8 +23,13 @@ from depot_lite.fields.upload import UploadedFile
 
 __all__ = ["File"]
 
+if TYPE_CHECKING:
+    _Field = fields.Field[DepotFileInfo]
+else:  # before marshmallow 4 it takes no parameter
+    _Field = fields.Field
 
-class File(fields.Field[DepotFileInfo]):
+
+class File(_Field):
     """A file: written as `UploadedFile.as_dict`, loaded from an upload, bytes or the token of a direct upload.
 
     Args:

@@ -1,5 +1,7 @@
 """Files in models of one's own for Pydantic, in addition to `UploadedFile` as the type of a field.
 
+::
+
     class FileOut(BaseModel):
         filename: str
         url: str | None

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import copy
 from functools import partial
 from typing import Any, ClassVar, Final
 from urllib.parse import urlencode
@@ -41,16 +42,17 @@ from sqlalchemy.orm import ColumnProperty
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from depot_lite.contrib.admin import display
 from depot_lite.contrib.admin.receiving import receive
 from depot_lite.contrib.admin.refusals import by_field
 from depot_lite.contrib.admin.rendering import CACHE_FOREVER, asset, tags, thumbnails, viewer
 from depot_lite.contrib.admin.wtforms import FilesField, Submission, arguments
-from depot_lite.errors import InvalidContent, ValidationError
+from depot_lite.errors import DamagedReference, InvalidContent, ValidationError
 from depot_lite.fields.columns import FileColumn, columns_of_mapper, files_in
 from depot_lite.fields.lists import FileList
+from depot_lite.fields.schema import as_data
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.sizes import size_of
 
@@ -127,6 +129,23 @@ class ModelView(_ModelView):
         if name not in self._list_formatters and isinstance(value, UploadedFile | FileList):
             return str(value)
         return await super().custom_export_cell(row, name, value)
+
+    async def export_data(
+        self, data: list[Any], export_type: str = "csv", request: Request | None = None
+    ) -> StreamingResponse:
+        """Return rows as CSV or JSON; in JSON, files are as `UploadedFile.as_dict` returns them."""
+        view = copy(self)
+        if export_type == "json":
+            # SQLAdmin gives values to an encoder that asks no hook for dictionaries.
+            setattr(view, "get_prop_value", self._outside_value)  # noqa: B010  # for this export only; it is a method of the class
+        return await super(ModelView, view).export_data(data, export_type, request)
+
+    async def _outside_value(self, obj: Any, prop: str) -> Any:
+        value = await self.get_prop_value(obj, prop)
+        try:
+            return as_data(value) if isinstance(value, UploadedFile | FileList) else value
+        except DamagedReference:
+            return str(value)
 
     def _assets(self, request: Request | None) -> Markup:
         """Return the tags of styles and scripts, once per page."""

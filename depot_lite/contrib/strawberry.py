@@ -1,11 +1,15 @@
 """A type of Strawberry, for GraphQL, for files.
 
-@strawberry.type
-class Movie:
-    title: str
-    poster: File | None
+::
 
-Movie(title=movie.title, poster=File.of(movie.poster))
+    @strawberry.type
+    class Movie:
+        title: str
+        poster: File | None
+
+    Movie(title=movie.title, poster=File.of(movie.poster))
+
+Mutations take files by Strawberry's own scalar ``Upload``, or as tokens of direct uploads.
 """
 
 from __future__ import annotations
@@ -22,15 +26,15 @@ __all__ = ["File", "FileVariant"]
 
 @strawberry.type
 class FileVariant:
-    """A variant of an image; ``size`` is in bytes, ``width`` and ``height`` are in pixels."""
+    """A variant of an image; ``size`` is in bytes, ``width`` and ``height`` are in pixels, as far as they are known."""
 
     name: str
     url: str | None
     filename: str
-    content_type: str
-    size: float
-    width: int
-    height: int
+    content_type: str | None
+    size: float | None
+    width: int | None
+    height: int | None
 
 
 @strawberry.type
@@ -47,6 +51,7 @@ class File:
     uploaded_at: str | None
     variants: list[FileVariant]
     meta: JSON
+    facts: JSON
 
     @classmethod
     def of(cls, value: UploadedFile | None) -> File | None:

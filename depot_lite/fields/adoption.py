@@ -21,8 +21,7 @@ from depot_lite.fields.pending import Pending
 from depot_lite.io.content import Content, FileIntent
 from depot_lite.io.content.sources import FileSource
 from depot_lite.io.interfaces import FileStorage, StoredFile
-from depot_lite.io.media_types.claims import proven_type
-from depot_lite.io.media_types.detection import HEAD_SIZE
+from depot_lite.io.media_types.detection import HEAD_SIZE, type_for
 from depot_lite.io.sizes import exact_size
 from depot_lite.uploads import PREFIX, Upload, adoptable
 
@@ -33,6 +32,20 @@ def is_token(value: object) -> bool:
     """Return whether this is the token of a direct upload, or a `FileIntent` of one."""
     content = value.fileinfo[0] if isinstance(value, FileIntent) else value
     return isinstance(content, str) and content.startswith(PREFIX)
+
+
+def pending_value(kind: type[T], content: object, upload_storage: str | None = None) -> T:
+    """Return a pending value for content, or for the token of a direct upload.
+
+    Args:
+        upload_storage: the depot, or an alias; None for the default depot.
+
+    Raises:
+        InvalidContent: it cannot be stored, or is a token that was not made here, has expired or is for another depot.
+    """
+    if isinstance(content, str | FileIntent) and is_token(content):
+        return adopting(kind, content, upload_storage)
+    return kind.of_content(content, upload_storage)
 
 
 def adopting(kind: type[T], given: str | FileIntent, upload_storage: str | None) -> T:
@@ -94,7 +107,8 @@ class Adoption:
         upload, filename = self.upload, self.value["filename"]
         head = stored.read(HEAD_SIZE)
         stored.seek(0)
-        media_type = proven_type(head, upload.exact_type, filename)
+        source = _SourceWithHead(stored, head)
+        media_type = type_for(source.finding(), upload.exact_type, filename)
         if stored.content_length > upload.max_size:
             message = f"has {exact_size(stored.content_length)}; at most {exact_size(upload.max_size)} were announced"
             raise SizeRefused(message, rule="max_size", limit=upload.max_size, value=stored.content_length).at(
@@ -109,15 +123,13 @@ class Adoption:
             ).at(self.column, filename)
         # The storage has the name and type that the browser declared, which prove nothing.
         stored.info = replace(stored.info, filename=filename, content_type=media_type)
-        source = _SourceWithHead(stored, head)
         self.pending.content = content = Content(source, filename, media_type, move=False, handed_in=stored)
         self.value.update(content_type=content.content_type, size=stored.content_length)
 
-    def close(self) -> None:
-        """Close the file. If the value is still pending, the next flush opens it again."""
+    def release(self) -> Content | None:
+        """Detach the file, and return the content to close. The next flush of a pending value opens it again."""
         content, self.pending.content, self.pending.handed_in = self.pending.content, None, None
-        if content is not None:
-            content.source.close()
+        return content
 
 
 class _SourceWithHead(FileSource):

@@ -8,20 +8,19 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Column, Table
+from sqlalchemy import JSON, ClauseElement, Column, Table
 from sqlalchemy.orm import ColumnProperty, LoaderCallableStatus, Mapper, class_mapper
+from sqlalchemy.sql.operators import Operators
 
-from depot_lite.depots import Depots
 from depot_lite.errors import EditRefused, InvalidContent, ValidationError
-from depot_lite.fields import adoption, internals, list_binding
+from depot_lite.fields import adoption, list_binding
 from depot_lite.fields.edits import FileEdit
-from depot_lite.fields.file_type import FileType, file_type
+from depot_lite.fields.file_type import FileType, file_columns, file_type
 from depot_lite.fields.interfaces import RENAMED, DepotFileInfo
 from depot_lite.fields.lists import FileList
-from depot_lite.fields.meta import check_meta
+from depot_lite.fields.meta import check_meta, plain_meta
 from depot_lite.fields.validators import Extensions, FileName
 from depot_lite.fields.validators.candidate import Candidate
 from depot_lite.io.content import Content, is_empty_upload
@@ -95,7 +94,7 @@ class FileColumn:
             InvalidContent: this cannot be stored, or is a token that has expired or is not ours.
             EditRefused: an edit would replace a file that its form did not show.
         """
-        if internals.is_expression(value):
+        if is_expression(value):
             raise InvalidContent(
                 f"{self}: an attribute cannot take a file from a SQL expression, since two rows would own one file; "
                 "load the value and assign it, which makes a copy, or assign None"
@@ -135,10 +134,8 @@ class FileColumn:
         return isinstance(value, self.type.upload_type) and value.is_free_for(state, self.key)
 
     def _edited(self, edit: FileEdit, held: Any) -> Any:
-        if self.type.multiple:
-            return edit.several(held)
         try:
-            return edit.one(held)
+            return edit.several(held) if self.type.multiple else edit.one(held)
         except EditRefused as error:
             error.at(str(self), None)
             raise
@@ -166,14 +163,8 @@ class FileColumn:
     def _accept_one(self, value: Any, state: InstanceState[Any] | None) -> DepotFileInfo:
         if isinstance(value, DepotFileInfo):
             return self._accept_value(value, state)
-        if isinstance(value, dict):
-            # A dictionary from a request could name the file of any user.
-            raise InvalidContent(f"{self}: a dictionary is not a file; {_ACCEPTED}")
-        make: Callable[..., DepotFileInfo] = self.type.upload_type
-        if adoption.is_token(value):
-            make = partial(adoption.adopting, self.type.upload_type)
         try:
-            pending = make(value, self.type.upload_storage)
+            pending = adoption.pending_value(self.type.upload_type, value, self.type.upload_storage)
         except InvalidContent as error:
             several = isinstance(value, list | tuple) and not self.type.multiple
             hint = "; a column of several files needs multiple=True" if several else ""
@@ -192,7 +183,7 @@ class FileColumn:
             if not self._row_may_name(value, state):
                 return self.copy(value, state)
             self._check_label(value)
-            return value
+            return value.declare_variants(self.type.variants)
         if value.owner is not None and not value.is_free_for(state, self.key):
             owner = value.owner[0]()
             # session.merge() assigns the value of a detached object, whose stream cannot be shared: it is handed over.
@@ -240,10 +231,6 @@ class FileColumn:
 
     def copy(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:
         """Return a pending copy of a stored value."""
-        if not isinstance(value, self.type.upload_type):
-            # Another class makes other files from the same content, so the content is stored anew.
-            stored = Depots.get_file(value["path"])
-            return self._prepare(self.type.upload_type(stored, self.type.upload_storage), state)
         return self._prepare(self.type.upload_type.copy_of(value, self.type.upload_storage), state)
 
     def _check_label(self, value: DepotFileInfo) -> None:
@@ -253,12 +240,18 @@ class FileColumn:
             ValidationError: the column does not accept the name or the metadata.
         """
         try:
-            check_meta(self.type.meta, value.get("meta") or {})
+            self.check_meta(value)
             for each in self.type.validators if value.get(RENAMED) else ():
                 if isinstance(each, Extensions | FileName):
                     each(Candidate(Content.of(b""), value["filename"]))
         except ValidationError as error:
             raise error.at(str(self), value["filename"]) from None
+
+    def check_meta(self, value: DepotFileInfo) -> None:
+        """Raise MetaRefused if the column does not accept the metadata of a value."""
+        meta = value.get("meta")
+        if meta and self.type.meta is not None:
+            check_meta(self.type.meta, plain_meta(meta))
 
     def _prepare(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:
         """Give a pending value the depot of the column, and the attribute as its owner."""
@@ -270,6 +263,11 @@ class FileColumn:
         return value
 
 
+def is_expression(value: object) -> bool:
+    """Return whether this is SQL: ``Document.content``, ``func.now()``, ``text("NULL")``, ``JSON.NULL``."""
+    return isinstance(value, ClauseElement | Operators) or value is JSON.NULL
+
+
 def is_no_file(value: object) -> bool:
     """Return whether this is the value of a form field in which no file was chosen."""
     return not isinstance(value, DepotFileInfo) and is_empty_upload(value)
@@ -277,8 +275,6 @@ def is_no_file(value: object) -> bool:
 
 # Iterable types that are not lists of files.
 _ONE_FILE: Final = (str, bytes, bytearray, memoryview, dict)
-
-_ACCEPTED: Final = "assign bytes, a binary file, a pathlib.Path, an upload, a FileIntent or an UploadedFile"
 
 #: The key in the ``info`` of class managers for their file attributes. Every flush and every statement looks there,
 #: also without files.
@@ -317,6 +313,20 @@ def mappers_with_files() -> list[Mapper[Any]]:
     return sorted(_MAPPERS, key=str)
 
 
+def mapped_attribute(column: object) -> tuple[Mapper[Any], str] | None:
+    """Return the topmost mapper with an attribute of a column, and the key of that; None if no class maps it."""
+    found = {
+        mapper: key
+        for mapper in mappers_with_files()
+        for key, each in columns_of_mapper(mapper).items()
+        if each.column is column
+    }
+    for mapper, key in found.items():
+        if not any(above in found for above in mapper.iterate_to_root() if above is not mapper):
+            return mapper, key
+    return None
+
+
 def columns_of_table(table: Table, mapper: Mapper[Any] | None) -> Mapping[str, FileColumn]:
     """Return the file columns that a statement on a table, through a mapper or without one, may assign to, by key.
 
@@ -326,6 +336,6 @@ def columns_of_table(table: Table, mapper: Mapper[Any] | None) -> Mapping[str, F
     known = {each.column for each in mapped.values()}
     return {
         column.key: FileColumn(table.name, column.key, column, kind)
-        for column in table.columns
-        if (kind := file_type(column.type)) is not None and column not in known and column.key not in mapped
+        for column in file_columns(table)
+        if column not in known and column.key not in mapped and (kind := file_type(column.type)) is not None
     } | dict(mapped)

@@ -22,11 +22,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final, Self
 
 from depot_lite.errors import EditRefused, InvalidContent
 from depot_lite.fields.interfaces import DepotFileInfo
-from depot_lite.io.content import is_empty_upload
+from depot_lite.fields.reference import DAMAGED
+from depot_lite.io.content import encodable, is_empty_upload
 from depot_lite.uploads import PREFIX
 
 #: Prefixes of the form values for files that were shown, and for files to keep.
@@ -63,7 +65,7 @@ class FileEdit:
         """Return the edit described by the values of one form field, in their order.
 
         Raises:
-            InvalidContent: a text is neither a token nor one of ours.
+            InvalidContent: a text is neither a token nor a value of `seen` or `keep`.
         """
         items, seen = [], []
         for each in values:
@@ -84,7 +86,7 @@ class FileEdit:
     @classmethod
     def of_held(cls, held: Iterable[DepotFileInfo]) -> Self:
         """Return an edit that shows these files and keeps all of them."""
-        ids = [str(each["file_id"]) for each in held]
+        ids = ids_of(held)
         return cls(map(Kept, ids), seen=ids)
 
     @property
@@ -108,18 +110,21 @@ class FileEdit:
         Raises:
             EditRefused: the attribute holds a file that the form did not show.
         """
-        if held is not None and held["file_id"] not in self.seen and self.new:
-            raise EditRefused(
-                f"was changed meanwhile: there is {held['filename']!r} now", rule="changed", value=held["filename"]
-            )
+        held_id = None if held is None else ids_of([held])[0]
+        if held is not None and held_id not in self.seen and self.new:
+            name = held.get("filename")
+            raise EditRefused(f"was changed meanwhile: there is {name!r} now", rule="changed", value=name)
         if self.new:
             return self.new[-1]
-        removed = held is not None and held["file_id"] in self.seen and held["file_id"] not in self.kept
-        return None if removed else held
+        return None if held_id in self.seen and held_id not in self.kept else held
 
     def several(self, held: Sequence[DepotFileInfo]) -> Sequence[Any]:
-        """Return the new files of a list; ``held`` itself if nothing changes."""
-        present = {str(each["file_id"]): each for each in held}
+        """Return the new files of a list; ``held`` itself if nothing changes.
+
+        Raises:
+            EditRefused: something changes, and a damaged reference is kept, which no row takes.
+        """
+        present = dict(zip(ids_of(held), held, strict=True))
         removed = set(self.seen).difference(self.kept)
         if self._is_in_order():
             result = [*(each for key, each in present.items() if key not in removed), *self.new]
@@ -128,7 +133,11 @@ class FileEdit:
             result = [present.get(each.file_id) if isinstance(each, Kept) else each for each in self.items]
             result += [each for key, each in present.items() if key not in kept and key not in removed]
             result = [each for each in result if each is not None]
-        return held if len(result) == len(held) and all(map(_same, result, held)) else result
+        if len(result) == len(held) and all(map(_same, result, held)):
+            return held
+        if any(isinstance(each, DepotFileInfo) and each.is_damaged for each in result):
+            raise EditRefused("has a damaged reference: remove it first", rule="damaged")
+        return result
 
     def _is_in_order(self) -> bool:
         """Return whether the form kept the order: kept files as they were shown, new files after them."""
@@ -138,6 +147,19 @@ class FileEdit:
     def __repr__(self) -> str:
         """Show the kept, new and seen files."""
         return f"{type(self).__name__}({list(self.items)!r}, seen={list(self.seen)!r})"
+
+
+def ids_of(held: Iterable[DepotFileInfo]) -> list[str]:
+    """Return the ids by which forms name the files of an attribute.
+
+    A damaged reference has none, so that it gets one made of its content. A row may name a file twice.
+    """
+    found: list[str] = []
+    for each in held:
+        digest = sha256(repr(each.get(DAMAGED)).encode(errors="replace")).hexdigest()[:16]
+        name = f"damaged-{digest}" if each.is_damaged else encodable(str(each.get("file_id")))
+        found.append(f"{name}-{len(found)}" if name in found else name)
+    return found
 
 
 def _same(one: object, other: object) -> bool:

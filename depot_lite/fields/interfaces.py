@@ -11,19 +11,21 @@ import logging
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from types import GeneratorType
 from typing import Any, ClassVar, Final, Self, cast
 
-from depot_lite.depots import Depots
-from depot_lite.errors import ConfigurationError, InvalidContent, UnknownDepot
+from depot_lite import renditions
+from depot_lite.depots import Depots, discard
+from depot_lite.errors import ConfigurationError, DamagedReference, InvalidContent, UnknownDepot
 from depot_lite.fields.meta import plain_meta
 from depot_lite.fields.pending import Pending
 from depot_lite.fields.reference import Reference, stored_keys
 from depot_lite.fields.relocation import copied
-from depot_lite.io.content import Content, FileIntent, clean_filename
+from depot_lite.io.content import EXPECTED, Content, FileIntent, clean_filename
 from depot_lite.io.fileid import new_file_id
-from depot_lite.io.interfaces import UNNAMED, FileInfo, FileStorage
+from depot_lite.io.interfaces import UNNAMED, FileInfo, FileStorage, StoredFile
 from depot_lite.io.media_types import OCTET_STREAM
 from depot_lite.uploads import Upload
 
@@ -61,7 +63,8 @@ class DepotFileInfo(Reference, ABC):
         ConfigurationError: the depot is not configured.
     """
 
-    __slots__ = ("__weakref__", "_pending")
+    # Neither is set for most values from rows, so that loading is fast.
+    __slots__ = ("__weakref__", "_declared_variants", "_pending")
 
     _pending: Pending | None
 
@@ -70,6 +73,8 @@ class DepotFileInfo(Reference, ABC):
     workers: ClassVar[int] = 1
     #: Validators of every column of this class, called before the column's own (`depot_lite.fields.validators`).
     validators: ClassVar[Sequence[Any]] = ()
+    #: Analyzers of every column of this class, called before the column's own (`depot_lite.fields.analyzers`).
+    analyzers: ClassVar[Sequence[Any]] = ()
 
     @classmethod
     def check_variants(cls, variants: Mapping[str, Any]) -> None:
@@ -78,6 +83,53 @@ class DepotFileInfo(Reference, ABC):
             raise ConfigurationError(
                 f"variants={variants!r}: {cls.__name__} makes no variants; use upload_type=UploadedImage"
             )
+
+    @classmethod
+    def rendition_of(cls, original: StoredFile, recipe: Any) -> Any:
+        """Return a rendition of a stored original, for variants on demand. Overridden by images."""
+        raise ConfigurationError(f"{cls.__name__} makes no variants; use upload_type=UploadedImage")
+
+    @classmethod
+    def loader(
+        cls, locate: Callable[[object], str] | None = None, variants: Mapping[str, Any] | None = None
+    ) -> Callable[[Any], Self | None]:
+        """Return a function that makes a stored value from the JSON in a row, as `Reference.loader` does.
+
+        Args:
+            locate: returns the table, column and primary key of a damaged value, for errors.
+            variants: the column's variants by name.
+        """
+        load = super().loader(locate)
+        if not variants:
+            return load
+
+        def load_declared(found: Any) -> Any:
+            value = load(found)
+            return value if value is None else value.declare_variants(variants)
+
+        return load_declared
+
+    @property
+    def declared_variants(self) -> Mapping[str, Any]:
+        """The variants that the column of this stored value declares, by name, whether they have been made or not."""
+        try:
+            return cast("Mapping[str, Any]", object.__getattribute__(self, "_declared_variants"))
+        except AttributeError:
+            return {}
+
+    @property
+    def derived_paths(self) -> list[str]:
+        """The paths of this value's variants on demand, whether they have been made or not."""
+        recipes = [each for each in self.declared_variants.values() if each.make == "on_demand"]
+        if not recipes or self.pending or self.get("path") not in self.own_and_foreign_paths[0]:
+            return []
+        return renditions.derived_paths(self["path"], recipes)
+
+    def declare_variants(self, variants: Mapping[str, Any]) -> Self:
+        """Set the variants that the column of this value declares, and return the value."""
+        if variants:
+            object.__setattr__(self, "_declared_variants", variants)
+        return self
 
     def __init__(
         self,
@@ -88,6 +140,8 @@ class DepotFileInfo(Reference, ABC):
         content_type: str | None = None,
         meta: Mapping[str, Any] | None = None,
     ) -> None:
+        if self:  # called again
+            self._must_be_writable()
         super().__init__()
         object.__setattr__(self, "_pending", None)
         if isinstance(content, GeneratorType):
@@ -105,10 +159,26 @@ class DepotFileInfo(Reference, ABC):
         dict.update(self, filename=ready.filename or UNNAMED, content_type=ready.content_type, size=ready.size)
         self._take_meta(content, meta)
 
+    @classmethod
+    def of_content(cls, content: object, depot_name: str | None = None) -> Self:
+        """Return a pending value; unlike the class itself, refuse the keys of a stored one.
+
+        A dictionary from a request could name the file of any user.
+
+        Raises:
+            InvalidContent: the content cannot be stored.
+        """
+        if isinstance(content, dict | GeneratorType):
+            found = "dictionary" if isinstance(content, dict) else "generator"
+            raise InvalidContent(f"a {found} is not a file: {EXPECTED}")
+        return cls(content, depot_name)
+
     def _take_meta(self, content: object, meta: Mapping[str, Any] | None = None) -> None:
-        found = content.meta if meta is None and isinstance(content, FileIntent) else meta
-        if found:
-            dict.__setitem__(self, "meta", plain_meta(found))
+        if meta is None and isinstance(content, FileIntent):
+            source = content.fileinfo[0]
+            meta = source.get("meta") if content.meta is None and isinstance(source, DepotFileInfo) else content.meta
+        if meta:
+            dict.__setitem__(self, "meta", plain_meta(meta))
 
     def _begin(self, pending: Pending, depot_name: str | None) -> None:
         object.__setattr__(self, "_pending", pending)
@@ -139,8 +209,12 @@ class DepotFileInfo(Reference, ABC):
     def copy_of(cls, original: DepotFileInfo, depot_name: str | None = None) -> Self:
         """Return a pending copy of a stored value: files of its own, with the same bytes and keys.
 
-        The files are copied when it is stored, into ``depot_name`` or the depot of the original.
+        The files are copied when it is stored, into ``depot_name`` or the depot of the original. Another class makes
+        other files from the same content, so it takes the content of the main file, with its name and metadata.
         """
+        if not isinstance(original, cls):
+            stored = Depots.get_file(original["path"])
+            return cls(stored, depot_name, filename=original.get("filename"), meta=original.get("meta"))
         value = dict.__new__(cls)
         dict.update(value, copy.deepcopy(dict(original)))
         value._begin(
@@ -165,7 +239,7 @@ class DepotFileInfo(Reference, ABC):
         """Return another pending value with the same content and keys, and an id of its own.
 
         Raises:
-            InvalidContent: the content is a stream, which can be stored once only.
+            InvalidContent: the content is a stream, which can be stored only once.
         """
         pending = self._pending_state()
         if not self.is_rereadable:
@@ -262,15 +336,19 @@ class DepotFileInfo(Reference, ABC):
         *,
         variants: Mapping[str, Any] | None = None,
         announce: Callable[[str], None] | None = None,
+        completing: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """Store a pending value and freeze it; do nothing if it is stored already.
 
-        After an error no file is left, and the value is pending again.
+        After an error the value is pending again, and no file is left, unless ``announce`` is given.
 
         Args:
             filters: called in this order once the file is stored.
             variants: the column's variants by name, for classes that make variants.
-            announce: called with the path of each file before its first byte moves.
+            announce: called with the path of each file before its first byte moves. After an error the caller deletes
+                them, with those of other values in one request.
+            completing: gives the context in which the value becomes stored, once all files are. If that raises, the
+                value does not.
 
         Raises:
             InvalidContent: the content cannot be read.
@@ -283,22 +361,29 @@ class DepotFileInfo(Reference, ABC):
         pending.announce = announce
         pending.variants = variants or {}
         try:
-            if pending.original is None:
-                self.process_content(self.original_content)
-            else:
-                self._copy_files(pending.original)
-            # The copy of an original with several files has those of the filters already.
-            for each in filters if pending.original is None or len(pending.original.paths) < 2 else ():
-                each.on_save(self)
+            self._make_files(pending.original, filters)
+            with completing():
+                object.__setattr__(self, "_pending", None)
+                self.declare_variants(pending.variants)
+                self._freeze()
         except BaseException:
             made = pending.paths[:]
             self.revert(pending, before)
-            discard(made)
+            if announce is None:
+                discard(made)
             raise
         finally:
             pending.announce = None
-        object.__setattr__(self, "_pending", None)
-        self._freeze()
+
+    def _make_files(self, original: DepotFileInfo | None, filters: Iterable[FileFilter]) -> None:
+        """Store the files of this value: those of its content, or copies of its original's, and those of filters."""
+        if original is None:
+            self.process_content(self.original_content)
+        else:
+            self._copy_files(original)
+        # The copy of an original with several files has those of the filters already.
+        for each in filters if original is None or len(original.paths) < 2 else ():
+            each.on_save(self)
 
     def revert(self, pending: Pending, before: dict[str, Any]) -> None:
         """Make the value pending again after its files were rolled back: as ``before``, but with a new id."""
@@ -351,7 +436,7 @@ class DepotFileInfo(Reference, ABC):
         """Store the content as the main file of this value; return its description and public URL."""
         storage = Depots.get(self["depot_name"])
         info = self._keep(storage, self._opened(content, filename, content_type), self["file_id"])
-        return info, storage.public_url(info.file_id)
+        return info, storage.public_url(info.file_id) if storage.has_urls else None
 
     def _keep(self, storage: FileStorage, content: Content, file_id: str) -> FileInfo:
         path = f"{self['depot_name']}/{file_id}"
@@ -371,18 +456,24 @@ class DepotFileInfo(Reference, ABC):
 
         Keys that were set on the pending copy stay as they were set.
         """
+        paths = original.paths
+        if original["path"] not in paths:
+            raise DamagedReference(dict(original), f"the copy of {original.get('filename')!r}")
         changed = {key: each for key, each in self.items() if key not in _OF_STORAGE and each != original.get(key)}
         labels = changed.get("filename"), changed.get("content_type")
         files = (self["depot_name"], self["file_id"], self._announce)
-        dict.update(self, copied({**original, **changed}, original.paths, *files, labels))
+        dict.update(self, copied({**original, **changed}, paths, *files, labels))
         if "filename" in changed:
             dict.pop(self, RENAMED, None)
 
     @property
     def paths(self) -> list[str]:
-        """The paths of all files that belong to the value, as a new list."""
-        files, path = list(self.get("files") or ()), self.get("path")
-        return files if path is None or path in files or self.pending else [path, *files]
+        """The paths of all files that belong to the value, as a new list.
+
+        Those that are named under ``files`` belong to it if they are in the same depot as its main file, and their ids
+        are well-formed: whoever can write to the row may have put any text there. See `foreign_paths`.
+        """
+        return list(self["files"]) if self.pending else self.own_and_foreign_paths[0]
 
     def _must_be_writable(self) -> None:
         self._pending_state()
@@ -400,12 +491,24 @@ class DepotFileInfo(Reference, ABC):
             return None
 
     def __copy__(self) -> Self:
-        return self._pending_copy() if self.pending else dict.__new__(type(self))._fill(dict(self))
+        return self._pending_copy() if self.pending else self._with_data(dict(self))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         if self.pending:
             return self._pending_copy()
-        return dict.__new__(type(self))._fill(copy.deepcopy(dict(self), memo))
+        return self._with_data(copy.deepcopy(dict(self), memo))
+
+    def _with_data(self, data: dict[str, Any]) -> Self:
+        """Return a stored value of the same column with other data."""
+        return self.of_data(data).declare_variants(self.declared_variants)
+
+    def updated_from(self, present: DepotFileInfo) -> Self:
+        """Return this stored value with the data that its row has got by itself since it was loaded, such as variants.
+
+        Args:
+            present: the value of the row, of the same file.
+        """
+        return self
 
     def _pending_copy(self) -> Self:
         if not self.is_rereadable:
@@ -419,20 +522,14 @@ class DepotFileInfo(Reference, ABC):
             raise TypeError(
                 "a pending file cannot be pickled: its bytes have not been stored yet; flush the session first"
             )
-        return _unpickle, (type(self), dict(self))
+        return _unpickled, (type(self), dict(self), dict(self.declared_variants))
+
+
+def _unpickled(kind: type[DepotFileInfo], data: dict[str, Any], variants: Mapping[str, Any]) -> DepotFileInfo:
+    return kind.of_data(data).declare_variants(variants)
 
 
 #: The key of a value that was renamed after its file was stored under another name.
 RENAMED: Final = "renamed"
 # The keys that say where the files are: a copy has its own.
 _OF_STORAGE: Final = frozenset({"depot_name", "file_id", "path", "files", "_public_url"})
-
-
-def _unpickle(cls: type[DepotFileInfo], data: dict[str, Any]) -> DepotFileInfo:
-    return dict.__new__(cls)._fill(data)
-
-
-def discard(paths: Iterable[str]) -> None:
-    """Delete files in as few calls as their storages allow; log those that fail and leave them to maintenance."""
-    for path, error in Depots.delete_files(paths).items():
-        logger.error("could not delete %s, which is left to maintenance: %s", path, error)

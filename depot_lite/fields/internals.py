@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, Final
 
-from sqlalchemy import JSON, ClauseElement, Column, ColumnDefault, Delete, Insert, TextClause, Update
+from sqlalchemy import ClauseElement, Column, ColumnDefault, Delete, Insert, TextClause, Update
 from sqlalchemy.engine import Connection, TwoPhaseTransaction
 from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session, SessionTransaction
 from sqlalchemy.orm.session import _sessions
 from sqlalchemy.schema import ExecutableDDLElement
+from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import Null
-from sqlalchemy.sql.operators import Operators
 
 from depot_lite.errors import DepotError
 
@@ -37,8 +37,9 @@ _ROLLBACK_TO_SAVEPOINT: Final = "_rollback_to_savepoint_impl"
 _EXECUTE: Final = "_execute_context"
 _ORIGINALS: Final = {name: getattr(Connection, name) for name in (*_ENDS, _ROLLBACK_TO_SAVEPOINT, _EXECUTE)}
 
-#: Called with the connection, whether it is to commit, and the function that sends COMMIT or ROLLBACK.
-OnEnd = Callable[[Connection, bool, Callable[[], None]], None]
+#: Called with the connection, whether it is to commit, whether its transaction may be prepared, and the function that
+#: sends COMMIT or ROLLBACK.
+OnEnd = Callable[[Connection, bool, bool, Callable[[], None]], None]
 
 
 def follow(
@@ -65,7 +66,18 @@ def follow(
 def _send_end(itself: weakref.ref[Connection], name: str, on_end: OnEnd, commits: bool, *args: Any) -> None:
     connection = itself()
     if connection is not None:
-        on_end(connection, commits, partial(_ORIGINALS[name], connection, *args))
+        on_end(connection, commits, _may_be_prepared(connection), partial(_ORIGINALS[name], connection, *args))
+
+
+def _may_be_prepared(connection: Connection) -> bool:
+    """Return whether the first phase of a two-phase commit was carried out, as far as can be known.
+
+    If the connection is broken, that may have happened while PREPARE was awaited.
+    """
+    transaction = connection.get_transaction()
+    return isinstance(transaction, TwoPhaseTransaction) and (
+        transaction._is_prepared or connection.closed or connection.invalidated
+    )
 
 
 def _lose_savepoint(itself: weakref.ref[Connection], listener: Callable[[Connection], None], *args: Any) -> None:
@@ -103,41 +115,7 @@ def bare(connection: Connection) -> Connection:
     )
 
 
-def is_known_to_be_over(connection: Connection) -> bool:
-    """Return whether a transaction that SQLAlchemy is about to end is known to have ended already.
-
-    In AUTOCOMMIT each statement is a transaction. The drivers know of a ``COMMIT`` that was sent as text, and of DDL on
-    MariaDB, which commits, until the next statement begins another transaction.
-    """
-    if commits_by_itself(connection):
-        return True
-    try:
-        driver: Any = connection.connection.driver_connection
-        if hasattr(driver, "is_in_transaction"):  # asyncpg
-            return not driver.is_in_transaction()
-        if hasattr(driver, "in_transaction"):  # sqlite3 and aiosqlite
-            return not driver.in_transaction
-        if isinstance(getattr(driver, "server_status", None), int):  # PyMySQL and aiomysql
-            return not driver.server_status & _SERVER_STATUS_IN_TRANS
-        status = getattr(getattr(driver, "info", None), "transaction_status", None)  # psycopg
-        return status is not None and int(status) == 0
-    except Exception:  # a driver of somebody else's: ROLLBACK has to be sent all the same
-        return False
-
-
-def may_be_prepared(connection: Connection, *, sendable: bool) -> bool:
-    """Return whether the first phase of a two-phase commit was carried out, as far as can be known.
-
-    Args:
-        connection: before its transaction ends.
-        sendable: it is not broken. If it is, that may have happened while PREPARE was awaited.
-    """
-    transaction = connection.get_transaction()
-    return isinstance(transaction, TwoPhaseTransaction) and (transaction._is_prepared or not sendable)
-
-
-#: Flags of MariaDB's client protocol.
-_SERVER_STATUS_IN_TRANS: Final = 1
+#: A flag of MariaDB's client protocol.
 _SERVER_STATUS_AUTOCOMMIT: Final = 2
 
 
@@ -158,9 +136,9 @@ def commits_by_itself(connection: Connection) -> bool:
 # --- sessions -----------------------------------------------------------------------------------------------------
 
 
-def transaction_of(session: Session) -> SessionTransaction:
-    """Return the outermost transaction of a session; begin one as a query does, which ``autobegin=False`` refuses."""
-    return session.get_transaction() or session._autobegin_t()
+def begin(session: Session) -> SessionTransaction:
+    """Begin the transaction of a session as a query does, which ``autobegin=False`` refuses."""
+    return session._autobegin_t()
 
 
 def listen_first(session: Session, listeners: Mapping[str, Callable[..., None]]) -> None:
@@ -355,9 +333,12 @@ def is_bulk(options: Mapping[str, Any]) -> bool:
     return any(each is not None and each._dml_strategy == "bulk" for each in chosen)
 
 
-def is_limited(clause: object) -> bool:
-    """Return whether this is a SELECT with LIMIT, which may choose other rows the second time."""
-    return getattr(clause, "_limit_clause", None) is not None or getattr(clause, "_fetch_clause", None) is not None
+def is_limited(clause: ClauseElement) -> bool:
+    """Return whether a condition has a SELECT with LIMIT in it, which may choose other rows the second time."""
+    return any(
+        getattr(each, "_limit_clause", None) is not None or getattr(each, "_fetch_clause", None) is not None
+        for each in visitors.iterate(clause)
+    )
 
 
 def changed(statement: Any, **attributes: Any) -> Any:
@@ -373,11 +354,6 @@ def is_null(value: object) -> bool:
     return isinstance(value, Null)
 
 
-def is_expression(value: object) -> bool:
-    """Return whether this is SQL: ``Document.content``, ``func.now()``, ``text("NULL")``, ``JSON.NULL``."""
-    return isinstance(value, ClauseElement | Operators) or value is JSON.NULL
-
-
 # --- exceptions ---------------------------------------------------------------------------------------------------
 
 
@@ -388,7 +364,7 @@ def _unwrapped(kind: Any) -> Any:
 
 
 def keep_class(error: DepotError) -> None:
-    """Let an exception of ours leave SQLAlchemy as it is: what is raised while it binds, it wraps in a StatementError.
+    """Let an exception of ours leave SQLAlchemy as it is, which wraps errors of binding in a StatementError.
 
     The exception has another class on its way through SQLAlchemy, until `restore_error` is told of it.
     """

@@ -7,12 +7,12 @@ unchanged, and all changes take the same path.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Final, Protocol, Self, TypeVar
 
 from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.fields.parsing import parsed
 
 T = TypeVar("T", bound=DepotFileInfo)
 
@@ -60,6 +60,11 @@ class FileList(list[T]):
 
     _binding: ListBinding
 
+    def __init__(self, values: Iterable[T] = ()) -> None:
+        if hasattr(self, "_binding"):  # called again, past the session
+            raise TypeError("a list of files cannot be initialized again: assign another one to the attribute")
+        super().__init__(values)
+
     @classmethod
     def of(cls, values: Iterable[T], binding: ListBinding | None = None) -> Self:
         """Return a list of values that have been accepted already."""
@@ -71,24 +76,23 @@ class FileList(list[T]):
 
     @classmethod
     def loader(
-        cls, kind: type[DepotFileInfo], locate: Callable[[object], str] | None = None
+        cls,
+        kind: type[DepotFileInfo],
+        locate: Callable[[object], str] | None = None,
+        variants: Mapping[str, Any] | None = None,
     ) -> Callable[[Any], FileList[Any]]:
         """Return a function that makes a list from the JSON of a row, as text or parsed by the driver.
 
         Args:
             kind: the class of the values.
             locate: returns the table, column and primary key of a damaged value, for errors.
+            variants: the column's variants by name.
         """
-        load_one: Callable[[Any], Any] = kind.loader(locate)
+        load_one: Callable[[Any], Any] = kind.loader(locate, variants)
         damaged: Callable[..., Any] = kind.damaged
 
         def load(found: Any) -> Any:
-            data = found
-            if data.__class__ is str:
-                try:
-                    data = json.loads(found) if found else None
-                except (ValueError, RecursionError):
-                    data = found
+            data = parsed(found) if found.__class__ is str else found
             if data is None:
                 return cls.of(())
             if not isinstance(data, list):
@@ -120,7 +124,7 @@ class FileList(list[T]):
         """Replace one value without telling the session, while a flush is being prepared."""
         list.__setitem__(self, index, value)
 
-    def _become(self, items: list[Any]) -> None:
+    def _change_to(self, items: list[Any]) -> None:
         binding: ListBinding | None = getattr(self, "_binding", None)
         if binding is None:
             raise TypeError("this list of files belongs to no object: assign it to an attribute, or change list(files)")
@@ -140,8 +144,12 @@ class FileList(list[T]):
         """Return the names of the files, for people: in templates and exports."""
         return ", ".join(map(str, self))
 
+    def __format__(self, spec: str) -> str:
+        """Format the names of the files."""
+        return format(str(self), spec)
+
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return _unpickled, (type(self), list(self))
+        return type(self).of, (list(self),)
 
     __hash__ = None  # like every list
 
@@ -190,16 +198,12 @@ def _woven(paths: list[str], others: list[str], base: set[str]) -> list[str]:
     return result
 
 
-def _unpickled(cls: type[FileList[Any]], values: list[Any]) -> FileList[Any]:
-    return cls.of(values)
-
-
 def _changing(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def change(self: FileList[Any], /, *args: Any, **kwargs: Any) -> Any:
         items = list(self)
         result = method(items, *args, **kwargs)
-        self._become(items)
+        self._change_to(items)
         return self if result is items else result
 
     return change

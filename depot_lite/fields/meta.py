@@ -1,4 +1,4 @@
-"""Metadata that people give to files, kept under the key ``meta``: any JSON, or what a column declares."""
+"""Metadata that people give to files, kept under the key ``meta``: any JSON, unless the column declares its names."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal, Union, get_args, get_origin
 
 from depot_lite.errors import ConfigurationError, MetaRefused
+from depot_lite.fields.frozen import frozen
 
 _SIMPLE: Final = (str, int, float, bool, type(None))
 
@@ -22,6 +23,7 @@ def plain_meta(meta: Mapping[Any, Any]) -> dict[str, Any]:
         raise MetaRefused(f"meta: expected a dictionary whose keys are text, got {meta!r}", rule="meta", value=meta)
     try:
         plain: dict[str, Any] = json.loads(json.dumps(dict(meta), allow_nan=False))
+        frozen(plain)
     except (TypeError, ValueError, RecursionError) as error:
         raise MetaRefused(f"meta: expected values that JSON can keep: {error}", rule="meta", value=meta) from error
     return plain
@@ -42,10 +44,8 @@ def checked_declaration(declared: Mapping[Any, Any] | None) -> Mapping[str, Any]
     return None if declared is None else dict(declared)
 
 
-def check_meta(declared: Mapping[str, Any] | None, meta: Mapping[str, Any]) -> None:
+def check_meta(declared: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
     """Raise MetaRefused if metadata has a name that is not declared, or a value of another type."""
-    if declared is None:
-        return
     for name, value in meta.items():
         if name not in declared:
             names = ", ".join(map(repr, declared)) or "none"

@@ -1,4 +1,4 @@
-"""The options of file columns that all mappers share: the class of the values, validators and filters."""
+"""The options of file columns that all mappers share: the class of the values, validators, analyzers and filters."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from depot_lite.errors import ConfigurationError
+from depot_lite.fields.analyzers import Analyzer
 from depot_lite.fields.interfaces import DepotFileInfo, FileFilter
 from depot_lite.fields.validators.base import Validator
 
@@ -55,6 +56,19 @@ def checked_filters(filters: Iterable[Any]) -> tuple[FileFilter, ...]:
     for each in found:
         if not isinstance(each, FileFilter):
             raise ConfigurationError(f"filters={filters!r}: {each!r} is not a FileFilter")
+    return found
+
+
+def checked_analyzers(analyzers: Iterable[Any], upload_type: type[DepotFileInfo]) -> tuple[Analyzer, ...]:
+    """Return the analyzers of a column, those of the class of its values first.
+
+    Raises:
+        ConfigurationError: one is not an analyzer.
+    """
+    found = (*upload_type.analyzers, *_listed("analyzers", analyzers))
+    for each in found:
+        if not isinstance(each, Analyzer):
+            raise ConfigurationError(f"analyzers={analyzers!r}: expected an instance of Analyzer, got {each!r}")
     return found
 
 

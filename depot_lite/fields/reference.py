@@ -8,73 +8,21 @@ raises `DamagedReference`.
 from __future__ import annotations
 
 import json
-import json.scanner
 from collections.abc import Callable, Iterable
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Final, Self, TypeVar
 
-from depot_lite.errors import DamagedReference, InvalidContent
+from depot_lite.depots import Depots
+from depot_lite.errors import DamagedReference, InvalidContent, InvalidFileId, UnknownDepot
+from depot_lite.fields import parsing
+from depot_lite.fields.frozen import DEEPEST, FrozenList, frozen
+from depot_lite.io.content import encodable
+from depot_lite.io.fileid import check_file_id
 
-# json.loads() without its options: (text, start) -> (data, end); StopIteration if it is no JSON.
-_parse: Final = json.scanner.make_scanner(json.JSONDecoder())  # type: ignore[arg-type]  # typeshed names the wrong class
-
-
-def _refuse(*args: Any, **kwargs: Any) -> NoReturn:
-    raise TypeError("a stored file cannot be changed: assign a new one to the attribute")
-
-
-class FrozenDict(dict[str, Any]):
-    """A dictionary inside a stored value. Copies of it are ordinary dictionaries."""
-
-    __slots__ = ()
-
-    __setitem__ = __delitem__ = __ior__ = _refuse
-    update = pop = popitem = clear = setdefault = _refuse
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return thawed(self)
-
-    def __copy__(self) -> dict[str, Any]:
-        return dict(self)
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return dict, (dict(self),)
-
-
-class FrozenList(list[Any]):
-    """A list inside a stored value. Copies of it are ordinary lists."""
-
-    __slots__ = ()
-
-    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
-    append = extend = insert = remove = pop = clear = sort = reverse = _refuse
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return thawed(self)
-
-    def __copy__(self) -> list[Any]:
-        return list(self)
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return list, (list(self),)
-
+T = TypeVar("T")
 
 _CONTAINERS: Final = frozenset({dict, list})
-
-
-def frozen(data: Any) -> Any:
-    """Return JSON data whose dictionaries and lists refuse to be changed."""
-    kind = data.__class__
-    if kind is list:
-        return FrozenList([frozen(each) for each in data])
-    return FrozenDict({key: frozen(each) for key, each in data.items()}) if kind is dict else data
-
-
-def thawed(data: Any) -> Any:
-    """Return a copy of JSON data as ordinary dictionaries and lists."""
-    if isinstance(data, dict):
-        return {key: thawed(each) for key, each in data.items()}
-    return [thawed(each) for each in data] if isinstance(data, list) else data
-
+#: After a row with other keys than the usual ones, so many are not tried as such: the rows of a column are alike.
+OTHERS: Final = 100
 
 #: The only key of a damaged value, with the content of its row.
 DAMAGED: Final = "damaged"
@@ -95,27 +43,61 @@ class Reference(dict[str, Any]):
         Args:
             locate: returns the table, column and primary key of a damaged value, for errors.
         """
-        new, fill, parse, containers = dict.__new__, dict.update, _parse, _CONTAINERS
+        load_any = cls._loader_of_any(locate)
+        parse, new, fill = parsing.parse_plain, dict.__new__, dict.update
+        if parse is None:
+            return load_any
+        new_list, extend, others = list.__new__, list.extend, 0
 
         def load(found: Any) -> Any:
-            data, is_flat = found, False
+            nonlocal others
+            if found.__class__ is str:
+                if others > 0:
+                    others -= 1
+                else:
+                    try:
+                        row = parse(found)
+                    except Exception:
+                        others = OTHERS
+                    else:
+                        files, value = new_list(FrozenList), new(cls)
+                        extend(files, row.files)
+                        fill(
+                            value,
+                            {
+                                "depot_name": row.depot_name,
+                                "files": files,
+                                "file_id": row.file_id,
+                                "path": row.path,
+                                "filename": row.filename,
+                                "content_type": row.content_type,
+                                "size": row.size,
+                                "checksum": row.checksum,
+                                "uploaded_at": row.uploaded_at,
+                                "_public_url": row._public_url,
+                            },
+                        )
+                        return value
+            return load_any(found)
+
+        return load
+
+    @classmethod
+    def _loader_of_any(cls, locate: Callable[[object], str] | None = None) -> Callable[[Any], Self | None]:
+        """Return a loader of rows with any keys."""
+        new, fill, parse = dict.__new__, dict.update, parsing.parse
+
+        def load(found: Any) -> Any:
             try:
-                if data.__class__ is str:
-                    data, end = parse(data, 0)
-                    if end != len(found):
-                        return _from_text(cls, found, locate)
-                    # Most references have one flat list, and counting brackets is faster than looking at each key.
-                    is_flat = found.count("[") == 1 and found.count("{") == 1
+                data = parse(found) if found.__class__ is str else found
                 if data is None:
                     return None
-                data["depot_name"], data["file_id"], data["path"]
-                if is_flat and (files := data.get("files")).__class__ is list:
-                    data["files"] = FrozenList(files)
-                else:
-                    for key, each in data.items():
-                        if each.__class__ in containers:
-                            data[key] = frozen(each)
-            except (StopIteration, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                if not (data["depot_name"].__class__ is data["file_id"].__class__ is data["path"].__class__ is str):
+                    return cls.damaged(found, locate)
+                for key, each in data.items():
+                    if each.__class__ in _CONTAINERS:
+                        data[key] = frozen(each)
+            except Exception:  # msgspec, json and the text itself have a dozen ways to be no reference
                 return _from_text(cls, found, locate)
             value = new(cls)
             fill(value, data)
@@ -136,7 +118,11 @@ class Reference(dict[str, Any]):
     @classmethod
     def damaged(cls, found: Any, locate: Callable[[object], str] | None = None) -> Self:
         """Return the value of a row that holds something else than a reference; its only key is ``damaged``."""
-        value = dict.__new__(cls)._fill({DAMAGED: found})
+        value = dict.__new__(cls)
+        try:
+            value._fill({DAMAGED: found})
+        except RecursionError:  # of data that the driver has parsed
+            value._fill({DAMAGED: f"JSON of more than {DEEPEST} levels"})
         object.__setattr__(value, "_locate", locate)
         return value
 
@@ -149,6 +135,53 @@ class Reference(dict[str, Any]):
         """Whether the row holds something else than a reference to a file."""
         return dict.__contains__(self, DAMAGED) and not dict.__contains__(self, "path")
 
+    @property
+    def named_paths(self) -> list[str]:
+        """The paths of all files that the value names, its own or not; empty if it names no main file."""
+        files, path = self.get("files"), self.get("path")
+        if not isinstance(path, str):
+            return []
+        named = [each for each in files if isinstance(each, str)] if isinstance(files, list) else []
+        return named if path in named else [path, *named]
+
+    @property
+    def own_and_foreign_paths(self) -> tuple[list[str], list[str]]:
+        """The paths that a stored value owns, and those that it names without owning them (`foreign_paths`)."""
+        own: list[str] = []
+        foreign: list[str] = []
+        for each in self.named_paths:
+            (own if _is_in_depot(each, self["path"].partition("/")[0]) else foreign).append(each)
+        return own, foreign
+
+    @property
+    def foreign_paths(self) -> list[str]:
+        """The paths that a stored value names without owning them. They are neither deleted nor copied with it."""
+        return self.own_and_foreign_paths[1]
+
+    def _optional(self, key: str, kind: type[T]) -> T | None:
+        """Return the value of a key that may be missing or null. Text of rows is returned as UTF-8 can encode it.
+
+        Raises:
+            DamagedReference: the row has a value of another type.
+        """
+        found = self.get(key)
+        if found is None or (isinstance(found, kind) and found.__class__ is not bool):
+            return encodable(found) if isinstance(found, str) else found  # type: ignore[return-value]  # str is `kind`
+        raise self._damage(key, f"of type {kind.__name__}")
+
+    def _required(self, key: str, kind: type[T]) -> T:
+        """Return the value of a key that every reference has, as `_optional` does."""
+        found = self._optional(key, kind)
+        if found is None:
+            raise self._damage(key, f"of type {kind.__name__}")
+        return found
+
+    def _damage(self, key: str, expected: str) -> DamagedReference:
+        """Return the error for a key with a value that is not as expected."""
+        if self.is_damaged:
+            return self._damage_of_all()
+        return DamagedReference(self.get(key), str(self.get("path")), f"{key} {expected}")
+
     def _fill(self, data: dict[str, Any]) -> Self:
         dict.update(self, data)
         self._freeze()
@@ -156,7 +189,7 @@ class Reference(dict[str, Any]):
 
     def _freeze(self) -> None:
         for key, each in dict.items(self):
-            if each.__class__ in _CONTAINERS:
+            if isinstance(each, (dict, list, tuple)):
                 dict.__setitem__(self, key, frozen(each))
 
     def _must_be_writable(self) -> None:
@@ -183,13 +216,23 @@ class Reference(dict[str, Any]):
             raise AttributeError(name) from None
 
     def __missing__(self, key: str) -> Any:
-        if not self.is_damaged:
-            raise KeyError(key)
+        raise self._damage_of_all() if self.is_damaged else KeyError(key)
+
+    def keep_place(self) -> None:
+        """Find the row of a damaged value now, for errors that are raised after its session was closed."""
+        if self.is_damaged:
+            place = self._place()
+            object.__setattr__(self, "_locate", lambda value: place)
+
+    def _place(self) -> str:
         try:
             locate = object.__getattribute__(self, "_locate")
         except AttributeError:  # a copy
             locate = None
-        raise DamagedReference(self[DAMAGED], "a column of files" if locate is None else locate(self))
+        return "a column of files" if locate is None else locate(self)
+
+    def _damage_of_all(self) -> DamagedReference:
+        return DamagedReference(self[DAMAGED], self._place())
 
     def __setitem__(self, key: str, value: Any) -> None:
         self._must_be_writable()
@@ -234,12 +277,23 @@ class Reference(dict[str, Any]):
         return dict.setdefault(self, key, default)
 
 
+def _is_in_depot(path: str, depot_name: str) -> bool:
+    """Return whether a path leads to a file of this depot, under its name or an alias."""
+    other, _, file_id = path.partition("/")
+    try:
+        check_file_id(file_id)
+        return other == depot_name or Depots.resolve_alias(other) == Depots.resolve_alias(depot_name)
+    except (InvalidFileId, UnknownDepot):
+        return False
+
+
 def _from_text(cls: type[Reference], found: Any, locate: Callable[[object], str] | None) -> Any:
     """Return the value for what `Reference.loader` could not take at once."""
-    text = found.strip() if isinstance(found, str) else found
-    if text == "":  # columns of other libraries keep None as empty text
-        return None
-    return cls.damaged(found, locate) if text == found else cls.loader(locate)(text)
+    data = parsing.parsed(found) if isinstance(found, str) else found
+    if data is None or (data is not found and isinstance(data, dict)):
+        value = cls.loader(locate)(data)
+        return cls.damaged(found, locate) if value is not None and value.is_damaged else value
+    return cls.damaged(found, locate)
 
 
 def stored_keys(pairs: Iterable[Any]) -> dict[str, Any]:
@@ -249,6 +303,8 @@ def stored_keys(pairs: Iterable[Any]) -> dict[str, Any]:
         InvalidContent: they are not the items of a stored value.
     """
     keys = dict(each for each in pairs if isinstance(each, tuple) and len(each) == 2)
+    if keys.keys() == {DAMAGED}:
+        return keys
     if not keys.get("path"):
         raise InvalidContent("a generator is not a file: read it to bytes first")
     if not keys.get("files"):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import PurePath
 from typing import Any, Final
@@ -31,11 +31,10 @@ from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.list_binding import begin_empty, track_lists
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.statements import execution as statements
-from depot_lite.fields.tracking import defaults
+from depot_lite.fields.tracking import defaults, late
 from depot_lite.fields.tracking import flush as tracking
 from depot_lite.fields.tracking.births import mark_bound
 from depot_lite.fields.tracking.rows import tables_with_files
-from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.content import Content
 
 
@@ -92,33 +91,12 @@ class UploadedFileField(FileType):
         multiple: an ordered list of files instead of one.
         meta: the names and types of the metadata of each file, such as ``{"alt": str, "focus": tuple[float, float]}``;
             by default any JSON is accepted.
+        analyzers: called with each file before it is stored; what they find is in its ``facts``
+            (`depot_lite.fields.analyzers`).
     """
 
     cache_ok = True
     hashable = False
-
-    def __init__(
-        self,
-        filters: Any = (),
-        upload_type: type[DepotFileInfo] = UploadedFile,
-        upload_storage: str | None = None,
-        # No argument is keyword-only: SQLAlchemy does not see keyword-only arguments when it builds its cache key.
-        text: bool = False,
-        validators: Any = (),
-        variants: Mapping[str, Any] | None = None,
-        multiple: bool = False,
-        meta: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(
-            filters,
-            upload_type,
-            upload_storage,
-            text=text,
-            validators=validators,
-            variants=variants,
-            multiple=multiple,
-            meta=meta,
-        )
 
     def __repr__(self) -> str:
         """Show the arguments without classes and filters, which Alembic could not write into migrations."""
@@ -148,7 +126,7 @@ class UploadedFileField(FileType):
         """
         try:
             if value is not None and not isinstance(value, FileList if self.multiple else DepotFileInfo):
-                value = tracking.accept_late(value)
+                value = late.accept_late(value)
             if self.multiple:
                 data: Any = [self._bound(each) for each in ([] if value is None else _checked_list(value))]
                 return json.dumps(data) if self.is_text_on(dialect.name) else data
@@ -169,10 +147,10 @@ class UploadedFileField(FileType):
             except InvalidContent as error:
                 raise InvalidContent(f"{self.column_names}: {error}") from error
             raise InvalidContent(f"{self.column_names}: {type(value).__name__} is not a stored file. {_STORED_BY}")
-        if value.pending and not tracking.store_late(value):
+        if value.pending and not late.store_late(value):
             raise InvalidContent(f"{self.column_names}: {value['filename']!r} is not stored yet. {_STORED_BY}")
         value["path"]  # raises DamagedReference
-        mark_bound(value.paths)
+        mark_bound(value.named_paths)
         return dict(value)
 
     def process_literal_param(self, value: Any, dialect: Dialect) -> str:
@@ -192,8 +170,8 @@ class UploadedFileField(FileType):
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
         """Return a function that makes a value from the driver's result."""
         if self.multiple:
-            return FileList.loader(self.upload_type, internals.place_of)
-        load: Callable[[Any], Any] = self.upload_type.loader(internals.place_of)
+            return FileList.loader(self.upload_type, internals.place_of, self.variants)
+        load: Callable[[Any], Any] = self.upload_type.loader(internals.place_of, self.variants)
         return load
 
     def coerce_compared_value(self, op: Any, value: Any) -> Any:

@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -26,11 +28,12 @@ from typing import Any, Final, Self
 
 from depot_lite.depots import Depots
 from depot_lite.errors import NameRefused, StoredFileNotFound
+from depot_lite.fields.frozen import FrozenDict
 from depot_lite.fields.interfaces import RENAMED, DepotFileInfo
 from depot_lite.fields.meta import plain_meta
-from depot_lite.fields.reference import DAMAGED, thawed
-from depot_lite.fields.schema import FileData, core_schema, json_schema
-from depot_lite.io.content import CHUNK_SIZE, INMEMORY_FILESIZE, Content, clean_filename
+from depot_lite.fields.reference import DAMAGED
+from depot_lite.fields.schema import FileData, VariantData, core_schema
+from depot_lite.io.content import CHUNK_SIZE, INMEMORY_FILESIZE, Content, clean_filename, encodable
 from depot_lite.io.interfaces import FileStorage, StoredFile
 from depot_lite.io.on_disk import DiskSource, OnDisk, content_source
 
@@ -66,42 +69,46 @@ class UploadedFile(DepotFileInfo):
     @property
     def files(self) -> list[str]:
         """The paths of all files of this value: the main file, and those made by filters and subclasses."""
-        files: list[str] = self["files"]
-        return files
+        return self._required("files", list)
 
     @property
     def filename(self) -> str:
         """The original name of the file."""
-        return str(self["filename"])
+        return self._required("filename", str)
 
     @property
     def content_type(self) -> str:
         """The media type, detected from the bytes if possible."""
-        return str(self["content_type"])
+        return self._required("content_type", str)
 
     @property
     def size(self) -> int | None:
         """The number of bytes; None in rows of filedepot and for a pending stream of unknown length."""
-        size: int | None = self.get("size")
-        return size
+        return self._optional("size", int)
 
     @property
     def checksum(self) -> str | None:
         """``algorithm:hexadecimal digest`` of the stored bytes; None while pending and in rows of filedepot."""
-        checksum: str | None = self.get("checksum")
-        return checksum
+        return self._optional("checksum", str)
 
     @property
     def uploaded_at(self) -> datetime | None:
         """The time when the file was stored, in UTC to the second; None while pending. The key has filedepot's text."""
-        text = self.get("uploaded_at")
-        return None if text is None else datetime.strptime(text, _UPLOADED_AT).replace(tzinfo=UTC)
+        text = self._optional("uploaded_at", str)
+        try:
+            return None if text is None else datetime.strptime(text, _UPLOADED_AT).replace(tzinfo=UTC)
+        except ValueError:
+            raise self._damage("uploaded_at", "like 2026-01-31 18:30:00") from None
 
     @property
     def meta(self) -> Mapping[str, Any]:
         """The metadata that was given with the file, or by `with_`."""
-        meta: Mapping[str, Any] = self.get("meta") or {}
-        return meta
+        return self._optional("meta", dict) or FrozenDict()
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """The facts that the analyzers of the column have found when the file was stored; empty if none were found."""
+        return self._optional("facts", dict) or FrozenDict()
 
     def with_(self, *, filename: str | None = None, meta: Mapping[str, Any] | None = None) -> Self:
         """Return a value of the same stored file with another name or other metadata; assign it to its attribute.
@@ -116,7 +123,10 @@ class UploadedFile(DepotFileInfo):
         Raises:
             NameRefused: the name has no usable character.
             MetaRefused: JSON cannot keep the metadata.
+            DamagedReference: the row holds something else than a reference.
         """
+        if self.is_damaged:
+            raise self._damage_of_all()
         changed: dict[str, Any] = {} if meta is None else {"meta": plain_meta(meta)}
         if filename is not None:
             name = clean_filename(filename)
@@ -128,7 +138,7 @@ class UploadedFile(DepotFileInfo):
         if self.pending:
             self.update(changed)
             return self
-        return self.of_data({**self, **changed})
+        return self._with_data({**self, **changed})
 
     @property
     def depot(self) -> FileStorage:
@@ -137,7 +147,9 @@ class UploadedFile(DepotFileInfo):
 
     @property
     def file(self) -> StoredFile:
-        """The stored file, opened again at each access.
+        """The stored file, opened again at each access. Reading it verifies its checksum.
+
+        If the storage knows no checksum, the one in the row counts.
 
         Raises:
             StoredFileNotFound: the value is pending, or its file does not exist any more.
@@ -146,7 +158,10 @@ class UploadedFile(DepotFileInfo):
             raise StoredFileNotFound(
                 f"{self.filename!r} is not stored yet: flush the session, or read original_content"
             )
-        return self.depot.get(self.file_id)
+        stored = self.depot.get(self.file_id)
+        if stored.info.checksum is None:
+            stored.info = replace(stored.info, checksum=self.checksum)
+        return stored
 
     def on_disk(self) -> OnDisk:
         """Return a context manager that gives a path with the whole file: ``with movie.trailer.on_disk() as path:``.
@@ -177,7 +192,7 @@ class UploadedFile(DepotFileInfo):
     @property
     def _label(self) -> str | None:
         """The name for URLs, if it is not the one that the storage knows."""
-        return self.filename if self.get(RENAMED) else None
+        return clean_filename(self.get("filename")) if self.get(RENAMED) else None
 
     def url_for(
         self, *, expires_in: int | timedelta | None = None, download: bool = False, filename: str | None = None
@@ -212,8 +227,9 @@ class UploadedFile(DepotFileInfo):
         anew.
 
         Raises:
-            DamagedReference: the row holds something else than a reference.
-            ConfigurationError: the depot is private, and there are no signing keys.
+            DamagedReference: the row holds something else than a reference, or a key of the wrong type.
+            InvalidFileId: the row holds an id that no file has.
+            ConfigurationError: the depot is not configured, or is private, and there are no signing keys.
         """
         uploaded_at = self.uploaded_at
         return {
@@ -224,36 +240,46 @@ class UploadedFile(DepotFileInfo):
             "content_type": self.content_type,
             "size": self.size,
             "checksum": self.checksum,
-            "width": self.get("width"),
-            "height": self.get("height"),
+            "width": self._optional("width", int),
+            "height": self._optional("height", int),
             "uploaded_at": None if uploaded_at is None else uploaded_at.isoformat(),
             "variants": self._variants_as_dict(),
-            "meta": thawed(self.meta),
+            "meta": self._mapping_as_dict("meta", self.meta),
+            "facts": self._mapping_as_dict("facts", self.facts),
         }
 
     def __str__(self) -> str:
         """Return the name of the file, for templates and exports; of a damaged value, the content of its row."""
-        return str(self[DAMAGED]) if self.is_damaged else self.filename
+        return encodable(str(self[DAMAGED] if self.is_damaged else self.get("filename")))
 
-    def _variants_as_dict(self) -> dict[str, dict[str, Any]]:
+    def __format__(self, spec: str) -> str:
+        """Format the name of the file: ``f"{movie.poster:<30}"``."""
+        return format(str(self), spec)
+
+    def _mapping_as_dict(self, key: str, mapping: Mapping[str, Any]) -> dict[str, Any]:
+        if not mapping:
+            return {}
+        try:
+            text = json.dumps(mapping, allow_nan=False, ensure_ascii=False)
+        except ValueError:  # NaN, which `json` reads
+            raise self._damage(key, "of JSON") from None
+        found: dict[str, Any] = json.loads(encodable(text))
+        return found
+
+    def _variants_as_dict(self) -> dict[str, VariantData]:
         return {}
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        """Let Pydantic validate and write values of this class."""
-        return core_schema(cls)
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> Any:
-        """Describe values of this class in OpenAPI."""
-        return json_schema(handler.mode)
+        """Let Pydantic validate, write and describe values of this class."""
+        return core_schema(cls, handler)
 
     def __getattr__(self, name: str) -> Any:
-        """Return the key of that name; the URL of a filter's file that was stored where no middleware served it."""
+        """Return the key of that name; the URL of a filter's file, also if none was known when it was stored."""
         found = super().__getattr__(name)
-        if found is None and name.endswith("_url") and (path := self.get(f"{name[:-4]}_path")):
+        if name.endswith("_url") and isinstance(path := self.get(f"{name[:-4]}_path"), str):
             depot_name, _, file_id = path.partition("/")
-            return url_of(depot_name, file_id)
+            return found if _is_public(depot_name, found) else url_of(depot_name, file_id)
         return found
 
     def process_content(self, content: Any, filename: str | None = None, content_type: str | None = None) -> None:
@@ -286,8 +312,8 @@ def url_of(
     """Return the storage's URL of a file if it has one, else ``public_url``, else the middleware's.
 
     Args:
-        public_url: the public URL in the row, if it has one. Ignored if the depot has become private, and if any of
-            the following is given.
+        public_url: the public URL in the row, if it has one. Ignored if the depot has become private, if any of the
+            following is given, and if it is neither an address of the web nor a path that begins with one slash.
         expires_in: the minimum lifetime, in seconds or as a timedelta.
         download: whether browsers save files of every type instead of showing them.
         filename: the name to save the file under.
@@ -300,9 +326,8 @@ def url_of(
     storage_url = Depots.get(depot_name).url(file_id, expires_in=expires_in, filename=name, disposition=disposition)
     if storage_url is not None:
         return storage_url
-    plain = expires_in is None and not download and filename is None
-    if public_url is not None and plain and Depots.visibility(depot_name) != "private":
-        return public_url
+    if expires_in is None and not download and filename is None and _is_public(depot_name, public_url):
+        return str(public_url)
     path = f"{depot_name}/{file_id}"
     return Depots.url_for(path, expires_in=expires_in, download=download, filename=filename, label=label)
 
@@ -311,9 +336,20 @@ def url_or_none(
     depot_name: str, file_id: str, public_url: str | None = None, *, label: str | None = None
 ) -> str | None:
     """Return the URL of a file, or None if nothing serves it: neither its storage nor a middleware."""
-    if Depots.has_middleware() or (public_url is not None and Depots.visibility(depot_name) != "private"):
+    if Depots.has_middleware() or _is_public(depot_name, public_url):
         return url_of(depot_name, file_id, public_url, label=label)
     return Depots.get(depot_name).url(file_id, filename=label)
+
+
+#: Whoever can write to the row may have put ``javascript:`` there. Browsers drop tabs and line breaks, and take a
+#: backslash for a slash.
+_WEB_ADDRESS: Final = re.compile(r"(?:https?://|/(?!/))[^\s\x00-\x20\x7f\\\ud800-\udfff]*", re.IGNORECASE)
+
+
+def _is_public(depot_name: str, public_url: object) -> bool:
+    """Return whether the public URL in a row is to be used."""
+    is_address = isinstance(public_url, str) and _WEB_ADDRESS.fullmatch(public_url) is not None
+    return is_address and Depots.visibility(depot_name) != "private"
 
 
 @contextmanager

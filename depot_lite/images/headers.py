@@ -1,30 +1,42 @@
-"""Image headers: the format and the declared number of pixels.
-
-They are read without Pillow, which allocates the canvas of a GIF or a WebP, or warns of its size, when it opens one.
-"""
+"""The names, types and signatures of image formats, and images as they are found and made."""
 
 from __future__ import annotations
 
-import os
 import re
-import struct
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from depot_lite.errors import ConfigurationError, ImageRefused
+from depot_lite.images.recipes import OUTPUT_FORMATS
 
 #: The supported formats, by Pillow's names. JPEG includes MPO; HEIF includes the HEIC of phones.
-FORMATS: Final = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "HEIF")
+FORMATS: Final = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "HEIF", "ICO", "JPEG2000")
+#: Other names of theirs.
+_ALIASES: Final = {"JPG": "JPEG", "TIF": "TIFF", "HEIC": "HEIF", "JP2": "JPEG2000"}
+
+#: The formats that are read unless others are named: those of browsers, and of phones.
+DEFAULT_FORMATS: Final = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "HEIF")
 
 #: The largest number of pixels: Pillow's threshold for a warning, 256 MiB at three bytes each. That is more than
 #: cameras produce (61 million).
 MAX_PIXELS: Final = 1024**3 // 4 // 3
 
 #: The content type of each of `FORMATS`.
-CONTENT_TYPES: Final = {name: f"image/{name.lower()}" for name in FORMATS}
+CONTENT_TYPES: Final = {name: f"image/{name.lower()}" for name in FORMATS} | {
+    "ICO": "image/vnd.microsoft.icon",
+    "JPEG2000": "image/jp2",
+}
 #: The extension of each format that can be written.
-EXTENSIONS: Final = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "WEBP": ".webp", "AVIF": ".avif"}
+EXTENSIONS: Final = {
+    "JPEG": ".jpg",
+    "PNG": ".png",
+    "GIF": ".gif",
+    "BMP": ".bmp",
+    "WEBP": ".webp",
+    "AVIF": ".avif",
+    "JPEG2000": ".jp2",
+}
 
 _SIGNATURES: Final = {
     "JPEG": re.compile(rb"\xff\xd8\xff"),
@@ -36,6 +48,9 @@ _SIGNATURES: Final = {
     "HEIF": re.compile(rb".{4}ftyp(?:he[iv][cmsx]|m[is]f1)", re.DOTALL),
     "BMP": re.compile(rb"BM"),
     "TIFF": re.compile(rb"II[*+]\0|MM\0[*+]"),
+    # .NET writes 255 for the zero byte of an entry.
+    "ICO": re.compile(rb"\0\0\x01\0[^\0]\0.{3}[\0\xff]", re.DOTALL),
+    "JPEG2000": re.compile(rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51"),
 }
 
 
@@ -55,6 +70,30 @@ class ImageInfo:
     has_alpha: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Rendition:
+    """A rendered image: its bytes, size and type."""
+
+    data: bytes
+    width: int
+    height: int
+    content_type: str
+    #: With its dot: ``".webp"``.
+    extension: str
+
+
+def named_formats(formats: Collection[str]) -> tuple[str, ...]:
+    """Return names of formats, in any case and also by other common names, as they are in `FORMATS`.
+
+    Raises:
+        ConfigurationError: one of them is not supported.
+    """
+    names = tuple(_ALIASES.get(str(each).upper(), str(each).upper()) for each in formats)
+    if unsupported := [name for name in names if name not in FORMATS]:
+        raise ConfigurationError(f"formats: expected some of {', '.join(FORMATS)}, got {', '.join(unsupported)}")
+    return names
+
+
 def format_of(file: BinaryIO, formats: Collection[str]) -> str:
     """Return the format, one of `FORMATS`, from the first bytes; the file name is ignored.
 
@@ -62,60 +101,27 @@ def format_of(file: BinaryIO, formats: Collection[str]) -> str:
         ImageRefused: by the rule ``"format"`` if the format is not in ``formats``.
         ConfigurationError: if ``formats`` contains something that is not in `FORMATS`.
     """
-    allowed = [str(name).upper().replace("JPG", "JPEG") for name in formats]
-    if unsupported := [name for name in allowed if name not in FORMATS]:
-        raise ConfigurationError(f"formats: expected some of {', '.join(FORMATS)}, got {', '.join(unsupported)}")
+    allowed = named_formats(formats)
     file.seek(0)
     head = file.read(64)
     found = next((name for name, signature in _SIGNATURES.items() if signature.match(head)), None)
     if found is None or found not in allowed:
         reason = "is not an image that can be read" if found is None else f"is an image of the type {found}"
         message = f"the file {reason}; {', '.join(allowed)} are accepted"
-        raise ImageRefused(message, rule="format", limit=tuple(allowed), value=found)
+        raise ImageRefused(message, rule="format", limit=allowed, value=found)
     return found
 
 
-def gif_extent(file: BinaryIO) -> tuple[int, int, int]:
-    """Return the extent of all frames of a GIF, which may exceed its declared screen, and their number."""
-    file.seek(6)
-    width, height, flags = struct.unpack("<HHB2x", file.read(7))
-    _skip_palette(file, flags)
-    frames = 0
-    while block := file.read(1):
-        if block == b",":
-            left, top, wide, high, flags = struct.unpack("<HHHHB", file.read(9))
-            width, height, frames = max(width, left + wide), max(height, top + high), frames + 1
-            _skip_palette(file, flags)
-        elif block == b";":
-            break
-        elif block != b"!":
-            continue
-        file.read(1)
-        while (size := file.read(1)) not in (b"", b"\0"):
-            file.seek(size[0], os.SEEK_CUR)
-    return width, height, frames
+def output_type(output_format: str | None, content_type: str) -> tuple[str | None, str]:
+    """Return content type and extension of a rendition, None and ``""`` if only the decoder can tell them.
 
+    Args:
+        output_format: of the recipe; None if the format of the source is kept.
+        content_type: of the source.
 
-def _skip_palette(file: BinaryIO, flags: int) -> None:
-    if flags & 0x80:
-        file.seek(3 << (flags & 7) + 1, os.SEEK_CUR)
-
-
-def webp_canvas(file: BinaryIO) -> tuple[int, int]:
-    """Return width and height from the header of a WebP (RFC 9649, sections 2.5 to 2.7)."""
-    file.seek(0)
-    head = file.read(30).ljust(30, b"\0")
-    if head[12:16] == b"VP8X":
-        return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
-    if head[12:16] == b"VP8L":
-        bits = int.from_bytes(head[21:25], "little")
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    width, height = struct.unpack("<HH", head[26:30])
-    return width & 0x3FFF, height & 0x3FFF
-
-
-def check_pixels(width: int, height: int, limit: int | None) -> None:
-    """Raise ImageRefused by the rule ``"max_pixels"`` if there are more pixels than the limit; None means no limit."""
-    if limit is not None and width * height > limit:
-        message = f"the image has {width} x {height} pixels, more than {limit:,} in all"
-        raise ImageRefused(message, rule="max_pixels", limit=limit, value=width * height)
+    >>> output_type("WEBP", "image/png"), output_type(None, "image/png"), output_type(None, "image/heif")
+    (('image/webp', '.webp'), ('image/png', '.png'), (None, ''))
+    """
+    kept = next((name for name in OUTPUT_FORMATS if CONTENT_TYPES[name] == content_type), None)
+    name = output_format or kept
+    return (None, "") if name is None else (CONTENT_TYPES[name], EXTENSIONS[name])

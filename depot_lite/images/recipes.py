@@ -58,6 +58,8 @@ class Recipe:
         icc: ``"srgb"`` converts to sRGB, which needs no profile; ``"keep"`` keeps colours and profile unchanged.
         metadata: keep the EXIF data on author, time, camera and exposure, but never orientation, position, preview
             or the camera's private notes. By default nothing is kept.
+        make: ``"now"`` makes the rendition when the file is stored, ``"later"`` after COMMIT, and ``"on_demand"`` at
+            the first request. It is no part of the fingerprint.
 
     Raises:
         ConfigurationError: for a value out of its range; the message names the expected range.
@@ -72,6 +74,7 @@ class Recipe:
     animated: bool = False
     icc: Literal["srgb", "keep"] = "srgb"
     metadata: bool = False
+    make: Literal["now", "later", "on_demand"] = "now"
 
     def __post_init__(self) -> None:
         """Check every value, and normalize the format to Pillow's name."""
@@ -85,6 +88,8 @@ class Recipe:
             raise _wrong(self, "background", "a colour such as '#fff', '#ffffff' or '#ffffff80', or 'transparent'")
         if self.icc not in ("srgb", "keep"):
             raise _wrong(self, "icc", "'srgb' or 'keep'")
+        if self.make not in ("now", "later", "on_demand"):
+            raise _wrong(self, "make", "'now', 'later' or 'on_demand'")
 
     @property
     def fingerprint(self) -> str:
@@ -95,7 +100,7 @@ class Recipe:
         >>> Thumbnail(128, 128).fingerprint == Crop(128, 128).fingerprint
         False
         """
-        values = [(field.name, getattr(self, field.name)) for field in fields(self)]
+        values = [(field.name, getattr(self, field.name)) for field in fields(self) if field.name != "make"]
         text = repr((RECIPE_VERSION, type(self).__name__, values))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -117,6 +122,14 @@ class Recipe:
     def region(self, width: int, height: int) -> Region:
         """Return the part of a source of this size that is shown, and its size in the rendition."""
         raise ConfigurationError(f"{self!r} is only a size: use Thumbnail, Crop or Pad")
+
+    def size_for(self, width: int | None, height: int | None) -> tuple[int | None, int | None]:
+        """Return the size of the rendition of a source of this size; None if it depends on one that is unknown.
+
+        >>> Thumbnail(400, 400).size_for(6000, 4000), Crop(200, 200).size_for(None, None)
+        ((400, 267), (200, 200))
+        """
+        return (None, None) if width is None or height is None else self.region(width, height).size
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +178,10 @@ class Crop(Recipe):
         top = min(max(self.focus[1] * height - high / 2, 0), height - high)
         return Region((left, top, left + wide, top + high), (self.width, self.height))
 
+    def size_for(self, width: int | None, height: int | None) -> tuple[int | None, int | None]:
+        """Return the exact size, whatever that of the source."""
+        return self.width, self.height
+
 
 @dataclass(frozen=True, slots=True)
 class Pad(Recipe):
@@ -186,6 +203,10 @@ class Pad(Recipe):
     def region(self, width: int, height: int) -> Region:
         """Return the whole image, scaled down to fit."""
         return Region((0, 0, width, height), _within(width, height, self.width, self.height))
+
+    def size_for(self, width: int | None, height: int | None) -> tuple[int | None, int | None]:
+        """Return the exact size, whatever that of the source."""
+        return self.width, self.height
 
 
 def _within(width: int, height: int, most_wide: int, most_high: int) -> tuple[int, int]:

@@ -8,17 +8,20 @@ For example::
         async for chunk in stored:
             ...
 
-The work is done in threads, except by storages with a `Runner` of their own, whose work is asynchronous. A cancelled
-task waits for the operation in progress; a file whose ``create`` was cancelled is deleted again. Content may also be an
+The work is done in threads of the storage, except by storages with a `Runner` of their own, whose work is asynchronous.
+A cancellation is raised at once. An operation that waits for a thread then never begins; one in progress ends in the
+background: the bytes it has read are dropped, and a file that it has created is deleted. Content may also be an
 asynchronous iterator of bytes, such as the body of a request: it is streamed as it arrives, in constant memory.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import io
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from concurrent.futures import Executor
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -26,7 +29,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
-from depot_lite.concurrency.threads import in_thread, run_to_end
+from depot_lite.concurrency.threads import Closing, finished, in_thread
 from depot_lite.errors import InvalidContent
 from depot_lite.io.content import CHUNK_SIZE, FileIntent
 
@@ -57,22 +60,39 @@ class RunningCoroutine(Protocol):
 class Runner(Protocol):
     """The way in which synchronous code of a storage runs without blocking the event loop."""
 
-    async def run(self, call: Callable[[], T]) -> T:
-        """Run ``call`` to its end and return its result; a cancellation is raised afterwards."""
+    async def run(self, call: Callable[[], T], drop: Callable[[T], object] | None = None) -> T:
+        """Run ``call`` and return its result. A cancellation is raised at once.
+
+        With ``drop``, a call that has begun then runs to its end, and ``drop`` gets its result.
+        """
+
+    async def finish(self, call: Callable[[], T]) -> T:
+        """Run ``call``, in any case, and return its result. A cancellation ends the waiting."""
+
+    def begin(self, call: Callable[[], object]) -> None:
+        """Run ``call``, in any case, and wait for nothing."""
 
     def starter(self) -> Callable[[Coroutine[Any, Any, bytes]], RunningCoroutine]:
         """Return a function by which code in `run` starts a coroutine on this event loop."""
 
 
 class Threads:
-    """A runner that uses the threads of a storage."""
+    """A runner that uses threads."""
 
-    def __init__(self, storage: FileStorage) -> None:
-        self._storage = storage
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
 
-    async def run(self, call: Callable[[], T]) -> T:
+    async def run(self, call: Callable[[], T], drop: Callable[[T], object] | None = None) -> T:
         """Run ``call`` in a thread and return its result."""
-        return await in_thread(call, self._storage.executor)
+        return await in_thread(call, self._executor, drop)
+
+    async def finish(self, call: Callable[[], T]) -> T:
+        """Run ``call`` in a thread, in any case, and return its result."""
+        return await finished(call, self._executor)
+
+    def begin(self, call: Callable[[], object]) -> None:
+        """Run ``call`` in a thread."""
+        self._executor.submit(contextvars.copy_context().run, call)
 
     def starter(self) -> Callable[[Coroutine[Any, Any, bytes]], RunningCoroutine]:
         """Return a function that starts a coroutine on this event loop from another thread."""
@@ -80,11 +100,25 @@ class Threads:
 
 
 class AsyncStoredFile:
-    """An asynchronous `StoredFile`: its description is available at once, reading, seeking and closing are awaited."""
+    """An asynchronous `StoredFile`: its description is available at once, reading, seeking and closing are awaited.
 
-    def __init__(self, stored: StoredFile, run: Callable[[Callable[[], Any]], Any]) -> None:
+    After a cancellation of `read` or `seek`, whose work may go on, the file can only be closed.
+    """
+
+    def __init__(self, stored: StoredFile, runner: Runner) -> None:
         self._stored = stored
-        self._run = run
+        self._runner = runner
+        self._closing = Closing(stored.close)
+        self._cancelled = False
+
+    async def _use(self, call: Callable[[], T]) -> T:
+        if self._cancelled:
+            raise ValueError("the position is unknown, because reading or seeking was cancelled: open the file again")
+        try:
+            return await self._runner.run(partial(self._closing.use, call))
+        except asyncio.CancelledError:
+            self._cancelled = True
+            raise
 
     @property
     def info(self) -> FileInfo:
@@ -133,17 +167,16 @@ class AsyncStoredFile:
 
     async def read(self, size: int = -1) -> bytes:
         """Return up to ``size`` bytes, all remaining ones if it is negative, and ``b""`` at the end."""
-        data: bytes = await self._run(partial(self._stored.read, size))
-        return data
+        return await self._use(partial(self._stored.read, size))
 
     async def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move to a position and return it."""
-        position: int = await self._run(partial(self._stored.seek, offset, whence))
-        return position
+        return await self._use(partial(self._stored.seek, offset, whence))
 
     async def aclose(self) -> None:
         """Close the file; closing it again does nothing."""
-        await self._run(self._stored.close)
+        if self._closing.give_up():
+            await self._runner.finish(self._stored.close)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the remaining bytes in chunks of at most 256 KiB."""
@@ -153,8 +186,11 @@ class AsyncStoredFile:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *error: object) -> None:
-        await self.aclose()
+    async def __aexit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
+        if kind is None or not issubclass(kind, asyncio.CancelledError):
+            await self.aclose()
+        elif self._closing.give_up():  # a cancellation does not wait for the storage
+            self._runner.begin(self._stored.close)
 
 
 class AsyncStorage:
@@ -166,11 +202,15 @@ class AsyncStorage:
 
     def __init__(self, storage: FileStorage, runner: Runner | None = None) -> None:
         self._storage = storage
-        self._threads = Threads(storage)
-        self._runner = runner or self._threads
+        self._own_runner = runner
 
-    async def _run(self, call: Callable[[], T]) -> T:
-        return await self._runner.run(call)
+    @property
+    def _reads(self) -> Runner:
+        return self._own_runner or Threads(self._storage.executor or self._storage.thread_pools.reading)
+
+    @property
+    def _stores(self) -> Runner:
+        return self._own_runner or Threads(self._storage.thread_pools.storing)
 
     async def create(
         self,
@@ -182,26 +222,19 @@ class AsyncStorage:
     ) -> str:
         """Store a new file and return its id; ``content`` may also be an asynchronous iterator of bytes.
 
-        A cancellation waits for the storage and leaves no file behind.
+        If it is cancelled in the middle, the file is deleted once it is stored.
         """
         storage = self._storage
-        created: list[str] = []
 
         def create(readable: object) -> str:
-            created.append(storage.create(readable, filename, content_type, file_id=file_id))
-            return created[0]
+            return storage.create(readable, filename, content_type, file_id=file_id)
 
-        try:
-            return await self._storing(content, create, self._runner)
-        except asyncio.CancelledError:
-            for each in created:
-                await self._discard(each)
-            raise
+        return await self._storing(content, create, self._discard)
 
-    async def _discard(self, file_id: str) -> None:
+    def _discard(self, file_id: str) -> None:
         try:
-            await self._run(partial(self._storage.delete, file_id))
-        except Exception as error:  # the caller has to get the cancellation
+            self._storage.delete(file_id)
+        except Exception as error:  # the task was cancelled, and nobody waits for this one
             logger.error("could not delete %s, which maintenance will find: %s", file_id, error)
 
     async def replace(
@@ -211,33 +244,37 @@ class AsyncStorage:
         filename: str | None = None,
         content_type: str | None = None,
     ) -> str:
-        """Replace the content of an existing file and return its id, which stays the same."""
+        """Replace the content of an existing file and return its id, which stays the same.
+
+        If it is cancelled in the middle, the content may be replaced anyway.
+        """
         storage = self._storage
 
         def replace(readable: object) -> str:
             return storage.replace(file_or_id, readable, filename, content_type)
 
-        return await self._storing(content, replace, self._runner)
+        return await self._storing(content, replace, _keep)
 
-    async def storing(self, content: object, store: Callable[[object], T]) -> T:
-        """Run ``store``, a function that stores content, in a thread, with content that can be read there."""
-        return await self._storing(content, store, self._threads)
+    async def receive(self, chunks: AsyncIterator[bytes], store: Callable[[object], T]) -> T:
+        """Run ``store``, a function that stores content, in a thread that may wait for the chunks of a client."""
+        return await _storing_chunks(chunks, store, Threads(self._storage.thread_pools.receiving), _keep)
 
-    async def _storing(self, content: object, store: Callable[[object], T], runner: Runner) -> T:
+    async def _storing(self, content: object, store: Callable[[object], T], drop: Callable[[T], object]) -> T:
         intent = content.fileinfo if isinstance(content, FileIntent) else None
         source = content if intent is None else intent[0]
         if not hasattr(source, "__aiter__") or hasattr(source, "read"):
-            return await runner.run(partial(store, content))
-        stream = AsyncChunks(aiter(source), runner.starter())
-        readable = stream if intent is None else FileIntent(stream, *intent[1:])
-        try:
-            return await run_to_end(asyncio.ensure_future(runner.run(partial(store, readable))), stream.abandon)
-        finally:
-            stream.abandon()
+            return await self._stores.run(partial(store, content), drop)
+
+        def store_stream(stream: object) -> T:
+            return store(stream if intent is None else FileIntent(stream, *intent[1:]))
+
+        runner = self._own_runner or Threads(self._storage.thread_pools.receiving)
+        return await _storing_chunks(aiter(source), store_stream, runner, drop)
 
     async def get(self, file_or_id: StoredFile | str) -> AsyncStoredFile:
         """Return the stored file."""
-        return AsyncStoredFile(await self._run(partial(self._storage.get, file_or_id)), self._run)
+        runner = self._reads
+        return AsyncStoredFile(await runner.run(partial(self._storage.get, file_or_id), _close), runner)
 
     async def read(self, file_or_id: StoredFile | str) -> bytes:
         """Return the whole content of a file."""
@@ -246,30 +283,51 @@ class AsyncStorage:
             with self._storage.get(file_or_id) as stored:
                 return stored.read()
 
-        return await self._run(read)
+        return await self._reads.run(read)
 
     async def delete(self, file_or_id: StoredFile | str) -> None:
         """Delete a file; a missing file is not an error."""
-        await self._run(partial(self._storage.delete, file_or_id))
+        await self._stores.run(partial(self._storage.delete, file_or_id))
 
     async def delete_many(self, files_or_ids: Iterable[StoredFile | str]) -> dict[str, Exception]:
         """Delete files and return the failures: id -> error."""
-        return await self._run(partial(self._storage.delete_many, list(files_or_ids)))
+        return await self._stores.run(partial(self._storage.delete_many, list(files_or_ids)))
 
     async def exists(self, file_or_id: StoredFile | str) -> bool:
         """Return whether the file exists."""
-        return await self._run(partial(self._storage.exists, file_or_id))
+        return await self._reads.run(partial(self._storage.exists, file_or_id))
 
     async def copy(self, file_or_id: StoredFile | str, *, file_id: str | None = None) -> str:
-        """Store a second, independent file with the same content, name and type; return its id."""
-        return await self._run(partial(self._storage.copy, file_or_id, file_id=file_id))
+        """Store a second, independent file with the same content, name and type; return its id.
+
+        If it is cancelled in the middle, the copy is deleted once it is stored.
+        """
+        return await self._stores.run(partial(self._storage.copy, file_or_id, file_id=file_id), self._discard)
 
     async def list(self) -> AsyncIterator[FileEntry]:
         """Yield the id of every file, lazily."""
-        entries = iter(self._storage.list())
-        while page := await self._run(lambda: [*islice(entries, _PAGE)]):
+        entries, runner = iter(self._storage.list()), self._reads
+        while page := await runner.run(lambda: [*islice(entries, _PAGE)]):
             for entry in page:
                 yield entry
+
+
+def _close(stored: StoredFile) -> None:
+    stored.close()
+
+
+def _keep(stored: object) -> None:
+    """Drop a result that leaves nothing to be undone."""
+
+
+async def _storing_chunks(
+    chunks: AsyncIterator[bytes], store: Callable[[object], T], runner: Runner, drop: Callable[[T], object]
+) -> T:
+    stream = AsyncChunks(chunks, runner.starter())
+    try:
+        return await runner.run(partial(store, stream), drop)
+    finally:
+        stream.abandon()
 
 
 class AsyncChunks(io.RawIOBase):

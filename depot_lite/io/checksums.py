@@ -1,4 +1,7 @@
-"""Checksums of files: the supported algorithms, a CRC-32 that can be combined from parts, and sums of growing files."""
+"""Checksums: the supported algorithms, sums of files that are written, and the verification of files that are read.
+
+CRC-32 can be combined from parts.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,24 @@ import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from depot_lite.errors import ConfigurationError
+from depot_lite.errors import ConfigurationError, StorageFailed
 from depot_lite.io.options import boolean
 
+if TYPE_CHECKING:
+    from depot_lite.io.stored import FileInfo
 
-class _Checksum(Protocol):
+
+class Checksum(Protocol):
     """The used part of the interface of :mod:`hashlib`."""
 
-    def update(self, data: memoryview, /) -> None: ...
+    def update(self, data: memoryview, /) -> None:
+        """Append bytes."""
 
-    def hexdigest(self) -> str: ...
+    def hexdigest(self) -> str:
+        """Return the digits of the sum."""
+        ...
 
 
 class Crc32:
@@ -52,7 +61,7 @@ class Crc32:
 
 
 #: The algorithms, by the name before the colon of a checksum.
-CHECKSUMS: Final[dict[str, Callable[[], _Checksum]]] = {"sha256": hashlib.sha256, "crc32": Crc32}
+CHECKSUMS: Final[dict[str, Callable[[], Checksum]]] = {"sha256": hashlib.sha256, "crc32": Crc32}
 
 # Only CRC-32 keeps up with copying by the kernel: two processors can share it, while SHA-256 is sequential (1.8 GB/s,
 # the copy 4 GB/s). Object stores verify it too, and for the whole of a multipart upload S3 verifies only a CRC. It
@@ -210,3 +219,47 @@ class FollowingChecksum:
         with self._changed:
             self._ended, self._high = True, written
             self._changed.notify()
+
+
+# --- verification -----------------------------------------------------------------------------------------------------
+
+
+class Verification:
+    """The verification of one file. Bytes are summed while they continue those from the start; others only count."""
+
+    __slots__ = ("_sum", "_summed")
+
+    def __init__(self) -> None:
+        self._sum: Checksum | None = None
+        self._summed = 0
+
+    def take(self, info: FileInfo, position: int, data: bytes, *, at_end: bool) -> None:
+        """Take the bytes that were read at a position.
+
+        Args:
+            info: the description of the file. A checksum is not verified if its algorithm is not supported.
+            at_end: whether the file has no more bytes, or all that it should have were read.
+
+        Raises:
+            StorageFailed: the file is damaged.
+        """
+        if position == 0:
+            make = CHECKSUMS.get(str(info.checksum).partition(":")[0])
+            self._sum, self._summed = None if make is None else make(), 0
+        end = position + len(data)
+        if position == self._summed and self._sum is not None:
+            self._sum.update(memoryview(data))
+            self._summed = end
+        if not at_end:
+            return
+        if end != info.content_length:
+            raise damaged(info, end)
+        if self._sum is not None and self._summed == end:
+            _, _, digest = str(info.checksum).partition(":")
+            if self._sum.hexdigest() != digest.lower():
+                raise StorageFailed(f"file {info.file_id} is damaged: its content does not match its checksum")
+
+
+def damaged(info: FileInfo, length: int) -> StorageFailed:
+    """Return the error for a file with another length than it should have."""
+    return StorageFailed(f"file {info.file_id} is damaged: expected {info.content_length} bytes, got {length}")

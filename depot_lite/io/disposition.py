@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import unicodedata
 from functools import lru_cache
 from typing import Final
@@ -24,24 +26,46 @@ INLINE_TYPES: Final = frozenset(f"{kind}/{name}" for kind, names in _PASSIVE.ite
 def content_disposition(disposition: str, filename: str) -> str:
     r"""Return the value of a ``Content-Disposition`` header (RFC 6266), safe for any file name.
 
-    ``filename`` is plain ASCII, for old clients; any other name is also given as ``filename*`` (RFC 8187).
+    ``filename`` is ASCII, for old clients: other letters are transliterated, and emoji left out. Any other name is also
+    given as ``filename*`` (RFC 8187).
 
     >>> content_disposition("inline", "plan.pdf")
     'inline; filename="plan.pdf"'
     >>> content_disposition("attachment", 'Zoë "7%"\r\n.pdf')
     'attachment; filename="Zoe _7__.pdf"; filename*=UTF-8\'\'Zo%C3%AB%20%227%25%22.pdf'
+    >>> content_disposition("inline", "Łódź.pdf").partition(";")[2].partition(";")[0]
+    ' filename="Lodz.pdf"'
     """
     name = clean_filename(filename)
     if name is None:
         return disposition
-    plain = "".join(_plain(character) for character in name)
+    plain = _plain_name(name)
     value = f'{disposition}; filename="{plain}"'
     # `safe` lists those of RFC 8187's attr-char that quote() would escape.
     return value if plain == name else f"{value}; filename*=UTF-8''{quote(name, safe='!#$&+^`|')}"
 
 
+# A quote or a backslash ends or escapes something; some browsers treat a percent sign as an escape (RFC 6266, D).
+_UNQUOTABLE: Final = re.compile(r'[^ -~]|["\\%]')
+# The name was cleaned before: no full-width slash, dot or colon may become a real one.
+_NOT_OF_A_LETTER: Final = re.compile(r"[^0-9A-Za-z'()-]")
+_FIRST_PICTOGRAPH: Final = "\u2190"
+
+
+def _plain_name(name: str) -> str:
+    """Return a name in ASCII, as allowed in a quoted string."""
+    if name.isascii():
+        return _UNQUOTABLE.sub("_", name)
+    stem, extension = ("".join(map(_plain, part)) for part in os.path.splitext(name))
+    return (stem.strip() or "_") + extension
+
+
+@lru_cache(maxsize=1024)
 def _plain(character: str) -> str:
-    """Return a character without accents as allowed in a quoted string; ``_`` if it is not allowed."""
-    base = unicodedata.normalize("NFKD", character)[0]
-    # A quote or a backslash ends or escapes something; some browsers treat a percent sign as an escape (RFC 6266, D).
-    return base if " " <= base <= "~" and base not in '"\\%' else "_"
+    from anyascii import anyascii  # its tables are large, and most names need none
+
+    if character.isascii():
+        return _UNQUOTABLE.sub("_", character)
+    if _FIRST_PICTOGRAPH <= character != "\ufffd" and unicodedata.category(character) in ("So", "Sk"):
+        return ""
+    return _NOT_OF_A_LETTER.sub("_", anyascii(character)) or "_"

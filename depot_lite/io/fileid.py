@@ -2,7 +2,8 @@
 
 A file id is the canonical text of a UUID: 36 characters, lower case, with dashes. New ones are random (version 4, RFC
 9562 section 5.4); filedepot's (version 1) have the same form. Direct uploads of browsers have ids of version 8 (section
-5.8), which no row names: rows name copies of these files.
+5.8), which no row names: rows name copies of these files. Variants that are made on demand have ids of version 5
+(section 5.5), which are derived from those of their originals; no row names them either.
 
 A few ids are reserved for the notes that maintenance keeps in a depot (`note_id`). They have the form of an id of
 version 0, which nothing else creates, and are refused like a malformed id, so that no row, no URL and no listing leads
@@ -14,6 +15,7 @@ turns them into UUIDs of version 0, which nothing else creates; storages see onl
 
 from __future__ import annotations
 
+import hashlib
 import re
 import uuid
 from typing import Final
@@ -78,6 +80,31 @@ def is_upload_id(file_id: str) -> bool:
 #: The position of the version in an id.
 _VERSION_POSITION: Final = 14
 
+#: The namespace of derived ids. Changing it would orphan every file that was made on demand.
+_DERIVED: Final = uuid.UUID("0c3f5b0e-7d0a-4d0f-9c53-6f2b7a1de9a4").bytes
+
+
+def derived_id(file_id: str, fingerprint: str) -> str:
+    """Return the id of the file that a recipe makes of an original: a UUID of version 5.
+
+    Raises:
+        InvalidFileId: the id of the original is malformed.
+
+    >>> derived_id("b3a1c6de-0f5b-4b6e-9a3e-2b1c4d5e6f70", "0123456789ab")
+    '9826a317-e0d8-5bd3-aa18-7d18576fba2c'
+    """
+    # uuid.uuid5() takes twice as long, and a sweep derives the ids of all originals.
+    name = f"{check_file_id(file_id)} {fingerprint}".encode()
+    key = bytearray(hashlib.sha1(_DERIVED + name, usedforsecurity=False).digest()[:16])
+    key[6], key[8] = key[6] & 0x0F | 0x50, key[8] & 0x3F | 0x80
+    text = key.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def is_derived_id(file_id: str) -> bool:
+    """Return whether this is the id of a file that was made on demand, and can be made again."""
+    return file_id[_VERSION_POSITION] == "5"
+
 
 def is_file_id(text: object) -> bool:
     """Return whether this is a file id in its canonical form, the form used by storages.
@@ -113,6 +140,11 @@ def check_file_id(file_id: object) -> str:
         return id_of_object_id(file_id)
     given = repr(file_id) if len(repr(file_id)) <= 60 else repr(file_id)[:57] + "..."
     raise InvalidFileId(f"expected a file id such as 'b3a1c6de-...' of 36 characters, got {given}")
+
+
+def id_of(file_or_id: object) -> str:
+    """Return the checked id of a stored file, or the checked id itself."""
+    return check_file_id(getattr(file_or_id, "file_id", file_or_id))
 
 
 def id_of_object_id(text: str) -> str:

@@ -8,7 +8,8 @@ called with checked file ids and recognised content. The rules, all of which `de
 - Reading a missing file raises `StoredFileNotFound`; deleting it, once or repeatedly, is not an error.
 - The key in the backend is the file id. The user's file name is metadata and never part of a path or a key.
 - ``list`` omits no complete file, or ``list_is_complete`` is False, and then the storage is never swept.
-- The notes of maintenance are stored by ``_save`` under reserved ids, and ``list`` leaves them out.
+- The notes of maintenance are stored by ``_save`` under reserved ids, and ``list`` leaves them out. If two processes
+  change a note at once, no change is lost, or ``notes_are_conditional`` is False.
 - Two storages that hold the same files have the same ``location``, so that neither regards the other's as unused.
 - A backend's own errors become `StorageFailed`, or `StorageFull`, chained, and reveal no secrets.
 - All methods may be called from many threads at once.
@@ -17,32 +18,39 @@ called with checked file ids and recognised content. The rules, all of which `de
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Executor
-from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from functools import cached_property
 from itertools import filterfalse
 from typing import Any, BinaryIO, Final, cast
 
-from depot_lite.errors import StoredFileNotFound
+from depot_lite.concurrency.pools import StoragePools
+from depot_lite.errors import StorageFailed, StoredFileNotFound
 from depot_lite.io.aio import AsyncStorage
 from depot_lite.io.content import Content
-from depot_lite.io.fileid import check_file_id, checked_or_new, is_note_id, new_file_id, note_id
-from depot_lite.io.stored import UNNAMED, FileEntry, FileInfo, Listing, StoredFile
-from depot_lite.io.verified import KnownContent, VerifiedStream
+from depot_lite.io.content.sources import reading_source
+from depot_lite.io.fileid import check_file_id, checked_or_new, id_of, is_note_id, new_file_id, note_id
+from depot_lite.io.stored import UNNAMED, FileEntry, FileInfo, KnownContent, Listing, StoredFile
+from depot_lite.io.urls import StorageUrls
 
 __all__ = ["UNNAMED", "FileEntry", "FileInfo", "FileStorage", "StoredFile"]
-
 
 #: The number of each note in its reserved id.
 _NOTES: Final = {"owners": 1, "trash": 2}
 
+#: How often a change of a note is repeated if others change it meanwhile.
+_ATTEMPTS: Final = 50
 
-class FileStorage(ABC):
+
+class FileStorage(StorageUrls, ABC):
     """The base class of storages: the public methods are the same for all, a backend implements the private ones."""
 
     #: Whether ``list`` never omits a complete file that persists. If it may, maintenance never sweeps the storage.
     list_is_complete: bool = True
+
+    #: Whether a note is replaced only if it has not changed meanwhile. If not, of two changes at once one may be lost.
+    notes_are_conditional: bool = False
 
     #: The values of `concurrency` and `executor`, which a backend sets from its options.
     _concurrency: int = 1
@@ -75,9 +83,9 @@ class FileStorage(ABC):
     def _list(self) -> Iterator[FileEntry]:
         """Yield each id in the storage once, in any order, holding at most one page of them in memory.
 
-        It may include ids of incomplete files (of an upload in progress, or an interrupted one), but must not omit a
-        complete file that persists. A backend that may, because its listing lags behind or ends early unnoticed, sets
-        ``list_is_complete`` to False.
+        It may include ids of incomplete files (of an upload in progress, or an interrupted one), each as an entry that
+        is ``unfinished``, but must not omit a complete file that persists. A backend that may, because its listing lags
+        behind or ends early unnoticed, sets ``list_is_complete`` to False.
         """
 
     def _entry(self, file_id: str) -> FileEntry:
@@ -104,15 +112,22 @@ class FileStorage(ABC):
 
         Override it if the backend can copy from some sources without this process, and call it for all others.
         """
-        with source._open(source_id) as file:
+        with self._opened(source, source_id) as file:
             return self._save(file_id, self._verified(file))
+
+    @staticmethod
+    def _opened(source: FileStorage, source_id: str) -> StoredFile:
+        """Return a file of another storage. Errors are those of that storage."""
+        with reading_source():
+            return source._open(source_id)
 
     @staticmethod
     def _verified(file: StoredFile) -> Content:
         """Return another storage's file as content, with its name and type; reading it raises if it is damaged."""
-        file.read(0)  # opens the bytes, so that file.info describes them even if the file is replaced
-        stream = VerifiedStream(cast(BinaryIO, file), file.file_id, file.content_length, file.checksum)
-        return KnownContent.of(StoredFile(file.info, lambda: cast(BinaryIO, stream)))
+        with reading_source():
+            file.read(0)  # opens the bytes, so that file.info describes them even if the file is replaced
+        # One without a path, so that its bytes are read and verified, and not copied by the kernel.
+        return KnownContent.of(StoredFile(file.info, lambda: cast(BinaryIO, file.unverified())))
 
     def _delete_many(self, file_ids: list[str]) -> dict[str, Exception]:
         """Remove all files and return the failures, which stop nothing. Override it if the backend has batches."""
@@ -128,12 +143,42 @@ class FileStorage(ABC):
         """Bring back a deleted file, for `undelete`. Override it if the backend keeps deleted files."""
         return False
 
+    def _note_version(self, file_id: str) -> Any:
+        """Return the version of a note, for `_swap_note`; None if it is missing."""
+        return None
+
+    def _swap_note(self, file_id: str, text: bytes, version: Any) -> bool:
+        """Store a note if its version is still this one, and return whether it was stored.
+
+        Override it if the backend can store on a condition, and set `notes_are_conditional`. This one stores in any
+        case, and returns whether the note is read back: a change that another process has made since the note was read
+        is lost.
+        """
+        self._save(file_id, Content.of(text, "note.txt", "text/plain"))
+        return self._load_note(file_id) == text
+
+    def _load_note(self, file_id: str) -> bytes | None:
+        try:
+            with self._open(file_id) as file:
+                return file.read()
+        except StoredFileNotFound:
+            return None
+
+    def _change_note(self, file_id: str, change: Callable[[bytes | None], bytes]) -> None:
+        """Change a note, for `update_note`; a missing one is None."""
+        for _ in range(_ATTEMPTS):
+            version = self._note_version(file_id)  # first: that of a newer text would allow to replace that one
+            text = self._load_note(file_id)
+            changed = change(text)
+            if changed == (text or b"") or self._swap_note(file_id, changed, version):
+                return
+        raise StorageFailed(f"a note of {self!r} was changed by others at each of {_ATTEMPTS} attempts to change it")
+
     def _now(self) -> datetime:
         """Return the current time, for `now`. Override it if the times of files come from another machine."""
         return datetime.now(UTC)
 
     def _missing(self, file_id: str) -> StoredFileNotFound:
-        """Return the error for a missing file."""
         return StoredFileNotFound(f"file {file_id} is not in {self!r}")
 
     @property
@@ -143,8 +188,16 @@ class FileStorage(ABC):
 
     @property
     def executor(self) -> Executor | None:
-        """The executor for transfers in threads; None for the executor that all storages share."""
+        """The user's executor, which stores, deletes, and reads for `aio`; None if threads of the storage do so.
+
+        Threads of the storage serve files, and receive content that has yet to arrive, in any case (`thread_pools`).
+        """
         return self._executor
+
+    @cached_property
+    def thread_pools(self) -> StoragePools:
+        """The threads in which asynchronous code uses the storage, and in which a session stores side by side."""
+        return StoragePools(type(self).__name__, self.executor)
 
     @property
     def location(self) -> Hashable:
@@ -166,12 +219,6 @@ class FileStorage(ABC):
             for one in self.parts
             for two in other.parts
         )
-
-    @property
-    def has_urls(self) -> bool:
-        """Whether the storage may have URLs of its own, that is, overrides ``url`` or ``public_url``."""
-        kind = type(self)
-        return kind.url is not FileStorage.url or kind.public_url is not FileStorage.public_url
 
     @property
     def aio(self) -> AsyncStorage:
@@ -241,8 +288,7 @@ class FileStorage(ABC):
         if isinstance(file_or_id, StoredFile) and file_or_id is content:
             self._save(file_id, Content.of(content, filename, content_type))
             return file_id
-        with ExitStack() as closing:
-            existing = closing.enter_context(self._open(file_id))
+        with self._open(file_id) as existing:
             opened = Content.of(content, filename, content_type)
             if opened.filename is None:
                 opened = Content.of(content, existing.filename, content_type or existing.content_type)
@@ -355,81 +401,29 @@ class FileStorage(ABC):
         Args:
             name: ``owners`` or ``trash``.
         """
-        try:
-            with self._open(note_id(_NOTES[name])) as file:
-                return file.read()
-        except StoredFileNotFound:
-            return None
+        return self._load_note(note_id(_NOTES[name])) or None
 
     def write_note(self, name: str, text: bytes) -> None:
-        """Store or replace a note; an empty one is removed."""
+        """Store or replace a note, whatever it was; an empty one is removed. To change a note, use `update_note`."""
         if text:
             self._save(note_id(_NOTES[name]), Content.of(text, f"{name}.txt", "text/plain"))
         else:
             self._delete(note_id(_NOTES[name]))
 
-    # --- URLs -----------------------------------------------------------------------------------------------------
+    def update_note(self, name: str, change: Callable[[bytes], bytes]) -> None:
+        """Change the text of a note as it is now, so that no change of another process is lost.
 
-    def public_url(self, file_or_id: StoredFile | str) -> str | None:
-        """Return the storage's own URL of a file, or None if the application has to serve it; makes no request."""
-        self._id(file_or_id)
-        return None
-
-    def url(
-        self,
-        file_or_id: StoredFile | str,
-        *,
-        expires_in: int | timedelta | None = None,
-        filename: str | None = None,
-        disposition: str | None = None,
-        content_type: str | None = None,
-    ) -> str | None:
-        """Return a URL by which anyone can download the file from the storage itself, or None if it has no URLs.
-
-        Makes no request, so that a page may show hundreds; the file need not exist.
+        One that is made at the same moment may be lost unless `notes_are_conditional`.
 
         Args:
-            expires_in: the least time for which the URL is valid, in seconds; the default is the storage's.
-            filename: the file name of the download.
-            disposition: ``inline`` or ``attachment``.
-            content_type: the type to send.
+            name: ``owners`` or ``trash``.
+            change: returns the new text for the present one; empty is none, in both. It is called again with the newer
+                text if the note was changed meanwhile.
 
         Raises:
-            ConfigurationError: one of the arguments is invalid.
+            StorageFailed: the storage cannot be read or written, or the note was changed by others each time.
         """
-        self._id(file_or_id)
-        return None
-
-    def upload_form(
-        self,
-        file_id: str,
-        *,
-        max_size: int,
-        content_type: str | None = None,
-        filename: str | None = None,
-        expires_in: int = 600,
-    ) -> tuple[str, dict[str, str]] | None:
-        """Return the form for an upload from a browser to the storage itself: its URL, and its fields in order.
-
-        The result is None if the storage accepts no forms, so that the application has to receive the file. The file is
-        the last field, ``file``. The storage refuses files of more than ``max_size`` bytes, and any other id. Makes no
-        request.
-
-        Args:
-            file_id: the id that the file will have.
-            max_size: in bytes.
-            content_type: ``image/png``; ``image/*``, with the exact type given by the browser in the field
-                ``Content-Type``; or None, to store the file without a type.
-            filename: the file name.
-            expires_in: how long the form is valid, in seconds.
-        """
-        return self._upload_form(check_file_id(file_id), max_size, content_type, filename, expires_in)
-
-    def _upload_form(
-        self, file_id: str, max_size: int, content_type: str | None, filename: str | None, expires_in: int
-    ) -> tuple[str, dict[str, str]] | None:
-        """Return the form, for `upload_form`. Backends that receive files from browsers override it."""
-        return None
+        self._change_note(note_id(_NOTES[name]), lambda text: change(text or b""))
 
     # --- filedepot's helpers --------------------------------------------------------------------------------------
 
@@ -452,5 +446,4 @@ class FileStorage(ABC):
             return content.source, known.filename, known.content_type
         return content.source, content.filename or UNNAMED, content.content_type
 
-    def _id(self, file_or_id: StoredFile | str) -> str:
-        return check_file_id(self.fileid(file_or_id))
+    _id = staticmethod(id_of)

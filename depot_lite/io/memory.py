@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from depot_lite.io.content import Content
 from depot_lite.io.interfaces import FileStorage
@@ -20,9 +21,12 @@ class MemoryFileStorage(FileStorage):
     Every option is accepted and ignored, so that tests can keep the settings of the storage that this one replaces.
     """
 
+    notes_are_conditional = True
+
     def __init__(self, *_: object, **options: object) -> None:
         self._files: dict[str, tuple[FileInfo, bytes]] = {}
         self._lock = threading.Lock()
+        self._note_lock = threading.Lock()
 
     def __repr__(self) -> str:
         """Show the class, without an address that would change with each run."""
@@ -38,6 +42,13 @@ class MemoryFileStorage(FileStorage):
         with self._lock:
             self._files[file_id] = info, data
         return info
+
+    def _note_version(self, file_id: str) -> Any:
+        return self._files.get(file_id)
+
+    def _swap_note(self, file_id: str, text: bytes, version: Any) -> bool:
+        with self._note_lock:
+            return self._note_version(file_id) is version and super()._swap_note(file_id, text, version)
 
     def _open(self, file_id: str) -> StoredFile:
         info, data = self._find(file_id)

@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 from typing import BinaryIO, Final
 
 from depot_lite.io.content import CHUNK_SIZE, Content
-from depot_lite.io.media_types.names import with_usual_extension
+from depot_lite.io.media_types.vocabulary import with_usual_extension
 
 # A suffix beyond this is no suffix that a program goes by.
 _LONGEST_SUFFIX: Final = 16
@@ -42,7 +42,7 @@ class OnDisk:
     """A context manager, with ``with`` or ``async with``, that gives the path of a file and removes it at its end.
 
     The path has the suffix of the file's name, or else one of its type, in a folder that only this user can read. It
-    must only be read: it may be the stored file itself. Each use makes a path of its own.
+    must only be read: it may be the stored file itself. It can be used again, but not twice at the same time.
 
     Args:
         find: returns the bytes; files that it opens are pushed to the stack.
@@ -50,13 +50,16 @@ class OnDisk:
     Raises:
         StoredFileNotFound: the file does not exist any more.
         StorageFailed: the storage failed, or the bytes do not match their checksum.
+        RuntimeError: it is in use already.
     """
 
     def __init__(self, find: Callable[[ExitStack], DiskSource]) -> None:
         self._find = find
-        self._closing = ExitStack()
+        self._closing: ExitStack | None = None
 
     def __enter__(self) -> Path:
+        if self._closing is not None:
+            raise RuntimeError("this path is in use: call on_disk() again for another one")
         with ExitStack() as closing:
             folder = closing.enter_context(tempfile.TemporaryDirectory(prefix="depot-lite-"))
             with ExitStack() as reading:
@@ -69,7 +72,9 @@ class OnDisk:
         return path
 
     def __exit__(self, *_: object) -> None:
-        self._closing.close()
+        closing, self._closing = self._closing, None
+        if closing is not None:
+            closing.close()
 
     async def __aenter__(self) -> Path:
         entering = asyncio.ensure_future(asyncio.to_thread(self.__enter__))

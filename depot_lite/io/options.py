@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
 from typing import Final
 
+from depot_lite.durations import parse_duration
 from depot_lite.errors import ConfigurationError
 
 _BOOLEANS: Final = {
@@ -17,6 +20,8 @@ _BOOLEANS: Final = {
     "off": False,
     "0": False,
 }
+#: A year; longer timeouts overflow in some libraries.
+_LONGEST: Final = 366 * 24 * 3600
 
 
 def boolean(option: str, value: object) -> bool:
@@ -39,7 +44,7 @@ def permissions(option: str, value: object) -> int | None:
     """Return the mode of a file, or None to apply the umask. A string is octal, with or without ``0o``.
 
     Raises:
-        ConfigurationError: the value is not a mode, or one that would lock the owner out.
+        ConfigurationError: the value is not a mode, or would lock out the owner.
 
     >>> oct(permissions("file_permissions", "640"))
     '0o640'
@@ -81,6 +86,28 @@ def integer(option: str, value: object, lowest: int, highest: int) -> int:
     if isinstance(text, int) and not isinstance(text, bool) and lowest <= text <= highest:
         return text
     raise ConfigurationError(f"{option}={value!r}: expected a whole number from {lowest} to {highest}")
+
+
+def seconds(option: str, value: object) -> float:
+    """Return a duration in seconds: a number of them, a timedelta, or a string such as ``90s``.
+
+    >>> seconds("timeout", "1m"), seconds("timeout", 2.5)
+    (60.0, 2.5)
+
+    Raises:
+        ConfigurationError: the value is not a duration, or not above zero.
+    """
+    found = 0.0
+    if isinstance(value, str):
+        with suppress(ConfigurationError):
+            value = parse_duration(value)
+    if isinstance(value, timedelta):
+        found = value.total_seconds()
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        found = float(value)
+    if not 0 < found < _LONGEST:
+        raise ConfigurationError(f"{option}={value!r}: expected a duration above zero, in seconds or such as '1m'")
+    return found
 
 
 def executor_of(option: str, value: object) -> Executor | None:

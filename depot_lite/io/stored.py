@@ -1,21 +1,30 @@
-"""Stored files: `FileInfo` describes one, `FileEntry` is its line in a listing, `StoredFile` reads it."""
+"""Stored files: `FileInfo` describes one, `FileEntry` is its line in a listing, `StoredFile` reads it.
+
+Length and checksum are verified while a file is read. Reading raises an error instead of returning the last bytes of a
+damaged file, so that no reader takes it for complete: a copy stores nothing, and a client of a server sees a broken
+connection. A check afterwards would be too late.
+"""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self, cast
 
-from depot_lite.errors import StoredFileNotFound
-from depot_lite.io.content import CHUNK_SIZE
+from depot_lite.errors import StorageFailed, StoredFileNotFound
+from depot_lite.io.checksums import Verification
+from depot_lite.io.content import CHUNK_SIZE, Content
+from depot_lite.io.media_types import OCTET_STREAM
 from depot_lite.io.on_disk import DiskSource, OnDisk
-from depot_lite.io.verified import VerifiedStream
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
+
+__all__ = ["UNNAMED", "FileEntry", "FileInfo", "Listing", "StoredFile"]
 
 #: The name of a file for which none was given (as in filedepot).
 UNNAMED: Final = "unnamed"
@@ -41,19 +50,22 @@ class FileEntry(str):
     """A file id that `FileStorage.list` yields, with the ``size`` (bytes) and ``last_modified`` (UTC) of the file.
 
     If the listing did not include them, they are looked up on first access, which raises `StoredFileNotFound` if the
-    file was deleted in the meantime. ``known`` is True once no look-up is needed.
+    file was deleted in the meantime. ``known`` is True once no look-up is needed. ``unfinished`` is True if the listing
+    saw only a part of the file, whose upload is in progress or was interrupted.
     """
 
-    __slots__ = ("_known", "_look")
+    __slots__ = ("_known", "_look", "unfinished")
 
     _look: Callable[[], tuple[int, datetime]]
     _known: tuple[int, datetime] | None
+    unfinished: bool
 
-    def __new__(cls, file_id: str, look: Callable[[], tuple[int, datetime]]) -> Self:
+    def __new__(cls, file_id: str, look: Callable[[], tuple[int, datetime]], *, unfinished: bool = False) -> Self:
         """Create the entry of a file whose size and time ``look`` finds."""
         entry = str.__new__(cls, file_id)
         entry._look = look
         entry._known = None
+        entry.unfinished = unfinished
         return entry
 
     @classmethod
@@ -61,6 +73,7 @@ class FileEntry(str):
         """Create the entry of a file whose size and time were part of the listing."""
         entry = str.__new__(cls, file_id)
         entry._known = (size, last_modified)
+        entry.unfinished = False
         return entry
 
     def __deepcopy__(self, memo: object) -> Self:
@@ -97,6 +110,15 @@ class FileEntry(str):
         return self._details()[1]
 
 
+def _filled(stream: BinaryIO, data: bytes, size: int) -> bytes:
+    """Return the bytes of a read and those that follow, up to ``size``; fewer only at the end of the stream."""
+    pieces, missing = [data], size - len(data)
+    while missing > 0 and (piece := stream.read(missing)):
+        pieces.append(piece)
+        missing -= len(piece)
+    return b"".join(pieces)
+
+
 def _told(cls: type[FileEntry], file_id: str, details: tuple[int, datetime]) -> FileEntry:
     return cls.told(file_id, *details)
 
@@ -116,12 +138,24 @@ class StoredFile(io.BufferedIOBase):
 
     The bytes are opened by the first read; ``filename`` or ``content_length`` do not need them. Iterating gives chunks
     of bytes (not lines). It is a context manager; ``close()`` may be called more than once.
+
+    A damaged file raises `StorageFailed` instead of returning its last bytes: if it has another length than
+    ``content_length``, or if it is read from start to end and does not match its ``checksum``.
     """
 
     def __init__(self, info: FileInfo, opener: Callable[[], BinaryIO]) -> None:
         self.info = info
         self._opener = opener
         self._stream: BinaryIO | None = None
+        # The position of the stream; None if somebody else may have moved it.
+        self._position: int | None = 0
+        self._verification: Verification | None = Verification()
+        # Told of failures to read: composite storages remember that a part is down.
+        self._listeners: list[Callable[[StorageFailed], object]] = []
+
+    def listen(self, listener: Callable[[StorageFailed], object]) -> None:
+        """Tell a listener of each failure of the storage to read this file."""
+        self._listeners.append(listener)
 
     @property
     def file_id(self) -> str:
@@ -172,24 +206,47 @@ class StoredFile(io.BufferedIOBase):
         """Return a context manager that gives a path with the whole file, for ``with`` or ``async with``.
 
         The path has the suffix of the file's name, and exists within the block. It must only be read. Use an object of
-        this class for nothing else meanwhile. The copy of a file that is not on this machine is verified.
+        this class for nothing else meanwhile. The copy of a file that is not on this machine is verified. The file
+        stands where it was afterwards; the storage is asked again only if more is read.
         """
-        return OnDisk(lambda closing: self.disk_source())
+        return OnDisk(self._returning_source)
+
+    def _returning_source(self, closing: ExitStack) -> DiskSource:
+        def rewound() -> BinaryIO:
+            closing.callback(self.seek, self.tell())
+            return self._rewound()
+
+        return replace(self.disk_source(), open=rewound)
 
     def disk_source(self) -> DiskSource:
         """Return the name, type, path and bytes, for `OnDisk`."""
-        return DiskSource(self.filename, self.content_type, self.local_path, self._verified)
+        return DiskSource(self.filename, self.content_type, self.local_path, self._rewound)
 
-    def _verified(self) -> BinaryIO:
+    def _rewound(self) -> BinaryIO:
         self.seek(0)
-        return cast(BinaryIO, VerifiedStream(cast(BinaryIO, self), self.file_id, self.content_length, self.checksum))
+        return cast(BinaryIO, self)
+
+    def unverified(self) -> Self:
+        """Return this file, whose bytes are from now on returned as they are, damaged or not."""
+        self._verification = None
+        return self
 
     def _raw(self) -> BinaryIO:
         if self.closed:
             raise ValueError(f"file {self.file_id} is closed")
         if self._stream is None:
-            self._stream = self._opener()
+            with self._telling():
+                self._stream = self._opener()
         return self._stream
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except StorageFailed as error:
+            for listener in self._listeners:
+                listener(error)
+            raise
 
     def readable(self) -> bool:
         """Return True."""
@@ -200,11 +257,29 @@ class StoredFile(io.BufferedIOBase):
         return True
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return up to ``size`` bytes, all remaining ones if it is negative or None, and ``b""`` at the end."""
-        return self._raw().read(-1 if size is None else size)
+        """Return up to ``size`` bytes, all remaining ones if it is negative or None, and ``b""`` at the end.
+
+        Raises:
+            StorageFailed: the storage failed, or the end is reached and the file is damaged.
+        """
+        size = -1 if size is None else size
+        stream = self._raw()
+        with self._telling():
+            position = stream.tell() if self._position is None else self._position
+            data = stream.read(size)
+            # Beyond the end there is nothing to verify. The first read may have found another version of the file.
+            expected = self.info.content_length - position
+            verification = self._verification if size and expected >= 0 else None
+            if verification is not None and 0 < len(data) < min(size, expected):
+                data = _filled(stream, data, min(size, expected))
+        self._position = end = position + len(data)
+        if verification is not None:
+            at_end = size < 0 or len(data) < size or end >= self.info.content_length
+            verification.take(self.info, position, data, at_end=at_end)
+        return data
 
     def read1(self, size: int = -1, /) -> bytes:
-        """Return the bytes of a single read."""
+        """Return up to ``size`` bytes, by default up to 256 KiB, as `read` does."""
         return self.read(CHUNK_SIZE if size < 0 else size)
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
@@ -216,7 +291,8 @@ class StoredFile(io.BufferedIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Move to a position and return it."""
-        return self._raw().seek(offset, whence)
+        self._position = position = self._raw().seek(offset, whence)
+        return position
 
     def tell(self) -> int:
         """Return the position."""
@@ -239,3 +315,12 @@ class StoredFile(io.BufferedIOBase):
         return (
             f"<{type(self).__name__} {self.file_id} {self.filename!r} {self.content_type} {self.content_length} bytes>"
         )
+
+
+class KnownContent(Content):
+    """The content of a stored file, which keeps its type."""
+
+    @property
+    def content_type(self) -> str:
+        """The type of the stored file; the bytes are not examined again."""
+        return self.declared_type or OCTET_STREAM

@@ -33,6 +33,7 @@ from depot_lite.maintenance import (
     verification,
 )
 from depot_lite.maintenance.run import units
+from depot_lite.maintenance.run.reports import CopyReport
 from depot_lite.maintenance.statistics import statistics as count_all
 
 __all__ = [
@@ -42,10 +43,13 @@ __all__ = [
     "delete_unused_files",
     "find_missing",
     "find_unused",
+    "make_missing_variants",
+    "make_variants",
     "migrate",
     "prove_replaced",
     "regenerate_variants",
     "restore_files",
+    "share_copy",
     "share_migration",
     "statistics",
     "undelete",
@@ -104,6 +108,14 @@ def _awaited_without_bind(function: Callable[P, T]) -> Callable[P, Coroutine[Any
     return awaited
 
 
+@wraps(backup.copy_files)
+async def copy_files(source: str, target: str, *, bind: AsyncBind | None = None, **options: Any) -> CopyReport:
+    """Copy the files of a depot to another one under the same ids, as a backup."""
+    return await _run(
+        bind, lambda sync: backup.copy_files(source, target, bind=None if bind is None else sync, **options)
+    )
+
+
 claim = _awaited(owners.claim)
 find_unused = _awaited(unused.find_unused)
 delete_unused_files = _awaited(unused.delete_unused_files)
@@ -113,9 +125,11 @@ statistics = _awaited(count_all)
 migrate = _awaited(migration.migrate)
 undelete = _awaited_without_bind(trash.undelete)
 create_units_table = _awaited(units.create_units_table)
+share_copy = _awaited(sharing.share_copy)
 share_migration = _awaited(sharing.share_migration)
 prove_replaced = _awaited(retirement.prove_replaced)
-copy_files = _awaited_without_bind(backup.copy_files)
 restore_files = _awaited_without_rows(restoration.restore_files)
 #: Takes no connection, since it commits.
+make_missing_variants = _awaited(variants.make_missing_variants)
+make_variants = _awaited(variants.make_variants)
 regenerate_variants = _awaited(variants.regenerate_variants)

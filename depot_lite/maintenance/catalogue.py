@@ -1,4 +1,4 @@
-"""The catalogue of a database: columns that no model has, and rows that the database hides.
+"""The catalogue of a database: columns that no model has.
 
 A renamed column, a table of old versions, the schema of a tenant, a partition that was detached, a model that was not
 imported: each may name files, and no model knows of it. So the text columns of the database that are not read anyway
@@ -8,8 +8,7 @@ that contains one names that file.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -19,9 +18,12 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    LargeBinary,
     String,
     Table,
+    and_,
     cast,
+    collate,
     column,
     func,
     inspect,
@@ -36,8 +38,10 @@ from sqlalchemy import Text as TextType
 from sqlalchemy.exc import NoSuchTableError, SQLAlchemyError
 
 from depot_lite.errors import ConfigurationError, MaintenanceStopped
+from depot_lite.fields.tracking.rows import unlimited
 from depot_lite.maintenance.ids import packed, unpacked
-from depot_lite.maintenance.rows.database import Database
+from depot_lite.maintenance.rows.blocks import Blocks
+from depot_lite.maintenance.rows.database import Database, first_line
 from depot_lite.maintenance.rows.places import Place
 from depot_lite.maintenance.rows.ranges import KeyRanges, with_key
 from depot_lite.maintenance.rows.references import ids_in
@@ -45,6 +49,8 @@ from depot_lite.maintenance.run.reports import Step, Watcher
 
 #: A part of each id in any spelling, for the regular expressions of any database.
 _PART: Final = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-|[0-9a-fA-F]{24}"
+#: The length of the shortest id, an ObjectId of filedepot.
+_SHORTEST: Final = 24
 #: An id with its dashes, for databases without regular expressions.
 _LIKE: Final = "%________-____-____-____-____________%"
 _WITH_REGEXP: Final = frozenset({"postgresql", "mysql", "mariadb", "sqlite"})
@@ -64,6 +70,8 @@ class CatalogueTable:
     columns: tuple[str, ...]
     #: Whether names without a schema mean this schema.
     is_default: bool
+    #: Whether row-level security may hide rows from this user.
+    hides_rows: bool = False
 
     @property
     def fullname(self) -> str:
@@ -94,35 +102,32 @@ class Catalogue:
         """Check the ignored columns."""
         self.ignored = [self.ignored] if isinstance(self.ignored, str) else list(self.ignored)
         for each in self.ignored:
-            if str(each).count(".") not in {1, 2} or not all(str(each).split(".")):
+            if "." not in str(each) or not all(str(each).split(".")):
                 raise ConfigurationError(
                     f"ignore_columns: expected 'table.column' or 'schema.table.column', got {each!r}"
                 )
 
-    def objections(self, doomed: set[bytes]) -> Iterator[str]:
-        """Yield the reasons to stop: columns that contain the ids of these files, and rows that cannot be seen."""
+    def objections(self, doomed: Container[object]) -> Iterator[str]:
+        """Yield the reasons to stop: columns that contain these packed ids, or that cannot be read."""
         of_engines: dict[Engine, Place] = {}
         for place in self.places:
-            with _reading(self.database, place) as connection:
-                if _hides_rows(connection, place):
-                    yield (
-                        f"row-level security hides rows of {place.name} from this user: connect as a user who sees all "
-                        "rows (BYPASSRLS, or the owner of the table)"
-                    )
+            with reading(self.database, place) as connection:
                 of_engines.setdefault(connection.engine, place)
                 # Names in a schema of the engine's `schema_translate_map` mean other tables than those of the models.
                 known = ".".join(filter(None, (connection.schema_for_object(_table(place)), _table(place).name)))
                 self._known.setdefault(connection.engine, set()).add((known, place.column.name))
         for place in of_engines.values():
-            with _reading(self.database, place) as connection:
+            with reading(self.database, place) as connection:
                 yield from self._search(connection, doomed, is_ours=self.database.owns_transactions(place))
 
-    def _search(self, connection: Connection, doomed: set[bytes], *, is_ours: bool) -> Iterator[str]:
+    def _search(self, connection: Connection, doomed: Container[object], *, is_ours: bool) -> Iterator[str]:
         with Step(self.progress, "looking at columns that no model has", unit="columns") as step:
             for each in _tables(connection):
                 known = self._known[connection.engine]
                 wanted = [name for name in each.columns if not self._is_known(known, each, name)]
-                for name, reason in _found(connection, each, wanted, doomed, is_ours=is_ours):
+                for name, reason in (
+                    _hidden(wanted) if each.hides_rows else _found(connection, each, wanted, doomed, is_ours=is_ours)
+                ):
                     full = f"{each.fullname}.{name}"
                     yield (
                         f"column {full} {reason}, and no model has it: protect it (protect, --protect {full}), or look "
@@ -133,7 +138,9 @@ class Catalogue:
     def _is_known(self, known: set[tuple[str, str]], each: CatalogueTable, name: str) -> bool:
         names = {f"{each.schema}.{each.name}", each.fullname}
         return any((full, name) in known for full in names) or any(
-            fnmatchcase(f"{full}.{name}", pattern) for full in names for pattern in self.ignored
+            pattern == f"{full}.{name}" or fnmatchcase(f"{full}.{name}", pattern)
+            for full in names
+            for pattern in self.ignored
         )
 
 
@@ -142,7 +149,7 @@ def _table(place: Place) -> Any:
 
 
 @contextmanager
-def _reading(database: Database, place: Place) -> Iterator[Connection]:
+def reading(database: Database, place: Place) -> Iterator[Connection]:
     """Provide a connection, and end its transaction if it is ours."""
     try:
         with database.connection(place) as connection:
@@ -153,18 +160,14 @@ def _reading(database: Database, place: Place) -> Iterator[Connection]:
             if database.owns_transactions(place):
                 connection.rollback()
     except SQLAlchemyError as error:
-        raise MaintenanceStopped(f"the catalogue of the database cannot be read: {_short(error)}") from error
-
-
-def _short(error: SQLAlchemyError) -> str:
-    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+        raise MaintenanceStopped(f"the catalogue of the database cannot be read: {first_line(error)}") from error
 
 
 # --- the search ---------------------------------------------------------------------------------------------------
 
 
 def _found(
-    connection: Connection, each: CatalogueTable, names: list[str], doomed: set[bytes], *, is_ours: bool
+    connection: Connection, each: CatalogueTable, names: list[str], doomed: Container[object], *, is_ours: bool
 ) -> Iterator[tuple[str, str]]:
     """Yield the columns of a table that contain one of the ids, or cannot be read, with the reason.
 
@@ -183,7 +186,7 @@ def _found(
             left = [name for name in left if name in there]  # others were dropped meanwhile
             if failures < _ATTEMPTS:  # perhaps it was altered meanwhile
                 continue
-            yield from ((name, f"cannot be read ({_short(error)})") for name in left)
+            yield from ((name, f"cannot be read ({first_line(error)})") for name in left)
             return
         _end(connection, is_ours=is_ours)
         if hit is None:
@@ -193,24 +196,36 @@ def _found(
         left.remove(name)
 
 
+def _hidden(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    yield from ((name, "may have rows that row-level security hides from this user") for name in names)
+
+
 def _end(connection: Connection, *, is_ours: bool) -> None:
     if is_ours:
         connection.rollback()
 
 
 def _first_hit(
-    connection: Connection, each: CatalogueTable, names: list[str], doomed: set[bytes], *, is_ours: bool
+    connection: Connection, each: CatalogueTable, names: list[str], doomed: Container[object], *, is_ours: bool
 ) -> tuple[str, str] | None:
     """Return the first column and id among the rows of a table."""
     source: Any = table(each.name, *(column(name) for name in names), schema=each.schema)
-    keyed = with_key(connection, source, names) if _has_more_than(connection, source, _PAGE) else None
+    is_large = _has_more_than(connection, source, _PAGE)
+    keyed = with_key(connection, source, names) if is_large else None
+    blocks = Blocks.of(connection, source) if is_large and keyed is None else None
     source = source if keyed is None else keyed
     texts = [_as_text(connection, source.c[name]) for name in names]
     has_regexp = connection.dialect.name in _WITH_REGEXP
-    matches = or_(*(one.regexp_match(_PART) if has_regexp else one.like(_LIKE) for one in texts))
-    for page in _pages(connection, keyed):
-        query = select(*texts).select_from(source).where(page, matches)
-        with connection.execute(query.execution_options(yield_per=_FETCHED)) as result:
+    # The length first: on SQLite, each regular expression is a call of a function of Python.
+    matches = or_(
+        *(
+            and_(_length(connection, one) >= _SHORTEST, one.regexp_match(_PART) if has_regexp else one.like(_LIKE))
+            for one in texts
+        )
+    )
+    for page in _pages(connection, keyed) if blocks is None else _pages_of_blocks(connection, blocks):
+        query: Any = select(*texts).select_from(source).where(page, matches).execution_options(yield_per=_FETCHED)
+        with connection.execute(unlimited(query, connection)) as result:
             for row in result:
                 for name, value in zip(names, row, strict=True):
                     held = value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
@@ -243,13 +258,30 @@ def _pages(connection: Connection, source: Table | None) -> Iterator[ColumnEleme
             if until == after:  # the value read is not the value stored, such as a rounded FLOAT
                 until = None
             yield ranges.within(part, after, until)
+            ranges.check(connection)
             if until is None:
                 break
             after = until
 
 
+def _pages_of_blocks(connection: Connection, blocks: Blocks) -> Iterator[ColumnElement[bool]]:
+    for page in blocks.conditions():
+        yield page
+        blocks.check(connection)
+    yield blocks.changed
+
+
 def _as_text(connection: Connection, one: ColumnElement[Any]) -> ColumnElement[str]:
-    return cast(one, String if connection.dialect.name in {"mysql", "mariadb"} else TextType)
+    if connection.dialect.name in {"mysql", "mariadb"}:
+        return cast(one, String)
+    as_text = cast(one, TextType)
+    # PostgreSQL matches no regular expression by the rules of a collation that takes different texts for equal.
+    return collate(as_text, "C") if connection.dialect.name == "postgresql" else as_text
+
+
+def _length(connection: Connection, text: ColumnElement[str]) -> ColumnElement[int]:
+    # SQLite counts the characters of a text up to the first NUL, and the bytes of a BLOB.
+    return func.length(cast(text, LargeBinary) if connection.dialect.name == "sqlite" else text)
 
 
 def _columns_of(connection: Connection, each: CatalogueTable) -> set[str]:
@@ -266,29 +298,34 @@ def _columns_of(connection: Connection, each: CatalogueTable) -> set[str]:
 
 
 def _tables(connection: Connection) -> list[CatalogueTable]:
-    kinds: dict[str, Callable[[Connection], Iterable[tuple[str | None, str, str, bool]]]] = {
+    kinds: dict[str, Callable[[Connection], Iterable[Any]]] = {
         "postgresql": _postgresql,
         "mysql": _mysql,
         "mariadb": _mysql,
         "sqlite": _sqlite,
     }
-    found: dict[tuple[str | None, str, bool], list[str]] = {}
-    for schema, name, column_name, is_default in kinds.get(connection.dialect.name, _others)(connection):
-        found.setdefault((schema, name, is_default), []).append(column_name)
-    return [CatalogueTable(schema, name, tuple(names), default) for (schema, name, default), names in found.items()]
+    found: dict[tuple[Any, ...], list[str]] = {}
+    for schema, name, column_name, *facts in kinds.get(connection.dialect.name, _others)(connection):
+        found.setdefault((schema, name, *facts), []).append(column_name)
+    return [CatalogueTable(schema, name, tuple(names), *facts) for (schema, name, *facts), names in found.items()]
 
 
 def _postgresql(connection: Connection) -> Iterable[Any]:
-    """Return the columns that may contain text, of tables and foreign tables; partitions are read with their table."""
+    """Return the columns that may contain text, of tables and foreign tables; partitions are read with their table.
+
+    A domain may stand for any type, JSONB for example, in which case it is in no category.
+    """
     return connection.execute(
         text(
-            "SELECT n.nspname, c.relname, a.attname, n.nspname = current_schema() FROM pg_class c "
+            "SELECT n.nspname, c.relname, a.attname, n.nspname = current_schema(), row_security_active(c.oid) "
+            "FROM pg_class c "
             "JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid "
             "JOIN pg_type t ON t.oid = a.atttypid "
             "WHERE c.relkind IN ('r', 'p', 'f') AND NOT c.relispartition AND c.relpersistence <> 't' "
             "AND a.attnum > 0 AND NOT a.attisdropped "
             "AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%' "
-            "AND (t.typcategory IN ('S', 'A', 'C') OR t.typname IN ('json', 'jsonb', 'xml', 'hstore', 'uuid')) "
+            "AND (t.typcategory IN ('S', 'A', 'C') OR t.typtype = 'd' "
+            "OR t.typname IN ('json', 'jsonb', 'xml', 'hstore', 'uuid')) "
             "ORDER BY 1, 2, a.attnum"
         )
     ).all()
@@ -301,25 +338,25 @@ def _mysql(connection: Connection) -> Iterable[Any]:
             "SELECT c.table_schema, c.table_name, c.column_name, c.table_schema = DATABASE() "
             "FROM information_schema.columns c JOIN information_schema.tables t "
             "ON t.table_schema = c.table_schema AND t.table_name = c.table_name "
-            "WHERE t.table_type = 'BASE TABLE' AND c.data_type IN ('char', 'varchar', 'tinytext', 'text', "
-            "'mediumtext', 'longtext', 'json', 'uuid') AND coalesce(c.character_maximum_length, 36) >= 24 "
+            "WHERE t.table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') "
+            "AND c.data_type IN ('char', 'varchar', 'tinytext', 'text', 'mediumtext', 'longtext', 'json', 'uuid') "
+            "AND coalesce(c.character_maximum_length, 36) >= 24 "
             "AND c.table_schema NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys') "
-            "ORDER BY 1, 2, c.ordinal_position"
+            "ORDER BY 1, 2, c.ordinal_position LIMIT 18446744073709551615"  # stronger than sql_select_limit
         )
     ).all()
 
 
 def _sqlite(connection: Connection) -> Iterator[tuple[str | None, str, str, bool]]:
-    """Yield all columns except columns of numbers, since any other may contain text."""
+    """Yield all columns: the type of a column keeps no text out of it."""
     quoted = connection.dialect.identifier_preparer.quote
     for _, schema, _ in connection.exec_driver_sql("PRAGMA database_list").all():
         if schema == "temp":
             continue
-        names = f"SELECT name FROM {quoted(schema)}.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"  # noqa: S608  # quoted
+        names = f"SELECT name FROM {quoted(schema)}.sqlite_master WHERE type = 'table' AND name NOT GLOB 'sqlite_*'"  # noqa: S608  # quoted
         for (name,) in connection.exec_driver_sql(names).all():
             for row in connection.exec_driver_sql(f"PRAGMA {quoted(schema)}.table_info({quoted(name)})").all():
-                if not re.search("INT|REAL|FLOA|DOUB|NUMERIC|DECIMAL|BOOL|DATE|TIME", row[2].upper()):
-                    yield schema, name, row[1], schema == "main"
+                yield schema, name, row[1], schema == "main"
 
 
 def _others(connection: Connection) -> Iterator[tuple[str | None, str, str, bool]]:
@@ -331,7 +368,7 @@ def _others(connection: Connection) -> Iterator[tuple[str | None, str, str, bool
                 yield None, name, each["name"], True
 
 
-def _hides_rows(connection: Connection, place: Place) -> bool:
+def hides_rows(connection: Connection, place: Place) -> bool:
     """Return whether row-level security applies to this user; only PostgreSQL has it."""
     if connection.dialect.name != "postgresql":
         return False

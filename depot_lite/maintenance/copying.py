@@ -49,7 +49,7 @@ def _is_same(copy: FileInfo, original: FileInfo, source: FileStorage, target: Fi
         return False
     if original.checksum is not None and algorithm_of(original.checksum) == algorithm_of(copy.checksum):
         return original.checksum == copy.checksum
-    with target.get(copy.file_id) as copied:
+    with target.get(copy.file_id).unverified() as copied:
         if algorithm_of(original.checksum) in CHECKSUMS:
             return _sum(copied, algorithm_of(original.checksum)) == original.checksum
         with source.get(original.file_id) as stored:
@@ -57,7 +57,7 @@ def _is_same(copy: FileInfo, original: FileInfo, source: FileStorage, target: Fi
 
 
 def algorithm_of(checksum: str | None) -> str:
-    """Return the name of the algorithm of a checksum; empty if there is none."""
+    """Return the name of the algorithm of a checksum; empty without a checksum."""
     return (checksum or "").partition(":")[0]
 
 
@@ -94,7 +94,7 @@ def takes_no_more(error: Exception) -> bool:
     return isinstance(error, StorageFull) or (isinstance(error, StorageFailed) and error.errno == errno.EROFS)
 
 
-class Patience:
+class FailureCounter:
     """A counter that tells failures of single files from a full target or a lost storage."""
 
     def __init__(self) -> None:

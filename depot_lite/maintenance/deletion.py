@@ -9,28 +9,29 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from stat import S_ISREG
 from time import monotonic, sleep
 from typing import Final, TextIO
 
-from depot_lite.errors import ConfigurationError, DepotError
+from depot_lite.errors import ConfigurationError, DepotError, MaintenanceStopped
 from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.maintenance.ids import FoundFile, FoundFiles, packed
 from depot_lite.maintenance.readings import Readings
 from depot_lite.maintenance.run.reports import Step, UnusedReport, Watcher, partial_report
-from depot_lite.maintenance.trash import Trash, load_marks, update_marks
+from depot_lite.maintenance.trash import Trash, load_marks, time_of_marks, update_marks
 
 _log: Final = logging.getLogger("depot_lite")
 
 #: Files deleted per call of the storage.
 _AT_ONCE: Final = 1000
 
-#: The least number of seconds after which the references are read again while files are deleted.
+#: The least number of seconds after which references, and marks, are read again while files are deleted.
 _READING: Final = 60.0
 
 
@@ -58,16 +59,25 @@ class DeletionLog:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._closing.close()
+        with suppress(OSError):  # of lines that could not be written, which has been raised already
+            self._closing.close()
 
     def write(self, action: str, files: Iterable[tuple[str, object]]) -> None:
-        """Write a line for each file id, with a detail; it is on the disk when this returns."""
+        """Write a line for each file id, with a detail; it is on the disk when this returns.
+
+        Raises:
+            MaintenanceStopped: it cannot be written.
+        """
         if self._file is None:
             return
         when = datetime.now(UTC).isoformat(timespec="seconds")
-        self._file.writelines(f"{when} {action} {self._depot_name}/{each} {detail}\n" for each, detail in files)
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        try:
+            self._file.writelines(f"{when} {action} {self._depot_name}/{each} {detail}\n" for each, detail in files)
+            self._file.flush()
+            if S_ISREG(os.fstat(self._file.fileno()).st_mode):  # and not a pipe or a terminal
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            raise MaintenanceStopped(f"log {self._file.name} cannot be written: {error.strerror or error}") from error
 
     def write_late(self, action: str, files: Iterable[tuple[str, object]]) -> None:
         """Without a log, write the same lines to the logger."""
@@ -88,9 +98,16 @@ class Deletion:
     progress: Watcher | None
     _due: dict[bytes, FoundFile] = field(default_factory=dict)
     _new: dict[bytes, FoundFile] = field(default_factory=dict)
+    #: When the marks were last compared with those in the storage.
+    _looked: float = 0.0
 
     def run(self, report: UnusedReport, settle: timedelta) -> UnusedReport:
         """Mark the files of a report, or delete them, and return the report."""
+        with partial_report(report):
+            self._run(report, settle)
+        return report
+
+    def _run(self, report: UnusedReport, settle: timedelta) -> None:
         report.deleted, report.marked = 0, 0
         for each in report.files:
             key = packed(each.file_id)
@@ -99,7 +116,7 @@ class Deletion:
             self._settle(min(settle, self.older_than))
             self._read_again(report)
         self._mark(report)
-        with partial_report(report), Step(self.progress, "deleting", len(self._due)) as step:
+        with Step(self.progress, "deleting", len(self._due)) as step:
             try:
                 self._delete(report, step)
             except BaseException:
@@ -107,7 +124,6 @@ class Deletion:
                 raise
             finally:
                 self._forget_marks(report)
-        return report
 
     def _forget_marks(self, report: UnusedReport) -> None:
         """Take off the marks of deleted files. If that fails, the next run does it."""
@@ -133,16 +149,26 @@ class Deletion:
         """Drop the files that are named by now, or that somebody has undeleted."""
         named = {packed(each) for each in self.readings.read(self._due.keys() | self._new.keys())}
         report.named += len(named)
-        undeleted = set[bytes]()
-        if self.trash.age:
-            undeleted = self._due.keys() - off_loop(partial(load_marks, self.storage)).keys()
-            report.kept += len(undeleted - named)
-        for key in named | undeleted:
+        self._drop(report, named)
+        self._drop_undeleted(report)
+
+    def _drop_undeleted(self, report: UnusedReport) -> None:
+        """Drop the files whose marks somebody has taken off since they were found."""
+        self._looked = monotonic()
+        if marked := self._due.keys() & self.trash.marks.keys():
+            undeleted = marked - off_loop(partial(load_marks, self.storage)).keys()
+            report.kept += len(undeleted)
+            self._drop(report, undeleted)
+
+    def _drop(self, report: UnusedReport, keys: set[bytes]) -> None:
+        if not keys:
+            return
+        for key in keys:
             self._due.pop(key, None)
             self._new.pop(key, None)
         left, report.files = report.files, FoundFiles()
         for each in left:
-            if (key := packed(each.file_id)) not in named and key not in undeleted:
+            if (key := packed(each.file_id)) not in keys:
                 report.files.append(key, each.size, each.last_modified.timestamp())
 
     def _mark(self, report: UnusedReport) -> None:
@@ -150,7 +176,8 @@ class Deletion:
         added = {key: each for key, each in self._new.items() if key not in self.trash.marks}
         stale = self.trash.marks.keys() - self._new.keys() - self._due.keys()
         self.log.write("mark", ((each.file_id, each.size) for each in added.values()))
-        off_loop(partial(update_marks, self.storage, stale, dict.fromkeys(added, self.trash.now)))
+        when = off_loop(partial(time_of_marks, self.storage)) if added else 0.0
+        off_loop(partial(update_marks, self.storage, stale, dict.fromkeys(added, when)))
         report.marked, report.unmarked = len(added), len(stale)
 
     def _delete(self, report: UnusedReport, step: Step) -> None:
@@ -158,10 +185,11 @@ class Deletion:
         while self._due:
             if monotonic() - self.readings.begun > patience:
                 self._read_again(report)
+            elif monotonic() - self._looked > _READING:
+                self._drop_undeleted(report)
             batch = [self._due[key] for key in list(self._due)[:_AT_ONCE]]
             self.log.write("delete", ((each.file_id, each.size) for each in batch))
             failed = off_loop(partial(self.storage.delete_many, [each.file_id for each in batch]))
-            self.log.write("failed", ((each, " ".join(str(error).split())) for each, error in failed.items()))
             report.failed |= failed
             for each in batch:
                 del self._due[packed(each.file_id)]
@@ -169,3 +197,4 @@ class Deletion:
                     report.deleted_files.append(packed(each.file_id), each.size, each.last_modified.timestamp())
             report.deleted = len(report.deleted_files)
             step.add(len(batch), sum(each.size for each in batch if each.file_id not in failed))
+            self.log.write("failed", ((each, " ".join(str(error).split())) for each, error in failed.items()))

@@ -9,32 +9,24 @@ from __future__ import annotations
 
 import os
 import struct
-import sys
-import tempfile
-import weakref
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from bisect import bisect_left
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, BinaryIO, Final, Self, cast, overload
 
-from depot_lite.errors import MaintenanceStopped
 from depot_lite.io.fileid import id_of_object_id
 from depot_lite.io.interfaces import FileEntry
 from depot_lite.io.options import integer
+from depot_lite.maintenance.memory import PARTS, Records, memory_limit, temporary_file, write
+from depot_lite.maintenance.memory import limited_memory as limited_memory
 
-_PARTS: Final = 256
 _WIDTH: Final = 16
 
 #: Files of a listing that are taken per call, and how many of them are held as objects at a time.
 _TAKEN: Final = 10_000
 _AT_ONCE: Final = 250
-
-#: Bytes of memory for all collections together.
-MEMORY: Final = 512 << 20
-_memory: Final = ContextVar("memory", default=MEMORY)
 
 #: Bytes of memory that are reckoned for an id in sets and dictionaries; a part may be in several at a time.
 _AS_OBJECTS: Final = 4 * 128
@@ -68,46 +60,13 @@ def unpacked(key: bytes) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-@contextmanager
-def limited_memory(limit: int) -> Iterator[None]:
-    """Limit the memory of collections that are made in this context, in bytes; what exceeds it is put on disk.
+def is_derived(key: bytes) -> bool:
+    """Return whether packed ids are those of a variant on demand.
 
-    Temporary files are in the folder of `tempfile.gettempdir`, and have no name.
-
-    Raises:
-        ConfigurationError: the limit is less than a megabyte.
+    >>> is_derived(packed("00112233-4455-5677-8899-aabbccddeeff"))
+    True
     """
-    token = _memory.set(integer("memory", limit, 1 << 20, sys.maxsize))
-    try:
-        yield
-    finally:
-        _memory.reset(token)
-
-
-def _temporary_file(owner: object) -> BinaryIO:
-    """Return a file without a name, which is closed with its owner."""
-    try:
-        file = cast(BinaryIO, tempfile.TemporaryFile(buffering=0))  # noqa: SIM115  # closed with its owner
-    except OSError as error:
-        raise MaintenanceStopped(f"no temporary file can be made in {tempfile.gettempdir()}: {error}") from error
-    weakref.finalize(owner, file.close)
-    return file
-
-
-def _write(file: BinaryIO, data: bytearray) -> None:
-    """Write to a temporary file.
-
-    Raises:
-        MaintenanceStopped: the disk is full.
-    """
-    done = 0
-    try:
-        while done < len(data):
-            done += file.write(memoryview(data)[done:])
-    except OSError as error:
-        raise MaintenanceStopped(
-            f"file ids exceed the limit of memory, and cannot be put on disk in {tempfile.gettempdir()}: {error}"
-        ) from error
+    return key[6] >> 4 == 5
 
 
 #: The part of a collection: the first byte of its ids, or their first two.
@@ -134,54 +93,10 @@ class Part:
         return int.from_bytes(packed(file_id)[-4:]) % self.of == self.number - 1
 
 
-class Records:
-    """Bytes in 256 parts, of which all but the last are in a temporary file."""
-
-    def __init__(self) -> None:
-        #: Bytes in memory before they are put on disk: two collections, and a part of each, are in use at a time.
-        self.limit = _memory.get() // 4
-        self.parts = [bytearray() for _ in range(_PARTS)]
-        self.lengths = [0] * _PARTS
-        self._runs: list[list[tuple[int, int]]] = [[] for _ in range(_PARTS)]
-        self._file: BinaryIO | None = None
-
-    def spill(self) -> None:
-        """Move all bytes to the file."""
-        self._file = self._file or _temporary_file(self)
-        end = self._file.seek(0, os.SEEK_END)
-        for number, part in enumerate(self.parts):
-            if part:
-                _write(self._file, part)
-                self._runs[number].append((end, len(part)))
-                end += len(part)
-                self.lengths[number] += len(part)
-                self.parts[number] = bytearray()
-
-    def length(self, number: int) -> int:
-        """Return the number of bytes in a part."""
-        return self.lengths[number] + len(self.parts[number])
-
-    def chunks(self, number: int) -> Iterator[bytes]:
-        """Yield the bytes of a part in the order of adding."""
-        for offset, length in self._runs[number]:
-            if self._file is not None:
-                self._file.seek(offset)
-                yield self._file.read(length)
-        yield bytes(self.parts[number])
-
-    def clear(self, number: int) -> None:
-        """Forget a part."""
-        self.parts[number] = bytearray()
-        self.lengths[number] = 0
-        self._runs[number].clear()
-
-
 class FileIds:
     """A collection of file ids; an id may be added more than once."""
 
     def __init__(self) -> None:
-        #: Bytes in memory before they are put on disk: two collections, and a part of each, are in use at a time.
-        self._limit = _memory.get() // 4
         self._ids = Records()
         self._held = 0
         #: The first byte of the part that is divided by the second byte, and its parts.
@@ -190,7 +105,7 @@ class FileIds:
     def __len__(self) -> int:
         """Return the number of ids added, repetitions included."""
         first, divided = self._divided or (0, ())
-        return sum(map(self._ids.length, range(_PARTS))) // _WIDTH + (0 if self._ids.length(first) else len(divided))
+        return sum(map(self._ids.length, range(PARTS))) // _WIDTH + (0 if self._ids.length(first) else len(divided))
 
     def add(self, file_ids: Iterable[str]) -> None:
         """Add file ids."""
@@ -201,7 +116,7 @@ class FileIds:
             parts[key[0]] += key if len(key) == _WIDTH else _whole(key)
             count += 1
         self._held += count * _WIDTH
-        if self._held > self._limit:
+        if self._held > self._ids.limit:
             self._spill()
 
     def _spill(self) -> None:
@@ -247,17 +162,31 @@ class FileIds:
             self._ids.clear(prefix)
 
 
-def prefixes(*collections: FileIds) -> Iterator[Prefix]:
+def prefixes(*collections: FileIds, digits: str = "") -> Iterator[Prefix]:
     """Yield prefixes in order, so that each id begins with one, and the ids of each fit in memory as sets.
 
     Either none or all of them are to be cleared, each before the next one is asked for.
+
+    Args:
+        digits: up to four hexadecimal digits; only ids that begin with them begin with one of the prefixes.
     """
-    most = _memory.get() // _AS_OBJECTS
-    for number in range(_PARTS):
+    most = memory_limit() // _AS_OBJECTS
+    for number in _bytes_from(digits[:2]):
         if sum(each._ids.length(number) for each in collections) // _WIDTH <= most:
             yield number
         else:
-            yield from ((number, second) for second in range(_PARTS))
+            yield from ((number, second) for second in _bytes_from(digits[2:]))
+
+
+def _bytes_from(digits: str) -> range:
+    """Return the bytes whose two digits begin with these.
+
+    >>> list(_bytes_from("ff")), len(_bytes_from("f")), len(_bytes_from(""))
+    ([255], 16, 256)
+    """
+    width = 16 ** (2 - len(digits))
+    first = int(digits or "0", 16) * width
+    return range(first, first + width)
 
 
 class ListedFiles(FileIds):
@@ -269,13 +198,15 @@ class ListedFiles(FileIds):
 
     def add_known(self, files: Iterable[tuple[str, int, datetime]]) -> None:
         """Add file ids with their sizes and times."""
-        ids, known, pack = self._ids.parts, self._known.parts, _KNOWN.pack
-        for file_id, size, last_modified in files:
-            key = packed(file_id)
-            ids[key[0]] += key
-            known[key[0]] += pack(size, last_modified.timestamp())
+        ids, known, pack, packed = self._ids.parts, self._known.parts, _KNOWN.pack, bytes.fromhex
+        for file_id, size, last_modified in files:  # inlined: this runs once per file
+            key = packed(file_id.replace("-", ""))
+            key = key if len(key) == _WIDTH else _whole(key)
+            first = key[0]
+            ids[first] += key
+            known[first] += pack(size, last_modified.timestamp())
             self._held += 2 * _WIDTH
-        if self._held > self._limit:
+        if self._held > self._ids.limit:
             self._spill()
 
     def _spill(self) -> None:
@@ -337,7 +268,7 @@ class FoundFiles(Sequence[FoundFile]):
     def __init__(self) -> None:
         #: The total size in bytes.
         self.bytes = 0
-        self._limit = _memory.get() // 4
+        self._limit = memory_limit() // 4
         self._last = bytearray()
         self._file: BinaryIO | None = None
         self._on_disk = 0
@@ -347,8 +278,8 @@ class FoundFiles(Sequence[FoundFile]):
         self._last += _FOUND.pack(key, size, when)
         self.bytes += size
         if len(self._last) > self._limit:
-            self._file = self._file or _temporary_file(self)
-            _write(self._file, self._last)
+            self._file = self._file or temporary_file(self)
+            write(self._file, self._last)
             self._on_disk += len(self._last)
             self._last.clear()
 
@@ -362,13 +293,31 @@ class FoundFiles(Sequence[FoundFile]):
     def __getitem__(self, index: int | slice) -> FoundFile | list[FoundFile]:
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
-        start = range(len(self))[index] * _FOUND.size
+        key, size, when = _FOUND.unpack(self._record(range(len(self))[index]))
+        return FoundFile(unpacked(key), size, datetime.fromtimestamp(when, UTC))
+
+    def key(self, index: int) -> bytes:
+        """Return the packed id of a file."""
+        return self._record(index)[:_WIDTH]
+
+    def _record(self, number: int) -> bytes:
+        start = number * _FOUND.size
         if start < self._on_disk and self._file is not None:
             self._file.seek(start)
             record = self._file.read(_FOUND.size)
             self._file.seek(0, os.SEEK_END)
-        else:
-            start -= self._on_disk
-            record = bytes(self._last[start : start + _FOUND.size])
-        key, size, when = _FOUND.unpack(record)
-        return FoundFile(unpacked(key), size, datetime.fromtimestamp(when, UTC))
+            return record
+        start -= self._on_disk
+        return bytes(self._last[start : start + _FOUND.size])
+
+
+@dataclass(frozen=True, slots=True)
+class KeysInOrder(Container[object]):
+    """The packed ids of files that are in the order of their ids, looked up without a copy in memory."""
+
+    files: FoundFiles
+
+    def __contains__(self, key: object) -> bool:
+        """Return whether a packed id is among them."""
+        place = bisect_left(range(len(self.files)), cast(bytes, key), key=self.files.key)
+        return place < len(self.files) and self.files.key(place) == key

@@ -6,20 +6,51 @@ column that no model has. So a sweep that would delete much, or that found nothi
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from typing import Final
 
 from sqlalchemy import literal, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from depot_lite.errors import ConfigurationError, MaintenanceStopped
+from depot_lite.io.options import integer
 from depot_lite.maintenance.rows.database import Database
 from depot_lite.maintenance.rows.places import Place
 
 #: Without a limit of the user's: a tenth of the depot, but at most 1,000 files, and not less than 10.
 _SHARE, _MOST, _LEAST = 0.1, 1000, 10
 
+#: The longest time that an option may be: one that is subtracted from now has to be a date.
+_LONGEST: Final = timedelta(days=36525)
+
 _EXPECTED: Final = "max_delete: expected a number of files such as 500, or a share such as '10%'"
+
+
+def count_of(option: str, value: object, lowest: int = 0) -> int | None:
+    """Return a number of files or rows, or None for no limit.
+
+    Raises:
+        ConfigurationError: it is no whole number, or too low.
+
+    >>> count_of("limit", -1)
+    Traceback (most recent call last):
+    depot_lite.errors.ConfigurationError: limit=-1: expected a whole number from 0 to 9223372036854775807
+    """
+    return None if value is None else integer(option, value, lowest, sys.maxsize)
+
+
+def check_times(**times: object) -> None:
+    """Raise ConfigurationError unless all are timedeltas from 0 to 100 years.
+
+    >>> check_times(older_than=3)
+    Traceback (most recent call last):
+    depot_lite.errors.ConfigurationError: older_than=3: expected a timedelta from 0 to 100 years
+    """
+    for option, time in times.items():
+        if not isinstance(time, timedelta) or not timedelta(0) <= time <= _LONGEST:
+            raise ConfigurationError(f"{option}={time!r}: expected a timedelta from 0 to 100 years")
 
 
 class DeletionLimit:

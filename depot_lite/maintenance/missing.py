@@ -23,7 +23,7 @@ from depot_lite.maintenance.rows.database import Database, Row
 from depot_lite.maintenance.rows.named import DepotNames, NamedFile, named_files, named_paths, rows_naming
 from depot_lite.maintenance.rows.places import Place, chosen, places
 from depot_lite.maintenance.rows.references import depots_at
-from depot_lite.maintenance.run.reports import Watcher
+from depot_lite.maintenance.run.reports import Watcher, partial_report
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,8 @@ def find_missing(
 ) -> MissingReport:
     """Return the rows whose file is missing. This is a diagnosis: damaged rows are reported and stop nothing.
 
-    A partially stored file counts as present; `depot_lite.maintenance.verify` reads files whole.
+    A file whose storing was interrupted counts as missing. Whether the bytes are right is the question of
+    `depot_lite.maintenance.verify`, which reads them.
 
     Args:
         bind: the database; of a session, its engine is used. A connection inside a transaction with one snapshot
@@ -117,12 +118,13 @@ class _Search:
         self.named: dict[str, FileIds] = {}
 
     def find(self) -> MissingReport:
-        for place in self.places:
-            self.database.read(place, partial(self._remember, place), self.progress)
-        gone = {each: absent_files(each, self.named.pop(each), self.progress) for each in list(self.named)}
-        wanted = {depot_name: keys for depot_name, keys in gone.items() if keys}
-        for place, row, file in rows_naming(self.database, self.places, wanted, self.progress):
-            self.report.files.append(_missing(place, row, file))
+        with partial_report(self.report):
+            for place in self.places:
+                self.database.read(place, partial(self._remember, place), self.progress)
+            gone = {each: absent_files(each, self.named.pop(each), self.progress) for each in list(self.named)}
+            wanted = {depot_name: keys for depot_name, keys in gone.items() if keys}
+            for place, row, file in rows_naming(self.database, self.places, wanted, self.progress):
+                self.report.files.append(_missing(place, row, file))
         return self.report
 
     def _remember(self, place: Place, page: list[Row]) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
+from uuid import uuid4
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -61,12 +62,13 @@ def claim(
     Args:
         bind: the database; a session may be bound to several.
         depot_name: a depot or an alias; by default the default depot.
-        replace: forget all other owners, whose rows will no longer keep any file.
+        replace: forget all other owners, whose rows will no longer keep any file; and write a new mark, as a folder
+            needs that was copied together with its mark.
         dry_run: only report the owners, and change nothing.
         models: the declarative bases whose tables are in the database; by default all.
 
     Raises:
-        MaintenanceStopped: the database cannot be identified, or another claim was made at the same time.
+        MaintenanceStopped: the database cannot be identified, or the mark cannot be understood.
         StorageFailed: the storage cannot be read or written.
     """
     name = Depots.resolve_alias(depot_name or Depots.get_default())
@@ -77,16 +79,25 @@ def claim(
 def _claim(depot_name: str, ours: list[str], *, replace: bool, dry_run: bool) -> ClaimReport:
     added, removed, owners = dict[str, None](), dict[str, None](), dict[str, None]()
     for part in Depots.get(depot_name).parts:
-        before = owners_of(part) or []
-        after = ours if replace else [*before, *(each for each in ours if each not in before)]
-        if after != before and not dry_run:
-            part.write_note(_NOTE, _encode(after))
-            if owners_of(part) != after:
-                raise MaintenanceStopped(f"depot {depot_name!r} was claimed twice at the same time: claim it again")
+        before, after = _claim_part(part, ours, replace=replace, dry_run=dry_run)
         owners |= dict.fromkeys(after)
         added |= dict.fromkeys(each for each in after if each not in before)
         removed |= dict.fromkeys(each for each in before if each not in after)
     return ClaimReport(depot_name, tuple(owners), tuple(added), tuple(removed), dry_run)
+
+
+def _claim_part(storage: FileStorage, ours: list[str], *, replace: bool, dry_run: bool) -> tuple[list[str], list[str]]:
+    """Change the mark of a storage, and return the owners before and after that."""
+    before, after = list[str](), list[str]()
+
+    def change(note: bytes) -> bytes:
+        nonlocal before, after
+        before = _decode(storage, note)
+        after = ours if replace else [*before, *(each for each in ours if each not in before)]
+        return _encode(after) if (replace or after != before) and not dry_run else note
+
+    storage.update_note(_NOTE, change)
+    return before, after
 
 
 def owners_of(storage: FileStorage) -> list[str] | None:
@@ -95,8 +106,13 @@ def owners_of(storage: FileStorage) -> list[str] | None:
     Raises:
         MaintenanceStopped: the note is damaged, or was written by a later version.
     """
-    if (note := storage.read_note(_NOTE)) is None:
-        return None
+    note = storage.read_note(_NOTE)
+    return None if note is None else _decode(storage, note)
+
+
+def _decode(storage: FileStorage, note: bytes) -> list[str]:
+    if not note:
+        return []
     try:
         data = json.loads(note)
         if data["version"] != _VERSION:
@@ -108,8 +124,30 @@ def owners_of(storage: FileStorage) -> list[str] | None:
 
 def _encode(owners: list[str]) -> bytes:
     when = datetime.now(UTC).isoformat(timespec="seconds")
-    data = {"version": _VERSION, "written": when, "owners": [{"database": each} for each in owners]}
+    data = {
+        "version": _VERSION,
+        "id": str(uuid4()),
+        "written": when,
+        "owners": [{"database": each} for each in owners],
+    }
     return json.dumps(data, indent=1).encode()
+
+
+def is_same_place(one: FileStorage, other: FileStorage) -> bool:
+    """Return whether two storages, or parts of them, have their files in one place.
+
+    A mark tells, since no two have the same id: a folder may be mounted twice, and buckets of two servers may have the
+    same name. Without a mark, `FileStorage.location` does.
+
+    Raises:
+        StorageFailed: a storage cannot be read.
+    """
+    for each in one.parts:
+        for part in other.parts:
+            mark, theirs = each.read_note(_NOTE), part.read_note(_NOTE)
+            if each is part or (mark == theirs and (mark is not None or each.shares_files_with(part))):
+                return True
+    return False
 
 
 def owner_objections(depot_name: str, ours: list[str]) -> Iterator[str]:

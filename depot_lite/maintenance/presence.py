@@ -15,13 +15,16 @@ from depot_lite.maintenance.run.reports import Step, Watcher
 _AT_ONCE: Final = 1000
 
 
-def list_files(title: str, storage: FileStorage, progress: Watcher | None) -> ListedFiles:
+def list_files(title: str, storage: FileStorage, progress: Watcher | None, *, unfinished: bool = True) -> ListedFiles:
     """Return the listing of a storage.
+
+    Args:
+        unfinished: whether files count of which the storage has only a part.
 
     Raises:
         StorageFailed: the storage cannot be listed.
     """
-    listed, entries = ListedFiles(), iter(storage.list())
+    listed, entries = ListedFiles(), (each for each in storage.list() if unfinished or not each.unfinished)
     with Step(progress, title) as step:
         while count := off_loop(partial(listed.take, entries)):
             step.add(count)
@@ -29,7 +32,7 @@ def list_files(title: str, storage: FileStorage, progress: Watcher | None) -> Li
 
 
 def absent_files(depot_name: str, wanted: FileIds, progress: Watcher | None, *, few: int = 0) -> set[bytes]:
-    """Return the packed ids of the files that a depot lacks; ``wanted`` is empty afterwards.
+    """Return the packed ids of the files that a depot lacks, or has only a part of; ``wanted`` is empty afterwards.
 
     The storage is listed, and then asked for each file that is not in its listing.
 
@@ -41,7 +44,9 @@ def absent_files(depot_name: str, wanted: FileIds, progress: Watcher | None, *, 
     """
     storage, absent = Depots.get(depot_name), set[bytes]()
     worth_listing = storage.list_is_complete and len(wanted) > few
-    listed = list_files(f"listing {depot_name}", storage, progress) if worth_listing else FileIds()
+    listed: FileIds = FileIds()
+    if worth_listing:
+        listed = list_files(f"listing {depot_name}", storage, progress, unfinished=False)
     with Step(progress, f"asking {depot_name} for files that are not listed") as step:
         for prefix in prefixes(wanted, listed):
             unlisted = off_loop(partial(_difference, wanted, listed, prefix))

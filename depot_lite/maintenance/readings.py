@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 
 from depot_lite.errors import MaintenanceStopped
-from depot_lite.maintenance.ids import FileIds, packed
+from depot_lite.io.fileid import derived_id, is_file_id
+from depot_lite.maintenance.ids import FileIds, is_derived, packed, unpacked
 from depot_lite.maintenance.rows.database import Database, Row
 from depot_lite.maintenance.rows.places import Place
 from depot_lite.maintenance.rows.references import References
 from depot_lite.maintenance.run.reports import Watcher
+from depot_lite.renditions import fingerprints
 
 
 @dataclass(slots=True)
@@ -48,5 +51,15 @@ class Readings:
 
     def _remember(self, place: Place, named: FileIds, only: set[bytes] | None, page: list[Row]) -> None:
         found = self.references.in_rows(place, page)
-        named.add(found if only is None else [each for each in found if packed(each) in only])
         self._found += len(found)
+        if only is not None:
+            if any(map(is_derived, only)):
+                found = [*found, *variants_of([unpacked(packed(each)) for each in found])]
+            found = [each for each in found if packed(each) in only]
+        named.add(found)
+
+
+def variants_of(file_ids: Iterable[str]) -> Iterator[str]:
+    """Yield the ids of the variants on demand of files, by all recipes that this process declares."""
+    declared = fingerprints()
+    return (derived_id(each, fingerprint) for each in file_ids if is_file_id(each) for fingerprint in declared)

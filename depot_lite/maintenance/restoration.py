@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Engine
@@ -18,24 +17,18 @@ from sqlalchemy.orm import Session
 
 from depot_lite.depots import Depots
 from depot_lite.errors import MaintenanceStopped, StoredFileNotFound
-from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.io.interfaces import FileStorage
-from depot_lite.maintenance.copying import Patience, both_depots, copy_file, without_frames
+from depot_lite.maintenance.copying import FailureCounter, both_depots, copy_file, without_frames
+from depot_lite.maintenance.limits import count_of
 from depot_lite.maintenance.missing import find_missing
-from depot_lite.maintenance.run.pace import WORKERS, Pace, Window
-from depot_lite.maintenance.run.reports import Step, Watcher, partial_report
+from depot_lite.maintenance.run.pace import WORKERS, Pace, Window, iterate_off_loop
+from depot_lite.maintenance.run.reports import Step, TransferReport, Watcher, partial_report
 
 
 @dataclass(slots=True)
-class RestoreReport:
+class RestoreReport(TransferReport):
     """The result of a restoration."""
 
-    source: str
-    target: str
-    #: Files restored, or to be restored in a dry run.
-    files: int = 0
-    #: The total size of these.
-    bytes: int = 0
     #: Files that the depot has.
     present: int = 0
     #: Ids of files that rows name, and that neither the depot nor the backup has.
@@ -44,8 +37,6 @@ class RestoreReport:
     failed: dict[str, Exception] = field(default_factory=dict)
     #: Whether only files were restored that rows name.
     with_rows: bool = False
-    dry_run: bool = False
-    seconds: float = 0.0
 
 
 def restore_files(
@@ -80,7 +71,7 @@ def restore_files(
         StorageFull: the depot is full.
         StorageFailed: a storage cannot be read, or the depot became read-only.
     """
-    restoration = _Restoration(source, target, Pace(rate), progress, limit, dry_run=dry_run)
+    restoration = _Restoration(source, target, Pace(rate), progress, count_of("limit", limit), dry_run=dry_run)
     if bind is None:
         return restoration.run(restoration.of_backup(), workers)
     restoration.report.with_rows = True
@@ -88,7 +79,7 @@ def restore_files(
 
 
 #: File id, outcome or error, and number of bytes copied.
-_Outcome = tuple[str, Literal["restored", "present", "lost"] | Exception, int]
+_RestoreOutcome = tuple[str, Literal["restored", "present", "lost"] | Exception, int]
 
 #: Ids listed at a time in a thread.
 _AT_ONCE: Final = 1000
@@ -102,13 +93,14 @@ class _Restoration:
         self.source, self.target = Depots.get(self.report.source), Depots.get(self.report.target)
         self.pace = pace
         self.progress = progress
-        self.patience = Patience()
+        self.failures = FailureCounter()
         self.limit = limit
         self.under_way = 0
 
     def of_rows(self, bind: Any, models: Iterable[object] | None) -> list[str]:
         """Return the ids of the files that rows name and that the depot lacks."""
-        missing = find_missing(bind, self.report.target, models=models, progress=self.progress)
+        with partial_report(self.report):
+            missing = find_missing(bind, self.report.target, models=models, progress=self.progress)
         self.report.present = missing.named - len(missing.files)
         return list(dict.fromkeys(each.path.partition("/")[2] for each in missing.files))
 
@@ -118,16 +110,14 @@ class _Restoration:
             raise MaintenanceStopped(
                 f"a restoration would be incomplete: {self.source!r} may leave files out of its listing"
             )
-        entries = iter(self.source.list())
-        while some := off_loop(partial(_some, entries)):
-            yield from some
+        yield from iterate_off_loop(map(str, self.source.list()), _AT_ONCE)
 
     def run(self, file_ids: Iterable[str], workers: int) -> RestoreReport:
         began = time.monotonic()
         total = len(file_ids) if isinstance(file_ids, list) else None
         with (
             partial_report(self.report),
-            Window[_Outcome](workers) as window,
+            Window[_RestoreOutcome](workers) as window,
             Step(self.progress, "restoring", total) as step,
         ):
             try:
@@ -148,7 +138,7 @@ class _Restoration:
     def _allows_another(self) -> bool:
         return self.limit is None or self.report.files + self.under_way < self.limit
 
-    def _restore(self, file_id: str) -> _Outcome:
+    def _restore(self, file_id: str) -> _RestoreOutcome:
         try:
             if _is_whole(self.target, file_id):
                 return file_id, "present", 0
@@ -161,25 +151,21 @@ class _Restoration:
         except Exception as error:  # a third-party backend may raise anything
             return file_id, error, 0
 
-    def _note(self, outcomes: list[_Outcome], step: Step) -> None:
+    def _note(self, outcomes: list[_RestoreOutcome], step: Step) -> None:
         for file_id, outcome, size in outcomes:
             step.add(1, size)
             self.under_way -= 1
             if isinstance(outcome, Exception):
-                self.patience.failed(outcome)
+                self.failures.failed(outcome)
                 self.report.failed[file_id] = without_frames(outcome)
             elif outcome == "restored":
-                self.patience.worked()
+                self.failures.worked()
                 self.report.files += 1
                 self.report.bytes += size
             elif outcome == "present":
                 self.report.present += 1
             elif self.report.with_rows:  # without rows: an unfinished file of the backup
                 self.report.lost.append(file_id)
-
-
-def _some(entries: Iterator[str]) -> list[str]:
-    return [str(each) for each in islice(entries, _AT_ONCE)]
 
 
 def _is_whole(storage: FileStorage, file_id: str) -> bool:

@@ -7,10 +7,9 @@ files that cannot be told.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine
@@ -22,11 +21,12 @@ from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.io.fileid import check_file_id
 from depot_lite.maintenance.copying import both_depots
 from depot_lite.maintenance.ids import FileIds, packed
+from depot_lite.maintenance.owners import is_same_place
 from depot_lite.maintenance.rows.database import Database, Row
 from depot_lite.maintenance.rows.named import DepotNames, named_files, rows_naming
 from depot_lite.maintenance.rows.places import Place, places
 from depot_lite.maintenance.rows.references import depots_at, where
-from depot_lite.maintenance.run.pace import WORKERS, Pace, Window
+from depot_lite.maintenance.run.pace import WORKERS, Pace, Window, iterate_off_loop
 from depot_lite.maintenance.run.reports import Step, Watcher, partial_report
 from depot_lite.maintenance.verdicts import Expected, FileReader, Finding, Verdict
 
@@ -56,11 +56,13 @@ class RetirementReport:
     damaged_rows: int = 0
     #: Names of depots in rows that are not configured: each may be another name of the old one.
     unconfigured: set[str] = field(default_factory=set)
+    #: Whether all rows and files were read; not in the report of a search that was stopped.
+    is_complete: bool = False
 
     @property
     def may_go(self) -> bool:
         """Whether the old depot can be deleted without the loss of a file that rows name."""
-        return not (self.findings or self.damaged_rows or self.unconfigured)
+        return self.is_complete and not (self.findings or self.damaged_rows or self.unconfigured)
 
 
 def prove_replaced(
@@ -89,7 +91,7 @@ def prove_replaced(
 
     Raises:
         ConfigurationError: a depot is not configured, both are the same, or an argument is invalid.
-        MaintenanceStopped: a table cannot be read.
+        MaintenanceStopped: a table cannot be read, or both depots have their files in one place.
     """
     return _Proof(bind, depot_name, replacement, Pace(rate), models, progress).run(workers)
 
@@ -114,12 +116,24 @@ class _Proof:
         self.reader = FileReader(Depots.get(self.report.replacement), Expected(), pace)
 
     def run(self, workers: int) -> RetirementReport:
-        for place in self.places:
-            self.database.read(place, partial(self._remember, place), self.progress)
+        off_loop(self._refuse_same_place)
         with partial_report(self.report):
+            for place in self.places:
+                self.database.read(place, partial(self._remember, place), self.progress)
             self._read_all(workers)
             self._settle()
+        self.report.is_complete = True
         return self.report
+
+    def _refuse_same_place(self) -> None:
+        """Raise an error if the replacement reads the files of the old depot, and would go with it."""
+        old, new = self.report.depot, self.report.replacement
+        if is_same_place(Depots.get(old), Depots.get(new)):
+            raise MaintenanceStopped(
+                f"depots {old!r} and {new!r} have their files in one place, so that one does not replace the other: "
+                f"{Depots.get(old)!r} and {Depots.get(new)!r}. If one is a copy of the other's folder with its owner "
+                f"mark, give it a mark of its own (depot-lite claim --replace {new})"
+            )
 
     def _remember(self, place: Place, page: list[Row]) -> None:
         for row in page:
@@ -143,18 +157,13 @@ class _Proof:
             Window[Verdict](workers) as window,
             self.reader.pace_until_the_end(),
         ):
-            for file_id in self._in_order():
+            for file_id in iterate_off_loop(self.ids, _AT_ONCE):
                 while not window.has_room:
                     self._note(window.results(), step)
                 window.submit(partial(self._verdict, file_id))
                 self.report.named += 1
             while window.is_busy:
                 self._note(window.results(), step)
-
-    def _in_order(self) -> Iterator[str]:
-        ids = iter(self.ids)
-        while some := off_loop(lambda: list(islice(ids, _AT_ONCE))):
-            yield from some
 
     def _verdict(self, file_id: str) -> Verdict:
         found = self.reader.verdict(file_id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import struct
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,15 +19,17 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
 from depot_lite.depots import Depots
-from depot_lite.errors import ConfigurationError, MaintenanceStopped, StoredFileNotFound
+from depot_lite.errors import MaintenanceStopped, StoredFileNotFound
 from depot_lite.fields.tracking.transfers import off_loop
 from depot_lite.io.interfaces import FileStorage
-from depot_lite.maintenance.ids import ListedFiles, Records, packed, unpacked
+from depot_lite.io.options import integer
+from depot_lite.maintenance.ids import ListedFiles, is_derived, packed, unpacked
+from depot_lite.maintenance.memory import Records
 from depot_lite.maintenance.rows.database import Database, Row
 from depot_lite.maintenance.rows.named import DepotNames, NamedFile, named_files, rows_naming
 from depot_lite.maintenance.rows.places import Place, places
 from depot_lite.maintenance.rows.references import depots_at, where
-from depot_lite.maintenance.run.reports import Step, Watcher
+from depot_lite.maintenance.run.reports import Step, Watcher, partial_report
 
 #: The type of files whose row has no content type, mostly thumbnails.
 UNKNOWN: Final = "unknown"
@@ -57,12 +60,14 @@ class LargeFile:
 
 @dataclass(slots=True)
 class DepotStatistics:
-    """The files of a depot."""
+    """The files of a depot. A report of a count that was stopped may have ``files`` only, those listed by then."""
 
     files: int = 0
     bytes: int = 0
     #: Files that no row names, including files of open transactions.
     unnamed: Amount = field(default_factory=Amount)
+    #: Variants on demand, which no row names; a sweep knows those whose original is gone.
+    on_demand: Amount = field(default_factory=Amount)
     #: Named files by the content type in their row.
     by_type: dict[str, Amount] = field(default_factory=dict)
     #: The largest first.
@@ -119,8 +124,7 @@ def statistics(
         StorageFailed: a storage cannot be listed.
         ConfigurationError: an argument is invalid.
     """
-    if largest < 0:
-        raise ConfigurationError(f"largest: expected 0 or more, got {largest!r}")
+    largest = integer("largest", largest, 0, sys.maxsize)
     return _Count(bind, depot_name, largest, models, progress).count()
 
 
@@ -135,23 +139,29 @@ class _Count:
         self.names = DepotNames()
         self.types: dict[str, int] = {}
         self.report = StatisticsReport(columns={str(place): ColumnStatistics() for place in self.places})
-        self.depots: dict[str, _Depot] = {}
+        self.depots: dict[str, _DepotCount] = {}
         #: The depots counted that may hold the files of a depot that rows name.
-        self.shared: dict[str, list[_Depot]] = {"": []}
+        self.shared: dict[str, list[_DepotCount]] = {"": []}
         known = Depots.depot_names() if depot_name is None else [depot_name]
         for name in dict.fromkeys(Depots.resolve_alias(each) for each in known):
-            self.depots[name] = _Depot(Depots.get(name), largest)
+            self.depots[name] = _DepotCount(Depots.get(name), largest)
 
     def count(self) -> StatisticsReport:
-        for name, depot in self.depots.items():
-            entries = iter(depot.storage.list())
-            with Step(self.progress, f"listing {name}") as step:
-                while count := off_loop(partial(depot.listed.take, entries)):
-                    step.add(count)
-        self._read_rows()
-        for name, depot in self.depots.items():
-            self.report.depots[name] = self._joined(name, depot)
+        with partial_report(self.report):
+            for name, depot in self.depots.items():
+                self._list(name, depot)
+            self._read_rows()
+            for name, depot in self.depots.items():
+                self.report.depots[name] = self._joined(name, depot)
         return self.report
+
+    def _list(self, name: str, depot: _DepotCount) -> None:
+        entries = iter(depot.storage.list())
+        found = self.report.depots[name] = DepotStatistics()  # until its files are counted with the rows
+        with Step(self.progress, f"listing {name}") as step:
+            while count := off_loop(partial(depot.listed.take, entries)):
+                step.add(count)
+                found.files += count
 
     # --- rows -----------------------------------------------------------------------------------------------------
 
@@ -174,7 +184,7 @@ class _Count:
                     kind = self.types.setdefault(each.content_type or UNKNOWN, len(self.types))
                     depot.add_reference(each, kind, at, partial(where, place, row))
 
-    def _counted_with(self, real: str) -> list[_Depot]:
+    def _counted_with(self, real: str) -> list[_DepotCount]:
         """Return the depots counted that may hold the files of a depot: first itself, or the first of the others."""
         if real not in self.shared:
             found = [name for name, depot in self.depots.items() if depot.storage.shares_files_with(Depots.get(real))]
@@ -189,7 +199,7 @@ class _Count:
 
     # --- the join ------------------------------------------------------------------------------------------------
 
-    def _joined(self, name: str, depot: _Depot) -> DepotStatistics:
+    def _joined(self, name: str, depot: _DepotCount) -> DepotStatistics:
         found, types, columns = DepotStatistics(), list(self.types), [*self.report.columns.values()]
         with Step(self.progress, f"counting {name}", len(depot.listed)) as step:
             for number in range(256):
@@ -199,7 +209,7 @@ class _Count:
         return found
 
     def _join(
-        self, depot: _Depot, number: int, found: DepotStatistics, types: list[str], columns: list[ColumnStatistics]
+        self, depot: _DepotCount, number: int, found: DepotStatistics, types: list[str], columns: list[ColumnStatistics]
     ) -> None:
         named = depot.named(number)
         for file_id, size in depot.sizes(number, named):
@@ -209,7 +219,7 @@ class _Count:
             if file_id in named:
                 found.by_type.setdefault(types[named[file_id][0].type], Amount()).add(size)
             else:
-                found.unnamed.add(size)
+                (found.on_demand if is_derived(file_id) else found.unnamed).add(size)
             for each in named.get(file_id, ()):
                 if each.place != _ELSEWHERE:
                     columns[each.place].bytes += size
@@ -218,7 +228,7 @@ class _Count:
                 if each.place != _ELSEWHERE:
                     columns[each.place].files += 1
 
-    def _largest(self, name: str, depot: _Depot) -> list[LargeFile]:
+    def _largest(self, name: str, depot: _DepotCount) -> list[LargeFile]:
         rows = {key: row for _, key, row in depot.largest_in_rows}
         # Rows of filedepot have no size. Only if such a row names a large file, all rows are read again.
         if without_row := {key for _, key, is_named in depot.heap if is_named and key not in rows}:
@@ -228,7 +238,7 @@ class _Count:
         return [LargeFile(unpacked(key), size, rows.get(key)) for size, key, _ in sorted(depot.heap, reverse=True)]
 
 
-class _Reference(NamedTuple):
+class _CountedReference(NamedTuple):
     """A reference to a file: size in the row (or -1), number of its type, number of its column."""
 
     size: int
@@ -236,7 +246,7 @@ class _Reference(NamedTuple):
     place: int
 
 
-class _Depot:
+class _DepotCount:
     """The files of a depot and the references to them while they are counted, in about 60 bytes per file."""
 
     def __init__(self, storage: FileStorage, largest: int) -> None:
@@ -247,30 +257,25 @@ class _Depot:
         #: The largest files according to the rows: size, id, row.
         self.largest_in_rows: list[tuple[int, bytes, str]] = []
         self._records = Records()
-        self._held = 0
         self._largest = largest
 
     def add_reference(self, file: NamedFile, kind: int, place: int, row: Callable[[], str]) -> None:
         """Record a reference of a row."""
         key = packed(file.file_id)
-        self._records.parts[key[0]] += _RECORD.pack(key, -1 if file.size is None else file.size, kind, place)
-        self._held += _RECORD.size
-        if self._held > self._records.limit:
-            self._records.spill()
-            self._held = 0
+        self._records.add(key[0], _RECORD.pack(key, -1 if file.size is None else file.size, kind, place))
         full = len(self.largest_in_rows) >= self._largest
         if file.size is not None and self._largest and not (full and (file.size, key) <= self.largest_in_rows[0][:2]):
             keep_largest(self.largest_in_rows, (file.size, key, row()), self._largest)
 
-    def named(self, number: int) -> dict[bytes, list[_Reference]]:
+    def named(self, number: int) -> dict[bytes, list[_CountedReference]]:
         """Return and clear the references to files whose ids begin with a byte."""
-        found: dict[bytes, list[_Reference]] = {}
+        found: dict[bytes, list[_CountedReference]] = {}
         for key, *fields in chain.from_iterable(map(_RECORD.iter_unpack, self._records.chunks(number))):
-            found.setdefault(key, []).append(_Reference(*fields))
+            found.setdefault(key, []).append(_CountedReference(*fields))
         self._records.clear(number)
         return found
 
-    def sizes(self, number: int, named: dict[bytes, list[_Reference]]) -> Iterator[tuple[bytes, int]]:
+    def sizes(self, number: int, named: dict[bytes, list[_CountedReference]]) -> Iterator[tuple[bytes, int]]:
         """Yield the listed files whose ids begin with a byte, with their sizes; deleted files are left out."""
         known, listed = self.listed.known(number), self.listed.part(number)
         for key in listed:

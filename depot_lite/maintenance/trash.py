@@ -19,6 +19,9 @@ from depot_lite.io.fileid import check_file_id
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.maintenance.ids import packed, unpacked
 
+#: The default time for which unused files are marked before they are deleted.
+WEEK: Final = timedelta(days=7)
+
 _NOTE: Final = "trash"
 _HEADER: Final = "depot_lite trash 1"
 
@@ -82,7 +85,11 @@ def load_marks(storage: FileStorage) -> dict[bytes, float]:
     Raises:
         MaintenanceStopped: the note is damaged, or was written by a later version.
     """
-    if (note := storage.read_note(_NOTE)) is None:
+    return _decode(storage, storage.read_note(_NOTE) or b"")
+
+
+def _decode(storage: FileStorage, note: bytes) -> dict[bytes, float]:
+    if not note:
         return {}
     try:
         header, *lines = note.decode("ascii").splitlines()
@@ -95,19 +102,26 @@ def load_marks(storage: FileStorage) -> dict[bytes, float]:
 
 
 def update_marks(storage: FileStorage, removed: Iterable[bytes], added: Mapping[bytes, float]) -> None:
-    """Change the marks as they are now, which another process may have changed since they were loaded."""
-    removed = list(removed)
-    if not removed and not added:
-        return
-    marks = load_marks(storage)
-    before = dict(marks)
-    for key in removed:
-        marks.pop(key, None)
-    for key, when in added.items():
-        marks.setdefault(key, when)
-    if marks != before:
-        lines = (f"{unpacked(key)} {when:.3f}\n" for key, when in sorted(marks.items()))
-        storage.write_note(_NOTE, f"{_HEADER}\n{''.join(lines)}".encode() if marks else b"")
+    """Change the marks as they are now, which another process may have changed since they were loaded.
+
+    Raises:
+        MaintenanceStopped: the note is damaged, or was written by a later version.
+        StorageFailed: the storage cannot be read or written.
+    """
+    removed = frozenset(removed)
+
+    def change(note: bytes) -> bytes:
+        before = _decode(storage, note)
+        marks = {**added, **{key: when for key, when in before.items() if key not in removed}}
+        return note if marks == before else _encode(marks)
+
+    if removed or added:
+        storage.update_note(_NOTE, change)
+
+
+def _encode(marks: Mapping[bytes, float]) -> bytes:
+    lines = (f"{unpacked(key)} {when:.3f}\n" for key, when in sorted(marks.items()))
+    return f"{_HEADER}\n{''.join(lines)}".encode() if marks else b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,21 +131,33 @@ class Trash:
     marks: Mapping[bytes, float]
     #: The age after which marked files are deleted; 0 for files that are deleted without a mark.
     age: timedelta
-    #: That moment, in seconds since 1970 by the storage's clock.
+    #: That moment, in seconds since 1970, as `current_time` tells it.
     now: float
+    #: Files that are marked for a week even if the age is 0.
+    newer: frozenset[bytes] = frozenset()
 
     @classmethod
-    def of(cls, storage: FileStorage, age: timedelta, now: datetime) -> Self:
+    def of(cls, storage: FileStorage, age: timedelta, now: datetime, newer: frozenset[bytes]) -> Self:
         """Return the marks of a storage.
 
         Raises:
             MaintenanceStopped: the marks cannot be understood.
         """
-        return cls(load_marks(storage), age, now.timestamp())
+        return cls(load_marks(storage), age, now.timestamp(), newer)
 
     def is_due(self, key: bytes) -> bool:
         """Return whether an unused file is to be deleted, and not to be marked or to wait."""
-        return not self.age or (key in self.marks and self.now - self.marks[key] >= self.age.total_seconds())
+        age = WEEK if key in self.newer and not self.age else self.age
+        return not age or (key in self.marks and self.now - self.marks[key] >= age.total_seconds())
+
+
+def time_of_marks(storage: FileStorage) -> float:
+    """Return the time from which the age of new marks counts, by the later of two clocks: in doubt, they are young.
+
+    Raises:
+        StorageFailed: the storage cannot be asked.
+    """
+    return max(storage.now(), datetime.now(UTC)).timestamp()
 
 
 def current_time(storage: FileStorage) -> datetime:

@@ -1,26 +1,32 @@
-"""Regeneration of image variants that were made by an older recipe.
+"""Variants of stored images: those that are made later, those that rows lack, and those of an older recipe.
 
-Rows show which variants are outdated, and up-to-date ones are skipped: an interrupted job is simply started again.
+Originals stay where they are. Rows show which variants are outdated or missing, and others are skipped: an interrupted
+job is simply started again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, configure_mappers
 
 from depot_lite.errors import ConfigurationError, DepotError, MaintenanceStopped
-from depot_lite.fields.columns import files_in
+from depot_lite.fields.columns import FileColumn, columns_of_mapper, files_in, mapped_attribute
 from depot_lite.fields.lists import FileList
-from depot_lite.fields.specialized.image import UploadedImage, outdated, regenerate
+from depot_lite.fields.specialized.image import UploadedImage, missing_variants, outdated
+from depot_lite.fields.tracking.later import column_named, key_from_json, lacking
+from depot_lite.fields.tracking.renewal import make_chosen, renew
 from depot_lite.fields.tracking.transfers import off_loop
+from depot_lite.io.options import integer
+from depot_lite.maintenance.limits import count_of
 from depot_lite.maintenance.rows.database import Database, Row
-from depot_lite.maintenance.rows.mapped import MappedColumn
+from depot_lite.maintenance.rows.mapped import MappedColumn, engine_of
 from depot_lite.maintenance.rows.places import Place, chosen, places
 from depot_lite.maintenance.rows.references import parsed, where
 from depot_lite.maintenance.run.reports import FailedRow, Step, Watcher, partial_report
@@ -35,7 +41,7 @@ class RegenerateReport:
 
     #: Rows checked, in all columns.
     rows: int = 0
-    #: Of these, rows whose variants differ from the column's current recipes.
+    #: Of these, rows whose variants differ from the column's current recipes, or that lack variants.
     outdated: int = 0
     #: Rows whose variants were regenerated; None after a dry run.
     regenerated: int | None = None
@@ -55,11 +61,12 @@ def regenerate_variants(
     limit: int | None = None,
     progress: Watcher | None = None,
 ) -> RegenerateReport:
-    """Regenerate the variants that were made by an older recipe.
+    """Regenerate the variants that are missing, or were made by an older recipe, and remove superfluous ones.
 
-    The rows of a batch are locked while their images are made, and written in one transaction. SQLite blocks all other
-    writers meanwhile, so a smaller ``batch`` is better there. The setting ``workers`` of the image class limits the
-    number of images decoded at a time. The old files are deleted after each COMMIT.
+    The original of each image stays where it is, and so do its variants that are up to date. No row is locked while
+    images are made; those of a batch are entered in one transaction. Of an image that was replaced meanwhile, nothing
+    is kept. The setting ``workers`` of the image class limits the number of images decoded at a time. The old files are
+    deleted after each COMMIT.
 
     Args:
         bind: the database; of a session, its engine is used and its own transaction is not touched.
@@ -75,14 +82,61 @@ def regenerate_variants(
         MaintenanceStopped: a table cannot be read or written.
         ConfigurationError: an argument is invalid.
     """
-    if batch < 1:
-        raise ConfigurationError(f"batch: expected 1 or more, got {batch!r}")
-    if limit is not None and limit < 0:
-        raise ConfigurationError(f"limit: expected 0 or more, got {limit!r}")
-    job = _Regeneration(bind, models, batch, dry_run, limit, progress)
-    for each in _image_columns(models, columns, where):
-        job.process(each)
-    return job.report
+    job = _Regeneration(bind, models, batch, dry_run, limit, progress, _ImageColumn.outdated, "regenerating")
+    return job.run(_image_columns(models, columns, where))
+
+
+def make_missing_variants(
+    bind: Session | Engine,
+    *,
+    models: Iterable[object] | None = None,
+    columns: Iterable[str] | None = None,
+    where: str | None = None,
+    batch: int = BATCH,
+    dry_run: bool = False,
+    limit: int | None = None,
+    progress: Watcher | None = None,
+) -> RegenerateReport:
+    """Make the variants that rows lack: those that a task queue has lost, and those of recipes that are new.
+
+    Variants that are made on demand are not made. All else, and the arguments, are as for `regenerate_variants`; the
+    rows that lack variants are counted as ``outdated``.
+
+    Raises:
+        MaintenanceStopped: a table cannot be read or written.
+        ConfigurationError: an argument is invalid.
+    """
+    job = _Regeneration(bind, models, batch, dry_run, limit, progress, _ImageColumn.missing, "making variants of")
+    return job.run(_image_columns(models, columns, where))
+
+
+def make_variants(
+    bind: Session | Engine, model: str, key: Sequence[Any] | None, attribute: str, path: str
+) -> list[str]:
+    """Make the variants of one image that are to be made later, and return the names of those that were made.
+
+    This is the task for the arguments of a `DepotManager.set_process_later` hook. A second run makes nothing, and of
+    two at once one makes the variants. If the image was replaced or deleted in the meantime, nothing is made or kept.
+
+    Args:
+        bind: the database; of a session, its engine is used and its own transaction is not touched.
+        model: the name of the model, ``"package.module:Class"``; it has to be imported.
+        key: the primary key of the row; with None the row is found by the path, which reads the whole table.
+        attribute: the name of the attribute.
+        path: the path of the image.
+
+    Raises:
+        ConfigurationError: there is no such model or attribute, or ``key`` is not a key of its table.
+        ImageRefused: the stored original cannot be decoded.
+        StorageFailed: the storage failed.
+        SQLAlchemyError: the database cannot be read or written.
+    """
+    configure_mappers()
+    column = column_named(model, attribute)
+    mapped = mapped_attribute(column.column)
+    engine = engine_of(bind, None if mapped is None else mapped[0])
+    found = None if key is None else key_from_json(column, key, engine.dialect)
+    return make_chosen(engine, column, found, path, partial(lacking, column=column))
 
 
 # --- columns ------------------------------------------------------------------------------------------------------
@@ -92,14 +146,18 @@ def regenerate_variants(
 class _ImageColumn(MappedColumn):
     """An attribute that holds images, and its column."""
 
-    def outdated(self, held: object) -> bool:
-        """Return whether any image of an attribute has variants of an older recipe."""
-        return any(self.is_outdated(each) for each in files_in(held))
+    @property
+    def file_column(self) -> FileColumn:
+        """The attribute, as its class knows it."""
+        return columns_of_mapper(self.mapper)[self.attribute]
 
-    def is_outdated(self, value: Any) -> bool:
-        """Return whether one image has variants of an older recipe."""
-        variants = self.place.type.variants if self.place.type is not None else {}
-        return bool(outdated(value, variants))
+    def outdated(self, value: Any) -> list[str]:
+        """Return the names of the variants of an image that are missing, superfluous or of an older recipe."""
+        return outdated(value, self.file_column.type.variants)
+
+    def missing(self, value: Any) -> list[str]:
+        """Return the names of the variants that an image lacks."""
+        return missing_variants(value, self.file_column.type.variants)
 
     def held(self, row: Row) -> Any:
         """Return the value that the attribute has after loading a row."""
@@ -148,20 +206,29 @@ class _Regeneration:
         dry_run: bool,
         limit: int | None,
         progress: Watcher | None,
+        choose: Callable[[_ImageColumn, Any], list[str]],
+        name: str,
     ) -> None:
+        self.choose = choose
+        self.name = name
         self.bind = bind
         self.database = Database(bind)
-        self.batch = batch
+        self.batch = integer("batch", batch, 1, sys.maxsize)
         self.dry_run = dry_run
-        self.left = limit
+        self.left = count_of("limit", limit)
         self.progress = progress
         self.report = RegenerateReport(regenerated=None if dry_run else 0)
 
-    def process(self, column: _ImageColumn) -> None:
-        """Regenerate the outdated variants of a column."""
+    def run(self, columns: Iterable[_ImageColumn]) -> RegenerateReport:
+        """Renew the chosen variants in these columns, and return the report."""
+        for each in columns:
+            self._process(each)
+        return self.report
+
+    def _process(self, column: _ImageColumn) -> None:
         engine = column.engine(self.bind)
-        with partial_report(self.report), Step(self.progress, f"regenerating {column.place}", unit="rows") as step:
-            for page in self.database.pages(column.place):
+        with partial_report(self.report), Step(self.progress, f"{self.name} {column.place}", unit="rows") as step:
+            for page in self.database.pages(column.place, exact=True):
                 keys = self._taken(off_loop(partial(self._outdated, column, page)))
                 step.add(len(page) - len(keys))
                 for start in range(0, len(keys), self.batch):
@@ -177,7 +244,7 @@ class _Regeneration:
         for row in page:
             self.report.rows += 1
             try:
-                if column.outdated(column.held(row)):
+                if any(self.choose(column, each) for each in files_in(column.held(row))):
                     found.append(row.key)
             except DepotError as error:
                 self._failed(column, row.key, error)
@@ -214,22 +281,8 @@ class _Regeneration:
                 raise MaintenanceStopped(f"{column.place} cannot be written: {error}") from error
 
     def _transact(self, engine: Engine, column: _ImageColumn, keys: list[tuple[Any, ...]]) -> None:
-        with Session(engine, expire_on_commit=False, autoflush=False) as session:
-            objects = [each for each in column.locked(session, keys) if _assign_outdated(each, column)]
-            session.commit()
-        self.report.regenerated = (self.report.regenerated or 0) + len(objects)
-        self.report.changed += len(keys) - len(objects)
-
-
-def _assign_outdated(target: Any, column: _ImageColumn) -> bool:
-    """Assign the outdated images of an object again for regeneration; return whether there were any."""
-    held = getattr(target, column.attribute)
-    if not column.outdated(held):
-        return False
-    if isinstance(held, FileList):
-        for number, value in enumerate(list(held)):
-            if column.is_outdated(value):
-                held[number] = regenerate(value)
-    else:
-        setattr(target, column.attribute, regenerate(held))
-    return True
+        result = renew(engine, column.file_column, keys, partial(self.choose, column))
+        for key, error in result.failed.items():
+            self._failed(column, key, error)
+        self.report.regenerated = (self.report.regenerated or 0) + len(result.made)
+        self.report.changed += len(keys) - len(result.made.keys() | result.failed.keys())

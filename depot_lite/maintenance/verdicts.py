@@ -14,7 +14,8 @@ from typing import Any, Final, NamedTuple
 from depot_lite.errors import MaintenanceStopped, StoredFileNotFound
 from depot_lite.io.checksums import CHECKSUMS
 from depot_lite.io.interfaces import FileInfo, FileStorage
-from depot_lite.maintenance.ids import Records, packed
+from depot_lite.maintenance.ids import packed
+from depot_lite.maintenance.memory import Records
 from depot_lite.maintenance.run.pace import Pace
 
 _ALGORITHMS: Final = tuple(CHECKSUMS)
@@ -99,8 +100,9 @@ class FileReader:
     def _compare(self, file_id: str) -> Verdict:
         expected = self.expected.of(file_id)
         with self._storage.get(file_id) as file:
-            known = _algorithm_of(file.info.checksum)
-            length, sums = self._read(file, {known, *(each.algorithm for each in expected)} - {None})
+            known = _known_algorithm(file.info.checksum)
+            # Read as it is, so that a finding describes the damage.
+            length, sums = self._read(file.unverified(), {known, *(each.algorithm for each in expected)} - {None})
             problem = _problem(file.info, length, sums, expected)
         unchecked = not sums
         finding = None if problem is None else Finding(file_id, *problem)
@@ -116,7 +118,7 @@ class FileReader:
         return length, {name: f"{name}:{each.hexdigest()}" for name, each in sums.items()}
 
 
-def _algorithm_of(checksum: str | None) -> str | None:
+def _known_algorithm(checksum: str | None) -> str | None:
     name = (checksum or "").partition(":")[0]
     return name if name in CHECKSUMS else None
 
@@ -127,7 +129,7 @@ def _problem(
     """Return kind and detail of a problem, or None."""
     if length != info.content_length:
         return "wrong length", f"{length} bytes where the storage remembers {info.content_length}"
-    known = _algorithm_of(info.checksum)
+    known = _known_algorithm(info.checksum)
     if known is not None and sums[known] != str(info.checksum).lower():
         return "damaged", f"{sums[known]} where the storage remembers {info.checksum}"
     for each in expected:
@@ -155,20 +157,15 @@ class Expected:
 
     def __init__(self) -> None:
         self._records = Records()
-        self._held = 0
         self._sorted: tuple[int, dict[bytes, list[_Expectation]]] = (-1, {})
         self._lock = threading.Lock()
 
     def add(self, file_id: str, size: int | None, checksum: str | None) -> None:
         """Add the properties of a file according to a row."""
-        key, algorithm = packed(file_id), _algorithm_of(checksum)
+        key, algorithm = packed(file_id), _known_algorithm(checksum)
         number = 0 if algorithm is None else _ALGORITHMS.index(algorithm) + 1
         digest = _digest(checksum.lower()) if checksum is not None and number else bytes(8)
-        self._records.parts[key[0]] += _RECORD.pack(key, -1 if size is None else size, number, digest)
-        self._held += _RECORD.size
-        if self._held > self._records.limit:
-            self._records.spill()
-            self._held = 0
+        self._records.add(key[0], _RECORD.pack(key, -1 if size is None else size, number, digest))
 
     def of(self, file_id: str) -> list[_Expectation]:
         """Return the properties of a file according to each row that names it."""

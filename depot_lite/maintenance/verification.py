@@ -30,7 +30,7 @@ from depot_lite.maintenance.rows.named import DepotNames, named_files, rows_nami
 from depot_lite.maintenance.rows.places import Place, places
 from depot_lite.maintenance.rows.references import where
 from depot_lite.maintenance.run.checkpoint import Checkpoint
-from depot_lite.maintenance.run.pace import Pace, Window
+from depot_lite.maintenance.run.pace import Pace, Window, iterate_off_loop
 from depot_lite.maintenance.run.reports import Step, Watcher, partial_report
 from depot_lite.maintenance.verdicts import Expected, FileReader, Finding, Verdict, is_there
 
@@ -99,8 +99,9 @@ def verify(
         MaintenanceStopped: a table cannot be read, or the state cannot be written.
         StorageFailed: the storage cannot be listed.
     """
-    if not 0 < sample <= 1:
-        raise ConfigurationError(f"sample: expected more than 0 and at most 1, got {sample!r}")
+    share: object = sample
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+        raise ConfigurationError(f"sample={sample!r}: expected a number above 0 and up to 1")
     return _Verification(bind, depot_name, sample, state, workers, Pace(rate), progress, models).run()
 
 
@@ -124,7 +125,7 @@ class _Verification:
         self.progress = progress
         self.report = VerifyReport(self.depot_name)
         job = {"command": "verify", "depot": self.depot_name, "sample": sample, "rows": bind is not None}
-        self.journal = off_loop(lambda: _Journal(None if state is None else Checkpoint(state, job), self.report))
+        self.journal = off_loop(lambda: _SavedProgress(None if state is None else Checkpoint(state, job), self.report))
         self.sample = _Sample(sample, self.journal.seed)
         self.reader = FileReader(self.storage, Expected(), pace)
 
@@ -188,7 +189,7 @@ class _Verification:
             try:
                 # In this order: after an exception, threads stop waiting for the pace before they are joined.
                 with Window[tuple[int, Verdict]](self.workers) as window, self.reader.pace_until_the_end():
-                    for number, file_id in enumerate(_in_threads(chosen)):
+                    for number, file_id in enumerate(iterate_off_loop(chosen, _AT_ONCE)):
                         order.hand_out(number, file_id)
                         window.submit(partial(self.reader.numbered, number, file_id))
                         while not window.has_room or len(order) > _AHEAD:
@@ -253,7 +254,7 @@ class _Least:
 # --- progress -----------------------------------------------------------------------------------------------------
 
 
-class _Journal:
+class _SavedProgress:
     """The position and the results of a run, saved from time to time."""
 
     def __init__(self, checkpoint: Checkpoint | None, report: VerifyReport) -> None:
@@ -336,10 +337,3 @@ class _VerdictQueue:
         while self._next in self._verdicts:
             yield self._file_ids.pop(self._next), self._verdicts.pop(self._next)
             self._next += 1
-
-
-def _in_threads(chosen: FileIds) -> Iterator[str]:
-    """Yield the ids in order, sorted in threads so that an event loop is not blocked."""
-    ids = iter(chosen)
-    while some := off_loop(lambda: list(islice(ids, _AT_ONCE))):
-        yield from some

@@ -20,7 +20,6 @@ passive types (`depot_lite.io.disposition.INLINE_TYPES`) are shown; all others a
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,8 +35,7 @@ from depot_lite.errors import InvalidFileId, StorageFailed, StoredFileNotFound, 
 from depot_lite.io.content import CHUNK_SIZE
 from depot_lite.io.disposition import INLINE_TYPES, content_disposition
 from depot_lite.io.interfaces import FileInfo, FileStorage, StoredFile
-from depot_lite.io.media_types import OCTET_STREAM
-from depot_lite.io.media_types.detection import valid_media_type
+from depot_lite.io.media_types import OCTET_STREAM, valid_media_type
 from depot_lite.registry import Depot
 from depot_lite.serving.conditions import failed_precondition, requested_range
 
@@ -63,20 +61,15 @@ class Body:
 
     @property
     def is_whole(self) -> bool:
-        """Whether this is the whole file, complete on disk, so that a server may send it until its end."""
-        if self.length != self.file.content_length or self.file.local_path is None:
-            return self.length == self.file.content_length
-        # A server sends a file on disk until its end, and some (waitress) replace Content-Length by the file's length.
-        position = self.file.tell()
-        end = self.file.seek(0, io.SEEK_END)
-        self.file.seek(position)
-        return end == self.length
+        """Whether this is the whole file, so that a server may send it until its end."""
+        return self.length == self.file.content_length
 
     def read(self, size: int) -> bytes:
         """Return up to ``size`` bytes: fewer at the end, or if the storage has no more of them ready.
 
         Raises:
-            StorageFailed: the file ends too early. The server then closes the connection, so that the client notices.
+            StorageFailed: the file ends too early, or is damaged. The server then closes the connection before the end
+                of the body, so that the client notices.
         """
         chunk = self.file.read(min(size, self.left))
         if not chunk and self.left:
@@ -332,7 +325,7 @@ def _inline_type(content_type: str) -> str | None:
 
 @lru_cache
 def _headers_of_type(content_type: str) -> tuple[tuple[str, str], ...]:
-    """Return the content type and the headers that limit what a browser may do with the file."""
+    """Return the content type and the headers that restrict a browser's use of the file."""
     inline = _inline_type(content_type)
     # Text is UTF-8, or has a byte order mark, which takes precedence. Without a charset, browsers guess by locale.
     sent = "text/plain; charset=utf-8" if inline == "text/plain" else inline or OCTET_STREAM

@@ -9,6 +9,9 @@ Access to a file:
 
 A URL whose signature is invalid or has expired is refused in every depot.
 
+A variant on demand has the URL of its original with the fingerprint of its recipe, and the same access control. Its
+file is made at the first request (`depot_lite.rendering`).
+
 Files are received only with a ticket of `depot_lite.uploads`, one file per ticket.
 """
 
@@ -16,18 +19,34 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, quote
 
+from depot_lite import rendering
 from depot_lite.depots import Depots
-from depot_lite.errors import ConfigurationError, InvalidContent, SizeRefused, StorageFailed, StorageFull, UnknownDepot
+from depot_lite.errors import (
+    ConfigurationError,
+    ImageRefused,
+    ImagesBusy,
+    InvalidContent,
+    InvalidFileId,
+    SizeRefused,
+    StorageFailed,
+    StorageFull,
+    StoredFileNotFound,
+    UnknownDepot,
+)
 from depot_lite.io.content import Content
+from depot_lite.io.fileid import check_file_id, derived_id
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.io.options import boolean
 from depot_lite.registry import Depot, check_name
+from depot_lite.renditions import parse_requested
 from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Delivery, Response, refusal, respond
+from depot_lite.serving.receiving import AT_ONCE, IDLE, RATE, RETRY_AFTER, TooSlow, Uploads
 from depot_lite.uploads import PARAMETER, Upload, receivable
 
 _log = logging.getLogger("depot_lite")
@@ -48,7 +67,8 @@ class Request:
     context: Any
 
 
-#: ``authorize(request, depot_name, file_id)``: whether the client may read the file. Under ASGI it may be asynchronous.
+#: ``authorize(request, depot_name, file_id)``: whether the client may read the file. The id is well-formed; whether
+#: there is such a file is not known yet. Under ASGI it may be asynchronous.
 Authorize = Callable[[Request, str, str], "bool | Awaitable[bool]"]
 
 
@@ -57,10 +77,18 @@ class ReadRequest:
     """A requested file, with the options for sending it."""
 
     depot: Depot
+    #: Of a variant, that of its original.
     file_id: str
     delivery: Delivery
     #: Access has been granted; otherwise the ``authorize`` hook decides.
     granted: bool
+    #: Of the recipe of a variant on demand; None for the file itself.
+    fingerprint: str | None = None
+
+    @property
+    def stored_id(self) -> str:
+        """The id of the file to send."""
+        return self.file_id if self.fingerprint is None else derived_id(self.file_id, self.fingerprint)
 
 
 class FileServer:
@@ -77,6 +105,10 @@ class FileServer:
         depots: name in URLs -> storage, to serve these instead of the depots of `DepotManager`, which need not know
             them. All other names below the path are the application's, and no uploads are received. The files are
             unlisted, unless a depot of the manager has the same storage: its visibility counts.
+        uploads_at_once: how many direct uploads this receives at once in a process; others are 503 with Retry-After.
+        upload_idle: seconds without a byte after which an upload is given up (408).
+        upload_rate: bytes per second, also as ``"1 KiB"``, that an upload has to have on an average of ``upload_idle``
+            seconds. There is no limit for the whole time.
     """
 
     def __init__(
@@ -89,7 +121,11 @@ class FileServer:
         x_sendfile: bool | str = False,
         x_accel_redirect: Mapping[str, str] | str | None = None,
         depots: Mapping[str, FileStorage] | None = None,
+        uploads_at_once: int | str = AT_ONCE,
+        upload_idle: int | str = IDLE,
+        upload_rate: int | str = RATE,
     ) -> None:
+        self.uploads = Uploads(uploads_at_once, upload_idle, upload_rate)
         self.mountpoint = _mountpoint(mountpoint)
         self.authorize = authorize
         self.cache_max_age = _seconds(cache_max_age)
@@ -133,25 +169,35 @@ class FileServer:
             depot = self._find_depot(found[0])
         except UnknownDepot:
             return refusal(404)
-        if not request.query or "signature" not in parse_qs(request.query, keep_blank_values=True):
-            if depot.visibility == "private" and self.authorize is None:
-                return refusal(403)
-            label = request.path.split("/")[2:]
-            delivery = replace(self._delivery, label=label[0]) if label else self._delivery
-            return ReadRequest(depot, found[1], delivery, granted=self.authorize is None)
-        return self._find_signed(request, depot, found)
+        signed = request.query and "signature" in parse_qs(request.query, keep_blank_values=True)
+        if not signed and depot.visibility == "private" and self.authorize is None:
+            return refusal(403)
+        delivery = self._signed_delivery(request, found) if signed else self._labelled_delivery(request)
+        if delivery is None:
+            return refusal(403)
+        file_id, fingerprint = parse_requested(found[1])
+        if self.authorize is not None or fingerprint is not None:
+            try:  # before the hook, which may ask a database: those take no NUL byte, for example
+                check_file_id(file_id)
+            except InvalidFileId:
+                return refusal(404)
+        return ReadRequest(depot, file_id, delivery, bool(signed) or self.authorize is None, fingerprint)
 
-    def _find_signed(self, request: Request, depot: Depot, found: tuple[str, str]) -> ReadRequest | Response:
+    def _labelled_delivery(self, request: Request) -> Delivery:
+        label = request.path.split("/")[2:]
+        return replace(self._delivery, label=label[0]) if label else self._delivery
+
+    def _signed_delivery(self, request: Request, found: tuple[str, str]) -> Delivery | None:
+        """Return the options that the signature of a URL grants; None if it is invalid or has expired."""
         try:
             grant = Depots.signer().grant("/".join(found), request.query)
         except ConfigurationError:  # without keys, no signature is valid
             grant = None
         if grant is None:
-            return refusal(403)
+            return None
         # A browser must not cache the file longer than the URL works.
         max_age = min(self.cache_max_age, grant.left)
-        delivery = replace(self._delivery, download=grant.download, filename=grant.filename, cache_max_age=max_age)
-        return ReadRequest(depot, found[1], delivery, granted=True)
+        return replace(self._delivery, download=grant.download, filename=grant.filename, cache_max_age=max_age)
 
     def receive(self, request: Request, upload: Upload, body: object) -> Response:
         """Store the file that a browser sends with a ticket, and return the response.
@@ -171,8 +217,8 @@ class FileServer:
             return refusal(404)
         except SizeRefused:
             return refusal(413)
-        except InvalidContent:
-            return refusal(400)
+        except InvalidContent as error:
+            return refusal(408 if isinstance(error, TooSlow) else 400)
         except StorageFailed as error:
             _log.exception("the upload %s could not be stored", upload.path)
             return refusal(507 if isinstance(error, StorageFull) else 503)
@@ -207,7 +253,35 @@ class FileServer:
 
     @staticmethod
     def _answer(headers: Mapping[str, str], request: Request, file: ReadRequest) -> Response:
-        return respond(request.method, headers, file.depot, file.file_id, delivery=file.delivery)
+        return respond(request.method, headers, file.depot, file.stored_id, delivery=file.delivery)
+
+    def make(self, file: ReadRequest, response: Response) -> Future[None] | None:
+        """Return the future of a requested file if it is a variant that has to be made, else None.
+
+        Args:
+            file: the request.
+            response: as `answer` has returned it.
+        """
+        if response.status != 404 or file.fingerprint is None:
+            return None
+        return rendering.make(file.depot, file.file_id, file.fingerprint)
+
+    def answer_made(self, request: Request, file: ReadRequest, made: Future[None]) -> Response:
+        """Return the response for a variant when it has been made; wait for that.
+
+        404: there is no such original or recipe, or the original is refused as an image. 503: try again later.
+        """
+        try:
+            made.result()
+        except (StoredFileNotFound, ImageRefused):
+            return refusal(404)
+        except ImagesBusy as error:
+            _log.warning("%s", error)
+            return refusal(503, ("Retry-After", RETRY_AFTER))
+        except StorageFailed:
+            _log.exception("a variant of %s/%s cannot be made", file.depot.name, file.file_id)
+            return refusal(503)
+        return self.answer(request, file)
 
     def _handed_over(self, response: Response) -> Response:
         location = self._location(response)
@@ -263,6 +337,8 @@ def _mountpoint(mountpoint: str) -> str:
 
 
 def _checked_depots(depots: Mapping[str, FileStorage]) -> dict[str, FileStorage]:
+    if not isinstance(depots, Mapping):
+        raise ConfigurationError(f"depots={depots!r}: expected a dictionary of names and storages")
     for name, storage in depots.items():
         check_name(name)
         if not isinstance(storage, FileStorage):

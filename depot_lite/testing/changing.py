@@ -136,6 +136,28 @@ class ChangingRules(Rules):
         storage.write_note("owners", b"")
         assert storage.read_note("owners") is None, "an empty note was not removed"
 
+    def test_no_change_of_a_note_is_lost(self, tmp_path: Path) -> None:
+        """Others are made between the reading and the writing: all are in the note, unless it is not conditional."""
+        storage, calls = self.make_storage(tmp_path), list[bytes]()
+
+        def change(note: bytes) -> bytes:
+            calls.append(note)
+            if len(calls) == 1:
+                storage.update_note("trash", lambda other: other + b"theirs ")
+                storage.update_note("trash", lambda other: other + b"too ")
+            return note + b"ours "
+
+        for before in (b"", b"earlier "):
+            calls.clear()
+            storage.write_note("trash", before)
+            storage.update_note("trash", change)
+            allowed = {b"theirs too ours "} | (set() if storage.notes_are_conditional else {b"ours "})
+            assert (storage.read_note("trash") or b"").removeprefix(before) in allowed, "a change of a note was lost"
+        storage.update_note("trash", lambda _: b"")
+        assert storage.read_note("trash") is None, "an empty note is none"
+        storage.update_note("trash", lambda note: note + b"again")
+        assert storage.read_note("trash") == b"again"
+
     def test_replacing_keeps_the_id(self, tmp_path: Path) -> None:
         """The bytes change; name and type change if given; the number of files stays."""
         storage = self.make_storage(tmp_path)

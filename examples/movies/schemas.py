@@ -11,7 +11,7 @@ from movies.models import Movie
 
 
 class FileSchema(BaseModel):
-    """A file. Its URL works for an hour, for anyone who has it."""
+    """A file. Its URL works for an hour, without a login."""
 
     filename: str
     content_type: str
@@ -26,13 +26,13 @@ class FileSchema(BaseModel):
 
 
 class VariantSchema(BaseModel):
-    """A variant of an image."""
+    """A variant of an image. The size of one that is made on demand is not known."""
 
-    url: str
-    width: int
-    height: int
-    size: int
-    content_type: str
+    url: str | None
+    width: int | None
+    height: int | None
+    size: int | None
+    content_type: str | None
 
     @classmethod
     def of(cls, variant: ImageVariant) -> Self:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 def seconds(work: Callable[[], object], *, collector: bool = True) -> float:
     """Return the processor time that ``work`` takes, with Python's garbage collector running or not.
 
-    Processor time, since other programs on the machine disturb it least; what a database server does is not in it.
+    Processor time, since other programs on the machine disturb it least; the work of a database server is not in it.
     """
     gc.collect()
     if not collector:

@@ -1,4 +1,4 @@
-"""What a list page of starlette-admin costs with many rows, and what the files on it add.
+"""The cost of a list page of starlette-admin with many rows, and of the files on it.
 
     python -m tests.benchmarks.bench_admin
 

@@ -1,10 +1,10 @@
-"""What it costs to insert, replace, delete and append, and to roll that back: time and statements per row.
+"""The cost of inserting, replacing, deleting and appending, and of rollbacks: time and statements per row.
 
     python -m tests.benchmarks.bench_changes
     python -m tests.benchmarks.bench_changes --url "$DEPOT_TEST_POSTGRESQL_URL"
     python -m tests.benchmarks.bench_changes --checkout ../before --checkout .   # two versions, turn by turn
 
-Files lie in memory, so that what is measured is the work of the session, the database and what we add to it. Each
+Files lie in memory, so that only the work of the session, of the database and of depot_lite is measured. Each
 checkout has a process of its own; the processes take turns, and the medians are compared with those of the first one.
 ``ms`` is time by the clock, which includes the database server; ``processor`` is the processor time of the process
 alone. Statements and calls of the storage are counted in one more turn that is not timed. Everything is per row; each
@@ -63,7 +63,7 @@ def _file() -> UploadedFile:
     return UploadedFile(DATA)
 
 
-# --- the steps, in their order: what the first ones insert, the last ones delete --------------------------------------
+# --- the steps, in their order: the last ones delete the rows that the first ones insert ------------------------------
 
 
 def insert_each(engine: Engine, keys: Sequence[int]) -> None:
@@ -196,7 +196,7 @@ STEPS: Final[Mapping[str, tuple[Callable[[Engine, Sequence[int]], None], float]]
 def _engine(url: str) -> Engine:
     engine = create_engine(url)
     if engine.dialect.name == "sqlite":
-        # What is measured is Python's work, not the disk's.
+        # Python's work is measured, not the disk's.
         event.listen(engine, "connect", lambda connection, record: connection.execute("PRAGMA synchronous = OFF"))
     return engine
 

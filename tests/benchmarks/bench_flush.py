@@ -1,4 +1,4 @@
-"""What a flush that uploads to S3 costs beside bare ``put_object`` calls, and how long it holds up an event loop.
+"""The cost of a flush that uploads to S3 beside bare ``put_object`` calls, and how long it holds up an event loop.
 
     python -m tests.benchmarks.bench_flush
     python -m tests.benchmarks.bench_flush --peers      # filedepot beside them, once: it takes a while
@@ -8,7 +8,7 @@ per request; the same bytes are sent by ``put_object`` calls from 16 threads tha
 
 **The event loop.** A task does nothing but look at the clock every millisecond, while an `AsyncSession` flushes for
 about half a second and while it commits what deletes the files again. What counts is its longest pause. Beside it
-stands what is not ours: the pause of an idle loop, of SQLAlchemy that writes rows without files, and of bare
+stand the pauses that are not ours: of an idle loop, of SQLAlchemy that writes rows without files, and of bare
 ``put_object`` calls from 16 threads, which take Python's lock from the loop as any threads do.
 """
 
@@ -164,7 +164,7 @@ def peers(delay: float, files: int, size: int) -> None:
 
 @dataclass(frozen=True)
 class Load:
-    """What one flush uploads: about half a second's work."""
+    """The files of one flush: about half a second's work."""
 
     title: str
     delay: float

@@ -1,10 +1,10 @@
-"""What it costs to attach a photograph: beside Pillow alone, beside filedepot, and in memory.
+"""The cost of attaching a photograph: beside Pillow alone, beside filedepot, and in memory.
 
     python -m tests.benchmarks.bench_images [--rounds N] [--folder FOLDER]
 
 The photograph has 24 megapixels: gradients and noise, about ten megabytes as JPEG. Contestants take turns, each in a
 process of its own, since filedepot listens to all sessions of the process that imports it; medians. Limits are for wall
-times; the processor's say more where other programs are busy. "Pillow, twenty in threads" is what the machine allows.
+times; the processor's say more if other programs are busy. "Pillow, twenty in threads" is the limit of the machine.
 
 **One with a thumbnail**: from a path to the committed row, in SQLite and a local folder without ``durable``. "Pillow"
 opens the same file, lets JPEG scale down while it decodes (``draft``, ``thumbnail(reducing_gap=2)``), and saves the
@@ -81,7 +81,7 @@ from sqlalchemy import Integer, create_engine, delete, event
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 
 engine = create_engine(f"sqlite:///{folder}/rows.db")
-# What is measured is Python's work, not the disk's.
+# Python's work is measured, not the disk's.
 event.listen(engine, "connect", lambda connection, record: connection.execute("PRAGMA synchronous = OFF"))
 
 class Base(DeclarativeBase):
@@ -209,7 +209,7 @@ class Worker:
         closing.callback(self.process.communicate)
 
     def measure(self, count: int = 1, source: Path | None = None) -> list[float]:
-        """Return what was measured.
+        """Return the measurements.
 
         Seconds and processor seconds for each photograph; of the process so far the peak memory in MB, and how many
         decodings were counted.

@@ -25,7 +25,7 @@ from tests.benchmarks.alternating import medians, say, table
 from tests.benchmarks.workers import Worker
 
 # One process per contestant, since listeners are for all sessions of a process. It answers each line on its standard
-# input with what it measured.
+# input with its measurements.
 _WORKER = """
 import gc, json, sys, time
 url, folder, rows, kind = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
@@ -39,7 +39,7 @@ class Base(DeclarativeBase):
 
 engine = create_engine(url)
 if engine.dialect.name == "sqlite":
-    # What is measured is Python's work, not the disk's.
+    # Python's work is measured, not the disk's.
     event.listen(engine, "connect", lambda connection, record: connection.execute("PRAGMA synchronous = OFF"))
 Base.metadata.create_all(engine)
 

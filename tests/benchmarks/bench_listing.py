@@ -5,8 +5,8 @@
     python -m tests.benchmarks.bench_listing http://127.0.0.1:7480 --milliseconds 50
 
 The objects lie on a real server, such as radosgw, whose keys are those of the tests (DEPOT_TEST_S3_ACCESS_KEY and
-DEPOT_TEST_S3_SECRET_KEY). Each contestant takes key, size and time of each object. The wall time contains what the
-server does, the processor time only what the client does. "page by page" is ours with one request at a time, and
+DEPOT_TEST_S3_SECRET_KEY). Each contestant takes key, size and time of each object. The wall time contains the work of
+the server, the processor time only that of the client. "page by page" is ours with one request at a time, and
 ``--milliseconds`` puts the server that far away. obstore, which is written in Rust, comes by
 ``pip install obstore``.
 """

@@ -3,7 +3,7 @@
     python tests/benchmarks/bench_local.py [--size MIB] [--rounds N] [--folder FOLDER]
 
 In each round every candidate stores the same file once, one after the other, so that all meet the same state of the
-disk, and in another order each time: what the kernel does every few seconds shall not meet the same one always. The
+disk, and in another order each time, so that periodic work of the kernel does not always meet the same one. The
 table gives medians and their ratio to ``cp``. As ``cp`` syncs nothing, it is compared with
 ``durable=False``; the durable ones stand beside ``cp`` and ``sync`` of the copy. Each storage runs in a fresh process,
 whose peak memory is told over that of the process before it stored.
@@ -71,7 +71,7 @@ def copied(source: Path, folder: Path, *, sync: bool = False) -> tuple[float, fl
 
 Candidate = Callable[[Path, Path], tuple[float, float]]
 
-#: What is measured, and beside what.
+#: The operations that are measured, and those that they are compared with.
 CANDIDATES: dict[str, tuple[str, Candidate]] = {
     "cp": ("cp", copied),
     "no checksum": ("cp", lambda *where: stored(*where, durable=False, checksum=False)),

@@ -1,4 +1,4 @@
-"""What it costs to move files while an application runs, beside a loop that only copies them.
+"""The cost of moving files while an application runs, beside a loop that only copies them.
 
     python -m tests.benchmarks.bench_migrate [--files 1000] [--size 100000] [--rounds 5] [--url URL]
     python -m tests.benchmarks.bench_migrate --s3 http://127.0.0.1:7480 [--files 200]

@@ -5,8 +5,8 @@
     DEPOT_TEST_S3_URL=http://... python -m tests.benchmarks.bench_objectstore      # also on a real server
 
 **Small files.** 100 files of 50 KB go to an endpoint that takes 30 ms per request: from 16 threads, and from one event
-loop, with 16 and with 100 at once. The endpoint is a process of its own that keeps nothing, so that what is measured is
-the client. With no delay, what is measured is how much work the client has, in wall time and in processor time.
+loop, with 16 and with 100 at once. The endpoint is a process of its own that keeps nothing, so that only the client is
+measured. Without a delay, the work of the client is measured, in wall time and in processor time.
 
 **On a real server** they are stored, read and deleted, by each in turn.
 

@@ -19,8 +19,8 @@ turns of one start; printed are the median of the starts, and the least and the 
 
 With ``--instructions`` the processes run under valgrind, which counts the instructions that they execute: slower, and
 hardly disturbed by other work on the machine. Python's garbage collector is off then: when it runs, and how long,
-depends on everything that was ever imported, and differs by more than what is to be measured. What starting takes is
-left out, as the difference of runs of three rounds and of one.
+depends on everything that was ever imported, and differs by more than the figures sought. The instructions of the
+start are left out, as the difference of runs of three rounds and of one.
 
 To reach: 1.02, of all steps together.
 
@@ -219,7 +219,7 @@ def work(url: str, rows: int, kind: str, *, counted: bool = False) -> None:
         if turn == 0 and kind == "used":
             use(engine, model)
         if turn == 0:
-            gc.freeze()  # what was imported is no part of the steps, and collecting it takes longer where there is more
+            gc.freeze()  # imported modules are no part of the steps, and take longer to collect if there are more
         if turn == 0 and counted:
             gc.disable()
         sys.stdout.write(f"{json.dumps([_processor_time(step, engine, keys) for step in STEPS.values()])}\n")

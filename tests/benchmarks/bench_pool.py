@@ -8,7 +8,7 @@ Each of 60 threads replaces the file of a row of its own, again and again, in a 
 they share a pool of connections to PostgreSQL with a thread that does nothing but read one small row of another table.
 Every run is a process of its own. The writers go one of two ways:
 
-- ``in one go``: load, assign, commit. What is uploaded during the flush is uploaded while the session holds the
+- ``in one go``: load, assign, commit. Files uploaded during the flush are uploaded while the session holds the
   connection that it loaded the row with.
 - ``given back``: load, commit, assign, commit, in a session with ``expire_on_commit=False``. The first commit gives the
   connection back to the pool before the upload begins.
@@ -16,9 +16,9 @@ Every run is a process of its own. The writers go one of two ways:
 With ``--write append`` all of them append to the list of one row, of a model without a version counter; with
 ``--write counted`` of one with a counter, and who is refused by it loads the row again and repeats.
 
-A write is an upload and the deletion of what it replaced. If nothing but the storage holds them up, 60 writers do 100 a
-second; a pool of 10 allows 17 if a connection is held during both requests, 33 if during one. The last columns tell
-what the storage was asked for per write and what is left afterwards: writes that had to be repeated, files that a row
+A write is an upload and the deletion of the old file. If nothing but the storage holds them up, 60 writers do 100 a
+second; a pool of 10 allows 17 if a connection is held during both requests, 33 if during one. The last columns have
+the requests per write, and the state afterwards: writes that had to be repeated, files that a row
 names and that are gone, and files that no row names. ``appended`` is how many of the committed appends the row still
 has.
 
@@ -140,7 +140,7 @@ class SlowStorage(MemoryFileStorage):
         return {}
 
 
-# --- what a writer does -----------------------------------------------------------------------------------------------
+# --- the writers ------------------------------------------------------------------------------------------------------
 
 Change = Callable[[Session, int], Callable[[bytes], object]]
 
@@ -192,7 +192,7 @@ WAYS: Final = {"in one go": in_one_go, "given back": given_back}
 
 @dataclass(frozen=True)
 class Load:
-    """What one run does."""
+    """The settings of one run."""
 
     write: str
     way: str
@@ -249,7 +249,7 @@ class Run:
             end = time.perf_counter()
             for each in working:
                 each.result()
-        # A read counts if any part of it was in the time that is measured: the long ones are what is looked for.
+        # A read counts if any part of it was in the time that is measured: the long ones matter.
         reads = [done - begun for begun, done in self.reads if done > start and begun < end]
         return {
             "writes": sum(start < each <= end for each in self.written) / (end - start),
@@ -280,7 +280,7 @@ def _named(engine: Engine) -> tuple[set[str], int]:
 
 
 def measure(url: str, load: Load) -> dict[str, float]:
-    """Make the tables, let the writers and the reader work, and return what was measured and what is left."""
+    """Make the tables, let the writers and the reader work, and return the measurements and the state afterwards."""
     storage = SlowStorage()
     DepotManager.configure("default", storage)
     engine = create_engine(url, pool_size=load.pool, max_overflow=0, pool_timeout=300)

@@ -5,7 +5,7 @@
 
 **Small files.** 100 files of 50 KB go to an endpoint that takes 30 ms per request, once by ``put_object`` calls from 16
 threads that share one client, once by ``storage.create`` from 16 threads. The endpoint is a process of its own that
-keeps nothing, so that what is measured is the client.
+keeps nothing, so that only the client is measured.
 
 **A large file.** It is read from a path, from an open file, and from a stream of unknown length; the peak memory is
 told over that of the process before. The endpoint takes no time there.
@@ -41,7 +41,7 @@ LIMIT = 1.25
 
 _UPLOAD = b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"
 _COMPLETE = b"<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>"
-# What filedepot asks for: the names of all buckets, and after each upload what it has just written.
+# filedepot asks for the names of all buckets, and after each upload for the object that it has just written.
 _BUCKETS = b"<ListAllMyBucketsResult><Buckets><Bucket><Name>bucket</Name></Bucket></Buckets></ListAllMyBucketsResult>"
 
 _OF_FILEDEPOT = b"x-amz-meta-x-depot-filename: unnamed\r\nx-amz-meta-x-depot-modified: 2026-01-01 00:00:00\r\n"

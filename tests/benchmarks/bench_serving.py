@@ -5,7 +5,7 @@
 One server process serves the same file from both at different paths; a client in this process asks for them in turns,
 over kept connections. The table gives medians of requests or megabytes per second, and their ratio to the peer.
 
-``nginx``, where it is installed, stands before gunicorn and sends what depot_lite names in X-Accel-Redirect; its peer
+``nginx``, if it is installed, stands before gunicorn and sends the files named in X-Accel-Redirect; its peer
 is the same nginx with the files in a folder of its own.
 """
 

@@ -1,4 +1,4 @@
-"""What it costs to find the unused ones among a million stored files: time and memory.
+"""The cost of finding the unused ones among a million stored files: time and memory.
 
     python -m tests.benchmarks.bench_unused [--files 1000000] [--rounds N] [--url URL] [--folder DIR]
 
@@ -7,7 +7,7 @@ The files lie in a local storage, 95 of 100 are named by rows of a table. Each r
 - ``bare``: the storage is listed, and the column is selected as a stream; nothing is done with either.
 - ``unused``: `depot_lite.maintenance.find_unused`.
 
-The table gives medians of seconds, and the most memory that was in use above what the process needs when it has
+The table gives medians of seconds, and the most memory that was in use above the needs of the process when it has
 imported everything and opened the database. Files and rows are made first, which takes minutes; with ``--folder`` they
 are kept and found again by the next call.
 """
@@ -127,7 +127,7 @@ def _bare(engine: Any) -> int:
 
 
 def measured(kind: str, folder: Path, url: str) -> dict[str, float]:
-    """Return what a process of its own has measured."""
+    """Return the measurements of a process of its own."""
     arguments = ["-m", "tests.benchmarks.bench_unused", "--run", kind, "--folder", str(folder), "--url", url]
     told = subprocess.run([sys.executable, *arguments], stdout=subprocess.PIPE, check=True, text=True).stdout
     found: dict[str, float] = json.loads(told)

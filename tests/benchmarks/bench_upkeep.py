@@ -1,16 +1,16 @@
 """What maintenance costs as a site grows: keys of several columns, long transactions, and files by the billion.
 
     python -m tests.benchmarks.bench_upkeep keys --url mariadb+pymysql://root@127.0.0.1/test [--rows 300000]
-    python -m tests.benchmarks.bench_upkeep files [--files 30000000] [--memory 16]
+    python -m tests.benchmarks.bench_upkeep files [--files 30000000] [--memory 512]
 
 ``keys`` writes tables whose primary key has one column, two, or an ENUM and another one, reads them as `find_unused`
 does, and tells the time per million rows, the longest transaction, and the rows that were left out. The tables are
 called ``bench_upkeep_...`` and dropped at the end.
 
-``files`` simulates a sweep: ids are generated as a listing yields them, 95 of 100 of them are named by rows that are
-generated, too, and what is left is looked for. It tells the processor time per million files, and the memory above that
-of the idle process, with a limit of ``--memory`` MiB for the ids. The proportion of both is what counts: 30 million
-files with 16 MiB go to the disk as often, and are divided as finely, as a billion with 512.
+``files`` simulates a sweep: `find_unused` lists a storage of generated files, and reads generated rows, which name 95
+of 100 of them. It tells the processor time per million files, the memory above that of the idle process, with a limit
+of ``--memory`` MiB for the ids, the disk space, and how often references are read. 30 million files with 16 MiB go to
+the disk as often, and are divided as finely, as a billion with 512.
 
 For the figures of another version, run this module with the checkout of that version in PYTHONPATH before this one.
 The second benchmark needs `limited_memory`.
@@ -20,13 +20,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
+import stat
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from unittest import mock
 
 from sqlalchemy import (
     JSON,
@@ -46,23 +50,23 @@ from sqlalchemy.orm import registry
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.io.interfaces import FileEntry
 from depot_lite.io.memory import MemoryFileStorage
-from depot_lite.maintenance import ids
+from depot_lite.maintenance import Progress, find_unused, ids
 from depot_lite.maintenance.rows.database import Database, Row
 from depot_lite.maintenance.rows.places import Place, places
-from depot_lite.maintenance.rows.references import References
 from depot_lite.manager import DepotManager
 from tests.benchmarks.alternating import say
 
 METADATA: Final = MetaData()
+SIMULATED: Final = MetaData()
 KINDS: Final = ("queued", "done", "active", "new")
 BLOCK: Final = 10_000
 WHEN: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def _model(name: str, *keys: Column[Any]) -> type:
-    table = Table(f"bench_upkeep_{name}", METADATA, *keys, Column("scan", UploadedFileField))
+def _model(name: str, *keys: Column[Any], metadata: MetaData = METADATA) -> type:
+    table = Table(f"bench_upkeep_{name}", metadata, *keys, Column("scan", UploadedFileField))
     model = type(name.title(), (), {})
-    registry(metadata=METADATA).map_imperatively(model, table)
+    registry(metadata=metadata).map_imperatively(model, table)
     return model
 
 
@@ -75,11 +79,12 @@ MODELS: Final = [
     _model("one", _key("id")),
     _model("two", _key("tenant"), _key("id")),
     _model("enum", _key("kind", Enum(*KINDS, name="bench_upkeep_kind")), _key("id")),
+    _model("simulated", _key("id"), metadata=SIMULATED),
 ]
 
 
 def text_of(file_id: str) -> str:
-    """Return what a row holds."""
+    """Return the value of a row."""
     return (
         f'{{"depot_name": "default", "files": ["default/{file_id}"], "file_id": "{file_id}", '
         f'"path": "default/{file_id}", "filename": "minutes of the meeting.pdf", "content_type": "application/pdf", '
@@ -158,10 +163,59 @@ def measure_keys(url: str, rows: int) -> None:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
+#: The ends of the ids of a block: to make each id whole would take as long as the measured work.
+ENDS: Final = [str(uuid.UUID(int=random.Random(number).getrandbits(128), version=4))[13:] for number in range(BLOCK)]
+
+
 def generated(block: int) -> list[str]:
-    """Return the ids of a block, always the same."""
-    data = random.Random(block).randbytes(16 * BLOCK)
-    return [ids.unpacked(data[start : start + 16]) for start in range(0, 16 * BLOCK, 16)]
+    """Return the ids of a block, always the same; 48 bits of each are random."""
+    digits = random.Random(block).randbytes(6 * BLOCK).hex()
+    starts = range(0, 12 * BLOCK, 12)
+    return [f"{digits[at : at + 8]}-{digits[at + 8 : at + 12]}{end}" for at, end in zip(starts, ENDS, strict=True)]
+
+
+class Generated(MemoryFileStorage):
+    """A depot of generated files."""
+
+    def __init__(self, blocks: int) -> None:
+        super().__init__()
+        self.blocks = blocks
+        self.listings = 0
+
+    def list(self) -> Iterator[FileEntry]:
+        """Yield the files."""
+        self.listings += 1
+        for block in range(self.blocks):
+            for each in generated(block):
+                yield FileEntry.told(each, 1000, WHEN)
+
+
+class Simulation:
+    """A sweep of generated files, whose cost is measured at each progress."""
+
+    def __init__(self, blocks: int) -> None:
+        self.storage = Generated(blocks)
+        self.readings = 0
+        self.steps: list[tuple[str, float]] = []
+        self.disk = 0
+        self.files = 0
+
+    def pages(self, place: Place, **options: Any) -> Iterator[list[Row]]:
+        """Yield the generated rows; 19 of 20 files are named."""
+        self.readings += 1
+        for block in range(self.storage.blocks):
+            yield [Row((), text_of(each), True) for number, each in enumerate(generated(block)) if number % 20]
+
+    def watch(self, told: Progress) -> None:
+        """Note the processor time of a step, and the open files without a name."""
+        if told.finished:
+            self.steps.append((told.step, time.process_time()))
+        sizes = []
+        for each in os.listdir("/proc/self/fd"):
+            with suppress(OSError):  # that of the folder itself
+                if (found := os.fstat(int(each))).st_nlink == 0 and stat.S_ISREG(found.st_mode):
+                    sizes.append(found.st_blocks * 512)
+        self.disk, self.files = max(self.disk, sum(sizes)), max(self.files, len(sizes))
 
 
 def _resident() -> int:
@@ -170,40 +224,23 @@ def _resident() -> int:
 
 def measure_files(files: int, memory: int) -> None:
     """Simulate a sweep and print."""
-    DepotManager.configure("default", MemoryFileStorage())
-    place, references = places(models=[METADATA])[0], References("default")
+    blocks = files // BLOCK
+    simulation, engine = Simulation(blocks), create_engine("sqlite://")
+    DepotManager.configure("default", simulation.storage)
+    SIMULATED.create_all(engine)
     generated(0)
-    idle, blocks, times = _resident(), files // BLOCK, [time.process_time()]
-
-    def entries() -> Iterator[FileEntry]:
-        for block in range(blocks):
-            for each in generated(block):
-                yield FileEntry.told(each, 1000, WHEN)
-
-    with ids.limited_memory(memory << 20):
-        listed, named = ids.ListedFiles(), ids.FileIds()
-        listing = entries()
-        while listed.take(listing):
-            pass
-        times.append(time.process_time())
-        for block in range(blocks):
-            texts = [text_of(each) for number, each in enumerate(generated(block)) if number % 20]
-            named.add(references.in_rows(place, [Row((), text, True) for text in texts]))
-        times.append(time.process_time())
-        found = ids.FoundFiles()
-        for prefix in ids.prefixes(listed, named):
-            known = listed.known(prefix)
-            for key in sorted(listed.part(prefix) - named.part(prefix)):
-                found.append(key, *known[key])
-            listed.clear(prefix)
-            named.clear(prefix)
-        times.append(time.process_time())
-    if len(found) != blocks * BLOCK // 20:
-        raise SystemExit(f"{len(found)} unused files were found, not {blocks * BLOCK // 20}")
+    idle, before = _resident(), time.process_time()
+    with ids.limited_memory(memory << 20), mock.patch.object(Database, "pages", simulation.pages):
+        report = find_unused(engine, "default", models=[SIMULATED], progress=simulation.watch)
+    if len(report.files) != blocks * BLOCK // 20:
+        raise SystemExit(f"{len(report.files)} unused files were found, not {blocks * BLOCK // 20}")
     above = (_resident() - idle) / (1 << 20)
     say(f"{blocks * BLOCK} files, limit of {memory} MiB: {above:.0f} MiB above the idle process")
-    for name, before, after in zip(("listing", "references", "comparison"), times, times[1:], strict=False):
-        say(f"  {name:<12} {(after - before) / files * 1e6:>6.2f} s of processor time per million")
+    say(f"  {simulation.storage.listings} listing, {simulation.readings} reading of the references")
+    say(f"  {simulation.disk / 1e9:.2f} GB on disk, in {simulation.files} files")
+    for name, at in simulation.steps:
+        say(f"  {name:<45} {(at - before) / files * 1e6:>6.2f} s of processor time per million")
+        before = at
 
 
 def main() -> None:
@@ -213,7 +250,7 @@ def main() -> None:
     parser.add_argument("--url", default="sqlite:///bench_upkeep.db")
     parser.add_argument("--rows", type=int, default=300_000)
     parser.add_argument("--files", type=int, default=30_000_000)
-    parser.add_argument("--memory", type=int, default=16, metavar="MIB")
+    parser.add_argument("--memory", type=int, default=512, metavar="MIB")
     given = parser.parse_args()
     if given.what == "keys":
         measure_keys(given.url, given.rows)

@@ -1,4 +1,4 @@
-"""A storage that counts what it is asked for."""
+"""A storage that counts its requests."""
 
 from __future__ import annotations
 

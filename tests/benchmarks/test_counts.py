@@ -73,7 +73,7 @@ def test_an_insert_stores_each_file_once_and_reads_nothing_back(
 
 
 def test_loading_rows_makes_no_storage_call(ten: World, depot: CountingStorage, queries: list[str]) -> None:
-    """Nor does asking them for what the row knows: name, type, size, checksum, path, time."""
+    """Nor does asking them for facts that the row has: name, type, size, checksum, path, time."""
     with ten.session() as session:
         for document in session.scalars(select(Document)):
             assert document.content is not None
@@ -98,7 +98,7 @@ def test_a_replacement_is_one_save_and_one_delete(ten: World, depot: CountingSto
         assert depot.taken() == {"save": 1}
         session.commit()
     assert depot.taken() == {"delete_many": 1}
-    # One locking read of what the row holds, the statement, and one question after COMMIT.
+    # One locking read of the row, the statement, and one question after COMMIT.
     assert kinds(queries) == ["SELECT", "UPDATE", "SELECT"]
 
 

@@ -41,7 +41,7 @@ def run(words: Sequence[str]) -> Any:
 
 
 def commit_of(checkout: Path) -> str:
-    """Return the short hash of what is checked out there, with a ``+`` if files of the package differ from it."""
+    """Return the short hash of the commit checked out there, with a ``+`` if files of the package differ from it."""
     git = ["git", "-C", str(checkout)]
     found = subprocess.run([*git, "rev-parse", "--short", "HEAD"], stdout=subprocess.PIPE, check=False, text=True)
     changed = subprocess.run(
@@ -57,7 +57,7 @@ class Worker:
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def measure(self) -> list[float]:
-        """Return what it measured now."""
+        """Return its measurements of this turn."""
         stdin, stdout = self.process.stdin, self.process.stdout
         if stdin is None or stdout is None:
             raise RuntimeError("the worker has no pipes")

@@ -35,7 +35,7 @@ ASYNC = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "mysq
 
 _NOT_HANDED_ON = {"DATABASE_URL", "DEPOT_LITE_APP", "PYTHONDONTWRITEBYTECODE"}
 
-#: The application. What it prints must not get into a report.
+#: The application. Its output must not get into a report.
 APP = """
 from pathlib import Path
 from depot_lite.io.local import LocalFileStorage
@@ -52,7 +52,7 @@ def configure(storage=LocalFileStorage):
 
 @dataclass
 class Done:
-    """What a process has left."""
+    """The output and the exit code of a process."""
 
     code: int
     out: str
@@ -68,6 +68,7 @@ CONSENT = (
     "--delete",
     "--trash=0",
     "--max-delete=100%",
+    "--allow-newer",
     "--allow-empty=shop_product",
     "--allow-empty=photos",
     "--allow-empty=cloud",
@@ -76,7 +77,7 @@ CONSENT = (
 
 @dataclass
 class Shop:
-    """An application in a folder, its database, and what is in its depots."""
+    """An application in a folder, its database, and the files of its depots."""
 
     folder: Path
     engine: Engine
@@ -101,9 +102,9 @@ class Shop:
         return [sys.executable, "-m", "depot_lite", *given, "--url", url or self.url, *map(str, words)]
 
     def environment(self, **more: str) -> dict[str, str]:
-        """Return what the environment of the process is."""
+        """Return the environment of the process."""
         known = {name: value for name, value in os.environ.items() if name not in _NOT_HANDED_ON}
-        # What they have compiled is kept, so that each but the first starts quickly.
+        # Their compiled modules are kept, so that each but the first starts quickly.
         cache = {"PYTHONPYCACHEPREFIX": str(self.forks.cache), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
         return {**known, **cache, "TERM": "xterm", "COLUMNS": "120", **more}
 
@@ -115,7 +116,7 @@ class Shop:
         command = list(map(str, words)) if words_are_all else self.words(*words, **named)
         environment = self.environment(**(env or {}))
         python, *arguments = command
-        # Where only the start of Python is left out. What it reads from its environment by itself is not in `env`.
+        # Only the start of Python is left out. The variables that it reads by itself are not in `env`.
         if python == sys.executable and arguments[0] == "-m" and not options and not _has_python_in(env or {}):
             with self.forks.start(*arguments[1:], cwd=self.folder, env=environment) as fork:
                 out, err = fork.communicate(DEADLINE)
@@ -145,7 +146,7 @@ class Shop:
         )
 
     def on_terminal(self, *words: object, answer: str = "", env: dict[str, str] | None = None) -> Done:
-        """Run the command on a terminal, with an answer to what it asks."""
+        """Run the command on a terminal, and answer its question."""
         ours, theirs = pty.openpty()
         with subprocess.Popen(
             self.words(*words),

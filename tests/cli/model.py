@@ -13,6 +13,8 @@ from depot_lite.images.recipes import Thumbnail
 
 #: A new recipe, for the process whose environment says so.
 WIDTH = int(os.environ.get("SHOP_WIDTH", "16"))
+#: A variant of another name, for such a process.
+NEW = {"new": Thumbnail(4, 4, make="later")} if "SHOP_NEW" in os.environ else {}
 
 
 class Base(DeclarativeBase):
@@ -26,5 +28,5 @@ class Product(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     manual: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
     photo: Mapped[UploadedImage | None] = mapped_column(
-        UploadedFileField(upload_type=UploadedImage, variants={"small": Thumbnail(WIDTH, WIDTH)})
+        UploadedFileField(upload_type=UploadedImage, variants={"small": Thumbnail(WIDTH, WIDTH), **NEW})
     )

@@ -9,17 +9,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from depot_lite.cli.arguments import make_parser, parse_arguments, parse_rate, parse_share
+from depot_lite.cli.arguments import make_parser, parse_arguments
 from depot_lite.cli.errors import WrongUsage
 from depot_lite.cli.output import json_document
 from depot_lite.cli.progress import LineWriter
+from depot_lite.cli.values import parse_rate, parse_share
 from depot_lite.durations import format_duration, format_elapsed, parse_duration
 from depot_lite.errors import ConfigurationError
 from depot_lite.maintenance.run.reports import Progress
 
 COMMANDS = [
     *("ls", "info", "cat", "get", "put", "check", "unused", "claim", "undelete", "missing", "verify", "stats"),
-    *("migrate", "copy", "create-units", "may-go", "restore", "regenerate", "completion"),
+    *("migrate", "copy", "create-units", "may-go", "restore", "regenerate", "variants", "completion"),
 ]
 
 
@@ -96,6 +97,21 @@ def test_wrong_usage_is_one_line(arguments: list[str]) -> None:
     assert "--help)" in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [(["stats", "photos", "archive"], "depot-lite stats"), (["--memory", "much", "ls"], "depot-lite")],
+)
+def test_wrong_usage_refers_to_the_help_of_its_command(arguments: list[str], command: str) -> None:
+    """However the command was started: `python -m depot_lite` would be ``__main__.py``."""
+    with pytest.raises(WrongUsage) as raised:
+        parse_arguments(arguments)
+    assert str(raised.value).endswith(f"({command} --help)")
+
+
+def test_no_largest_file_may_be_asked_for() -> None:
+    assert parse_arguments(["stats", "--largest", "0"]).largest == 0
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_states_the_guarantee_of_a_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -107,6 +123,7 @@ def test_help_states_the_guarantee_of_a_command(command: str, capsys: pytest.Cap
         for each in ("It never touches", "It only reads", "It never deletes", "It only writes to standard output")
     )
     assert "exit codes: 0 " in said
+    assert "; 3 `check` found" in said
 
 
 class Clock:

@@ -1,10 +1,11 @@
-"""`check`, for monitoring: what it finds, its exit codes, and that it changes nothing."""
+"""`check`, for monitoring: its findings, its exit codes, and that it changes nothing."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from tests.cli.conftest import Done, Shop
 from tests.cli.model import Product
@@ -44,6 +45,26 @@ class TestCheck:
         assert {*local_shop.depots["photos"].list()} > {*left}
         enough = local_shop.run("check", "photos", "--older-than", "0s", "--max-unused", "2")
         assert (enough.code, "2 files of 3, 12 bytes, older than 0s" in enough.out) == (0, True)
+
+    @pytest.mark.matrix
+    def test_files_that_wait_for_their_deletion_are_no_warning(self, local_shop: Shop) -> None:
+        """Nor is what `unused` is told to accept."""
+        local_shop.add(Product(manual=b"named"))
+        local_shop.unused(2)
+        check = ("check", "photos", "--older-than=0s", "--json")
+        assert local_shop.run("unused", "--older-than=0s", "--yes", "--delete").code == 0
+        found = local_shop.run(*check)
+        assert (found.code, counts(found, "unused")["unused"], counts(found, "unused")["waiting"]) == (0, 2, 2)
+        assert ", 2 marked" in counts(found, "unused")["detail"]
+        (new,) = local_shop.unused(1)
+        with local_shop.engine.begin() as connection:
+            connection.execute(text("CREATE TABLE old (path TEXT)"))
+            connection.execute(text("INSERT INTO old VALUES (:path)"), {"path": new})
+        objected = local_shop.run(*check, "--max-unused=1")
+        assert (objected.code, len(counts(objected, "unused")["objections"])) == (1, 1)
+        assert local_shop.run(*check, "--max-unused=1", "--ignore-column=old.path").code == 0
+        assert local_shop.run(*check, "--max-unused=1", "--protect=old.path").code == 0
+        assert local_shop.run(*check, "--trash=0", "--protect=old.path").code == 1
 
     @pytest.mark.matrix
     def test_missing_files_are_critical(self, shop: Shop) -> None:

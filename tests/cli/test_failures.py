@@ -1,4 +1,4 @@
-"""What cannot be done: one clear line, the exit code 2, and nothing changed."""
+"""Commands that cannot run: one clear line, the exit code 2, and nothing changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from depot_lite.testing import temporary_depots
 from tests.cli.conftest import CONSENT, Shop
 from tests.cli.model import Product
 
-#: Applications that cannot be used, and what is said of them.
+#: Applications that cannot be used, and the message about each.
 WRONG_APPS = {
     "nowhere": "--app 'nowhere': there is no module 'nowhere', neither in ",
     "shop.inner": "--app 'shop.inner': there is no module 'shop.inner', neither in ",
@@ -47,7 +47,7 @@ MODULES = {
 
 
 def error_of(shop: Shop, *words: object, **named: object) -> str:
-    """Return the line that says why a command could not run; a line before it says what was done until then."""
+    """Return the line that says why a command could not run; a line before it reports the work done until then."""
     done = shop.run(*words, **named)  # type: ignore[arg-type]
     assert (done.code, done.out) == (2, ""), done
     lines = [line for line in done.err.splitlines() if line != "the application says hello"]
@@ -79,6 +79,7 @@ class TestTheApplication:
         said = "--app 'broken': ZeroDivisionError: division by zero (broken.py, line 3) (--traceback shows more)"
         assert error_of(local_shop, "missing", app="broken") == said
 
+    @pytest.mark.matrix
     def test_it_may_be_named_by_the_environment(self, local_shop: Shop) -> None:
         local_shop.add(Product(manual=b"here"))
         command = [sys.executable, "-m", "depot_lite", "missing", "--quiet"]
@@ -134,6 +135,7 @@ class TestTheDatabase:
         assert "\n" not in line
         assert list(tmp_path.iterdir()) == []
 
+    @pytest.mark.matrix
     def test_an_incomplete_installation_is_an_error_of_its_own(self, local_shop: Shop) -> None:
         """Python would end with 1, which means that something was found."""
         program = (
@@ -191,6 +193,7 @@ class TestWhatIsThere:
         for words in (["unused", "nix"], ["copy", "photos", "nix"]):
             assert error_of(local_shop, *words) == "there is no depot 'nix'; configured: 'photos', 'archive'"
 
+    @pytest.mark.matrix
     def test_a_storage_that_cannot_be_read(self, local_shop: Shop) -> None:
         """A folder in it is a link that leads to itself: the system says ELOOP, also to root."""
         local_shop.add(Product(manual=b"somewhere"))
@@ -203,6 +206,29 @@ class TestWhatIsThere:
             assert str(shard) in said
 
 
+@pytest.mark.matrix
+def test_a_signal_while_a_connection_is_reset_is_no_traceback(local_shop: Shop) -> None:
+    """The pool of SQLAlchemy logs what ends a rollback."""
+    local_shop.write(
+        "stopping",
+        f"""
+        import os, signal
+        from sqlalchemy import create_engine, event
+        from shop import configure
+
+        def make():
+            engine = create_engine({local_shop.url!r})
+            event.listen(engine, "reset", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+            return engine
+        """,
+    )
+    words = [*local_shop.words()[:3], "--app", "shop:configure", "--engine", "stopping:make", "missing", "--quiet"]
+    done = local_shop.run(*words, words_are_all=True)
+    assert (done.code, done.out) == (143, "")
+    assert "Traceback" not in done.err
+    assert done.err.splitlines()[-1].startswith("depot-lite: stopped by SIGTERM")
+
+
 class TestAFullDisk:
     @pytest.mark.matrix
     def test_the_report_cannot_be_written(self, local_shop: Shop) -> None:
@@ -213,6 +239,20 @@ class TestAFullDisk:
             assert done.err.splitlines()[-1:] == [
                 "depot-lite: error: the work is done, but the report cannot be written: No space left on device"
             ]
+
+    @pytest.mark.matrix
+    def test_the_log_cannot_be_written(self, local_shop: Shop) -> None:
+        """The work is done, and the exit code says how it went; it was a traceback."""
+        done = local_shop.run("ls", "--log", "/dev/full")
+        assert (done.code, done.err.splitlines()[-1:]) == (
+            0,
+            ["depot-lite: warning: --log /dev/full is not complete: No space left on device"],
+        )
+        left = local_shop.unused(1)
+        done = local_shop.run("unused", "photos", *CONSENT, "--older-than=0", "--yes", "--log", "/dev/full", "--quiet")
+        assert done.code == 2
+        assert "depot-lite: error: log /dev/full cannot be written: No space left on device" in done.err
+        assert local_shop.depots["photos"].exists(left[0])
 
     @pytest.mark.matrix
     def test_the_state_cannot_be_written(self, local_shop: Shop) -> None:
@@ -232,7 +272,7 @@ class TestAFullDisk:
     @pytest.mark.matrix
     @pytest.mark.parametrize("command", ["copy", "migrate"])
     def test_the_target_is_full(self, local_shop: Shop, command: str) -> None:
-        """It stops, and rows name what they named."""
+        """It stops, and rows name the same files as before."""
         local_shop.add(*(Product(manual=b"manual") for _ in range(3)))
         before = local_shop.rows()
         local_shop.write(
@@ -258,7 +298,7 @@ class TestAFullDisk:
         assert (done.code, done.out) == (2, "")
         assert "No space left on device" in done.err.splitlines()[-1]
         if command == "copy":
-            assert "\ndepot-lite: progress of copy photos archive: listing: 3 files" in done.err
+            assert "\ndepot-lite: progress of copy photos archive: listing photos: 3 files" in done.err
         assert "No space left on device" in (local_shop.folder / "files.log").read_text()
         assert local_shop.rows() == before
         assert list(local_shop.depots["archive"].list()) == []

@@ -10,6 +10,7 @@ import pytest
 from depot_lite.io.fileid import new_file_id
 from tests.cli.conftest import DEADLINE, Done, Shop
 from tests.cli.model import Product
+from tests.support.files import wav
 
 #: An id that no file has.
 NOBODYS = "2f4c2a9e-5d0c-4f0e-9d0b-0f6f2f7c9a11"
@@ -65,6 +66,13 @@ class TestInfo:
         assert "  name      a.txt\n" in done.out
         found = without_database(local_shop, "info", f"photos/{file_id}", "--json").json
         assert (found["size"], found["rows"]) == (2048, None)
+
+    def test_its_facts_are_read(self, local_shop: Shop) -> None:
+        file_id = local_shop.depots["photos"].create(wav(83), "a.wav")
+        done = without_database(local_shop, "info", f"photos/{file_id}")
+        assert "  duration  1:23\n  bitrate   128 kbit/s\n" in done.out
+        found = without_database(local_shop, "info", f"photos/{file_id}", "--json").json
+        assert found["facts"] == {"duration": 83.0, "bitrate": 128_000}
 
     def test_the_rows_that_name_it(self, shop: Shop) -> None:
         (key,) = shop.add(Product(manual=b"named"))
@@ -166,13 +174,15 @@ class TestPut:
         (local_shop.folder / "a.txt").write_text("a")
         done = without_database(local_shop, "put", "photos", "a.txt", "nope.txt")
         assert (done.code, "nope.txt cannot be read, or does not exist: nothing was stored" in done.err) == (2, True)
+        done = without_database(local_shop, "put", "photos", "a.txt", "media")
+        assert (done.code, "media is a folder, expected files: nothing was stored" in done.err) == (2, True)
         assert without_database(local_shop, "put", "photos", "a.txt", "a.txt", "--name", "b").code == 2
         assert list(local_shop.depots["photos"].list()) == []
 
 
 class TestRestore:
     def lost(self, shop: Shop) -> dict[str, bytes]:
-        """Back up a depot with files of rows and of nobody, and lose some; return what rows name."""
+        """Back up a depot with files of rows and of nobody, and lose some; return those that rows name."""
         shop.add(*(Product(manual=f"manual {number}".encode()) for number in range(4)))
         shop.unused(2)
         assert without_database(shop, "copy", "photos", "archive").code == 0

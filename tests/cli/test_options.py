@@ -89,6 +89,11 @@ class TestTheConfigurationFile:
             ('url = "a"\nengine = "b"', "configuration depot-lite.toml: expected url or engine, got both"),
             ("[unuse]\nx = 1", "configuration depot-lite.toml: there is no command 'unuse'; commands: "),
             ("[unused]\ndelete = true", "configuration depot-lite.toml: --delete is accepted on the command line only"),
+            ("[copy]\nprune = true", "configuration depot-lite.toml: --prune is accepted on the command line only"),
+            (
+                "[claim]\nreplace = true",
+                "configuration depot-lite.toml: --replace is accepted on the command line only",
+            ),
             ("[unused.x]\ny = 1", "configuration depot-lite.toml: x: expected a string, a number or true, got "),
         ],
     )
@@ -104,6 +109,16 @@ class TestTheConfigurationFile:
             parse_arguments(["unused"])
         with pytest.raises(ConfigurationError, match=r"configuration nope\.toml cannot be read"):
             parse_arguments(["unused", "--config", "nope.toml"])
+
+    def test_a_limit_of_pruning_is_for_pruning(self, folder: Path) -> None:
+        """Somebody who gives it alone thinks that it prunes; in the file it is for each run that does."""
+        copy = ["copy", "photos", "archive"]
+        with pytest.raises(WrongUsage, match="--max-prune: expected --prune with it"):
+            parse_arguments([*copy, "--max-prune=3"])
+        assert parse_arguments([*copy, "--prune", "--max-prune", "0"]).max_prune == 0
+        (folder / "depot-lite.toml").write_text("[copy]\nmax-prune = 7\n")
+        assert parse_arguments(copy).prune is False
+        assert parse_arguments([*copy, "--prune"]).max_prune == 7
 
     def test_one_database_at_most(self, folder: Path) -> None:
         with pytest.raises(WrongUsage, match="--url and --engine: expected one of them"):
@@ -149,11 +164,11 @@ class TestEngines:
     @pytest.mark.parametrize(
         "name",
         [
-            *("maker", "async_several"),
+            "maker",
             *(
                 pytest.param(each, marks=pytest.mark.matrix)
                 for each in (
-                    *("engine", "scoped", "session", "several", "Inner.engine"),
+                    *("async_several", "engine", "scoped", "session", "several", "Inner.engine"),
                     *("async_engine", "async_maker", "async_session"),
                 )
             ),
@@ -166,6 +181,10 @@ class TestEngines:
         done = shop.run(*words, "missing", "--json", words_are_all=True)
         assert (done.code, done.json["named"]) == (0, 1), done.err
         moved = shop.run(*words, "migrate", "photos", "archive", "--json", words_are_all=True)
+        assert (moved.code, moved.json["rows"]) == (0, 1), moved.err
+        made = shop.run(*words, "create-units", words_are_all=True)
+        assert (made.code, made.out) == (0, "The table depot_lite_units is there.\n"), made.err
+        moved = shop.run(*words, "migrate", "archive", "photos", "--share", "--json", words_are_all=True)
         assert (moved.code, moved.json["rows"]) == (0, 1), moved.err
 
     @pytest.mark.database
@@ -219,7 +238,7 @@ class TestTheLog:
         assert "missing --quiet" in said[0]
         assert "//" not in said[0].replace("sqlite://...", "")
         assert any(line.startswith("reading shop_product.manual: 1 row, in ") for line in said)
-        assert "0 files missing of 1 that 1 row name" in said
+        assert "0 files missing of 1 that 1 row names" in said
         assert said[-2:] == ["error: there is no depot 'nope'; configured: 'photos', 'archive'", "exit code 2"]
 
     def test_a_log_that_cannot_be_written_is_an_error(self, local_shop: Shop) -> None:
@@ -246,10 +265,12 @@ class TestJson:
         assert done.json == {
             "schema": 1,
             "command": "missing",
+            "job": "missing nope",
             "error": {"type": "UnknownDepot", "message": "there is no depot 'nope'; configured: 'photos', 'archive'"},
             "exit": 2,
             "progress": [],
             "failed": [],
+            "partial": None,
         }
         assert done.err.splitlines()[-1] == f"depot-lite: error: {done.json['error']['message']}"
 

@@ -14,6 +14,7 @@ from starlette_admin.contrib.sqla import Admin, InlineModelView, ModelView
 
 from depot_lite.asgi import DepotASGI
 from depot_lite.contrib.starlette_admin import DepotPlugin
+from depot_lite.fields.analyzers import Dimensions, Duration, PdfPages
 from depot_lite.fields.specialized.image import UploadedImage
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
@@ -46,7 +47,9 @@ class Movie(Base):
         )
     )
     shots: Mapped[list[UploadedFile]] = mapped_column(UploadedFileField(multiple=True, validators=[MaxCount(4)]))
-    media: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
+    media: Mapped[UploadedFile | None] = mapped_column(
+        UploadedFileField(analyzers=[Dimensions(), Duration(), PdfPages()])
+    )
     scenes: Mapped[list[Scene]] = relationship(back_populates="movie", cascade="all, delete-orphan")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -15,17 +16,20 @@ from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session
 
 from depot_lite.fields.columns import paths_of
+from depot_lite.io.content.intent import FileIntent
 from depot_lite.io.fileid import is_upload_id
 from depot_lite.manager import DepotManager
+from tests.contrib.damage import DAMAGE, damage, held
 from tests.contrib.forms import NASTY, Form, Part
 from tests.contrib.models import SVG, Movie, Ticket, picture, refused_late
+from tests.media.samples import flac
 
 KEY = "the key of the admins' tests"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back."""
+    """The answer to a request."""
 
     status: int
     text: str
@@ -88,7 +92,7 @@ class Site(ABC):
         return self.movie()
 
     def movie(self, row: int = 1) -> Movie:
-        """Return a movie as it is in the database; rows and depot agree, but for what was sent before a form."""
+        """Return a movie as it is in the database; rows and depot agree, except for files sent before a form."""
         with Session(self.engine) as session:
             movies = list(session.query(Movie))
             held = [held for each in movies for held in (each.poster, each.screenshots, each.script)]
@@ -99,7 +103,7 @@ class Site(ABC):
 
 
 def run_docs(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Run the Python of a page of the docs in a folder, as one program, and return what it has made."""
+    """Run the Python of a page of the docs in a folder, as one program, and return its globals."""
     page = Path(__file__).parents[2] / "docs" / f"{name}.md"
     monkeypatch.chdir(folder)
     made: dict[str, Any] = {"__name__": f"docs_{name}"}
@@ -198,6 +202,58 @@ class AdminChecks:
         site.delete(1)
         assert list(DepotManager.get("default").list()) == []
 
+    # --- damaged rows ----------------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("text", DAMAGE.values(), ids=list(DAMAGE))
+    def test_a_damaged_row_is_shown_kept_cleared_and_deleted(self, site: Site, text: str) -> None:
+        """On every page, in columns of one file and of several; a form that changes nothing of it leaves it."""
+        site.add(title="first")
+        damage(site.engine, poster=text, screenshots=text)
+        for page in (site.page("list"), site.page("details", 1), site.page("edit", 1)):
+            assert "<script>document" not in page
+            assert "<img src=x" not in page
+            assert "n" * 1000 not in page
+        assert site.save(site.form(1).set("title", "second"), 1).went_on
+        assert (held(site.engine, "poster"), held(site.engine, "screenshots")) == (text, text)
+        form = site.form(1)
+        for each in [each for name in ("poster", "screenshots") for each in form.values(name) if "keep:" in each]:
+            form.uncheck(each)
+        assert site.save(form, 1).went_on
+        assert held(site.engine, "poster") is None
+        assert held(site.engine, "screenshots") == "[]"
+        damage(site.engine, poster=text, screenshots=text)
+        site.delete(1)
+        with Session(site.engine) as session:
+            assert session.query(Movie.id).all() == []
+
+    def test_a_damaged_reference_says_what_it_is(self, site: Site) -> None:
+        site.add()
+        damage(site.engine, poster="trailer.mp4", screenshots='["a.png", 5, 5]')
+        assert "damaged reference" in site.page("list")
+        for page in (site.page("details", 1), site.page("edit", 1)):
+            assert page.count('depot-name">damaged reference') == 4
+            assert "trailer.mp4" in page
+
+    def test_a_damaged_reference_is_replaced(self, site: Site) -> None:
+        site.add()
+        damage(site.engine, poster="trailer.mp4")
+        movie = site.saved(site.form(1).choose("poster", ("new.png", picture())), 1)
+        assert movie.poster is not None
+        assert movie.poster.filename == "new.png"
+
+    def test_a_list_with_a_damaged_reference_takes_no_more_before_it_is_removed(self, site: Site) -> None:
+        before = site.add(screenshots=[picture()]).screenshots
+        damage(site.engine, screenshots=f"[5, {json.dumps(before[0])}, 5]")
+        answer = site.save(site.form(1).choose("screenshots", ("new.png", picture("blue"))), 1)
+        assert not answer.went_on
+        assert "has a damaged reference: remove it first" in beside(answer.text, "screenshots")
+        form = site.form(1)
+        for each in [each for each in form.values("screenshots") if each.startswith("keep:damaged")]:
+            form.uncheck(each)
+        after = site.saved(form.choose("screenshots", ("new.png", picture("blue"))), 1).screenshots
+        assert after[0] == before[0]
+        assert names(after[1:]) == ["new.png"]
+
     # --- two tabs --------------------------------------------------------------------------------------------------
 
     def test_two_tabs_that_add_to_a_list_both_do(self, site: Site) -> None:
@@ -259,7 +315,7 @@ class AdminChecks:
         assert len(site.movie().screenshots) == 2
 
     def test_an_error_of_another_field_removes_no_file(self, site: Site) -> None:
-        """The upload is lost with the form, as browsers do; what it would have replaced is not."""
+        """The upload is lost with the form, as in all browsers; the file that it would have replaced is kept."""
         before = site.add(poster=picture())
         assert before.poster is not None
         form = site.form(1).set("title", "longer than any title may be").choose("poster", ("new.png", picture("blue")))
@@ -340,8 +396,16 @@ class AdminChecks:
         assert movie.poster.checksum is not None
         assert movie.poster.checksum in text
 
+    def test_detail_pages_show_facts(self, site: Site) -> None:
+        site.add(script=FileIntent(flac(24_000, tags={"title": NASTY}, content=bytes(9000)), "sound.flac"))
+        text = site.page("details", 1)
+        assert "audio/flac · 0:03 · " in text
+        assert "<div>Bitrate 24 kbit/s</div>" in text
+        assert f"<div>Title {html.escape(NASTY)}</div>" in html.unescape(text).replace(NASTY, html.escape(NASTY))
+        assert "<img src=x" not in text
+
     def test_names_are_escaped_everywhere(self, site: Site) -> None:
-        """What a browser sends is stored as the name, and is nothing but a name on every page."""
+        """A name is stored as the browser sent it, and is nothing but a name on every page."""
         form = site.form().set("title", "M").choose("poster", (NASTY, picture()))
         site.saved(form.choose("screenshots", (NASTY, picture())).choose("script", (NASTY, b"no image")))
         refused = site.save(site.form(1).choose("screenshots", (NASTY, b"no image")), 1).text

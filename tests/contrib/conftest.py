@@ -17,5 +17,5 @@ class _Unminded(tempfile.SpooledTemporaryFile[Any]):
 
 @pytest.fixture(autouse=True)
 def _uploads_are_left_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither Starlette nor the admins on it close the files of a form. What is ours is still missed if left open."""
+    """Neither Starlette nor the admins on it close the files of a form. Files of depot_lite left open still count."""
     monkeypatch.setattr("starlette.formparsers.SpooledTemporaryFile", _Unminded)

@@ -36,7 +36,7 @@ def encoded(parts: list[Part]) -> dict[str, Any]:
 
 @dataclass
 class Form:
-    """The inputs of a page, in their order, with what they hold; a file input holds nothing before it is filled in."""
+    """The inputs of a page in their order, with their values; a file input has none before it is filled in."""
 
     parts: list[Part]
 
@@ -68,7 +68,7 @@ class Form:
         return self
 
     def press(self, name: str, value: str) -> dict[str, Any]:
-        """Return what is sent when a button is pressed."""
+        """Return the fields that are sent when a button is pressed."""
         return encoded([*self.parts, Part(name, value)])
 
 

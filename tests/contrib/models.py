@@ -11,6 +11,7 @@ from PIL import Image
 from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from depot_lite.fields.analyzers import AudioTags, Duration
 from depot_lite.fields.specialized.image import UploadedImage
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
@@ -59,7 +60,9 @@ class Movie(Base):
     screenshots: Mapped[list[UploadedFile]] = mapped_column(
         UploadedFileField(multiple=True, validators=[ContentTypes("image/*"), MaxCount(4)])
     )
-    script: Mapped[UploadedFile | None] = mapped_column(UploadedFileField(validators=[_late]))
+    script: Mapped[UploadedFile | None] = mapped_column(
+        UploadedFileField(validators=[_late], analyzers=[Duration(), AudioTags()])
+    )
 
 
 class Ticket(Base):

@@ -28,7 +28,7 @@ from tests.contrib.models import Base, Movie, Ticket
 
 
 class MovieAdmin(ModelView, model=Movie):
-    """What a user writes."""
+    """The view as a user writes it."""
 
     column_list: ClassVar[list[Any]] = ["title", Movie.poster, "screenshots", "script"]
     form_args: ClassVar[dict[str, dict[str, Any]]] = {"title": {"validators": [Length(max=20)]}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Annotated, Any, TypedDict
 
@@ -32,12 +33,26 @@ from depot_lite.contrib.flask import FileJSONProvider
 from depot_lite.contrib.marshmallow import File as FileField
 from depot_lite.contrib.pydantic import AsDict
 from depot_lite.contrib.strawberry import File
+from depot_lite.fields.analyzers import Analyzer
 from depot_lite.fields.schema import FileData
+from depot_lite.fields.validators import Candidate
 from depot_lite.testing import temporary_depots
 from tests.support.files import png
 
 OUTSIDE = {
-    *("url", "filename", "content_type", "size", "checksum", "width", "height", "uploaded_at", "variants", "meta")
+    *(
+        "url",
+        "filename",
+        "content_type",
+        "size",
+        "checksum",
+        "width",
+        "height",
+        "uploaded_at",
+        "variants",
+        "meta",
+        "facts",
+    )
 }
 
 
@@ -45,12 +60,19 @@ class Base(DeclarativeBase):
     """The parent of the ordinary models."""
 
 
+class Letters(Analyzer):
+    """The number of bytes."""
+
+    def facts_of(self, file: Candidate) -> dict[str, Any]:
+        return {"letters": file.size}
+
+
 class Movie(Base):
     """A file, an image with a variant, and a list."""
 
     __tablename__ = "api_movie"
     id: Mapped[int] = mapped_column(primary_key=True)
-    trailer: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
+    trailer: Mapped[UploadedFile | None] = mapped_column(UploadedFileField(analyzers=[Letters()]))
     poster: Mapped[UploadedImage | None] = mapped_column(
         UploadedFileField(upload_type=UploadedImage, variants={"small": Crop(4, 4)})
     )
@@ -142,6 +164,7 @@ def test_the_outside_dictionary_has_no_depots_and_no_paths(session: Session) -> 
     assert set(data) == set(image) == OUTSIDE
     assert data["url"] == f"/depot/{found.trailer.path}"
     assert (data["filename"], data["size"], data["meta"], data["width"]) == ("trailer.txt", 7, {"alt": "A cat"}, None)
+    assert (data["facts"], image["facts"]) == ({"letters": 7}, {})
     assert data["uploaded_at"] == found.trailer.uploaded_at.isoformat()  # type: ignore[union-attr]
     assert str(data["uploaded_at"]).endswith("+00:00")
     assert (image["width"], image["height"], data["variants"]) == (8, 6, {})
@@ -195,9 +218,68 @@ def test_pydantic_takes_contents_and_no_dictionary() -> None:
         pending = adapter.validate_python(b"bytes")
         assert pending is not None
         assert (pending.pending, pending.original_content) == (True, b"bytes")
-        for refused in ({"path": "default/1", "files": ["default/1"]}, "text", 5, "depot-upload:forged"):
+        keys = {"depot_name": "default", "file_id": "1", "path": "default/1", "files": ["default/1"]}
+        for refused in (keys, OrderedDict(keys), (each for each in keys.items()), "text", 5, "depot-upload:forged"):
             with pytest.raises(ValidationError):
                 adapter.validate_python(refused)
+        with pytest.raises(ValidationError, match="text is not a file: expected an upload, bytes or the token"):
+            adapter.validate_python("text")
+
+
+def test_pydantic_includes_and_excludes_keys_of_files(session: Session) -> None:
+    out = MovieOut.model_validate(movie(session))
+    assert out.model_dump(include={"trailer": {"filename"}}) == {"trailer": {"filename": "trailer.txt"}}
+    assert json.loads(out.model_dump_json(include={"shots": {"__all__": {"size"}}}))["shots"][0].keys() == {"size"}
+    assert out.model_dump(exclude={"trailer": {"url"}})["trailer"].keys() == OUTSIDE - {"url"}
+
+
+class CaptionData(FileData):
+    """A file with a key of one's own."""
+
+    caption: str
+
+
+class CaptionedFile(UploadedFile):
+    """A file whose answers have a key of their own."""
+
+    __slots__ = ()
+
+    def as_dict(self) -> CaptionData:
+        return {**super().as_dict(), "caption": "A cat"}
+
+
+class LooseFile(UploadedFile):
+    """A file whose answers have any keys."""
+
+    __slots__ = ()
+
+    def as_dict(self) -> Any:
+        return {"caption": "A dog"}
+
+
+def test_pydantic_writes_the_keys_of_subclasses() -> None:
+    with temporary_depots():
+        DepotManager.configure("default", {"depot.backend": "depot_lite.io.memory.MemoryFileStorage"})
+        captioned, loose = TypeAdapter(CaptionedFile), TypeAdapter(LooseFile)
+        assert captioned.dump_python(CaptionedFile(b"x"))["caption"] == "A cat"
+        assert captioned.json_schema(mode="serialization")["properties"]["caption"]["type"] == "string"
+        assert (
+            loose.dump_python(LooseFile(b"x")) == json.loads(loose.dump_json(LooseFile(b"x"))) == {"caption": "A dog"}
+        )
+
+
+def test_an_input_model_is_stored(session: Session) -> None:
+    class MovieIn(BaseModel):
+        trailer: UploadedFile | None = None
+        shots: list[UploadedFile] = []
+
+    data = MovieIn.model_validate({"trailer": b"new"})
+    assert data.model_dump()["trailer"]["url"] is None
+    made = Movie(**dict(data))
+    session.add(made)
+    session.commit()
+    assert made.trailer is not None
+    assert (made.trailer.file.read(), made.shots) == (b"new", [])
 
 
 def test_models_of_ones_own_get_names_and_urls(session: Session) -> None:
@@ -238,9 +320,14 @@ def test_fastapi_answers_and_describes_files(session: Session) -> None:
     assert answer.json()["trailer"]["url"].startswith("/depot/default/")
     assert ask(app, "/note").json()["content"]["filename"] == "note.txt"
     schemas = ask(app, "/openapi.json").json()["components"]["schemas"]
-    trailer = schemas["MovieOut"]["properties"]["trailer"]["anyOf"][0]
-    assert set(trailer["properties"]) == OUTSIDE
-    assert schemas["MovieOut"]["properties"]["shots"]["items"]["properties"]["size"]["anyOf"][0] == {"type": "integer"}
+    described = {"$ref": "#/components/schemas/FileData"}
+    assert schemas["MovieOut"]["properties"]["trailer"]["anyOf"] == [described, {"type": "null"}]
+    assert schemas["MovieOut"]["properties"]["shots"]["items"] == described
+    assert set(schemas["FileData"]["required"]) == OUTSIDE
+    assert schemas["FileData"]["properties"]["size"]["anyOf"][0] == {"type": "integer"}
+    assert schemas["FileData"]["properties"]["uploaded_at"]["anyOf"][0] == {"type": "string", "format": "date-time"}
+    assert schemas["FileData"]["properties"]["variants"]["additionalProperties"]["$ref"].endswith("/VariantData")
+    assert TypeAdapter(FileData).validate_python(answer.json()["trailer"]) == answer.json()["trailer"]
     taken = MovieOut.model_json_schema(mode="validation")["properties"]["trailer"]["anyOf"][0]
     assert (taken["type"], taken["format"]) == ("string", "binary")
 
@@ -340,7 +427,7 @@ def test_marshmallow_writes_and_loads_files(session: Session) -> None:
     loaded: Any = MovieSchema().load({"trailer": b"new", "shots": [b"1"]})
     assert (loaded["trailer"].pending, loaded["shots"][0].original_content) == (True, b"1")
     assert MovieSchema().load({"trailer": None}) == {"trailer": None}
-    with pytest.raises(MarshmallowError, match="a dictionary is not a file"):
+    with pytest.raises(MarshmallowError, match="a dictionary is not a file: expected an upload, bytes or the token"):
         MovieSchema().load({"trailer": {"path": "default/1"}})
 
 
@@ -361,12 +448,12 @@ def test_strawberry_answers_files(session: Session) -> None:
             return Film(trailer=File.of(found.trailer), poster=File.of(found.poster))
 
     schema = strawberry.Schema(Query)
-    asked = "{ film { trailer { filename url size meta } poster { width variants { name width } } } }"
+    asked = "{ film { trailer { filename url size meta facts } poster { width variants { name width } } } }"
     result = schema.execute_sync(asked)
     assert result.errors is None
     assert result.data is not None
     film = result.data["film"]
     assert (film["trailer"]["filename"], film["trailer"]["size"]) == ("trailer.txt", 7)
-    assert film["trailer"]["meta"] == {"alt": "A cat"}
+    assert (film["trailer"]["meta"], film["trailer"]["facts"]) == ({"alt": "A cat"}, {"letters": 7})
     assert film["poster"] == {"width": 8, "variants": [{"name": "small", "width": 4}]}
     assert File.of(None) is None

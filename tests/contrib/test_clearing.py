@@ -148,7 +148,7 @@ def some(label: str = "some", number: int = 1, **values: Any) -> Disc:
 
 
 def test_a_row_does_not_name_it_any_more_on_each_database(engine: Engine, tmp_path: Path) -> None:
-    """A single value becomes None, a list loses that element, and what is there stays. The version advances."""
+    """A single value becomes None, a list loses that element, and existing files stay. The version advances."""
     with temporary_depots():
         place = Place(engine, tmp_path)
         disc = some(cover=b"1", notes=b"2", sound=b"3", tracks=[b"4", b"5", b"6", b"7"])

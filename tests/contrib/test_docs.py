@@ -1,4 +1,4 @@
-"""The pages of the documentation about admins: what they show is run."""
+"""The code on the pages of the documentation about admins runs."""
 
 from __future__ import annotations
 

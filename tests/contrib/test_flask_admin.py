@@ -29,7 +29,7 @@ from tests.contrib.models import Base, Folder, Movie, Page, Ticket, picture
 
 
 class MovieAdmin(ModelView):
-    """What a user writes."""
+    """The view as a user writes it."""
 
     can_view_details = True
     can_export = True

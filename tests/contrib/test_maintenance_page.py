@@ -33,7 +33,7 @@ from depot_lite.io.fileid import new_file_id, new_upload_id
 from depot_lite.io.interfaces import FileEntry
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.maintenance import claim
-from depot_lite.maintenance.unused import WEEK
+from depot_lite.maintenance.trash import WEEK
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.browsing import asked_elsewhere, chromium, in_thread
@@ -93,6 +93,7 @@ MANY: Final = 1000
 CONSENT: Final[dict[str, Any]] = {
     "trash": timedelta(0),
     "max_delete": "100%",
+    "allow_newer": True,
     "allow_empty": ("films", *Base.metadata.tables),
 }
 

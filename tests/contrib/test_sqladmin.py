@@ -76,8 +76,10 @@ class TestSQLAdmin(AdminChecks):
         (pretty,) = csv.DictReader(site.get("/admin/movie/export/csv").text.splitlines())
         assert {*names.values()} <= {*pretty.values()}
         (row,) = json.loads(site.get("/admin/movie/export/json").text)
-        assert row["poster"]["filename"] == "a.png"
         assert [each["filename"] for each in row["screenshots"]] == ["1.png", "2.png"]
+        assert (row["title"], row["poster"]["filename"]) == ("Metropolis", "a.png")
+        assert site.ask("GET", row["poster"]["url"]).content == picture()
+        assert not {"depot_name", "path", "file_id"} & {*row["poster"], *row["screenshots"][0]}
 
     def test_rows_are_imported_without_files(self, site: SQLAdminSite, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(MovieAdmin, "can_import", True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from depot_lite.io.content import FileIntent
 from depot_lite.manager import DepotManager
 from tests.browsing import asked_elsewhere, chromium, in_thread, painted
 from tests.contrib.checks import KEY
+from tests.contrib.damage import DAMAGE, damage
 from tests.contrib.forms import NASTY
 from tests.contrib.models import SVG
 from tests.contrib.sqladmin_site import SQLAdminSite, world
@@ -174,3 +176,21 @@ def test_names_and_drawings_run_nothing(page: Any, site: SQLAdminSite) -> None:
     assert items(page, "script") == [f"[{NASTY.replace('png', 'svg')}]", NASTY]
     save(page)
     assert not [each for each in asked if each.endswith("/x")]
+
+
+def test_a_damaged_reference_is_a_card_that_can_be_removed(page: Any, site: SQLAdminSite, tmp_path: Path) -> None:
+    before = site.add(screenshots=[FileIntent(png(), "kept.png")]).screenshots
+    damage(site.engine, poster=DAMAGE["markup"], screenshots=json.dumps(["lost.png", dict(before[0])]))
+    for url in ("list", "details/1", "edit/1"):
+        page.goto(f"/admin/movie/{url}")
+        assert page.get_by_text("damaged reference").first.is_visible()
+        assert page.title() == "Admin"
+        page.screenshot(path=tmp_path / f"{url.partition('/')[0]}.png", full_page=True)
+    assert (items(page, "poster"), items(page, "screenshots")) == (
+        ["damaged reference"],
+        ["damaged reference", "kept.png"],
+    )
+    for _ in range(2):
+        page.get_by_role("button", name="Remove damaged reference").first.click()
+    save(page)
+    assert (site.movie(1).poster, site.movie(1).screenshots) == (None, before)

@@ -16,15 +16,19 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session
 from starlette_admin.contrib.sqla import Admin, ModelView
 
+from depot_lite.contrib.admin import receiving
 from depot_lite.contrib.starlette_admin import FilesField
 from depot_lite.errors import ConfigurationError, StorageFailed
 from depot_lite.fields.columns import columns_of_class, paths_of
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.manager import DepotManager
+from depot_lite.serving.receiving import IDLE, RATE, TooSlow, Uploads
 from depot_lite.testing import temporary_depots
 from depot_lite.uploads import adoptable
 from tests.conftest import sqlite_engine
 from tests.contrib.admin_site import Base, Movie, Scene, configure, site
+from tests.contrib.damage import DAMAGE, damage, held
+from tests.media.samples import mp4, packed_pdf
 from tests.support.files import png
 
 #: Without a slash, behind which a name would begin.
@@ -178,6 +182,37 @@ def test_a_form_without_a_new_file_keeps_the_old_ones(client: Client, stored: Mo
     client.check()
 
 
+@pytest.mark.parametrize("text", DAMAGE.values(), ids=list(DAMAGE))
+def test_a_damaged_row_is_shown_kept_cleared_and_deleted(client: Client, stored: Movie, text: str) -> None:
+    """On every page, in columns of one file and of several; a form that changes nothing of it leaves it."""
+    damage(client.engine, poster=text, shots=text)
+    for page in (client.page("movie/list"), client.page("movie/detail?pk=1"), client.page("movie/edit?pk=1")):
+        assert "<script>document" not in page
+        assert "<img src=x" not in page
+        assert "n" * 1000 not in page
+    form = [(name, each) for name in ("poster", "shots") for each in values(page, name)]
+    assert client.send("movie/edit?pk=1", ("title", "Aliens"), *form).status_code == 303
+    assert [held(client.engine, name) for name in ("title", "poster", "shots")] == ["Aliens", text, text]
+    cleared = [(name, each) for name, each in form if each.startswith("seen:")]
+    assert client.send("movie/edit?pk=1", ("title", "Aliens"), *cleared).status_code == 303
+    assert (held(client.engine, "poster"), held(client.engine, "shots")) == (None, "[]")
+    damage(client.engine, poster=text, shots=text)
+    headers = {"X-CSRFToken": client.token}
+    assert client.ask("POST", "/admin/_api/movie/action?name=delete&pks=1", headers=headers).status_code == 200
+    assert held(client.engine, "title") is None
+
+
+def test_a_list_with_a_damaged_reference_takes_no_more_before_it_is_removed(client: Client, stored: Movie) -> None:
+    damage(client.engine, shots='["two.txt"]')
+    seen = values(client.page("movie/edit?pk=1"), "shots")
+    new = ("shots", ("3.txt", b"3", "text/plain"))
+    answer = client.send("movie/edit?pk=1", ("title", "Alien"), *(("shots", each) for each in seen), new)
+    assert answer.status_code == 422
+    assert errors(answer.text) == {"shots": "has a damaged reference: remove it first"}
+    assert client.send("movie/edit?pk=1", ("title", "Alien"), ("shots", seen[0]), new).status_code == 303
+    assert [each.filename for each in client.movie().shots] == ["3.txt"]
+
+
 def test_a_form_that_says_nothing_of_files_keeps_them_too(client: Client, stored: Movie) -> None:
     assert client.send("movie/edit?pk=1", ("title", "Aliens")).status_code == 303
     assert client.movie().shots == stored.shots
@@ -231,7 +266,7 @@ def test_what_is_refused_stands_beside_its_field_and_everything_else_survives(cl
 
 
 def test_a_file_is_not_lost_with_the_one_that_would_have_replaced_it(client: Client, stored: Movie) -> None:
-    """The script has taken the old one out of the form, and what is refused does not come back with the form."""
+    """The script has taken the old one out of the form, and a refused file does not come back with the form."""
     assert stored.poster is not None
     seen = ("poster", f"seen:{stored.poster.file_id}")
     answer = client.send("movie/edit?pk=1", ("title", "A"), seen, ("poster", ("new.txt", b"text", "image/png")))
@@ -273,7 +308,7 @@ def test_two_who_edit_the_same_row_lose_nothing_of_each_other(client: Client, st
     )  # fmt: skip
     assert second.status_code == 422
     assert errors(second.text) == {"poster": "was changed meanwhile: there is 'of A.png' now"}
-    # The form that comes back has shown it: who sends it again means it.
+    # The form that comes back has shown it, so sending it again is meant.
     again = [(name, each) for name in ("title", "poster", "shots") for each in values(second.text, name)]
     answer = client.send("movie/edit?pk=1", *again, ("poster", ("of B.png", png(6, 6), "image/png")))
     assert answer.status_code == 303
@@ -329,6 +364,26 @@ class TestUploads:
         assert answer.status_code == status
         monkeypatch.undo()
         client.check()
+
+    def test_a_slow_client_is_given_up(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(*args: object) -> None:
+            raise TooSlow("1 byte in 30 seconds")
+
+        monkeypatch.setattr(DepotManager.get("default"), "_save", fail)
+        answer = client.upload(png())
+        assert (answer.status_code, answer.json()) == (408, {"errors": ["arrived too slowly"]})
+
+    def test_there_are_not_too_many_at_once(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        limit = Uploads(1, IDLE, RATE)
+        monkeypatch.setattr(receiving, "_uploads", limit)
+        assert limit.enter("another") is None
+        refused = client.upload(png())
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+        assert refused.json() == {"errors": ["could not be received: too many others are"]}
+        limit.leave("another")
+        assert client.upload(png()).status_code == 201
+        assert client.upload(b"no image").status_code == 422
+        assert limit.count == 0
 
     def test_what_a_flush_has_against_a_file_stands_beside_its_field(self, client: Client) -> None:
         """It was sent, and has gone since."""
@@ -422,6 +477,18 @@ def test_names_are_escaped_everywhere(client: Client, engine: Engine) -> None:
         assert "<img src=x" not in page
         assert 'x.svg" ' not in page
         assert HOSTILE in html.unescape(page)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "shown"),
+    [("a.mp4", mp4(), "video/mp4 · 640 × 360 · 0:02 · "), ("a.pdf", packed_pdf(7), "application/pdf · 7 pages · ")],  # noqa: RUF001  # the sign of multiplication
+)
+def test_facts_are_shown(client: Client, engine: Engine, name: str, content: bytes, shown: str) -> None:
+    with Session(engine) as session:
+        session.add(Movie(title="Alien", media=UploadedFile(content, filename=name)))
+        session.commit()
+    assert shown in client.page("movie/detail?pk=1")
+    assert shown in client.page("movie/edit?pk=1")
 
 
 def test_what_would_run_is_a_card(client: Client, engine: Engine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from depot_lite.testing import temporary_depots
 from tests.browsing import asked_elsewhere, chromium, in_thread, painted
 from tests.conftest import sqlite_engine
 from tests.contrib.admin_site import Base, Movie, configure, site
+from tests.contrib.damage import damage
 from tests.support.files import VIDEO, pdf, png, wav
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 128, 0), (0, 0, 255)
@@ -415,3 +417,52 @@ def test_in_the_dark_everything_can_be_read(browser: Any, url: str, engine: Engi
     assert background < 80
     assert shades[-1] - background > 120
     context.close()
+
+
+#: A page that leads the tab elsewhere, as the one behind a forged URL would.
+ELSEWHERE: Final = "<script>top.location = 'about:blank'; document.title = 'it ran'</script>"
+
+
+@pytest.mark.parametrize("forged", ["javascript:top.document.title='it ran'", "/elsewhere", "//127.0.0.1/x"])
+@pytest.mark.parametrize("content_type", ["application/pdf", "text/plain", "image/png", "video/mp4"])
+def test_a_forged_url_runs_nothing(page: Any, engine: Engine, forged: str, content_type: str) -> None:
+    """Neither where files are shown, nor behind a click."""
+    page.route("**/elsewhere", lambda route: route.fulfill(body=ELSEWHERE, content_type="text/html"))
+    add(engine, media=UploadedFile(pdf(), filename="script.pdf"))
+    value = movie(engine).media
+    assert value is not None
+    damage(engine, media=json.dumps({**value, "_public_url": forged, "content_type": content_type}))
+    page.goto("/admin/movie/detail?pk=1")
+    shown = page.locator("figure", has_text="script.pdf")
+    shown.scroll_into_view_if_needed()
+    if content_type == "application/pdf":
+        assert painted(page, RED)
+    page.wait_for_load_state("networkidle")
+    assert page.url.endswith("/admin/movie/detail?pk=1")
+    assert page.title() != "it ran"
+    assert not any("javascript:" in each for each in page.locator("[href], [src]").evaluate_all(_ADDRESSES))
+
+
+_ADDRESSES: Final = "found => found.map(each => each.getAttribute('href') || each.getAttribute('src'))"
+
+
+def test_a_damaged_reference_is_a_card_that_can_be_removed(page: Any, engine: Engine, tmp_path: Path) -> None:
+    add(engine, shots=[UploadedFile(b"1", filename="one.txt")])
+    kept = movie(engine).shots[0]
+    damage(engine, poster=HOSTILE, shots=json.dumps(["lost.png", dict(kept)]))
+    page.goto("/admin/movie/list")
+    assert page.locator(".depot-thumb", has_text="damaged reference").first.is_visible()
+    page.screenshot(path=tmp_path / "list.png")
+    page.goto("/admin/movie/detail?pk=1")
+    card = page.locator("figure", has_text="damaged reference").first
+    assert HOSTILE in card.inner_text()
+    page.screenshot(path=tmp_path / "detail.png", full_page=True)
+    page.goto("/admin/movie/edit?pk=1")
+    assert names(page, "Poster") == ["damaged reference"]
+    assert names(page, "Shots") == ["damaged reference", "one.txt"]
+    page.screenshot(path=tmp_path / "edit.png", full_page=True)
+    for label in ("Poster", "Shots"):
+        editor(page, label).get_by_role("button", name="Remove damaged reference").click()
+    save(page)
+    assert (movie(engine).poster, movie(engine).shots) == (None, [kept])
+    assert page.title() != "it ran"

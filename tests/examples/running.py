@@ -19,7 +19,7 @@ from depot_lite.testing import temporary_depots
 
 
 class Demo:
-    """The application, and what a client and its database say."""
+    """The application, seen by a client and in its database."""
 
     def __init__(self, app: FastAPI) -> None:
         self.app = app
@@ -45,7 +45,7 @@ class Demo:
         return asyncio.run(answers())
 
     def read(self, url: str) -> bytes:
-        """Return what is at the URL of a file, here or in its storage."""
+        """Return the bytes at the URL of a file, here or in its storage."""
         if url.startswith("/"):
             answer = self.ask("GET", url)
             assert answer.status_code == 200
@@ -54,7 +54,7 @@ class Demo:
             return bytes(opened.read())
 
     def create(self, **files: Any) -> dict[str, Any]:
-        """Make a movie and return what the API shows of it."""
+        """Make a movie and return it as the API shows it."""
         answer = self.ask("POST", "/api/movies", data={"title": "Test", "year": "1999"}, files=files or None)
         assert answer.status_code == 201, answer.text
         found: dict[str, Any] = answer.json()

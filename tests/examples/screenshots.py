@@ -20,7 +20,7 @@ from PIL import Image
 from tests.browsing import chromium, in_thread
 from tests.examples.running import started
 
-#: What a reader sees without scrolling, in pixels.
+#: The part of a page that is seen without scrolling, in pixels.
 VIEW: Final = {"width": 1440, "height": 860}
 
 

@@ -1,4 +1,4 @@
-"""The sample media: what they are, and that they come out the same at every start."""
+"""The sample media: their kinds, and that they come out the same at every start."""
 
 from __future__ import annotations
 

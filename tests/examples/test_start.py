@@ -84,7 +84,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> tuple[Film, ...]:
 def test_films_are_put_in_all_or_none(
     settings: Settings, few: tuple[Film, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is broken in the third film leaves none of the first two, and the next start puts all in."""
+    """If the third film is broken, the first two are not put in either; the next start puts all in."""
 
     def broken(film: Film) -> bytes:
         return b"\x89PNG\r\n\x1a\n" if film is few[2] else b"a text"

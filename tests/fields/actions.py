@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, make_transient
 from tests.conftest import World
 from tests.support.models import Document
 
-#: Far from what a sequence of PostgreSQL's reaches by itself.
+#: Far from the numbers that a sequence of PostgreSQL reaches by itself.
 FIRST: Final = 1_000_001
 SECOND: Final = 1_000_002
 
@@ -59,7 +59,7 @@ def begin(world: World) -> None:
 
 
 def put(target: Any, **values: Any) -> None:
-    """Assign what a type checker would not let through: bytes, files, paths."""
+    """Assign content that a type checker would refuse: bytes, files, paths."""
     for name, value in values.items():
         setattr(target, name, value)
 
@@ -285,7 +285,7 @@ def _copy_the_row_by_make_transient(session: Session) -> None:
     session.add(first)
 
 
-# --- what a session does with its objects -------------------------------------------------------------------------
+# --- operations of a session on its objects -----------------------------------------------------------------------
 
 
 @action(FIGURES, PHOTO, NEW)

@@ -1,7 +1,7 @@
 """Changes to files, through objects and statements, for tests in which the database decides what becomes of them.
 
-As `tests.fields.actions`, but one file and one list of files beside each other, and each change is flushed: what was
-sent is what the database has to decide about.
+As `tests.fields.actions`, but one file and one list of files beside each other, and each change is flushed, so that
+the database has to decide about it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.conftest import World
 from tests.fields.actions import put
 from tests.support.models import Document, Movie
 
-#: Far from what a sequence of PostgreSQL's reaches by itself.
+#: Far from the numbers that a sequence of PostgreSQL reaches by itself.
 FIRST: Final = 1_000_001
 SECOND: Final = 1_000_002
 THIRD: Final = 1_000_003

@@ -40,7 +40,7 @@ def aworld(engine: Engine, depots: dict[str, FileStorage]) -> Iterator[AsyncWorl
 
 @pytest.fixture
 def race(world: World) -> Iterator[Callable[[Statement, Statement], Any]]:
-    """Execute a statement while another transaction holds its rows; return what it returned.
+    """Execute a statement while another transaction holds its rows; return its result.
 
     The second one has done its work and not committed when ours is sent; it commits when ours waits for it.
     """
@@ -88,7 +88,7 @@ def _until_blocked(engine: Engine, waiting: Future[Any]) -> None:
     """Ask the database until somebody waits for a lock; it is what all of these tests are about."""
     with engine.connect() as connection:
         for _ in range(100):
-            wait([waiting], 0.15)  # MariaDB answers with what it knew before, if it is asked again within 0.1 s
+            wait([waiting], 0.15)  # MariaDB repeats its last answer, if it is asked again within 0.1 s
             if connection.exec_driver_sql(WAITING[engine.dialect.name]).scalar_one():
                 return
             connection.rollback()

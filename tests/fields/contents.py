@@ -12,7 +12,7 @@ JPEG = b"\xff\xd8\xff\xe0" + bytes(20)
 
 
 class Endless(io.RawIOBase):
-    """A stream without an end, which counts what was taken from it."""
+    """A stream without an end, which counts the bytes that were read."""
 
     def __init__(self, length: int | None = None) -> None:
         self.taken = 0

@@ -88,7 +88,7 @@ CHILDREN: dict[str, Callable[[Session], None]] = {
 
 
 def child(name: str, url: str, media: str) -> None:
-    """Do what the parent asked for; called in a process of its own."""
+    """Do the job of the parent's request; called in a process of its own."""
     for depot in ("default", "archive"):
         DepotManager.configure(depot, NeverDeletes(Path(media) / depot))
     engine = sqlite_engine(url.removeprefix("sqlite:///")) if url.startswith("sqlite") else create_engine(url)

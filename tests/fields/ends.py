@@ -14,7 +14,7 @@ from tests.fields.actions import Action
 
 @dataclass(frozen=True)
 class End:
-    """A transaction around an action, and whether what it did is there afterwards."""
+    """A transaction around an action, and whether the action counts afterwards."""
 
     run: Callable[[Session, Action], None]
     commits: bool

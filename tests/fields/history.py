@@ -1,4 +1,4 @@
-"""A model of sessions with files: what rows must hold at each savepoint, and the check that rows and files agree.
+"""A model of sessions with files: the rows expected at each savepoint, and the check that rows and files agree.
 
 `tests.fields.test_state_machine` makes histories of it.
 """
@@ -35,16 +35,16 @@ from tests.support.models import Base, Document, Page
 
 ATTRIBUTES = ("content", "report")
 
-#: What an attribute holds: the bytes of its file, None where there is none; of each file of a list.
+#: The content of an attribute: the bytes of its file, or None; those of each file of a list.
 Held = bytes | tuple[bytes, ...] | None
-#: What a row holds: that (`Held`) of each file attribute, which the subclass knows more of.
+#: The content of a row: a `Held` for each file attribute; the subclass defines the attributes.
 Files = dict[str, Any]
-#: Primary key -> what the row holds.
+#: Primary key -> content of the row.
 Rows = dict[int, Files]
 
 
 class Fragile(FileStorage):
-    """A storage that fails when told so, in front of another; it remembers what it therefore did not delete."""
+    """A storage that fails when told so, in front of another; it remembers the files that it did not delete."""
 
     def __init__(self, inner: FileStorage) -> None:
         self.inner = inner
@@ -106,7 +106,7 @@ class Fragile(FileStorage):
         return self.inner._list()
 
     def sweep(self) -> int:
-        """Delete what was left behind, and return how many files that were."""
+        """Delete the files that were left behind, and return their number."""
         self.deletes_to_fail, leaked, self.leaked = 0, self.leaked, set()
         self.delete_many(leaked)
         return len(leaked)
@@ -175,7 +175,7 @@ def initialize() -> Callable[[Callable[..., None]], Callable[..., None]]:
 
 
 class History(stateful.RuleBasedStateMachine):
-    """One session after the other, the model of what they do, and the check that both agree.
+    """One session after the other, the model of their work, and the check that both agree.
 
     It has no rules: those are the subclass's. An engine, a folder for files and counters are set by a subclass too.
     """
@@ -194,9 +194,9 @@ class History(stateful.RuleBasedStateMachine):
         self.storages = {name: Fragile(self._new_storage(name)) for name in ("default", "archive")}
         for name, storage in self.storages.items():
             DepotManager.configure(name, storage)
-        # What rows hold at each open savepoint, as far as it was flushed: the first is what is committed.
+        # The rows at each open savepoint, as far as they were flushed; the first element: the committed ones.
         self.levels: list[Rows] = [{}, {}]
-        # What they will hold after the next flush.
+        # The rows after the next flush.
         self.now: Rows = {}
         self.savepoints: list[SessionTransaction] = []
         self.objects: dict[int, Any] = {}
@@ -249,7 +249,7 @@ class History(stateful.RuleBasedStateMachine):
         setattr(self._object(row), attribute, value)
         self.now[row] = {**self.now[row], attribute: data}
 
-    # --- what flushes, and what fails ---------------------------------------------------------------------------------
+    # --- flushes and failures -----------------------------------------------------------------------------------------
 
     def _flushed(self) -> None:
         self.levels[-1] = dict(self.now)
@@ -287,7 +287,7 @@ class History(stateful.RuleBasedStateMachine):
                     assert shown == [f"crc32:{crc32(each):08x}" for each in _each_of(data)]
 
     def _execute(self, step: Callable[[], object], new: Mapping[int, Files | None], kind: str = "statement") -> None:
-        """Write rows behind the back of their objects; ``new``: what they hold afterwards, None if they are gone."""
+        """Write rows behind the back of their objects; ``new``: their content afterwards, None if they are gone."""
         if not self._flush() or not self._try(step):
             return
         self.reached[kind] += 1
@@ -326,7 +326,7 @@ class History(stateful.RuleBasedStateMachine):
         self.levels.pop()
         self._back_to(self.levels[-1])
         self.reloaded.update(self.objects.values())
-        # SQLAlchemy expires what objects have changed, not what they have read of rows that statements changed.
+        # SQLAlchemy expires attributes that objects changed, not those of rows that statements changed.
         self.session.expire_all()
 
     def _rolled_back(self) -> None:
@@ -347,7 +347,7 @@ class History(stateful.RuleBasedStateMachine):
         self.now = dict(rows)
 
     def _lose(self, document: Any, files: Files) -> None:
-        """Keep what was new and is not any more, to add it again: its files are pending, with the same bytes."""
+        """Keep an object that is new no longer, to add it again: its files are pending, with the same bytes."""
         if document in self.reloaded:
             return
         held = [files_in(document.__dict__.get(attribute)) for attribute in self.attributes]

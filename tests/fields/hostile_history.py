@@ -93,11 +93,11 @@ for _dialect, _statements in TRIGGERS.items():
         event.listen(_table, "after_create", _ddl(_statement).execute_if(dialect=_dialect))
 
 
-# --- what is hostile ----------------------------------------------------------------------------------------------
+# --- hostile events -----------------------------------------------------------------------------------------------
 
 
 class Stopped(Exception):
-    """What a listener of the user's raises."""
+    """An error of a user's listener."""
 
 
 class Tracer:
@@ -196,7 +196,7 @@ class Savepoint:
 
 
 class HostileHistory(stateful.RuleBasedStateMachine):
-    """Sessions, what they meet, and what must hold. It has no rules: those are the subclass's.
+    """Sessions, hostile events, and invariants. The rules are the subclass's.
 
     Engines, a folder for files and counters are set by a subclass too.
     """
@@ -310,7 +310,7 @@ class HostileHistory(stateful.RuleBasedStateMachine):
             self.held[key] = chest
 
     def commit(self, *, expires: bool) -> None:
-        """Commit, and check. What cannot be committed is rolled back."""
+        """Commit, and check. A transaction that cannot be committed is rolled back."""
         self.session.expire_on_commit = expires
         try:
             self.session.commit()

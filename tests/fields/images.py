@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from PIL import Image, ImageDraw
 
 from depot_lite.errors import StorageFailed
+from depot_lite.fields.specialized.image import UploadedImage
 from depot_lite.io.content import Content
 from depot_lite.io.interfaces import FileInfo
 from depot_lite.io.memory import MemoryFileStorage
@@ -43,7 +47,7 @@ def read(stored: Any) -> bytes:
 
 
 class Failing(MemoryFileStorage):
-    """Stores what has this name never."""
+    """Never stores files of this name."""
 
     concurrency = 3
 
@@ -55,3 +59,28 @@ class Failing(MemoryFileStorage):
         if content.filename == self.name:
             raise StorageFailed("the disk is full")
         return super()._save(file_id, content)
+
+
+@contextmanager
+def meanwhile(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> Iterator[None]:
+    """Let something happen once, when the first variants are made and not yet entered in their row."""
+    original, left = UploadedImage.make_variants, [1]
+
+    def making(self: UploadedImage, *arguments: Any) -> Any:
+        made = original(self, *arguments)
+        if left:
+            left.clear()
+            happens()
+        return made
+
+    with monkeypatch.context() as patch:
+        patch.setattr(UploadedImage, "make_variants", making)
+        yield
+    assert not left
+
+
+def picture(width: int = 32, height: int = 24) -> bytes:
+    """Return a PNG."""
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), "red").save(file, "PNG")
+    return file.getvalue()

@@ -23,26 +23,26 @@ from tests.support.models import Movie, Signed
 FIRST: Final = 1_000_001
 SECOND: Final = 1_000_002
 
-# In capitals, which is what a `Signed` value makes of its content.
+# In capitals, since a `Signed` value stores its content so.
 POSTER, ONE, TWO, THREE, EXTRA, FOUR = b"POSTER", b"ONE", b"TWO", b"THREE", b"EXTRA", b"FOUR"
 NEW, OTHER = b"NEW", b"OTHER"
 
 
 @dataclass(frozen=True)
 class Holds:
-    """What one row holds."""
+    """The content of a row."""
 
     screenshots: tuple[bytes, ...] = ()
     extras: tuple[bytes, ...] = ()
     poster: bytes | None = None
 
 
-#: The name of a row -> what it holds.
+#: The name of a row -> its content.
 Rows = dict[str, Holds]
 
 
 def first(*screenshots: bytes, extras: Sequence[bytes] = (EXTRA,), poster: bytes | None = POSTER) -> Holds:
-    """Return what the first row holds, which other attributes than the first list hold as at the beginning."""
+    """Return the content of the first row, whose attributes other than the first list are as at the beginning."""
     return Holds(screenshots, tuple(extras), poster)
 
 
@@ -56,7 +56,7 @@ BEFORE: Final[Rows] = {"first": first(ONE, TWO, THREE), "second": holds(FOUR)}
 
 @dataclass(frozen=True)
 class ListAction:
-    """Something that objects do to lists, and what rows hold if it is committed."""
+    """A change of lists through objects, and the rows if it is committed."""
 
     does: Callable[[Session], None]
     leaves: Rows
@@ -94,7 +94,7 @@ def movies(session: Session) -> tuple[Movie, Movie]:
 
 
 def check(world: World, expected: Rows) -> None:
-    """Check what rows hold, in which order, that every signature is there, and that no other file is."""
+    """Check the files of the rows and their order, that every signature is there, and that no other file is."""
     with world.session() as session:
         rows = {str(movie.name): movie for movie in session.scalars(select(Movie))}
         found = {name: _held(movie) for name, movie in rows.items()}
@@ -135,11 +135,11 @@ def some_actions(*names: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("action", [ACTIONS[name] for name in names], ids=names)
 
 
-# --- what a list can do -------------------------------------------------------------------------------------------
+# --- operations of a list -----------------------------------------------------------------------------------------
 
 
 def added(data: bytes) -> Any:
-    """Return what a list takes, though its type says that it holds files."""
+    """Return content that a list accepts, though its type says that it holds files."""
     return data
 
 

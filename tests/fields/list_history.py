@@ -35,7 +35,7 @@ class ListHistory(History):
     attributes = LISTS
 
     def _bytes(self) -> bytes:
-        # In capitals, which is what a `Signed` value makes of its content; of one length, so that they sort.
+        # In capitals, since a `Signed` value stores its content so; of one length, so that they sort.
         return b"BYTES %06d" % next(self.numbers)
 
     def _held(self, row: int, attribute: str) -> tuple[bytes, ...]:
@@ -81,5 +81,5 @@ class ListHistory(History):
 
 
 def given(files: Files) -> dict[str, Any]:
-    """Return what is to be assigned so that a row holds these files."""
+    """Return the value to assign so that a row holds these files."""
     return {attribute: [upload(data) for data in held] for attribute, held in files.items() if isinstance(held, tuple)}

@@ -101,7 +101,7 @@ def _delete_flush_and_add_the_row(session: Session) -> None:
     session.add(again)
 
 
-# --- what a session does with its objects -------------------------------------------------------------------------
+# --- operations of a session on its objects -----------------------------------------------------------------------
 
 
 @action(first=first(NEW), second=holds(FOUR, OTHER))

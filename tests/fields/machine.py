@@ -101,7 +101,7 @@ class Machine(Steps):
     @precondition(lambda self: self.now)
     @rule(number=picks, content=st.booleans())
     def delete_and_add_in_one_flush(self, number: int, content: bool) -> None:
-        """SQLAlchemy makes one UPDATE of the two; what the new object does not mention, the row keeps."""
+        """SQLAlchemy makes one UPDATE of the two; the row keeps the columns that the new object does not set."""
         row = self._pick(number)
         document = self._object(row)
         if self.broken or not inspect(document).persistent or self.now[row] != self.levels[-1].get(row):

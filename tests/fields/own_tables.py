@@ -15,7 +15,7 @@ from tests.conftest import World, empty
 
 
 def references(data: Any) -> list[dict[str, Any]]:
-    """Return the references in what a driver delivers of a file column: JSON text, or what it made of it."""
+    """Return the references in a value of a file column as the driver delivers it: JSON, as text or parsed."""
     found = json.loads(data) if isinstance(data, str) else data
     found = found if isinstance(found, list) else [found]
     assert all(isinstance(each, dict | None) for each in found), f"no reference: {data!r}"

@@ -21,7 +21,7 @@ End = Callable[[Session, Does], None]
 
 
 class Stop(Exception):
-    """What the user's own code raises in the middle of a transaction."""
+    """An error of the user's own code in the middle of a transaction."""
 
 
 def _commit(session: Session, does: Does) -> None:

@@ -125,7 +125,7 @@ class Steps(History):
 
     @rule(how=st.sampled_from(["commit", "retry", "rollback", "close"]))
     def end_transaction(self, how: str) -> None:
-        """One rule for all, so that transactions last some steps. A retry adds again what was new."""
+        """One rule for all, so that transactions last some steps. A retry adds the new objects again."""
         if how == "close":
             self._close()
         elif how == "commit":

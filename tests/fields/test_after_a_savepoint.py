@@ -117,7 +117,7 @@ def _both(session: Session) -> tuple[Document, Movie]:
 
 
 def shows(session: Session) -> list[bytes | None]:
-    """Return the bytes of what the objects show, each read from its depot."""
+    """Return the bytes of the files that objects show, each read from its depot."""
     document, movie = _both(session)
     return [read(document.content), *map(read, movie.screenshots)]
 
@@ -142,7 +142,7 @@ def test_objects_show_what_their_rows_name(world: World, write: Step, load: Step
 @every_way
 @every_load
 def test_objects_can_be_changed_afterwards(world: World, write: Step, load: Step) -> None:
-    """What is appended is appended to the list of the row, and what is replaced is the row's file."""
+    """An append goes to the list of the row, and a new file replaces the row's file."""
     begin(world)
     with world.session() as session:
         held = [*_both(session)]
@@ -180,7 +180,7 @@ def test_objects_that_were_loaded_inside_only(world: World, write: Step, load: S
 
 @every_way
 def test_two_savepoints_within_each_other(world: World, write: Step) -> None:
-    """What the outer one wrote is shown when the inner one is rolled back, and nothing of both after the outer one."""
+    """The writes of the outer one are shown when the inner one is rolled back, and none after the outer one is."""
     begin(world)
     with world.session() as session:
         held = _both(session)
@@ -255,7 +255,7 @@ def test_a_row_that_was_inserted_inside_is_not_shown(world: World, how: str) -> 
 
 
 def test_objects_that_bulk_methods_saved_inside(world: World) -> None:
-    """``bulk_save_objects`` of a detached object: what the session loads afterwards is what the row names."""
+    """``bulk_save_objects`` of a detached object: afterwards the session loads the file that the row names."""
     begin(world)
     with world.session(expire_on_commit=False) as session:
         document, movie = _both(session)

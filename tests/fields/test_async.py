@@ -22,6 +22,7 @@ from depot_lite.testing import temporary_depots
 from tests.conftest import empty
 from tests.support.async_world import AsyncWorld
 from tests.support.models import Base, Document
+from tests.support.settling import settle
 
 
 class SlowStorage(MemoryFileStorage):
@@ -125,7 +126,7 @@ def test_a_released_savepoint_waits_for_the_commit(aworld: AsyncWorld) -> None:
 
 
 def test_an_expired_attribute_can_be_replaced(aworld: AsyncWorld) -> None:
-    """No lazy load happens where nothing can be awaited; the flush looks up what the row held."""
+    """No lazy load happens where nothing can be awaited; the flush looks up the old value of the row."""
 
     async def journey(engine: AsyncEngine) -> None:
         async with AsyncSession(engine) as session:
@@ -181,7 +182,7 @@ async def _while_it_works(storage: SlowStorage, work: Awaitable[Any]) -> int:
     task = asyncio.ensure_future(work)
     await asyncio.to_thread(storage.begun.wait, 20)
     turns = 0
-    for turns in range(1, 101):  # noqa: B007  # what it counts is returned
+    for turns in range(1, 101):  # noqa: B007  # the count is returned
         await asyncio.sleep(0)
     storage.go_on.set()
     await task
@@ -189,6 +190,17 @@ async def _while_it_works(storage: SlowStorage, work: Awaitable[Any]) -> int:
     storage.begun.clear()
     storage.go_on.clear()
     return turns
+
+
+async def _cancelled_while_it_works(storage: SlowStorage, work: Awaitable[Any]) -> None:
+    storage.slow = True
+    task = asyncio.ensure_future(work)
+    await asyncio.to_thread(storage.begun.wait, 20)
+    task.cancel()
+    await asyncio.sleep(0)
+    storage.go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 def test_the_event_loop_goes_on_while_a_flush_uploads_and_a_commit_deletes(slow: AsyncWorld) -> None:
@@ -223,14 +235,8 @@ def test_a_flush_that_is_cancelled_leaves_nothing(slow: AsyncWorld) -> None:
     async def journey(engine: AsyncEngine) -> None:
         async with AsyncSession(engine) as session:
             session.add_all(documents)
-            storage.slow = True
-            task = asyncio.create_task(session.commit())
-            await asyncio.to_thread(storage.begun.wait, 20)
-            task.cancel()
-            await asyncio.sleep(0)
-            storage.go_on.set()
-            with pytest.raises(asyncio.CancelledError):
-                await task
+            await _cancelled_while_it_works(storage, session.commit())
+        await asyncio.to_thread(settle, storage)
         slow.check()
 
     slow.run(journey)
@@ -249,16 +255,10 @@ def test_a_commit_that_is_cancelled_while_it_deletes_has_committed(slow: AsyncWo
             await session.commit()
             document.content = UploadedFile(b"new")
             await session.flush()
-            storage.slow = True
-            task = asyncio.create_task(session.commit())
-            await asyncio.to_thread(storage.begun.wait, 20)
-            task.cancel()
-            await asyncio.sleep(0)
-            storage.go_on.set()
-            with pytest.raises(asyncio.CancelledError):
-                await task
+            await _cancelled_while_it_works(storage, session.commit())
 
     slow.run(journey)
+    settle(storage)
     slow.check(b"new")
 
 
@@ -291,11 +291,12 @@ def test_a_timeout_during_a_commit_that_deletes_is_a_timeout(slow: AsyncWorld) -
             await helper
 
     slow.run(journey)
+    settle(storage)
     slow.check(b"new")
 
 
 def test_uploads_of_one_flush_go_side_by_side(slow: AsyncWorld) -> None:
-    """Two at once, which is what the storage says it gains from: each waits for the other."""
+    """Two at once, as many as the storage says it gains from: each waits for the other."""
     together = threading.Barrier(2, timeout=20)
 
     class Meeting(SlowStorage):

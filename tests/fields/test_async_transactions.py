@@ -1,4 +1,4 @@
-"""The table of transaction cases under `AsyncSession`: what a session does there, it does in a greenlet."""
+"""The table of transaction cases under `AsyncSession`, whose sessions work in a greenlet."""
 
 from __future__ import annotations
 

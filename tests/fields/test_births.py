@@ -1,4 +1,4 @@
-"""Candidates and births: what a transaction may do to files, and which rows have to be asked about at its end."""
+"""Candidates and births: the effects of a transaction on files, and the rows to ask about at its end."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Column, Integer, MetaData, String, Table
 
 from depot_lite.fields.tracking.births import Birth, Candidates, Row, birth_of, mark_bound, schemas_of
+from depot_lite.fields.tracking.fates import to_ask
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.interfaces import FileStorage
 
@@ -113,7 +114,7 @@ def test_a_row_has_the_key_that_it_was_given() -> None:
 
 
 def test_a_row_looks_for_its_key_until_it_is_known() -> None:
-    """And not again: what the object has later is the key of another row."""
+    """It is asked for until then, and not again: later the object may have the key of another row."""
     answers = iter([None, (1,), (2,)])
     row = Row(TABLE, None, find_key=lambda: next(answers))
     assert row.key is None
@@ -132,13 +133,13 @@ def test_a_row_that_is_written_lets_go_of_its_object_once_the_key_is_known(key: 
 
 def test_rows_of_one_key_are_one_row() -> None:
     """Of one table and one schema; of rows whose keys are not known, nobody can say that they are the same."""
-    candidates, tenant = Candidates(), ((None, "tenant"),)
+    candidates, tenant = Candidates(), {"schema_translate_map": {None: "tenant"}}
     row = candidates.row(TABLE, (1,))
     assert candidates.row(TABLE, (1,)) is row
     others = [candidates.row(TABLE, (2,)), candidates.row(OTHER, (1,)), candidates.row(TABLE, (1,), tenant)]
     unknown = [candidates.row(TABLE, None), candidates.row(TABLE, None)]
     assert len({row, *others, *unknown}) == 6
-    assert others[2].schemas == tenant
+    assert others[2].schemas == schemas_of(tenant)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,7 @@ def test_schemas_can_be_hashed(options: dict[str, Any], schemas: object) -> None
 def test_nothing_entered_is_nothing_to_ask() -> None:
     candidates = Candidates()
     assert candidates.rows == {}
-    assert candidates.to_ask(committed=True) == candidates.to_ask(committed=False) == {}
+    assert to_ask(candidates, committed=True) == to_ask(candidates, committed=False) == {}
 
 
 @pytest.mark.parametrize("committed", [True, False])
@@ -171,7 +172,7 @@ def test_a_condemned_file_is_always_asked_about(committed: bool) -> None:
     for row in (one, other, one):
         candidates.condemn("default/old", row)
     assert candidates.rows
-    assert candidates.to_ask(committed=committed) == {"default/old": {one, other}}
+    assert to_ask(candidates, committed=committed) == {"default/old": {one, other}}
     assert candidates.births == {}
 
 
@@ -188,8 +189,8 @@ def test_after_commit_a_born_file_is_asked_about_only_if_it_is_doubtful(
     candidates.name("default/new", row, doubtful=doubtful)
     candidates.in_doubt = in_doubt
     assert candidates.births == {"default/new": birth}
-    assert candidates.to_ask(committed=True) == ({"default/new": {row}} if asked else {})
-    assert candidates.to_ask(committed=False) == {"default/new": {row}}
+    assert to_ask(candidates, committed=True) == ({"default/new": {row}} if asked else {})
+    assert to_ask(candidates, committed=False) == {"default/new": {row}}
 
 
 def test_a_doubt_stays(bear: Callable[..., Birth]) -> None:
@@ -198,7 +199,7 @@ def test_a_doubt_stays(bear: Callable[..., Birth]) -> None:
     bear("default/new")
     candidates.name("default/new", candidates.row(TABLE, (1,)), doubtful=True)
     candidates.name("default/new", candidates.row(TABLE, (2,)))
-    assert len(candidates.to_ask(committed=True)["default/new"]) == 2
+    assert len(to_ask(candidates, committed=True)["default/new"]) == 2
 
 
 def test_after_commit_what_is_doubtful_is_asked_about(bear: Callable[..., Birth]) -> None:
@@ -209,21 +210,21 @@ def test_after_commit_what_is_doubtful_is_asked_about(bear: Callable[..., Birth]
     row = candidates.row(TABLE, (1,))
     candidates.name("default/new", row, doubtful=True)
     candidates.name("default/inserted", candidates.row(TABLE, (2,)))
-    assert candidates.to_ask(committed=True) == {"default/new": {row}}
+    assert to_ask(candidates, committed=True) == {"default/new": {row}}
     candidates.condemn("default/old", row)
-    assert candidates.to_ask(committed=True) == {"default/new": {row}, "default/old": {row}}
+    assert to_ask(candidates, committed=True) == {"default/new": {row}, "default/old": {row}}
 
 
 @pytest.mark.parametrize("committed", [True, False])
 def test_a_row_whose_key_changes_is_asked_about_under_both(committed: bool) -> None:
     """A rollback brings the old key back."""
-    candidates, tenant = Candidates(), ((None, "tenant"),)
+    candidates, tenant = Candidates(), {"schema_translate_map": {None: "tenant"}}
     row, elsewhere = candidates.row(TABLE, (1,)), candidates.row(TABLE, (1,), tenant)
     candidates.condemn("default/old", row)
     candidates.condemn("default/elsewhere", elsewhere)
     candidates.move(TABLE, (1,), (2,))
     candidates.move(TABLE, (3,), (4,))
-    assert candidates.to_ask(committed=committed) == {
+    assert to_ask(candidates, committed=committed) == {
         "default/old": {row, candidates.row(TABLE, (2,))},
         "default/elsewhere": {elsewhere},
     }
@@ -232,15 +233,15 @@ def test_a_row_whose_key_changes_is_asked_about_under_both(committed: bool) -> N
 @pytest.mark.parametrize("committed", [True, False])
 def test_the_rows_of_a_table_whose_keys_were_changed_are_looked_for_everywhere(committed: bool) -> None:
     """In their schemas, beside where they were. Those of other tables are not."""
-    candidates, tenant = Candidates(), ((None, "tenant"),)
+    candidates, tenant = Candidates(), {"schema_translate_map": {None: "tenant"}}
     row, other = candidates.row(TABLE, (1,), tenant), candidates.row(OTHER, ("1",))
     candidates.condemn("default/old", row)
     candidates.condemn("default/other", other)
     candidates.moved.add(TABLE)
-    asked = candidates.to_ask(committed=committed)
+    asked = to_ask(candidates, committed=committed)
     assert asked["default/other"] == {other}
     (anywhere,) = asked["default/old"] - {row}
-    assert (anywhere.table, anywhere.key, anywhere.schemas) == (TABLE, None, tenant)
+    assert (anywhere.table, anywhere.key, anywhere.schemas) == (TABLE, None, schemas_of(tenant))
     assert row in asked["default/old"]
 
 
@@ -251,7 +252,7 @@ def test_a_file_that_was_never_bound_is_not_asked_about(bear: Callable[..., Birt
     bear("default/new", bound=False)
     candidates.name("default/new", candidates.row(TABLE, None), doubtful=True)
     candidates.in_doubt = True
-    assert candidates.to_ask(committed=committed) == {}
+    assert to_ask(candidates, committed=committed) == {}
     assert "default/new" in candidates.rows
 
 
@@ -265,7 +266,7 @@ def test_what_went_with_a_savepoint_is_asked_about(bear: Callable[..., Birth], c
     candidates.lose(birth)
     assert candidates.births == {}
     assert candidates.lost == {"default/lost", "default/variant"}
-    assert candidates.to_ask(committed=committed) == {path: {row} for path in birth.paths}
+    assert to_ask(candidates, committed=committed) == {path: {row} for path in birth.paths}
 
 
 def test_what_went_with_a_savepoint_before_it_was_bound_is_no_candidate(bear: Callable[..., Birth]) -> None:
@@ -303,7 +304,7 @@ def test_a_refused_statement_names_nothing_in_a_row_that_it_would_have_made(
     candidates.in_doubt = True
     candidates.refuse(["default/new"])
     assert birth.bound == still_bound
-    assert bool(candidates.to_ask(committed=False)) == still_bound
+    assert bool(to_ask(candidates, committed=False)) == still_bound
 
 
 def test_a_refused_statement_leaves_a_file_that_another_row_may_name(bear: Callable[..., Birth]) -> None:
@@ -358,11 +359,11 @@ def test_after_a_rollback_whatever_may_be_named_is_asked_about(
             candidates.name(path, row, doubtful=doubtful)
     for name in lost:
         candidates.lose(births[name])
-    asked = candidates.to_ask(committed=False)
+    asked = to_ask(candidates, committed=False)
     assert asked.keys() == {path for path, _, _ in entries if path != "b"}
-    assert candidates.to_ask(committed=True).items() <= asked.items()
+    assert to_ask(candidates, committed=True).items() <= asked.items()
     condemned = {path for path, _, _ in entries if path == "d"}
-    assert condemned | (lost & asked.keys()) <= candidates.to_ask(committed=True).keys()
+    assert condemned | (lost & asked.keys()) <= to_ask(candidates, committed=True).keys()
     for path, key in itertools.product(asked, (1, 2)):
         found = sum(row.key == (key,) for row in asked[path])
         assert found == any((each, number) == (path, key) for each, number, _ in entries)

@@ -37,7 +37,7 @@ Listen = Callable[..., None]
 
 outcome = pytest.mark.parametrize("commit", [True, False], ids=["commit", "rollback"])
 
-#: Far from what a sequence of PostgreSQL's reaches by itself.
+#: Far from the numbers that a sequence of PostgreSQL reaches by itself.
 ROW = 1_000_001
 OTHER_ROW = 1_000_002
 
@@ -147,7 +147,7 @@ one_file = pytest.mark.parametrize("case", ONE.values(), ids=list(ONE))
 def test_a_new_object_owns_what_it_holds(
     world: World, tmp_path: Path, case: Case, assigned: bool, commit: bool
 ) -> None:
-    """What was assigned before and overwritten behind our back is never stored, or goes with the transaction."""
+    """A file assigned before and overwritten behind our back is never stored, or goes with the transaction."""
     add(world, Document(id=OTHER_ROW, content=b"other"))
     with world.session() as session:
         target = Document()
@@ -310,7 +310,7 @@ class FullStorage(LocalFileStorage):
 def test_a_storage_that_fails_leaves_the_flush_as_itself(
     world: World, depots: dict[str, FileStorage], tmp_path: Path, commit: bool
 ) -> None:
-    """A caught StorageFailed is StorageFailed; what the session committed before stays."""
+    """A caught StorageFailed is StorageFailed; files that the session committed before stay."""
     DepotManager.configure("full", FullStorage(tmp_path / "full"))
     with world.session() as session:
         session.add(Document(content=b"first"))
@@ -547,7 +547,7 @@ RETURNED: dict[str, tuple[Callable[[Document, Any], Any], tuple[bytes, ...]]] = 
     "a value": (lambda target, value: UploadedFile(b"returned"), (b"returned",)),
     "bytes": (lambda target, value: b"returned", (b"returned",)),
     "an intent": (lambda target, value: FileIntent(b"returned", "x.txt"), (b"returned",)),
-    "what was assigned": (lambda target, value: value, (b"assigned",)),
+    "the assigned value": (lambda target, value: value, (b"assigned",)),
     "None": (lambda target, value: None, ()),
     "the file of another attribute": (lambda target, value: target.report, (b"report",)),
 }
@@ -564,7 +564,7 @@ def test_a_set_listener_may_give_back_another_file(
     commit: bool,
     new: bool,
 ) -> None:
-    """What the last listener returned is what the row owns."""
+    """The row owns the file that the last listener returned."""
     Base.registry.configure()
     if not new:
         add(world, Document(id=ROW, content=b"old"))

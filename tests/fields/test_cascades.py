@@ -142,7 +142,7 @@ def test_each_table_below_is_read_once_before_and_once_after(shelves: World, que
 
 
 def test_parents_without_such_children_cost_nothing(world: World, queries: list[str]) -> None:
-    """What is read is the deleted object's own row."""
+    """Only the deleted object's own row is read."""
     add(world, Plain(id=1), Document(id=1), Plain(id=2))
     with world.session() as session:
         plain, document = session.get_one(Plain, 1), session.get_one(Document, 1)

@@ -54,7 +54,7 @@ LOOKED_AT: list[str] = []
 
 
 def remember(file: Candidate) -> None:
-    """Note that a file was looked at, and refuse what is evil."""
+    """Note that a file was looked at, and refuse an evil one."""
     LOOKED_AT.append(file.filename)
     if b"evil" in file.head():
         raise ValueError("is evil")
@@ -153,7 +153,7 @@ def test_all_that_is_wrong_with_a_file_comes_out_together() -> None:
 
 
 def test_a_broken_image_is_one_message() -> None:
-    """A second `Image` has nothing to add, and what is too large, or no image at all, is not decoded."""
+    """A second `Image` has nothing to add, and a file that is too large, or no image at all, is not decoded."""
     file = io.BytesIO()
     Pillow.effect_noise((100, 100), 50).save(file, "PNG")
     broken = column(Image(min_width=500), Image(decode=False), Image())
@@ -457,7 +457,7 @@ def test_a_refused_flush_leaves_nothing_and_can_be_mended(engine: Engine, depots
 
 
 def test_an_endless_stream_is_refused_while_it_is_stored(engine: Engine, depots: dict[str, FileStorage]) -> None:
-    """Nobody knew before; what was stored beside it is removed."""
+    """Nothing shows it before; files stored beside it are removed."""
     stream = Endless()
     with Session(engine) as session:
         letter = UploadedFile(stream, filename="a.txt")

@@ -1,4 +1,4 @@
-"""Conditions that answer differently each time: rows are chosen once, and what was chosen is what loses its file."""
+"""Conditions that answer differently each time: rows are chosen once, and just these lose their files."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ every_failure = pytest.mark.parametrize("fails", FAILURES.values(), ids=FAILURES
 @on("postgresql")
 @every_change
 def test_a_commit_after_a_caught_error_changes_no_file(world: World, change: Change) -> None:
-    """PostgreSQL answers COMMIT with ROLLBACK: the rows name what they named before, and nothing new is left."""
+    """PostgreSQL answers COMMIT with ROLLBACK: the rows name the same files as before, and nothing new is left."""
     begin(world)
     with world.session() as session:
         change(session)
@@ -154,7 +154,7 @@ def test_a_savepoint_that_was_released_before_the_error_is_gone_too(world: World
 @few_changes
 @every_failure
 def test_a_savepoint_is_rolled_back_alone_if_the_error_leaves_it(world: World, change: Change, fails: Fails) -> None:
-    """The usual way to survive an error: what the transaction did outside of the savepoint is committed."""
+    """The usual way to survive an error: changes outside of the savepoint are committed."""
     begin(world)
 
     def leave(session: Session) -> None:
@@ -295,7 +295,7 @@ def test_a_rollback_after_a_deadlock_takes_everything_back(world: World, change:
 @few_changes
 @pytest.mark.parametrize("end", [Session.commit, Session.rollback, Session.close])
 def test_a_deadlock_takes_savepoints_with_it(world: World, change: Change, end: Callable[[Session], None]) -> None:
-    """No savepoint is there to be released or rolled back to, and what was done before it is gone too."""
+    """There is no savepoint to release or to roll back to, and the changes before it are gone too."""
     begin(world)
     with world.session() as session:
         changed_again(session)
@@ -367,6 +367,7 @@ def _conflict(session: Session, statement: str) -> None:
 
 
 @every_change
+@pytest.mark.matrix
 def test_a_commit_after_a_conflict_that_rolled_back_changes_no_file(sqlite: World, change: Change) -> None:
     """SQLite has ended the transaction, so that there is nothing that could be committed."""
     with sqlite.session() as session:
@@ -379,6 +380,7 @@ def test_a_commit_after_a_conflict_that_rolled_back_changes_no_file(sqlite: Worl
 @few_changes
 @every_conflict
 @pytest.mark.parametrize("end", [Session.commit, Session.rollback, Session.close])
+@pytest.mark.matrix
 def test_however_the_conflict_arose_and_the_session_ends(
     sqlite: World, change: Change, conflict: str, end: Callable[[Session], None]
 ) -> None:
@@ -412,7 +414,7 @@ def test_what_is_done_after_the_conflict(sqlite: World, change: Change, end: Cal
 @few_changes
 @pytest.mark.parametrize("end", [Session.commit, Session.rollback, Session.close])
 def test_a_conflict_takes_savepoints_with_it(sqlite: World, change: Change, end: Callable[[Session], None]) -> None:
-    """No savepoint is there to be released or rolled back to, and what was done before it is gone too."""
+    """There is no savepoint to release or to roll back to, and the changes before it are gone too."""
     with sqlite.session() as session:
         changed_again(session)
         with pytest.raises(OperationalError, match="no such savepoint"):

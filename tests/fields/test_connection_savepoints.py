@@ -1,4 +1,4 @@
-"""Savepoints of the connection, of which the session is not told: what is rolled back with them has never been."""
+"""Savepoints of the connection, which the session does not know: changes rolled back with them leave nothing."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ from tests.support.streams import Stream
 
 outcome = pytest.mark.parametrize("commit", [True, False], ids=["commit", "rollback"])
 
-#: Far from what a sequence of PostgreSQL's reaches by itself.
+#: Far from the numbers that a sequence of PostgreSQL reaches by itself.
 ROW = 1_000_001
 OTHER_ROW = 1_000_002
 
@@ -118,7 +118,7 @@ def test_a_duplicate_is_detached_and_shows_the_same_files(world: World, duplicat
 @every_duplicate
 @outcome
 def test_a_duplicate_takes_changes_of_its_own(world: World, duplicate: Callable[[Any], Any], commit: bool) -> None:
-    """Before it is added: what it drops is not copied, and the original keeps everything."""
+    """Before it is added: files that it drops are not copied, and the original keeps everything."""
     add(world, _movie(id=ROW))
     with world.session() as session:
         twin = _transient(duplicate(session.get_one(Movie, ROW)), OTHER_ROW)
@@ -423,7 +423,7 @@ def test_an_instance_is_merged_twice(world: World) -> None:
 
 
 def test_a_merged_stream_is_there_after_a_rollback(world: World) -> None:
-    """A buffer can be read again; what was merged is pending once more."""
+    """A buffer can be read again; the merged file is pending once more."""
     given = Document(id=ROW)
     put(given, content=io.BytesIO(b"new"))
     with world.session() as session:
@@ -506,7 +506,7 @@ def test_a_record_that_is_made_of_another_owns_copies(
 
 @every_remake
 def test_a_record_of_a_detached_one(records: OwnWorld, remake: Callable[[Record], Record]) -> None:
-    """It was loaded by a session that is closed, as what a cache gives back."""
+    """It was loaded by a session that is closed, as an object from a cache."""
     with records.session(expire_on_commit=False) as session:
         original = _record(b"1")
         session.add(original)
@@ -523,7 +523,7 @@ def test_a_record_of_a_detached_one(records: OwnWorld, remake: Callable[[Record]
 def test_a_record_of_one_that_is_not_stored_yet(
     records: OwnWorld, remake: Callable[[Record], Record], commit: bool
 ) -> None:
-    """Each stores its own. A dictionary or tuple has nowhere to keep what is not stored, and may refuse it."""
+    """Each stores its own. A dictionary or tuple has nowhere to keep a pending file, and may refuse it."""
     original = _record(b"1", b"2")
     made = [original]
     try:
@@ -554,7 +554,7 @@ def test_asdict_shows_what_the_row_names(records: OwnWorld) -> None:
 
 
 def test_a_file_is_replaced_by_dataclasses_replace(records: OwnWorld) -> None:
-    """What is named there is not copied."""
+    """A replaced attribute is not copied."""
     with records.session() as session:
         session.add(_record(b"1"))
         session.commit()

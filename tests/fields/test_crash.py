@@ -45,7 +45,7 @@ class Accident:
         return self.world.stored() - set(self.world.rows())
 
     def sweep(self) -> None:
-        """Delete what was left behind, and check that the disk holds nothing but the files of rows."""
+        """Delete the files left behind, and check that the disk holds only the files of rows."""
         DepotManager.delete_files(self.left_behind())
         assert self.world.stored() == set(self.world.rows())
         ids = {path.partition("/")[2] for path in self.world.rows()}
@@ -110,7 +110,7 @@ def test_killed_between_flush_and_commit_every_row_keeps_its_file(accident: Acci
 
 @pytest.mark.matrix
 def test_killed_in_the_middle_of_an_upload_nobody_sees_half_a_file(accident: Accident) -> None:
-    """What had arrived is on the disk, but is no file; listing finds it all the same."""
+    """The bytes that had arrived are on the disk, but are no file; listing finds them all the same."""
     with running("killed_during_upload", accident.world.engine, accident.media):
         pass
     assert sorted(accident.world.rows().values()) == sorted([OLD, OTHER])

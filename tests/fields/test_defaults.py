@@ -23,7 +23,7 @@ from tests.fields.statements import table_of
 
 outcome = pytest.mark.parametrize("commit", [True, False], ids=["commit", "rollback"])
 
-#: Far from what a sequence of PostgreSQL's reaches by itself.
+#: Far from the numbers that a sequence of PostgreSQL reaches by itself.
 ROW = 1_000_001
 
 
@@ -64,7 +64,7 @@ def _constant(*contents: bytes) -> Callable[[bytes], list[bytes]]:
     return lambda name: list(contents)
 
 
-#: By name: what the single column and the list give, and the files of a row of that name.
+#: By name: the defaults of the single column and of the list, and the files of a row of that name.
 GIVEN: dict[str, tuple[Any, Any, Callable[[bytes], list[bytes]]]] = {
     "bytes": (b"cover", [b"1", b"2"], _constant(b"cover", b"1", b"2")),
     "intents": (FileIntent(b"cover", "c.txt"), [FileIntent(b"1", "1.txt")], _constant(b"cover", b"1")),
@@ -393,7 +393,7 @@ def _begin(world: OwnWorld, kind: Any, *names: str) -> list[bytes]:
 def test_the_file_of_onupdate_takes_the_place_of_the_old_one(
     world: OwnWorld, write: Rename, kind: Any, files: Callable[[bytes], list[bytes]], commit: bool
 ) -> None:
-    """Each changed row gets its own, and what it had goes with COMMIT; a row that is left alone keeps its files."""
+    """Each changed row gets its own, and its old file goes with COMMIT; a row that is left alone keeps its files."""
     old = _begin(world, kind, "a", "b", "c")
     with world.session() as session:
         write(session, kind, {ROW: "x", ROW + 1: "y"})
@@ -403,7 +403,7 @@ def test_the_file_of_onupdate_takes_the_place_of_the_old_one(
 
 
 def test_onupdate_does_not_come_where_a_value_was_given(world: OwnWorld) -> None:
-    """What is given is written; the other column changes by itself."""
+    """The given value is written; the other column changes by itself."""
     kind, _ = WITH_ONUPDATE["callable values"]
     _begin(world, kind, "a", "b")
     with world.session() as session:
@@ -455,7 +455,7 @@ def test_what_the_database_refuses_leaves_the_old_files(world: OwnWorld, write: 
 
 @every_update
 def test_the_object_holds_what_onupdate_has_written(world: OwnWorld, write: Rename) -> None:
-    """At the latest when it is loaded anew; what it holds is never a file that is gone."""
+    """At the latest when it is loaded anew; it never holds a file that is gone."""
     kind, _ = WITH_ONUPDATE["callable values"]
     _begin(world, kind, "a")
     with world.session() as session:

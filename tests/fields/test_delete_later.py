@@ -1,4 +1,4 @@
-"""A hook that takes what a COMMIT has condemned: each path once, no other path, and nothing is left if it fails."""
+"""A hook that takes the files that a COMMIT condemned: each path once, no others, and nothing is left if it fails."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from PIL import Image
 from sqlalchemy import create_engine, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.util import greenlet_spawn
 
+from depot_lite.concurrency.pools import THREADS
 from depot_lite.fields.specialized.image import UploadedImage
 from depot_lite.fields.sqlalchemy import UploadedFileField
+from depot_lite.fields.tracking import transfers
 from depot_lite.images.recipes import Crop, Thumbnail
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.manager import DepotManager
@@ -72,7 +75,7 @@ class Queue:
 
 @pytest.fixture
 def queue(depots: dict[str, FileStorage]) -> Queue:
-    """A queue that takes what is to be deleted; the depots of the test take it away with them."""
+    """A queue of files to delete; it ends with the depots of the test."""
     made = Queue()
     DepotManager.set_delete_later(made.send)
     return made
@@ -90,7 +93,7 @@ def unnamed(world: World) -> list[str]:
 def test_the_queue_gets_each_file_that_no_row_names_any_more_exactly_once(
     world: World, queue: Queue, action: Action, end: End
 ) -> None:
-    """Whatever objects do: what is there and not named waits in the queue, and after a rollback there is nothing."""
+    """Whatever objects do: files that no row names wait in the queue, and after a rollback there are none."""
     begin(world)
     with world.session() as session:
         end.run(session, action)
@@ -100,6 +103,7 @@ def test_the_queue_gets_each_file_that_no_row_names_any_more_exactly_once(
     world.check(*action.leaves if end.commits else BEFORE)
 
 
+@pytest.mark.matrix
 @every_action
 def test_the_queue_gets_them_under_an_asynchronous_session(aworld: AsyncWorld, queue: Queue, action: Action) -> None:
     """Through each asynchronous driver, and beside the event loop."""
@@ -118,7 +122,7 @@ def test_the_queue_gets_them_under_an_asynchronous_session(aworld: AsyncWorld, q
 
 
 def test_the_old_file_can_be_read_until_the_task_runs(world: World, queue: Queue) -> None:
-    """It is the row that has changed; who has the path finds the file a little longer."""
+    """The row has changed; the file can be read by its path a little longer."""
     begin(world)
     with world.session() as session:
         document = documents(session)[0]
@@ -134,7 +138,7 @@ def test_the_old_file_can_be_read_until_the_task_runs(world: World, queue: Queue
 
 
 def test_a_released_savepoint_waits_for_the_outermost_commit(world: World, queue: Queue) -> None:
-    """RELEASE condemns nothing for good; what a savepoint stored and rolled back goes at the end, and into no queue."""
+    """RELEASE condemns nothing for good; files of a savepoint that was rolled back go at the end, and into no queue."""
     begin(world)
     with world.session() as session:
         first, second = documents(session)
@@ -405,7 +409,7 @@ def test_if_the_hook_fails_an_asynchronous_commit_deletes(aworld: AsyncWorld, ca
 def test_a_hook_that_fails_half_way_is_not_asked_again(
     world: World, queue: Queue, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What the queue has, it keeps; the rest is deleted here, without waiting for another timeout."""
+    """The queue keeps the files that it has; the rest is deleted here, without waiting for another timeout."""
     calls = []
 
     def breaks_down(paths: list[str]) -> None:
@@ -452,7 +456,7 @@ class SlowQueue(Queue):
 
     def __init__(self) -> None:
         super().__init__()
-        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.begun, self.go_on, self.ended = threading.Event(), threading.Event(), threading.Event()
         self.seen: list[str] = []
 
     def send(self, paths: list[str]) -> None:
@@ -461,6 +465,32 @@ class SlowQueue(Queue):
         assert self.go_on.wait(20)
         self.seen.append(self.who.get())
         super().send(paths)
+        self.ended.set()
+
+
+def test_hooks_that_hang_stop_no_other_work(aworld: AsyncWorld) -> None:
+    """As many as there are threads for them."""
+    meeting, go_on = threading.Barrier(THREADS + 1, timeout=20), threading.Event()
+
+    def hang(paths: list[str]) -> None:
+        meeting.wait()
+        go_on.wait(20)
+
+    DepotManager.set_delete_later(hang)
+
+    async def commit() -> None:
+        await greenlet_spawn(transfers.delete_at_end, ["default/a"], [])
+
+    async def journey(engine: AsyncEngine) -> None:
+        hanging = [asyncio.create_task(commit()) for _ in range(THREADS)]
+        await asyncio.to_thread(meeting.wait)
+        try:
+            assert await asyncio.wait_for(greenlet_spawn(transfers.off_loop, lambda: "done"), 20) == "done"
+        finally:
+            go_on.set()
+            await asyncio.gather(*hanging)
+
+    aworld.run(journey)
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
@@ -482,6 +512,7 @@ def test_the_event_loop_goes_on_while_the_hook_waits(aworld: AsyncWorld, cancell
             queue.go_on.set()
             assert await asyncio.wait([task])
             assert task.cancelled() is cancelled
+        assert await asyncio.to_thread(queue.ended.wait, 20)  # a cancelled task does not wait for the hook
 
     aworld.run(journey)
     assert (len(queue.paths), queue.paths) == (1, unnamed(aworld))

@@ -1,4 +1,4 @@
-"""What a form says of files, held against what the row holds by now."""
+"""The files of a form, compared with those that the row holds by now."""
 
 from __future__ import annotations
 

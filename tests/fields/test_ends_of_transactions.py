@@ -1,4 +1,4 @@
-"""What is decided at the end of a transaction, without a database: errors of COMMIT, and files that are deleted."""
+"""The decisions at the end of a transaction, without a database: errors of COMMIT, and files that are deleted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our exceptions leave a flush, a commit and a statement as themselves, and say what the user did."""
+"""Our exceptions leave a flush, a commit and a statement as themselves, and name the user's mistake."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.async_world import AsyncWorld
 from tests.support.models import Base
 
 Listen = Callable[..., None]
-#: What the defaults of `Supplied` give, by the name of the attribute.
+#: The defaults of `Supplied`, by the name of the attribute.
 SUPPLY: dict[str, Any] = {}
 
 
@@ -85,7 +85,7 @@ def supply() -> Iterator[None]:
     SUPPLY.clear()
 
 
-#: What is handed in, and what is raised for it.
+#: Values, and the errors that they cause.
 MISTAKES: dict[str, tuple[Any, type[DepotError], type[Exception]]] = {
     "refused by a validator": (b"many more bytes than ten", SizeRefused, ValueError),
     "refused by the storage": (b"fails", StorageFailed, OSError),
@@ -355,11 +355,11 @@ def test_an_exception_of_ours_leaves_an_async_session_as_it_is(
     aworld.check(b"old", b"page", b"other")
 
 
-# --- what a refusal says ----------------------------------------------------------------------------------------------
+# --- messages of refusals ---------------------------------------------------------------------------------------------
 
 
 def refusal(world: World, **values: Any) -> str:
-    """Return the message for what a connection is told to insert, behind the back of every session."""
+    """Return the message about a value that a connection inserts, behind the back of every session."""
     with pytest.raises(InvalidContent) as caught, world.engine.begin() as connection:
         connection.execute(insert(table_of(Guarded)), {"name": "x", **values})
     check(caught.value, InvalidContent, TypeError)
@@ -371,7 +371,7 @@ RAW = {"dict": {"path": "default/x"}, "str": "text", "bytes": b"raw"}
 
 @pytest.mark.parametrize("kind", RAW)
 def test_a_raw_value_that_a_connection_binds_is_named(world: World, kind: str) -> None:
-    """The message has the type of what was given, and differs from that for a file that is pending."""
+    """The message has the type of the given value, and differs from that about a pending file."""
     message = refusal(world, content=RAW[kind])
     assert kind in message
     assert message.replace(kind, "") != refusal(world, content=UploadedFile(b"x")).replace("UploadedFile", "")
@@ -384,7 +384,7 @@ def test_what_a_session_would_not_take_either_is_not_sent_to_one(world: World, k
 
 
 def test_a_pending_file_that_a_connection_binds_is_sent_to_a_session(world: World) -> None:
-    """Here the advice is right: no session looks after what a connection executes."""
+    """Here the advice is right: no session follows the statements of a connection."""
     message = refusal(world, content=UploadedFile(b"x"))
     assert "session.execute()" in message
     assert ".content: 'unnamed' is not stored yet" in message
@@ -427,7 +427,7 @@ EXECUTED: dict[str, Callable[[Session, dict[str, Any]], object]] = {
 @pytest.mark.parametrize("kind", ["dict", "str"])
 @pytest.mark.parametrize("column", ["content", "pages"])
 def test_who_used_a_session_is_not_told_to_use_one(world: World, how: str, kind: str, column: str) -> None:
-    """The message names the column, and what would be right."""
+    """The message names the column, and the expected value."""
     rows(world)
     with world.session() as session, pytest.raises(InvalidContent) as caught:
         EXECUTED[how](session, {column: RAW[kind]})

@@ -1,4 +1,4 @@
-"""The column type: what it writes and reads on each database, what it refuses, and what SQL can ask it."""
+"""The column type: values written and read on each database, refusals, and conditions in SQL."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from packaging.version import Version
 from sqlalchemy import (
     Engine,
     MetaData,
@@ -133,7 +135,7 @@ def kinds(values: Any) -> list[str]:
     return sorted(type(each).__name__ for each in values)
 
 
-# --- what is written --------------------------------------------------------------------------------------------------
+# --- writing ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_row_holds_json_as_text_or_binary(three: World) -> None:
@@ -211,7 +213,7 @@ def test_what_is_no_json_stops_the_flush_and_leaves_nothing(world: World) -> Non
     world.check()
 
 
-# --- what is read -----------------------------------------------------------------------------------------------------
+# --- reading ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("repair", ["replace", "clear", "delete"])
@@ -371,6 +373,7 @@ def test_a_column_is_compared_with_a_value(three: World) -> None:
         assert session.scalars(select(Plate.number).where(Plate.original == plate.original)).all() == [1]
 
 
+@pytest.mark.skipif(Version(sqlalchemy.__version__) < Version("2.0.56"), reason="SQLAlchemy doubles percent signs")
 def test_a_value_can_be_rendered_into_the_statement(three: World) -> None:
     """As a debugger or an offline migration does it; quotes and backslashes in names come through."""
     with three.session() as session:
@@ -447,7 +450,7 @@ def test_the_depot_of_the_column_takes_the_files(several: World) -> None:
 
 
 def test_a_value_that_names_a_depot_goes_there(world: World) -> None:
-    """``upload_storage`` takes the place of the default, not of what was said for this one file."""
+    """``upload_storage`` takes the place of the default, not of the depot given for this one file."""
     with world.session() as session:
         document = Document(content=UploadedFile(b"1", "archive"), report=UploadedFile(b"2", "default"))
         session.add(document)
@@ -540,14 +543,14 @@ def test_none_clears(three: World) -> None:
 
 
 def test_a_dictionary_is_refused(three: World) -> None:
-    """One that came with a request could name the file of somebody else; what was there stays."""
+    """One that came with a request could name the file of somebody else; the old file stays."""
     with three.session() as session:
         document = session.get_one(Document, 1)
         assert document.content is not None
         before = document.content.path
         dictionaries: list[Any] = [{}, dict(document.content), {"path": before}]
         for dictionary in dictionaries:
-            with pytest.raises(InvalidContent, match=r"^Document\.content: a dictionary is not a file; assign bytes"):
+            with pytest.raises(InvalidContent, match=r"^Document\.content: a dictionary is not a file: expected bytes"):
                 document.content = dictionary
         assert document.content.path == before
         assert not session.dirty
@@ -583,14 +586,14 @@ def test_without_any_depot_the_error_says_what_to_call() -> None:
 
 
 def test_a_value_of_another_class_becomes_one_of_the_columns(several: World) -> None:
-    """A pending `UploadedFile` is what a typed program assigns; of a stored one the content is stored anew."""
+    """A typed program assigns a pending `UploadedFile`; of a stored one the content is stored anew."""
     with several.session() as session:
         row = Several(id=1, scan=UploadedFile(b"1", filename="a.txt"), plain=b"2")
         assert type(row.scan) is Scan
         session.add(row)
         session.commit()
         assert (type(row.scan), row.scan.filename) == (Scan, "a.txt")
-        row.scan = row.plain  # type: ignore[assignment]  # a type checker cannot know what the column does
+        row.scan = row.plain  # type: ignore[assignment]  # a type checker cannot know that the column copies
         session.commit()
         assert type(row.scan) is Scan
         assert row.plain is not None

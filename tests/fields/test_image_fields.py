@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from depot_lite import images
-from depot_lite.errors import ConfigurationError, ImageRefused, StorageFailed
+from depot_lite.errors import ConfigurationError, DamagedReference, ImageRefused, StorageFailed
 from depot_lite.fields.filters.thumbnails import WithThumbnailFilter
 from depot_lite.fields.specialized.image import (
     ImageVariant,
@@ -33,6 +33,7 @@ from depot_lite.fields.specialized.image import (
 )
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
+from depot_lite.fields.validators import Size
 from depot_lite.images.recipes import Crop, Recipe, Thumbnail
 from depot_lite.io.content import Content, FileIntent
 from depot_lite.io.interfaces import FileInfo, FileStorage
@@ -41,7 +42,8 @@ from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.conftest import World, sqlite_engine
 from tests.fields.images import Failing, files, image, read
-from tests.support.models import Base
+from tests.images.awkward_images import bomb_png
+from tests.support.models import Base, Document
 from tests.support.streams import Stream
 
 SMALL = Thumbnail(64, 64)
@@ -52,6 +54,7 @@ class Reduced(UploadedImage):
     """Its originals are no larger than 100 pixels."""
 
     max_size = 100
+    formats = images.FORMATS
 
 
 class Private(UploadedImage):
@@ -65,6 +68,24 @@ class Narrow(UploadedImage):
 
     formats = ("PNG",)
     max_pixels = 10_000
+
+
+class Portrait(UploadedImage):
+    """May be a file of another kind."""
+
+    optional = True
+
+
+class Enclosure(Portrait):
+    """May be a file of another kind, and tells nothing about where it was made."""
+
+    strip_metadata = True
+
+
+class Whole(UploadedImage):
+    """Takes no JPEG that lacks its end."""
+
+    truncated = "refuse"
 
 
 class Sitter(Base):
@@ -88,6 +109,9 @@ class Picture(Base):
     reduced: Mapped[Reduced | None] = mapped_column(UploadedFileField(upload_type=Reduced, variants=RECIPES))
     private: Mapped[Private | None] = mapped_column(UploadedFileField(upload_type=Private))
     narrow: Mapped[Narrow | None] = mapped_column(UploadedFileField(upload_type=Narrow))
+    portrait: Mapped[Portrait | None] = mapped_column(UploadedFileField(upload_type=Portrait, variants=RECIPES))
+    enclosure: Mapped[Enclosure | None] = mapped_column(UploadedFileField(upload_type=Enclosure))
+    whole: Mapped[Whole | None] = mapped_column(UploadedFileField(upload_type=Whole, variants=RECIPES))
     thumbed: Mapped[UploadedImageWithThumb | None] = mapped_column(
         UploadedFileField(upload_type=UploadedImageWithThumb)
     )
@@ -95,7 +119,7 @@ class Picture(Base):
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """SQLite alone: what becomes of the files of a value does not depend on what they are."""
+    """SQLite alone: transactions treat all files alike, whatever their kind."""
     made = sqlite_engine(tmp_path_factory.mktemp("images") / "test.db")
     Base.metadata.create_all(made)
     yield made
@@ -129,7 +153,7 @@ def decoded() -> Iterator[list[str]]:
     del Image.DECODERS["jpeg"], Image.DECODERS["zip"]
 
 
-# --- what is stored ---------------------------------------------------------------------------------------------------
+# --- stored files -----------------------------------------------------------------------------------------------------
 
 
 def test_an_image_is_stored_with_its_variants(world: World) -> None:
@@ -219,7 +243,7 @@ def test_an_unknown_variant_is_told_which_there_are(world: World) -> None:
 
 
 def test_a_large_original_is_reduced_with_its_variants_by_one_decoding(world: World, decoded: list[str]) -> None:
-    """Its row tells what is stored. An original that is small enough stays as it is, byte for byte."""
+    """Its row describes the stored file. An original that is small enough stays as it is, byte for byte."""
     small = image(100, 50)
     with world.session() as session:
         large = Picture(id=1, reduced=FileIntent(image(1000, 500, orientation=6), "large.jpg"))
@@ -250,6 +274,33 @@ def test_a_reduced_original_that_no_browser_shows_gets_another_type_and_name(wor
         assert (picture.reduced.filename, picture.reduced.content_type) == ("scan.jpg", "image/jpeg")
 
 
+@pytest.mark.parametrize(
+    ("name", "extension", "content_type"),
+    [
+        ("TIFF", ".tif", "image/tiff"),
+        ("BMP", ".bmp", "image/bmp"),
+        ("ICO", ".ico", "image/vnd.microsoft.icon"),
+        ("JPEG2000", ".jp2", "image/jp2"),
+    ],
+)
+def test_formats_that_browsers_do_not_show_get_variants_where_they_are_named(
+    world: World, name: str, extension: str, content_type: str
+) -> None:
+    data = image(64, 64, name)
+    with world.session() as session:
+        session.add(Picture(id=1, reduced=FileIntent(data, f"scan{extension}")))
+        session.commit()
+        stored = session.get_one(Picture, 1).reduced
+        assert stored is not None
+        assert (stored.filename, stored.content_type) == (f"scan{extension}", content_type)
+        assert (read(stored.file), stored.width, stored.height) == (data, 64, 64)
+        small = stored.variants["small"]
+        assert (small.content_type, size_of(read(small.file))) == ("image/jpeg", (64, 64))
+        session.add(Picture(id=2, plain=FileIntent(data, "photo.jpg")))
+        with pytest.raises(ImageRefused, match=f"is an image of the type {name}"):
+            session.flush()
+
+
 def test_metadata_is_stripped_from_the_original_where_the_class_says_so(world: World) -> None:
     """And nothing is done to an image that has none."""
     output = io.BytesIO()
@@ -266,6 +317,100 @@ def test_metadata_is_stripped_from_the_original_where_the_class_says_so(world: W
             assert dict(opened.getexif()) == {}
         assert (first.private.width, first.private.height) == size_of(data) == (200, 300)
         assert read(second.private.file) == output.getvalue()
+
+
+@pytest.mark.parametrize("content", [b"%PDF-1.7 no image", image()[:200], b""], ids=["another type", "broken", "empty"])
+def test_a_file_that_is_no_image_is_kept_without_variants_where_images_are_optional(
+    world: World, content: bytes
+) -> None:
+    """A copy of it, too, and it has no variants that could be made again."""
+    with world.session() as session:
+        first = Picture(id=1, portrait=FileIntent(content, "file.pdf"))
+        session.add(first)
+        session.commit()
+        value = first.portrait
+        assert value is not None
+        assert (value.width, value.height, dict(value.variants), outdated(value, RECIPES)) == (None, None, {}, [])
+        assert value.as_dict()["width"] is None
+        session.add(Picture(id=2, portrait=value))
+        first.portrait = regenerate(value)
+        session.commit()
+        first.portrait = FileIntent(image(), "me.jpg")  # type: ignore[assignment]  # a Mapped attribute is of its value's type
+        session.commit()
+        assert first.portrait is not None
+        assert (first.portrait.width, set(first.portrait.variants)) == (300, set(RECIPES))
+    assert len(files(world)) == 4
+    world.check(content, *(data for data in files(world).values() if data != content))
+
+
+def test_rules_of_a_base_class_hold_where_images_are_optional() -> None:
+    class Small(UploadedImage):
+        validators = (Size(max="1 KB"),)
+
+    class Kept(Small):
+        optional = True
+
+    class Mixin:
+        optional = True
+
+    class Mixed(Mixin, UploadedImage):
+        pass
+
+    assert (Kept.validators, Mixed.validators) == (Small.validators, [])
+    for settings in ({"optional": "x"}, {"strip_metadata": "yes"}, {"truncated": "no"}, {"truncated": False}):
+        with pytest.raises(ConfigurationError, match=f"{next(iter(settings))}.* expected"):
+            type("Wrong", (UploadedImage,), {"__slots__": (), **settings})
+
+
+def test_an_image_of_a_column_of_any_files_gets_variants_where_images_are_optional(world: World) -> None:
+    with world.session() as session:
+        session.add(Document(id=1, content=image()))
+        session.commit()
+        session.add(Picture(id=1))
+        session.commit()
+        stored = text("UPDATE picture_of_each_class SET portrait = (SELECT content FROM document WHERE id = 1)")
+        session.execute(stored)
+        session.execute(text("UPDATE document SET content = NULL"))
+        session.commit()
+        picture = session.get_one(Picture, 1)
+        assert picture.portrait is not None
+        assert set(outdated(picture.portrait, RECIPES)) == set(RECIPES)
+        picture.portrait = regenerate(picture.portrait)
+        session.commit()
+        assert (picture.portrait.width, set(picture.portrait.variants)) == (300, set(RECIPES))
+
+
+def test_limits_hold_where_images_are_optional(world: World) -> None:
+    """And no metadata stays because an image could not be read."""
+    scan = io.BytesIO()
+    Image.new("RGB", (20, 10)).save(scan, "TIFF")
+    for column, content, rule in (
+        ("portrait", bomb_png(), "max_pixels"),
+        ("enclosure", scan.getvalue(), "format"),
+        ("enclosure", image()[:200], "decodable"),
+        ("enclosure", b"8BPS\0\1" + bytes(6) + b"\0\3\0\0\0\1\0\0\0\1\0\x08\0\3" + bytes(20), "format"),
+    ):
+        with world.session() as session:
+            session.add(Picture(id=1, **{column: content}))
+            with pytest.raises(ImageRefused) as refused:
+                session.flush()
+        assert refused.value.rule == rule
+    with world.session() as session:
+        session.add(Picture(id=1, enclosure=b"%PDF-1.7 no image"))
+        session.commit()
+    world.check(b"%PDF-1.7 no image")
+
+
+def test_a_jpeg_that_lacks_its_end_is_taken_unless_the_class_refuses_it(world: World) -> None:
+    cut = image()[:-2]
+    with world.session() as session:
+        session.add(Sitter(id=1, photo=cut))
+        session.commit()
+    with world.session() as session:
+        session.add(Picture(id=1, whole=cut))
+        with pytest.raises(ImageRefused, match="broken or truncated"):
+            session.flush()
+    assert cut in files(world).values()
 
 
 def test_a_flush_decodes_each_image_once(world: World, decoded: list[str]) -> None:
@@ -663,7 +808,7 @@ def old_photo(session: Session) -> Sitter:
 
 
 def test_variants_are_regenerated_by_the_recipes_of_today(world: World) -> None:
-    """The original's bytes stay what they are; the former files go at the commit."""
+    """The original's bytes stay as they are; the former files go at the commit."""
     with world.session() as session:
         person = old_photo(session)
         assert person.photo is not None
@@ -737,7 +882,7 @@ def test_variants_of_a_current_image_are_regenerated_too_where_somebody_asks(wor
         photo = {key: each for key, each in person.photo.items() if key not in {"variants", "width", "height"}}
         session.execute(text("UPDATE person_with_photo SET photo = :photo"), {"photo": json.dumps(photo)})
         session.expire_all()
-        assert (person.photo.width, len(person.photo.variants)) == (None, 0)
+        assert (person.photo.width, person.photo.get("variants")) == (None, None)
         person.photo = regenerate(person.photo)
         session.commit()
         assert (person.photo.width, len(person.photo.variants)) == (300, 2)
@@ -765,6 +910,21 @@ def test_an_image_with_a_thumbnail_is_filedepots(world: World) -> None:
         assert thumbed.thumb_url == f"/depot/{thumbed.thumb_path}"
         assert thumbed.files == [thumbed.path, thumbed.thumb_path]
     assert len(files(world)) == 2
+
+
+@pytest.mark.parametrize("damage", [{}, {"thumb_id": None, "thumb_path": None}, {"thumb_id": 5, "thumb_path": [5]}])
+def test_a_row_without_its_thumbnail_is_damaged(depots: dict[str, FileStorage], damage: dict[str, Any]) -> None:
+    """The image itself is read all the same."""
+    stored = UploadedImageWithThumb(image())
+    stored.store()
+    kept = {key: each for key, each in stored.items() if key not in {"thumb_id", "thumb_path", "files"}}
+    value = UploadedImageWithThumb({**kept, **damage})
+    for name in ("thumb_id", "thumb_path", "files"):
+        with pytest.raises(DamagedReference, match=f"expected {name} of type"):
+            getattr(value, name)
+    with pytest.raises(DamagedReference, match="expected thumb_id of type str"):
+        value.thumb_url  # noqa: B018
+    assert value.as_dict()["width"] == stored.width
 
 
 def test_a_transparent_image_may_have_a_thumbnail_without_transparency(depots: dict[str, FileStorage]) -> None:

@@ -72,7 +72,7 @@ def shown(value: UploadedImage) -> str:
 
 
 def check(world: World, *screenshots: str, poster: str | None = None, **others: tuple[str, ...]) -> None:
-    """Check what the film 1 shows, and others as ``_2=("red",)``; that all variants are there, and no other file."""
+    """Check the files of the film 1, of others as ``_2=("red",)``, that all variants are there, and no other file."""
     expected = {1: screenshots, **{int(name[1:]): colours for name, colours in others.items()}}
     with world.session() as session:
         films = {film.id: film for film in session.scalars(select(Film))}
@@ -157,7 +157,7 @@ def test_a_deleted_row_takes_all_variants_along(world: World) -> None:
     assert files(world) == {}
 
 
-# --- what is taken back -----------------------------------------------------------------------------------------------
+# --- rollbacks --------------------------------------------------------------------------------------------------------
 
 
 def test_a_rollback_takes_new_variants_back_and_keeps_the_former_and_the_images_can_be_flushed_again(
@@ -289,7 +289,7 @@ def test_keys_of_variants_are_selected_from_sql(world: World) -> None:
         assert session.scalars(select(Film.id).where(width > 64)).all() == []
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- refusals ---------------------------------------------------------------------------------------------------------
 
 
 def test_what_is_wrong_with_a_list_of_images_tells_which_of_them(world: World) -> None:

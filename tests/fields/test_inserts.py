@@ -240,7 +240,7 @@ def test_an_upsert_of_other_columns_deletes_the_file_that_no_row_took(world: Wor
     world.check(b"old", b"y")
 
 
-# --- what is refused ----------------------------------------------------------------------------------------------
+# --- refusals -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["excluded", "value", "none"])

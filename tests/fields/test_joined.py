@@ -19,7 +19,7 @@ Mode = Literal["conditional_savepoint", "rollback_only", "control_fully", "creat
 
 MODES: Final[tuple[Mode, ...]] = ("conditional_savepoint", "rollback_only", "control_fully", "create_savepoint")
 
-#: What a session does before it is closed.
+#: The end of the transaction before the session is closed.
 SESSION_ENDS: Final = ("commit", "rollback", "close")
 
 few = some_actions("add", "replace_in_three_flushes", "delete", "swap_rows")
@@ -210,7 +210,7 @@ def test_a_second_outer_transaction_on_the_same_connection_is_another_one(world:
 
 
 def test_a_connection_that_is_closed_in_its_transaction_takes_the_files_along(world: World) -> None:
-    """The pool rolls back what was left open."""
+    """The pool rolls back a transaction that was left open."""
     begin(world)
     connection = world.engine.connect()
     connection.begin()

@@ -349,7 +349,7 @@ KEYS_CHANGE: dict[str, tuple[Callable[[Session], None], tuple[bytes, ...]]] = {
 @pytest.mark.parametrize("name", KEYS_CHANGE)
 @pytest.mark.parametrize("end", ["commit", "rollback", "savepoint"])
 def test_keys_that_change_with_their_files(world: World, name: str, end: str) -> None:
-    """The row is the same under both keys, whoever has its old one now."""
+    """The row is the same under both keys, even if another row has its old one now."""
     change, after = KEYS_CHANGE[name]
     add(world, *(Document(id=each, content=b"%d" % each) for each in (1, 2)))
     with world.session() as session:

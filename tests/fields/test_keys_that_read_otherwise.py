@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from depot_lite.fields.sqlalchemy import UploadedFileField
-from depot_lite.fields.tracking.keys import StoredKey, loaded_key
+from depot_lite.fields.tracking.rows import StoredKey, loaded_key
 from depot_lite.fields.upload import UploadedFile
 from tests.conftest import World
 from tests.fields.statements import add, changed, table_of

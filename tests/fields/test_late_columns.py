@@ -43,7 +43,7 @@ from tests.fields.statements import table_of
 
 outcome = pytest.mark.parametrize("commit", [True, False], ids=["commit", "rollback"])
 
-#: Far from what a sequence of PostgreSQL's reaches by itself.
+#: Far from the numbers that a sequence of PostgreSQL reaches by itself.
 ROW = 1_000_001
 
 

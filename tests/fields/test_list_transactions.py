@@ -37,7 +37,7 @@ from tests.support.models import Booking, Movie
 @every_action
 @pytest.mark.parametrize("end", COMMITTED.values(), ids=COMMITTED)
 def test_what_is_committed_has_its_files_in_order_and_no_others(world: World, action: ListAction, end: End) -> None:
-    """Committed rows read their files in their order, and what they named before is gone."""
+    """Committed rows read their files in their order, and the files that they named before are gone."""
     begin(world)
     with world.session() as session:
         end(session, action.does)
@@ -65,6 +65,7 @@ def test_no_other_end_without_commit_leaves_or_takes_anything(world: World, acti
 
 
 @every_action
+@pytest.mark.matrix
 def test_a_savepoint_takes_back_what_was_done_in_it(world: World, action: ListAction) -> None:
     """Rolled back, done again in one that is released, and committed: as if it had been done once."""
     begin(world)
@@ -80,6 +81,7 @@ def test_a_savepoint_takes_back_what_was_done_in_it(world: World, action: ListAc
 
 
 @every_action
+@pytest.mark.matrix
 def test_a_session_that_keeps_its_objects_over_commits_is_no_exception(world: World, action: ListAction) -> None:
     """With expire_on_commit=False and autoflush=False the lists are the same, and can be changed further."""
     begin(world)
@@ -135,7 +137,7 @@ def test_new_objects_can_be_added_a_second_time_after_a_rollback(world: World) -
 
 
 def test_an_object_that_takes_over_a_row_without_a_change_leaves_its_files(world: World) -> None:
-    """SQLAlchemy writes nothing of an object that was made transient, so the row names what it named before."""
+    """SQLAlchemy writes nothing of an object that was made transient, so the row names its old files."""
     begin(world)
     with world.session() as session:
         copy, _ = movies(session)
@@ -209,7 +211,7 @@ def test_a_value_that_an_insert_gives_to_several_rows_and_columns_is_several_fil
 
 
 def test_rows_that_an_insert_leaves_out_leave_no_files(world: World) -> None:
-    """Of lists too: what was inserted is found by the first file of each."""
+    """Of lists too: the inserted rows are found by the first file of each."""
     begin(world)
     with world.session() as session:
         rows = [{"id": id_, "name": "third", "screenshots": [NEW, OTHER], "extras": [NEW]} for id_ in (FIRST, 3)]

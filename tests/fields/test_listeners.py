@@ -1,4 +1,4 @@
-"""The user's own listeners: values they assign, and what they do to what was just stored."""
+"""The user's own listeners: values that they assign, and their changes to files just stored."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_before_flush_may_replace_a_value_that_was_assigned(
 @outcome
 @pytest.mark.parametrize("name", ["before_insert", "before_update"])
 def test_mapper_listeners_may_assign(world: World, listen: Listen, name: str, first: bool, commit: bool) -> None:
-    """They come after our ``before_flush``; what they assign is stored all the same."""
+    """They come after our ``before_flush``; files that they assign are stored all the same."""
     begin(world)
     listen(Document, name, lambda mapper, connection, target: put(target, content=NEW), insert=first)
     with world.session() as session:
@@ -126,7 +126,7 @@ def test_a_listener_may_assign_the_stored_value_of_another_row(
 def test_a_listener_may_assign_the_value_of_another_row_to_an_expired_one(
     world: World, listen: Listen, name: str, first: bool, commit: bool, born: bool
 ) -> None:
-    """Nobody has loaded what the row holds, and yet it becomes a copy: each row owns its file."""
+    """The value of the row was not loaded, and yet it becomes a copy: each row owns its file."""
     begin(world)
     with world.session() as session:
         source, target = documents(session)
@@ -166,7 +166,7 @@ def test_a_set_listener_of_the_users_goes_along_with_ours(world: World, listen: 
     world.check(*(NEW, OTHER, PHOTO) if commit else BEFORE)
 
 
-# --- what listeners do to what was just stored ----------------------------------------------------------------------
+# --- listeners and files just stored --------------------------------------------------------------------------------
 
 
 @outcome
@@ -331,7 +331,7 @@ def test_a_session_with_the_info_of_another_has_files_of_its_own(world: World, c
 
 @outcome
 def test_after_flush_may_change_what_was_written(world: World, listen: Listen, commit: bool) -> None:
-    """What is assigned in ``after_flush_postexec`` is written by the next flush, which COMMIT brings."""
+    """A value assigned in ``after_flush_postexec`` is written by the next flush, which COMMIT brings."""
     done: list[bool] = []
 
     def change(session: Session, context: Any) -> None:
@@ -351,7 +351,7 @@ def test_after_flush_may_change_what_was_written(world: World, listen: Listen, c
 
 
 class Stop(Exception):
-    """What a listener raises."""
+    """An error of a listener."""
 
 
 def _raise(*args: Any) -> None:
@@ -417,7 +417,7 @@ def test_a_delete_listener_that_raises_takes_nothing(world: World, listen: Liste
 
 
 def test_a_listener_that_raises_after_commit_does_not_undo_it(world: World, listen: Listen) -> None:
-    """The rows are committed: their files stay, whoever raises then."""
+    """The rows are committed: their files stay, whichever listener raises then."""
     begin(world)
     with world.session() as session:
         put(documents(session)[0], content=NEW)
@@ -428,7 +428,7 @@ def test_a_listener_that_raises_after_commit_does_not_undo_it(world: World, list
 
 
 def test_a_listener_that_raises_after_commit_and_before_ours_changes_nothing(world: World, listen: Listen) -> None:
-    """The rows are committed: what they do not name any more goes."""
+    """The rows are committed: files that they no longer name go."""
     begin(world)
     with world.session() as session:
         put(documents(session)[0], content=NEW)

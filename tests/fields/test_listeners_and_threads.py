@@ -168,7 +168,7 @@ def test_the_first_file_of_a_process_while_another_thread_waits_for_the_database
 @pytest.mark.matrix
 @pytest.mark.parametrize("name", EVENTS)
 def test_the_first_file_of_a_process_while_another_thread_is_inside_of_an_event(tmp_path: Path, name: str) -> None:
-    """The listeners of an engine are run through one by one; who adds one meanwhile breaks that."""
+    """The listeners of an engine are run through one by one; adding one meanwhile would break that."""
     run(INSIDE_OF_AN_EVENT, tmp_path / "test.db", name)
 
 
@@ -220,7 +220,7 @@ def _whole_life(engine: Engine) -> None:
 
 
 def test_an_engine_has_the_same_listeners_after_its_sessions_looked_after_files(world: World, fresh: Engine) -> None:
-    """From the first connection on, when the dialect has added what it wants, nothing is added or taken away."""
+    """From the first connection on, when the dialect has added its own listeners, none is added or taken away."""
     with fresh.connect():
         before = listeners(fresh)
     _whole_life(fresh)
@@ -245,7 +245,7 @@ def test_an_engine_in_the_midst_of_a_transaction_has_the_same_listeners(world: W
 
 
 def test_listeners_that_are_run_through_while_a_file_is_attached(world: World, fresh: Engine) -> None:
-    """The same by what it does: each event of the engine attaches a file through another session, and goes on."""
+    """The same by its effect: each event of the engine attaches a file through another session, and goes on."""
     if fresh.dialect.name == "sqlite":
         pytest.skip("SQLite has one writer at a time")
     busy: list[str] = []

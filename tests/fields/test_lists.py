@@ -1,4 +1,4 @@
-"""Many files in one column: what the list does, apart from how transactions end."""
+"""Many files in one column: the list, apart from the ends of transactions."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def read(files: list[UploadedFile]) -> list[bytes]:
 
 
 def put(target: object, **values: Any) -> None:
-    """Assign what a type checker would not let through."""
+    """Assign values that a type checker would refuse."""
     for name, value in values.items():
         setattr(target, name, value)
 
@@ -395,6 +395,7 @@ def test_a_loaded_list_does_what_a_list_does(session: Session) -> None:
     assert (plain + fresh(), fresh() + plain, [*fresh()], tuple(fresh())) == (plain * 2, plain * 2, plain, tuple(plain))
     assert repr(fresh()) == repr(plain)
     assert (str(fresh()), f"{plain[0]}") == ("unnamed, unnamed", "unnamed")
+    assert (f"{fresh():.9}", f"{plain[0]:>9}") == ("unnamed, ", "  unnamed")
     assert json.loads(json.dumps(fresh())) == plain
     assert sorted(fresh(), key=lambda each: each.path) == sorted(plain, key=lambda each: each.path)
     one, two = fresh()
@@ -433,6 +434,14 @@ def test_copies_belong_to_no_object(session: Session) -> None:
         anything(copied).extend([None, *copied])
         assert len(copied) == 3
         assert (len(made.shots), session.is_modified(made)) == (1, False)
+
+
+def test_a_list_is_not_initialized_again(session: Session) -> None:
+    made = film(session, b"one")
+    for values in ([], [b"two"]):
+        with pytest.raises(TypeError, match="cannot be initialized again: assign another one"):
+            anything(made.shots).__init__(values)
+    assert read(made.shots) == [b"one"]
 
 
 def test_an_object_is_pickled_with_its_list(session: Session) -> None:
@@ -535,7 +544,7 @@ def test_a_version_counter_stops_the_second_of_two_appends(session: Session, dep
 
 
 def test_a_row_lock_keeps_both_of_two_appends(engine: Engine, depots: dict[str, FileStorage]) -> None:
-    """The second transaction waits at its SELECT ... FOR UPDATE and then sees what the first one has committed."""
+    """The second transaction waits at its SELECT ... FOR UPDATE and then sees the list that the first one committed."""
     if engine.dialect.name == "sqlite":
         pytest.skip("SQLite has one writer at a time, and no row locks")
     Base.metadata.create_all(engine)

@@ -31,7 +31,7 @@ Look = Callable[[bytes], object]
 
 
 class WatchedStorage(MemoryFileStorage):
-    """Calls a function with the bytes in the middle of each upload and of each deletion, and keeps what comes of it."""
+    """Calls a function with the bytes in the middle of each upload and of each deletion, and keeps the results."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class WatchedStorage(MemoryFileStorage):
         if look is not None:
             try:
                 self.seen.append(look(data))
-            except BaseException as error:  # a deletion logs what it meets, and the test would not hear of it
+            except BaseException as error:  # a deletion only logs errors, and the test would not notice them
                 self.errors.append(error)
 
     def _save(self, file_id: str, content: Content) -> FileInfo:
@@ -59,7 +59,7 @@ class WatchedStorage(MemoryFileStorage):
         super()._delete(file_id)
 
     def checked(self) -> list[object]:
-        """Return what was seen, once it is sure that something was and nothing failed."""
+        """Return the observations, once there are some and nothing failed."""
         assert self.errors == []
         assert self.seen
         return self.seen
@@ -102,7 +102,7 @@ def detached(world: World, kind: Any, key: int = 1, *options: Any) -> Any:
         return session.get_one(kind, key, options=options)
 
 
-# --- what is done -----------------------------------------------------------------------------------------------------
+# --- changes ----------------------------------------------------------------------------------------------------------
 
 Work = Callable[[Session, World], object]
 
@@ -184,7 +184,7 @@ def object_saved(session: Session, world: World) -> None:
     session.bulk_save_objects([document])
 
 
-#: Those that change rows which are there, and what the depot holds after a commit.
+#: Changes of existing rows, and the files of the depot after a commit.
 CHANGES: dict[Work, tuple[bytes, ...]] = {
     replace: (b"new", b"2", b"shot"),
     replace_at_commit: (b"new", b"2", b"shot"),

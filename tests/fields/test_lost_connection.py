@@ -281,7 +281,7 @@ def test_a_connection_cut_at_any_statement_leaves_rows_and_files_as_they_were(
 
 
 class TimeLimit(Exception):
-    """What a task queue raises in its worker from a signal handler."""
+    """The error that a task queue raises in its worker from a signal handler."""
 
 
 @pytest.fixture(params=[KeyboardInterrupt, TimeLimit])
@@ -340,7 +340,7 @@ def test_an_interrupted_commit_keeps_the_file_that_the_row_names_on_sqlite(
     error: type[BaseException],
     before: bool,
 ) -> None:
-    """A COMMIT of SQLite's waits for the disk, and Ctrl-C may come then. What is still open is rolled back.
+    """A COMMIT of SQLite waits for the disk, and Ctrl-C may come then. A transaction still open is rolled back.
 
     After Ctrl-C SQLAlchemy gives the connection up, so that nothing says that COMMIT will never arrive.
     """

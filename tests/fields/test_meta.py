@@ -34,6 +34,21 @@ class Poster(Base):
     shots: Mapped[list[UploadedFile]] = mapped_column(UploadedFileField(multiple=True))
 
 
+class Other(UploadedFile):
+    """Another class of values."""
+
+    __slots__ = ()
+
+
+class Scan(Base):
+    """A file of another class."""
+
+    __tablename__ = "meta_scan"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    image: Mapped[Other | None] = mapped_column(UploadedFileField(upload_type=Other))
+    pages: Mapped[list[UploadedFile]] = mapped_column(UploadedFileField(multiple=True, meta={"alt": str}))
+
+
 class Counted(Base):
     """A list whose row counts its versions."""
 
@@ -69,7 +84,7 @@ def poster(engine: Engine) -> Iterator[tuple[Session, Poster]]:
         yield session, made
 
 
-def image_of(poster: Poster) -> UploadedFile:
+def image_of(poster: Poster | Scan) -> UploadedFile:
     assert poster.image is not None
     return poster.image
 
@@ -234,6 +249,46 @@ def test_a_copy_keeps_metadata_and_takes_a_new_name(poster: tuple[Session, Poste
     assert (shot.content_type, shot.file.content_type, shot.file.read()) == ("text/csv", "text/csv", b"1")
     assert copied.shots[1].meta == {"n": 2}
     assert image.path != image_of(made).path
+
+
+@pytest.mark.parametrize("meta", [{"at": "B"}, {"alt": 5}, {"focus": [1]}, {"alt": {1}}, 5])
+def test_metadata_of_a_pending_value_is_checked_at_the_flush_too(engine: Engine, depot: FileStorage, meta: Any) -> None:
+    """With other rules and without them, and nothing of the file is stored."""
+    with Session(engine) as session:
+        scan = Scan(id=6, pages=[UploadedFile(b"page")])
+        scan.pages[0]["meta"] = meta
+        session.add(scan)
+        with pytest.raises(MetaRefused, match=r"^Scan\.pages"):
+            session.commit()
+        session.rollback()
+        made = Poster(id=6, image=UploadedFile(b"x", filename="a.txt"))
+        image_of(made)["meta"] = meta
+        session.add(made)
+        with pytest.raises(MetaRefused):
+            session.commit()
+        session.rollback()
+        assert list(depot.list()) == []
+        image_of(made).with_(meta={"alt": "A cat"})
+        session.add(made)
+        session.commit()
+        assert image_of(made).meta == {"alt": "A cat"}
+
+
+@pytest.mark.parametrize("kind", ["content", "column"])
+def test_a_copy_of_another_class_or_name_keeps_metadata(poster: tuple[Session, Poster], kind: str) -> None:
+    session, made = poster
+    made.image = image_of(made).with_(filename="renamed.txt", meta={"alt": "A cat"})
+    session.commit()
+    given: Any = FileIntent(made.image, "renamed.txt") if kind == "content" else made.image
+    copied = Scan(id=1, image=given)
+    session.add(copied)
+    session.commit()
+    assert copied.image is not None
+    assert (type(copied.image), copied.image.filename, copied.image.meta) == (Other, "renamed.txt", {"alt": "A cat"})
+    assert copied.image.file.filename == "renamed.txt"
+    copied.image = FileIntent(made.image, meta={})  # type: ignore[assignment]  # a FileIntent is accepted too
+    session.commit()
+    assert image_of(copied).meta == {}
 
 
 def test_metadata_comes_with_the_token_of_a_direct_upload(engine: Engine, depot: FileStorage) -> None:

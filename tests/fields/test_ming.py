@@ -19,6 +19,7 @@ from PIL import Image as PillowImage
 from pymongo.errors import AutoReconnect, DuplicateKeyError, ServerSelectionTimeoutError
 
 from depot_lite.errors import ConfigurationError, InvalidContent, SeveralRefused, StorageFailed, ValidationError
+from depot_lite.fields.analyzers import PdfPages
 from depot_lite.fields.interfaces import FileFilter
 from depot_lite.fields.ming import DepotExtension, UploadedFileProperty
 from depot_lite.fields.specialized.image import UploadedImage
@@ -30,6 +31,7 @@ from depot_lite.io.interfaces import FileInfo, FileStorage
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
+from tests.support.files import pdf
 
 SESSION: Final[Any] = ODMSession(bind=create_datastore("mim:///depot_lite"), extensions=[DepotExtension])
 
@@ -52,6 +54,7 @@ class Document(MappedClass):  # type: ignore[misc]  # Ming's classes are untyped
     content: Any = UploadedFileProperty()
     report: Any = UploadedFileProperty(upload_storage="archive", validators=[Size(max=100), FileName(max_length=20)])
     letter: Any = UploadedFileProperty(filters=[Twice()])
+    print: Any = UploadedFileProperty(analyzers=[PdfPages()])
 
 
 class Special(Document):
@@ -155,6 +158,13 @@ def test_assigning_stores_nothing_and_flushing_does(check: Callable[..., None]) 
         assert isinstance(found, UploadedFile)
         assert (found.pending, found.filename, found.size, found.depot_name) == (False, "a.txt", 5, "default")
         assert found.file.read() == b"hello"
+
+
+def test_facts_are_found_at_the_flush() -> None:
+    Document(print=pdf(), content=pdf())
+    SESSION.flush()
+    document = only()
+    assert (document.print.facts, document.content.facts) == ({"pages": 1}, {})
 
 
 def test_the_document_holds_what_filedepot_writes() -> None:
@@ -311,7 +321,7 @@ def test_a_form_without_a_file_changes_nothing(check: Callable[..., None]) -> No
 
 
 def test_each_document_owns_its_file(check: Callable[..., None]) -> None:
-    """A value of another document, stored or pending, becomes a copy; one's own stays what it is."""
+    """A value of another document, stored or pending, becomes a copy; the document's own value stays as it is."""
     value = UploadedFile(b"shared")
     first, second = Document(content=value), Document(content=value)
     SESSION.flush()
@@ -336,13 +346,22 @@ def test_filters_classes_and_variants_make_files_that_go_with_theirs(check: Call
     assert len(special.photo.paths) == 2
     assert len(document.letter.paths) == 2
     assert DepotManager.get_file(document.letter["again"]).read() == b"dear"
-    special.photo = None
+    document.letter = FileIntent(buffer.getvalue(), "a.png", meta={"alt": "A cat"})
+    SESSION.flush()
+    special.photo = document.letter  # of another class, so that it is stored anew
     document.letter = None
+    SESSION.flush()
+    assert (type(special.photo), special.photo.filename, special.photo.meta) == (
+        UploadedImage,
+        "a.png",
+        {"alt": "A cat"},
+    )
+    special.photo = None
     SESSION.flush()
     check(b"inherited")
 
 
-# --- what is refused, and what fails ----------------------------------------------------------------------------------
+# --- refusals and failures --------------------------------------------------------------------------------------------
 
 
 def test_what_breaks_rules_is_refused_at_the_flush_and_may_be_corrected(check: Callable[..., None]) -> None:
@@ -606,7 +625,7 @@ def test_types_are_checked_by_content(check: Callable[..., None]) -> None:
 def test_removing_by_a_query_deletes_the_files_of_what_is_gone(
     check: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of all that it matched, and not of what is there still."""
+    """The files of all documents that it matched, and not only of those still there."""
     for name in ("a", "a", "b"):
         Document(name=name, content=name.encode(), report=b"r")
     Document(name="a")
@@ -620,6 +639,29 @@ def test_removing_by_a_query_deletes_the_files_of_what_is_gone(
     SESSION.clear()
     Document.query.remove()
     check()
+
+
+@pytest.mark.parametrize("action", ["delete", "replace", "remove"])
+def test_files_of_other_depots_are_kept_and_logged(
+    depots: dict[str, FileStorage], caplog: pytest.LogCaptureFixture, action: str
+) -> None:
+    """Whoever can write to a document may have named them there."""
+    name, other = list(depots)[:2]
+    theirs = depots[other].create(b"theirs")
+    Document(name="a", content=b"ours")
+    SESSION.flush()
+    SESSION.db.document.update_one({"name": "a"}, {"$push": {"content.files": f"{other}/{theirs}"}})
+    assert only().content.path.startswith(f"{name}/")
+    if action == "remove":
+        Document.query.remove({"name": "a"})
+    elif action == "delete":
+        only().delete()
+    else:
+        only().content = b"new"
+    SESSION.flush()
+    assert list(depots[other].list()) == [theirs]
+    assert len(list(depots[name].list())) == (1 if action == "replace" else 0)
+    assert f"which are kept: ['{other}/{theirs}']" in caplog.text
 
 
 def test_a_removal_that_fails_keeps_the_files(check: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,7 +73,7 @@ def test_a_copy_becomes_the_type_of_its_column(world: World, commit: bool) -> No
 @outcome
 @pytest.mark.parametrize("loaded", [True, False], ids=["loaded", "expired"])
 def test_a_stored_value_of_another_type_is_stored_anew(world: World, commit: bool, loaded: bool) -> None:
-    """The column's own type makes of the content what it makes of any; the original stays with its attribute."""
+    """The column's own type processes the content as any other; the original stays with its attribute."""
     with world.session() as session:
         session.add(Album(id=1_000_001, plain=NEW, letter=b"old"))
         session.commit()
@@ -352,7 +352,7 @@ def test_an_upload_without_a_file_leaves_the_attribute_as_it_was(world: World, s
 
 
 def test_an_upload_without_a_file_leaves_a_pending_value(world: World) -> None:
-    """What was assigned before it is stored."""
+    """The file that was assigned before is stored."""
     document = Document(content=NEW)
     put(document, content=_empty_upload(), report=_empty_upload())
     with world.session() as session:

@@ -1,4 +1,4 @@
-"""Refusals say which column is concerned, and what the user did."""
+"""Refusals name the column and the user's mistake."""
 
 from __future__ import annotations
 

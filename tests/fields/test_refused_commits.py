@@ -1,6 +1,6 @@
 """A COMMIT that the database refuses, because a deferred foreign key is not satisfied: everything is as it was.
 
-PostgreSQL rolls back by itself. SQLite leaves the transaction open: whoever commits next on the same connection would
+PostgreSQL rolls back by itself. SQLite leaves the transaction open: the next commit on the same connection would
 complete it, if nobody rolled it back.
 """
 
@@ -42,7 +42,7 @@ def _without_begin(path: Path, **options: Any) -> Engine:
 def pooled(
     request: pytest.FixtureRequest, engine: Engine, tmp_path: Path, depots: dict[str, FileStorage]
 ) -> Iterator[World]:
-    """A world with one connection: whoever comes next gets the one that was refused."""
+    """A world with one connection: the next session gets the one that was refused."""
     make = {"with BEGIN": sqlite_engine, "without BEGIN": _without_begin}.get(request.param)
     if make is None:
         made = create_engine(engine.url, **ONE_CONNECTION)
@@ -112,7 +112,7 @@ def test_the_next_session_of_the_connection_does_not_complete_it(pooled: World, 
 @refusing
 @few_changes
 def test_a_session_that_was_left_open_is_not_completed_by_itself(pooled: World, change: Change) -> None:
-    """The application catches the error, rolls back, satisfies the key, and commits what it has: the folder alone."""
+    """The application catches the error, rolls back, satisfies the key, and commits the folder alone."""
     with pooled.session() as session:
         refused(session, change)
         session.rollback()
@@ -254,7 +254,7 @@ def test_a_session_on_a_connection_without_a_transaction(pooled: World, change: 
 def test_a_pool_that_gives_everybody_the_same_connection(
     tmp_path: Path, depots: dict[str, FileStorage], change: Change, pool: type[Any], make: Callable[..., Engine]
 ) -> None:
-    """As databases in memory have it; one that does not even roll back what comes back to it."""
+    """As databases in memory have it; one that does not even roll back returned connections."""
     make_sqlite(tmp_path / "shared.db", Base.metadata)
     engine = make(tmp_path / "shared.db", poolclass=pool, pool_reset_on_return=None)
     world = World(engine, depots)

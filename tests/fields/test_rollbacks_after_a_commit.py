@@ -1,4 +1,4 @@
-"""A rollback that takes nothing back: what was written is committed already, or was never in a transaction.
+"""A rollback that takes nothing back: the rows are committed already, or were never in a transaction.
 
 DDL commits on MariaDB, a text can say COMMIT, tables without transactions and connections in AUTOCOMMIT write for good.
 Rows that stay read their files, and the files that they named before go.
@@ -38,7 +38,7 @@ End = Callable[[Session], None]
 
 
 class Stop(Exception):
-    """What the user's own code raises in the middle of a transaction."""
+    """An error of the user's own code in the middle of a transaction."""
 
 
 def _raise(session: Session) -> None:
@@ -104,7 +104,7 @@ def test_a_rollback_that_is_text_takes_back_what_was_before_it(world: World, cha
 @few_changes
 @pytest.mark.parametrize("end", [Session.rollback, Session.close])
 def test_a_savepoint_that_a_commit_in_text_has_ended(world: World, change: Change, end: End) -> None:
-    """There is no savepoint to go back to any more: what was written in it stays."""
+    """There is no savepoint to go back to any more: the rows written in it stay."""
     begin(world)
     with world.session() as session:
         savepoint = session.begin_nested()
@@ -173,7 +173,7 @@ def test_ddl_in_the_middle_of_a_transaction(world: World, change: Change, ddl: s
 @few_changes
 @pytest.mark.parametrize("end", [Session.rollback, Session.close, Session.commit])
 def test_a_savepoint_that_ddl_has_ended(world: World, change: Change, end: End) -> None:
-    """MariaDB says that it does not exist, when the session goes back to it: what was written in it stays."""
+    """MariaDB says that it does not exist, when the session goes back to it: the rows written in it stay."""
     begin(world)
     with world.session() as session:
         session.add(Document(report=OTHER))
@@ -191,7 +191,7 @@ def test_a_savepoint_that_ddl_has_ended(world: World, change: Change, end: End) 
 @on("mariadb")
 @few_changes
 def test_a_savepoint_before_ddl_that_was_rolled_back(world: World, change: Change) -> None:
-    """What was rolled back before the DDL is not committed by it."""
+    """The DDL does not commit changes that were rolled back before it."""
     begin(world)
     with world.session() as session:
         savepoint = session.begin_nested()
@@ -358,7 +358,7 @@ def test_a_session_on_a_connection_in_autocommit(world: World, autocommit: Engin
 @few_changes
 @pytest.mark.parametrize("end", [Session.rollback, Session.commit, Session.close])
 def test_several_flushes_in_autocommit(world: World, autocommit: Engine, change: Change, end: End) -> None:
-    """Of what one flush stored and the next one replaced nothing is left."""
+    """No file is left that one flush stored and the next one replaced."""
     begin(world)
     with Session(autocommit) as session:
         change(session)
@@ -371,7 +371,7 @@ def test_several_flushes_in_autocommit(world: World, autocommit: Engine, change:
 
 @few_changes
 def test_a_session_in_autocommit_goes_on_after_a_rollback(world: World, autocommit: Engine, change: Change) -> None:
-    """What the second one replaces is what the first one wrote for good."""
+    """The second one replaces the file that the first one wrote for good."""
     begin(world)
     with Session(autocommit) as session:
         put(session.get_one(Document, SECOND), report=OTHER)

@@ -87,7 +87,7 @@ def by_the_recipe(pair: Pair) -> Session:
 
 
 def sticky(pair: Pair) -> Session:
-    """As advanced-alchemy does it: who has written reads from the leader until the transaction ends."""
+    """As in advanced-alchemy: a session that has written reads from the leader until the transaction ends."""
 
     class StickySession(Session):
         wrote = False
@@ -144,7 +144,7 @@ CHANGES: dict[str, tuple[Change, list[bytes]]] = {}
 
 
 def change(*expected: bytes) -> Callable[[Change], Change]:
-    """Enter a change, and what it leaves after a commit."""
+    """Enter a change, and the files that it leaves after a commit."""
 
     def enter(made: Change) -> Change:
         CHANGES[made.__name__] = made, list(expected)
@@ -290,6 +290,7 @@ def _skip_if_astray(pair: Pair, name: str) -> None:
         pytest.skip("the recipe writes this to the follower, with or without files")
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", CHANGES)
 @pytest.mark.parametrize("end", ["commit", "rollback"])
 def test_a_follower_that_is_behind_decides_nothing(
@@ -308,7 +309,7 @@ def test_a_follower_that_is_behind_decides_nothing(
 @pytest.mark.matrix
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_savepoint_beside_a_follower_that_is_behind(lagging: Pair, depots: dict[str, FileStorage], name: str) -> None:
-    """What is rolled back to a savepoint leaves rows and files as they were; the rest of the transaction counts."""
+    """A rollback to a savepoint leaves rows and files as they were; the rest of the transaction counts."""
     _skip_if_astray(lagging, name)
     made, _ = CHANGES[name]
     with lagging.session() as session:
@@ -389,10 +390,11 @@ def test_the_bind_of_a_statement_is_asked_only_if_sqlalchemy_writes_there(
 @pytest.mark.parametrize("lagging", ["stale rows"], indirect=True)
 @pytest.mark.parametrize("end", ["commit", "rollback"])
 @pytest.mark.parametrize("how", ["replaced", "deleted"])
+@pytest.mark.matrix
 def test_an_object_that_was_read_from_the_follower(
     lagging: Pair, depots: dict[str, FileStorage], end: str, how: str
 ) -> None:
-    """The object remembers what the row held once; the file that goes is the one that it held last."""
+    """The object remembers a former file of the row; the file that goes is its last one."""
     with lagging.session() as session:
         document = session.get_one(Document, 1)
         assert document.name == "stale"
@@ -468,7 +470,7 @@ def _update_by_key(session: Session) -> None:
     session.bulk_update_mappings(Movie, [{"id": 1, "screenshots": [UploadedFile(b"new")]}])
 
 
-#: What is done, and what the rows that are meant hold afterwards.
+#: Changes, and the content of the changed rows afterwards.
 DONE: dict[str, tuple[Callable[[Session], None], list[bytes]]] = {
     "objects deleted": (_delete_objects, []),
     "objects replaced": (_replace_objects, [b"new", b"new"]),
@@ -482,6 +484,7 @@ DONE: dict[str, tuple[Callable[[Session], None], list[bytes]]] = {
 @pytest.mark.parametrize("binds", BINDS)
 @pytest.mark.parametrize("name", DONE)
 @pytest.mark.parametrize("end", ["commit", "rollback"])
+@pytest.mark.matrix
 def test_each_model_is_looked_after_in_its_own_database(
     two: Two, depots: dict[str, FileStorage], binds: str, name: str, end: str
 ) -> None:
@@ -505,7 +508,7 @@ class Shards:
     engines: dict[str, Engine]
 
     def session(self) -> Any:
-        """Return a session that asks both where it is not told which."""
+        """Return a session that asks both shards if it is not told which."""
         made: Any = ShardedSession
         return made(
             shards=dict(self.engines),
@@ -562,7 +565,7 @@ def _replace_expired(session: Session) -> None:
 
 
 US = set_shard_id("us")
-#: What is done, and what all shards together hold afterwards.
+#: Changes, and the content of all shards together afterwards.
 IN_SHARDS: dict[str, tuple[Callable[[Any], object], list[bytes]]] = {
     "object replaced": (_replace_one, [b"eu 1", b"eu 2", b"new", b"us 3"]),
     "object deleted": (_delete_one, [b"eu 1", b"eu 2", b"us 3"]),
@@ -614,6 +617,7 @@ IN_SHARDS: dict[str, tuple[Callable[[Any], object], list[bytes]]] = {
 
 @pytest.mark.parametrize("name", IN_SHARDS)
 @pytest.mark.parametrize("end", ["commit", "rollback"])
+@pytest.mark.matrix
 def test_the_rows_of_every_shard(shards: Shards, depots: dict[str, FileStorage], name: str, end: str) -> None:
     """The shards and the depots agree: each row has a file of its own, and no file is left."""
     done, expected = IN_SHARDS[name]

@@ -24,7 +24,7 @@ from tests.fields.actions import put
 from tests.fields.statements import add, table_of
 from tests.support.models import Base, Document
 
-#: Far from what a sequence of PostgreSQL's reaches by itself.
+#: Far from the numbers that a sequence of PostgreSQL reaches by itself.
 ROW = 1_000_001
 OTHER_ROW = 1_000_002
 
@@ -311,7 +311,7 @@ def _of_objects(session: Session) -> None:
 def test_a_refused_insert_of_several_rows_keeps_the_files_of_those_before(
     world: World, fill: Callable[[Session], None], end: Callable[[Session], None]
 ) -> None:
-    """MyISAM keeps what it has inserted until it refuses a row."""
+    """MyISAM keeps the rows inserted before the one that it refuses."""
     with world.session() as session:
         with pytest.raises(IntegrityError):
             fill(session)
@@ -484,7 +484,7 @@ def test_a_model_whose_key_is_not_that_of_its_table(
 def test_an_expired_object_whose_key_is_not_that_of_its_table(
     world: World, model: type[Any], end: Callable[[Session], None]
 ) -> None:
-    """Where the object does not know the key of the table, what it replaces cannot be found, and stays."""
+    """If the object does not know the key of the table, the replaced file cannot be found, and stays."""
     add(world, model(id=ROW, file=b"old"))
     with world.session() as session:
         found = session.get_one(model, ROW)
@@ -527,7 +527,7 @@ def stale(world: World) -> Iterator[tuple[World, Session, Ledger]]:
 
 
 def test_a_list_of_a_stale_object_that_counts_its_versions_is_refused(stale: tuple[World, Session, Ledger]) -> None:
-    """The version is as it was, so the database would not refuse: what others had put there would be lost."""
+    """The version is as it was, so the database would not refuse: files that others put there would be lost."""
     world, session, ledger = stale
     ledger.pages.append(UploadedFile(b"4"))
     with pytest.raises(StaleDataError):
@@ -539,7 +539,7 @@ def test_a_list_of_a_stale_object_that_counts_its_versions_is_refused(stale: tup
 def test_a_file_of_a_stale_object_that_counts_its_versions_replaces_the_others(
     stale: tuple[World, Session, Ledger],
 ) -> None:
-    """What is replaced is what the row holds, not what the object remembers."""
+    """The files that the row holds are replaced, not those that the object remembers."""
     world, session, ledger = stale
     put(ledger, cover=b"ours")
     session.commit()
@@ -616,7 +616,7 @@ def _take_the_key(session: Session, **values: Any) -> None:
 def test_after_an_error_a_row_that_has_left_its_key_to_another(
     world: World, begun: str, values: dict[str, Any], end: Callable[[Session], None]
 ) -> None:
-    """An error alone makes the library ask; what is there under the key is another row, and tells nothing."""
+    """An error alone makes the library ask; the row that has the key now is another one, and tells nothing."""
     if begun != "inserted":
         add(world, Document(id=ROW, content=b"old"))
     with world.session() as session:

@@ -198,7 +198,7 @@ def test_what_was_replaced_before_the_row_stayed_goes(
 @on("mariadb")
 @pytest.mark.parametrize("ignore", [True, False], ids=["DELETE IGNORE", "DELETE"])
 def test_a_row_that_a_foreign_key_holds_keeps_its_files(deeds: World, ignore: bool) -> None:
-    """``DELETE IGNORE`` leaves out what it may not delete; without IGNORE it is refused, and a commit follows."""
+    """``DELETE IGNORE`` leaves out rows that it may not delete; without IGNORE it is refused, and a commit follows."""
     with deeds.session() as session:
         session.add(Deed(id=ROW + 1, owner="nobody", seal=NEW))
         session.flush()
@@ -283,7 +283,7 @@ def test_a_row_that_a_policy_forbids_to_delete_keeps_its_files(deeds: World, cle
 @on("postgresql")
 @every_deletion
 def test_a_row_that_a_policy_forbids_to_delete_in_this_transaction(deeds: World, clerk: Engine, deletion: Way) -> None:
-    """With ``SET LOCAL ROLE``: who asks afterwards is somebody else."""
+    """With ``SET LOCAL ROLE``: the question afterwards comes from another role."""
     clerk.dispose()
     with policies(deeds, SELECT="USING (true)", UPDATE="USING (true)", DELETE="USING (false)"):
         with deeds.session() as session:

@@ -45,7 +45,7 @@ def _end(session: Session, end: str) -> None:
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("released", [True, False], ids=["released", "rolled back"])
 def test_a_savepoint_decides_nothing_but_for_itself(world: World, action: Action, released: bool, end: str) -> None:
-    """What a released savepoint did ends with the transaction; what a rolled back one did has never been."""
+    """Changes of a released savepoint end with the transaction; those of a rolled back one leave nothing."""
     begin(world)
     with world.session() as session:
         savepoint = session.begin_nested()
@@ -60,8 +60,9 @@ def test_a_savepoint_decides_nothing_but_for_itself(world: World, action: Action
 
 
 @every_action
+@pytest.mark.matrix
 def test_a_second_attempt_works_in_the_same_transaction(world: World, action: Action) -> None:
-    """After the savepoint was rolled back, the same action does in the outer transaction what it does alone."""
+    """After the savepoint was rolled back, the action has the same effect in the outer transaction as alone."""
     begin(world)
     with world.session() as session:
         savepoint = session.begin_nested()
@@ -77,7 +78,7 @@ def test_a_second_attempt_works_in_the_same_transaction(world: World, action: Ac
 
 
 class Game:
-    """Plays a shape: writes something at every step, and knows what the rows have to name afterwards.
+    """Plays a shape: writes something at every step, and knows the files that rows have to name afterwards.
 
     The row with which it begins is replaced, a new one is added, and the one added last is cleared or deleted, so that
     each savepoint bears, condemns and condemns what another bore.
@@ -209,7 +210,7 @@ def test_what_was_pending_before_a_savepoint_belongs_to_the_outer_transaction(wo
 
 
 def test_a_flush_that_fails_in_a_savepoint_takes_only_its_own_files(world: World) -> None:
-    """The usual way to survive a constraint: what the outer transaction did is committed, the second attempt too."""
+    """The usual way to survive a constraint: the outer transaction and the second attempt are committed."""
     with world.session() as session:
         session.add(Account(code="same", photo=NEW))
         session.flush()
@@ -225,7 +226,7 @@ def test_a_flush_that_fails_in_a_savepoint_takes_only_its_own_files(world: World
 
 @pytest.mark.parametrize("end", ENDS)
 def test_a_flush_that_fails_in_the_inner_of_two_savepoints_leaves_the_outer_one(world: World, end: str) -> None:
-    """What the outer savepoint stored is as its rows are; what the failed flush stored goes whatever the end."""
+    """Files of the outer savepoint share the fate of its rows; those of the failed flush go whatever the end."""
     begin(world)
     with world.session() as session:
         with session.begin_nested():
@@ -274,7 +275,7 @@ def test_a_row_deleted_in_a_rolled_back_savepoint_can_be_deleted_again(world: Wo
 def test_a_session_that_ends_with_open_savepoints_ends_them_too(
     world: World, finish: Callable[[Session], None]
 ) -> None:
-    """COMMIT releases what is open; rollback and close() roll it back."""
+    """COMMIT releases open savepoints; rollback and close() roll them back."""
     begin(world)
     with world.session() as session:
         for content in (NEW, OTHER):

@@ -69,7 +69,7 @@ LEVEL = "SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED"
 @ends
 @pytest.mark.parametrize("told", [True, False], ids=["by SQLAlchemy", "by SQL"])
 def test_changes_of_others_that_are_not_committed(world: World, change: Change, commit: bool, told: bool) -> None:
-    """Somebody writes to the rows before the question is put, and rolls back later: the row names what it named."""
+    """Somebody writes to the rows before they are asked about, and rolls back later: the row names its old file."""
     begin(world)
     options = {"isolation_level": "READ UNCOMMITTED"} if told else {}
     engine, ended = create_engine(world.engine.url, **options), list[bool]()

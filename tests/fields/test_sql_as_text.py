@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from depot_lite.fields.tracking.births import Candidates
-from depot_lite.fields.tracking.by_hand import notice
+from depot_lite.fields.tracking.outcomes import notice_text
 from tests.conftest import World, sqlite_engine
 from tests.fields.changes import BEFORE, Change, begin, every_change, few_changes, nothing_lost, on
 from tests.fields.statements import table_of
@@ -52,7 +52,7 @@ def test_the_transaction_is_committed_and_the_session_rolls_back(world: World, c
     world.check(*change.leaves)
 
 
-#: Statements, the dialect, and what they have done: nothing, or a flag of the candidates.
+#: Statements, the dialect, and their effect: none, or a flag of the candidates.
 NOTICED: dict[tuple[str, str], str | None] = {
     ("rollback", "sqlite"): "in_doubt",
     ("ROLLBACK TO x", "mariadb"): "in_doubt",
@@ -81,7 +81,7 @@ def test_statements_are_noticed() -> None:
     for statement, dialect in NOTICED:
         files = Candidates()
         files.condemn("default/a", files.row(table_of(Document), (1,)))
-        notice(files, statement, dialect)
+        notice_text(files, statement, dialect)
         flags = [name for name in ("in_doubt", "ended_early", "renamed") if getattr(files, name)]
         found[statement, dialect] = flags[0] if flags else None
     assert found == NOTICED

@@ -26,7 +26,7 @@ class SQLModelBase(SQLModel, registry=registry()):
 
 
 class Paper(SQLModelBase, table=True):
-    """A list and a single file; SQLModel writes what is assigned into ``__dict__`` after SQLAlchemy's event."""
+    """A list and a single file; SQLModel writes assigned values into ``__dict__`` after SQLAlchemy's event."""
 
     __tablename__ = "paper_of_sqlmodel"
     model_config: ClassVar[Any] = {"arbitrary_types_allowed": True}

@@ -55,7 +55,7 @@ def stale(world: World, keep: Keep = _as_it_is) -> tuple[Document, Movie]:
     return kept
 
 
-#: What the rows of `stale` hold, but for the first document's file, and but for the movie's list.
+#: The files in the rows of `stale`, except the first document's file and the movie's list.
 OTHERS: Final = (PHOTO, TWO, MEANWHILE, THREE)
 DOCUMENTS: Final = (MEANWHILE, PHOTO)
 
@@ -122,7 +122,7 @@ def test_bulk_save_objects_of_a_row_that_is_gone_leaves_nothing(world: World) ->
 
 @pytest.mark.parametrize("how", ["all attributes", "all attributes with a list", "mappings", "statement by key"])
 def test_a_stale_value_is_not_written_back(world: World, how: str) -> None:
-    """Its file is gone: that is an error, or the row keeps what it has. Never does it name a missing file."""
+    """Its file is gone: that is an error, or the row keeps its file. It never names a missing one."""
     document, movie = stale(world)
     values = [{"id": FIRST, "content": document.content}]
     try:
@@ -207,7 +207,7 @@ def test_a_stale_file_is_given_to_no_other_row(world: World) -> None:
 
 @kept
 def test_an_ordinary_merge_does_not_write_a_stale_value_back(world: World, keep: Keep) -> None:
-    """It loads the row and assigns what the object holds: a file that is gone."""
+    """It loads the row and assigns the object's file, which is gone."""
     document, movie = stale(world, keep)
     try:
         with world.session() as session:
@@ -338,7 +338,7 @@ def test_a_list_that_bulk_save_objects_writes_to_another_row_is_copied(world: Wo
 
 
 def test_two_objects_of_one_row_in_one_bulk_save(world: World) -> None:
-    """The later one is what the row names; the file of the other goes."""
+    """The row names the later file; the other one goes."""
     begin(world)
     copies = []
     for content in (NEW, MEANWHILE):

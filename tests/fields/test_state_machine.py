@@ -1,8 +1,8 @@
 """Random histories of sessions against a model: after every end of a transaction, rows and files agree exactly.
 
 The machine does what applications do, in any order, on rows with two file columns; the model (`tests.fields.history`)
-is a dictionary of bytes for each savepoint that is open. What a storage was told not to delete is all that may lie
-around.
+is a dictionary of bytes for each savepoint that is open. No other file may be left, except those that a storage was
+told not to delete.
 
 ``DEPOT_TEST_EXAMPLES=2000`` plays that many random histories instead of the fixed ones.
 """
@@ -18,12 +18,12 @@ from hypothesis import Phase
 from sqlalchemy import Engine
 from sqlalchemy.orm.exc import StaleDataError
 
+from depot_lite.depots import discard
 from depot_lite.errors import StoredFileNotFound
 from depot_lite.fields import sqlalchemy
 from depot_lite.fields.columns import FileColumn
-from depot_lite.fields.interfaces import discard
 from depot_lite.fields.statements.targets import Target
-from depot_lite.fields.tracking import proof, rows
+from depot_lite.fields.tracking import fates, proof, rows
 from depot_lite.fields.tracking.births import Birth, Candidates, Row, birth_of
 from depot_lite.fields.tracking.fates import Answer, End
 from depot_lite.fields.tracking.flush import Slot
@@ -61,7 +61,7 @@ def _all_there(connection: object, end: End) -> Answer:
 
 
 def _only_after_commit(
-    candidates: Candidates, *, committed: bool, to_ask: Callable[..., dict[str, set[Row]]] = Candidates.to_ask
+    candidates: Candidates, *, committed: bool, to_ask: Callable[..., dict[str, set[Row]]] = fates.to_ask
 ) -> dict[str, set[Row]]:
     return to_ask(candidates, committed=committed) if committed else {}
 
@@ -94,7 +94,7 @@ SABOTAGES: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "no end of a session is noticed": (Watch, "leave", _nothing),
     "what is asked about is taken for gone": (proof, "ask", _all_gone),
     "what is asked about is taken for named": (proof, "ask", _all_there),
-    "nothing is asked after a rollback": (Candidates, "to_ask", _only_after_commit),
+    "nothing is asked after a rollback": (fates, "to_ask", _only_after_commit),
     "replaced files are deleted at flush": (Candidates, "condemn", _delete_at_flush),
     "nobody tells what was given to the database": (sqlalchemy, "mark_bound", _nothing),
     "a savepoint that is rolled back loses nothing": (Ledger, "lose", _lose_nothing),

@@ -1,7 +1,7 @@
 """The random histories once more, with the session of an `AsyncSession`: what listeners do, they do in its greenlet.
 
 Each rule's work runs in one greenlet, as the calls of an `AsyncSession` do one by one; so the machine itself stays as
-it is. What it checks, it reads through the other driver.
+it is. It reads through the other driver to check.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class AsyncMachine(Machine):
         return BesideTheLoop(self.folder / name, self.reached)
 
     def _do(self, step: Callable[[], None]) -> None:
-        """Do it in the greenlet; what a rule calls is there already."""
+        """Run a step in the greenlet; a rule that is there already runs it directly."""
         if in_greenlet():
             step()
         else:

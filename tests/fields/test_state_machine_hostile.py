@@ -22,7 +22,7 @@ from sqlalchemy.orm import InstanceState, LoaderCallableStatus, Session
 from depot_lite.errors import DepotError
 from depot_lite.fields import columns
 from depot_lite.fields.statements.targets import Target
-from depot_lite.fields.tracking import outcomes
+from depot_lite.fields.tracking import fates, outcomes
 from depot_lite.fields.tracking.births import Candidates, Files, Row
 from depot_lite.fields.tracking.flush import Slot
 from depot_lite.fields.tracking.rows import Flush
@@ -33,7 +33,7 @@ from tests.fields.steps import play
 # SQLAlchemy warns of much that these histories do on purpose.
 pytestmark = [pytest.mark.matrix, pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")]
 
-#: What happens to the application, beside what it does itself.
+#: Events that happen to the application, beside its own work.
 HOSTILE: Final = frozenset(
     {
         "error caught",
@@ -124,7 +124,7 @@ class HostileMachine(HostileHistory):
 
     @rule(number=picks)
     def add_a_second_time(self, number: int) -> None:
-        """What was new in a transaction that was rolled back."""
+        """Add an object again that was new in a transaction that was rolled back."""
         lost = [each for each in self.made if inspect(each).transient]
         if lost:
             chest = lost[number % len(lost)]
@@ -148,7 +148,7 @@ class HostileMachine(HostileHistory):
         flush=st.booleans(),
     )
     def put_foreign_value(self, number: int, other: int, attribute: str, what: str, flush: bool) -> None:
-        """Write past the attribute's listener what is no value of it, or one of another row."""
+        """Write past the attribute's listener: an object that is no value of it, or a value of another row."""
 
         def step() -> None:
             chest, partner = self.chest(number), self.chest(other)
@@ -319,7 +319,7 @@ class HostileMachine(HostileHistory):
     @_may_happen("DDL")
     @rule()
     def execute_ddl(self) -> None:
-        """On MariaDB it commits what was done before; elsewhere it is a part of the transaction."""
+        """On MariaDB it commits the transaction so far; elsewhere it is a part of the transaction."""
         statement = text("DROP TABLE IF EXISTS there_is_no_such_table")
         self.attempt("DDL", self.session.flush, lambda: self.session.execute(statement))
 
@@ -428,7 +428,7 @@ def play_hostile(
     hostile: frozenset[str] = HOSTILE,
     phases: Sequence[Phase] = tuple(Phase),
 ) -> Counter[str]:
-    """Play histories with some of what is hostile, and return how often they came to each kind of step."""
+    """Play histories with some of the hostile events, and return how often they came to each kind of step."""
     with engines(engine) as made:
         machine = type("PlayedHostileMachine", (HostileMachine,), {"engines": made, "hostile": hostile})
         return play(engine, examples, machine=machine, phases=phases)
@@ -444,7 +444,7 @@ def test_no_hostile_history_loses_a_file_or_leaves_one_over(engine: Engine) -> N
     assert not [kind for kind in KINDS if not reached[kind]]
 
 
-# --- the machine finds what could be wrong ------------------------------------------------------------------------
+# --- the machine finds defects ------------------------------------------------------------------------------------
 
 
 def _nothing(*args: object, **named: object) -> None:
@@ -452,13 +452,13 @@ def _nothing(*args: object, **named: object) -> None:
 
 
 def _commits_are_believed(
-    candidates: Candidates, *, committed: bool, to_ask: Callable[..., dict[str, set[Row]]] = Candidates.to_ask
+    candidates: Candidates, *, committed: bool, to_ask: Callable[..., dict[str, set[Row]]] = fates.to_ask
 ) -> dict[str, set[Row]]:
     return {} if committed else to_ask(candidates, committed=committed)
 
 
 def _rollbacks_are_believed(
-    candidates: Candidates, *, committed: bool, to_ask: Callable[..., dict[str, set[Row]]] = Candidates.to_ask
+    candidates: Candidates, *, committed: bool, to_ask: Callable[..., dict[str, set[Row]]] = fates.to_ask
 ) -> dict[str, set[Row]]:
     return to_ask(candidates, committed=committed) if committed else {}
 
@@ -501,11 +501,11 @@ def _nothing_is_doubted() -> Iterator[None]:
 
 Sabotage = Callable[[], AbstractContextManager[None]]
 
-_commits = partial(_patched, Candidates, "to_ask", _commits_are_believed)
-_rollbacks = partial(_patched, Candidates, "to_ask", _rollbacks_are_believed)
+_commits = partial(_patched, fates, "to_ask", _commits_are_believed)
+_rollbacks = partial(_patched, fates, "to_ask", _rollbacks_are_believed)
 _acceptance = partial(_patched, Slot, "accept", _nothing)
 
-#: What is wrong with depot_lite; what alone may happen; and on which database.
+#: A defect of depot_lite; the only event that may happen; and the database.
 SABOTAGES: dict[str, tuple[Sabotage, str, str]] = {
     "an aborted COMMIT is believed": (_commits, "error caught", "postgresql"),
     "errors of the database are not noticed": (_no_error_is_noticed, "error caught", "postgresql"),
@@ -538,6 +538,6 @@ SABOTAGES: dict[str, tuple[Sabotage, str, str]] = {
     ("sabotage", "hostile", "engine"), SABOTAGES.values(), ids=list(SABOTAGES), indirect=["engine"]
 )
 def test_the_machine_objects_to(sabotage: Sabotage, hostile: str, engine: Engine) -> None:
-    """Each mistake is found by what it is a mistake about, while nothing else is hostile."""
+    """Each defect is found by its own kind of event, while nothing else is hostile."""
     with sabotage(), pytest.raises((AssertionError, DepotError)):
         play_hostile(engine, 200, hostile=frozenset({hostile}), phases=[Phase.generate])

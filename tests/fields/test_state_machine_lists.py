@@ -35,7 +35,7 @@ pytestmark = pytest.mark.matrix
 #: Every kind of step that a run must have reached, or it has shown nothing.
 KINDS = (*steps.KINDS, "changed in place", "changed what is expired", "moved")
 
-#: What is done to a list in its place.
+#: Changes of a list in place.
 CHANGES = (
     *("append", "insert", "extend", "iadd", "pop", "remove", "slice", "shorten", "replace"),
     *("sort", "reverse", "clear", "imul", "double", "swap", "back"),
@@ -197,7 +197,7 @@ class ListMachine(ListHistory, Steps):
     @precondition(lambda self: self.now)
     @rule(number=picks, count=counts, looked_at=st.booleans())
     def delete_and_add_in_one_flush(self, number: int, count: int, looked_at: bool) -> None:
-        """SQLAlchemy makes one UPDATE of the two; what the new object does not mention, the row keeps."""
+        """SQLAlchemy makes one UPDATE of the two; the row keeps the columns that the new object does not set."""
         row = self._pick(number)
         movie = self._object(row)
         if self.broken or not self._unchanged(row):
@@ -313,7 +313,7 @@ def _paths_of_main_files(held: object) -> list[str]:
 
 
 def _change_unseen(binding: AttributeBinding, files: FileList[Any], before: object) -> None:
-    """What an ordinary list does: the session still thinks that the row holds what the attribute holds."""
+    """Behave as an ordinary list, whose changes no session notices."""
 
 
 SABOTAGES: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {

@@ -58,7 +58,7 @@ def test_a_row_that_the_other_one_deletes(documents: World, race: Any) -> None:
 
 @pytest.mark.parametrize("statement", [delete(Document), update(Document).values(content=b"ours")])
 def test_a_file_that_the_other_one_replaces(documents: World, race: Any, statement: Any) -> None:
-    """What is read is what the other transaction committed, so its file goes and not the one before."""
+    """The row is read as the other transaction committed it, so its file goes and not the one before."""
 
     def theirs(session: Session) -> None:
         session.get_one(Document, 2).content = UploadedFile(b"theirs")

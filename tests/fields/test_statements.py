@@ -88,7 +88,7 @@ def test_delete_of_more_rows_than_one_condition_names_takes_all_files(world: Wor
 
 
 def test_deleted_objects_that_were_only_flushed_by_the_statement_are_tracked(world: World) -> None:
-    """The statement flushes the session first, so that it removes what was just added."""
+    """The statement flushes the session first, so that it deletes objects that were just added."""
     with world.session() as session:
         session.add(Document(name="new", content=b"new"))
         session.execute(delete(Document))
@@ -270,7 +270,7 @@ def test_delete_that_the_database_refuses_takes_nothing(world: World) -> None:
 
 
 def test_delete_that_fails_at_the_second_parameters_takes_what_is_gone(world: World) -> None:
-    """SQLite and MariaDB keep what the first ones did, and an application may catch the error and commit."""
+    """SQLite and MariaDB keep the changes of the first ones, and an application may catch the error and commit."""
     add(world, Vehicle(id=1, picture=b"v"), Truck(id=2, picture=b"p", manual=b"m"))
     table = table_of(Vehicle)
     with world.session() as session:
@@ -282,7 +282,7 @@ def test_delete_that_fails_at_the_second_parameters_takes_what_is_gone(world: Wo
     world.check(*((b"v", b"p", b"m") if world.engine.dialect.name == "postgresql" else (b"p", b"m")))
 
 
-# --- what is passed on, and what it costs ---------------------------------------------------------------------------
+# --- arguments that are passed on, and costs ------------------------------------------------------------------------
 
 
 def test_execution_options_and_bind_arguments_hold_for_what_is_read(world: World) -> None:
@@ -321,7 +321,7 @@ def test_statements_on_tables_without_files_are_left_alone(world: World, queries
         session.rollback()
 
 
-# --- what is refused ----------------------------------------------------------------------------------------------
+# --- refusals -----------------------------------------------------------------------------------------------------
 
 
 def test_a_fresh_file_outside_of_a_session_is_refused(world: World) -> None:

@@ -1,4 +1,4 @@
-"""A statement was executed, something raised, and the application commits nevertheless: what was written is owned.
+"""A statement was executed, something raised, and the application commits nevertheless: written files are owned.
 
 The error may come from a listener of the user's (auditing, tracing), from an event of the ORM's, or from whoever
 fetches the rows: the database has done its part, and only it knows which files its rows name now.
@@ -25,14 +25,14 @@ from tests.support.models import Document, Movie, Truck
 
 Listen = Callable[..., None]
 
-#: Far from what a sequence of PostgreSQL's reaches by itself.
+#: Far from the numbers that a sequence of PostgreSQL reaches by itself.
 ONE, TWO, THREE = 1_000_001, 1_000_002, 1_000_003
 
 OLD = (b"one", b"one report", b"two", b"poster", b"1", b"2")
 
 
 class TracingFailed(Exception):
-    """What a listener of the user's raises."""
+    """An error of a user's listener."""
 
 
 def begin(world: World) -> None:
@@ -55,7 +55,7 @@ def without(*gone: bytes) -> tuple[bytes, ...]:
 
 @dataclass(frozen=True)
 class Case:
-    """A statement; its first word in SQL; and what is there if all that was sent until the error is committed."""
+    """A statement; its first word in SQL; and the files if everything sent until the error is committed."""
 
     run: Callable[[Session], Any]
     word: str
@@ -224,7 +224,7 @@ def fails(world: World, listen: Listen) -> Callable[..., list[str]]:
 
 
 def loads(session: Session, wanted: bool) -> list[Any]:
-    """Return all objects with all that they hold, if that is wanted."""
+    """Load and return all objects with their files, if asked to."""
     found: list[Any] = []
     if wanted:
         found = [*session.scalars(select(Document)), *session.scalars(select(Movie))]
@@ -242,7 +242,7 @@ def commit(session: Session) -> None:
 
 
 def reads_everything(world: World, session: Session) -> None:
-    """Check that what the objects of the session show can be read."""
+    """Check that the files that objects of the session show can be read."""
     for row in list(session.identity_map.values()):
         try:
             session.refresh(row)
@@ -263,7 +263,7 @@ def reads_everything(world: World, session: Session) -> None:
 def test_a_listener_raises_after_the_statement(
     world: World, fails: Any, case: Case, loaded: bool, end: Callable[[Session], None]
 ) -> None:
-    """What the rows name by then is what stays, and no file more."""
+    """The files that rows name by then stay, and no others."""
     begin(world)
     armed = fails("after_cursor_execute", case.word)
     with world.session() as session:
@@ -351,7 +351,7 @@ def test_a_cancellation_takes_the_connection_with_it(world: World, fails: Any, c
         left: tuple[bytes, ...] = OLD
         try:
             session.commit()
-            left = (*OLD, b"before")  # SQLAlchemy 2.0 does not notice what a before_cursor_execute listener raises
+            left = (*OLD, b"before")  # SQLAlchemy 2.0 does not notice errors of before_cursor_execute listeners
         except (PendingRollbackError, StatementError):
             session.rollback()
     world.check(*left)

@@ -67,7 +67,7 @@ def entries(world: World) -> None:
 
 
 ENTRIES = (b"photo", b"plain", b"framed", b"frame")
-#: What is done through which class, and the files that are left.
+#: Changes, the class that they go through, and the files that are left.
 THROUGH: dict[str, tuple[Callable[[Session], object], tuple[bytes, ...]]] = {
     "delete(base)": (lambda session: session.execute(delete(Entry)), ()),
     "delete(base) with a condition": (
@@ -367,7 +367,7 @@ RETURNED: dict[str, Callable[[Any], Any]] = {
 def test_returning_however_many_rows_are_fetched(
     world: World, kind: str, returned: str, fetch: Callable[[Any], None], commit: bool
 ) -> None:
-    """The database has done all of it, whether anybody reads what it returns or not."""
+    """The database has done all of it, whether anybody reads its result or not."""
     dialect = world.engine.dialect
     if not (dialect.delete_returning if kind == "delete" else dialect.update_returning):
         pytest.skip("the database has no RETURNING here")

@@ -1,6 +1,6 @@
 """Connections that the server ends, and says so: an administrator wants it, or the transaction was idle too long.
 
-What the server ended without COMMIT is rolled back; its SQLSTATE is the proof, also when it is the answer to COMMIT.
+A transaction that the server ended without COMMIT is rolled back; its SQLSTATE is the proof, even as answer to COMMIT.
 """
 
 from __future__ import annotations

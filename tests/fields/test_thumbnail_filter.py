@@ -15,6 +15,8 @@ from depot_lite.fields.filters.thumbnails import WithThumbnailFilter
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.content import FileIntent
+from depot_lite.io.interfaces import FileStorage
+from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.manager import DepotManager
 from tests.conftest import World, sqlite_engine
 from tests.support.models import Base
@@ -33,7 +35,7 @@ class Poster(Base):
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """SQLite alone: what a filter stores does not depend on the database."""
+    """SQLite alone: the files of a filter do not depend on the database."""
     made = sqlite_engine(tmp_path_factory.mktemp("thumbnails") / "test.db")
     Base.metadata.create_all(made)
     yield made
@@ -155,6 +157,16 @@ def test_a_script_without_a_middleware_stores_thumbnails_whose_url_is_found_late
             _ = found.thumb_128x128_url
         DepotManager.make_middleware(lambda environ, start: [])
         assert found.thumb_128x128_url == f"/depot/{found.thumb_128x128_path}"
+
+
+def test_the_row_keeps_no_url_that_expires(depots: dict[str, FileStorage]) -> None:
+    DepotManager.configure_signing("k" * 32)
+    DepotManager.configure("secret", MemoryFileStorage(), visibility="private")
+    DepotManager.make_middleware(None)
+    value = UploadedFile(transparent(), "secret")
+    value.store([WithThumbnailFilter()])
+    assert value["thumb_128x128_url"] is None
+    assert "signature=" in value.thumb_128x128_url
 
 
 def test_sizes_and_formats_that_cannot_be_are_refused_when_the_column_is_declared() -> None:

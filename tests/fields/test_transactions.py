@@ -38,7 +38,7 @@ from tests.support.models import Account, Booking, Document
 @every_action
 @pytest.mark.parametrize("end", COMMITTED.values(), ids=COMMITTED)
 def test_what_is_committed_has_its_files_and_no_others(world: World, action: Action, end: End) -> None:
-    """Committed rows read their files, what they named before is gone, and the session goes on."""
+    """Committed rows read their files, the files that they named before are gone, and the session goes on."""
     begin(world)
     with world.session() as session:
         end(session, action.does)
@@ -112,7 +112,7 @@ def test_an_object_can_be_added_a_second_time_after_a_rollback(world: World) -> 
 
 
 def test_a_value_can_be_assigned_a_second_time_after_a_rollback(world: World) -> None:
-    """The attribute holds what the row holds again, and the value that was rolled back can be put into it anew."""
+    """The attribute has the value of the row again, and the value that was rolled back can be assigned anew."""
     begin(world)
     with world.session() as session:
         first, _ = documents(session)
@@ -129,7 +129,7 @@ def test_a_value_can_be_assigned_a_second_time_after_a_rollback(world: World) ->
 
 @pytest.mark.parametrize("end", ["rollback", "close"])
 def test_an_object_that_was_rolled_back_can_be_added_to_another_session(world: World, end: str) -> None:
-    """The second session stores what the first one took back."""
+    """The second session stores the file that the first one took back."""
     document = Document(content=NEW)
     with world.session() as session:
         session.add(document)
@@ -165,7 +165,7 @@ def test_the_objects_of_a_failed_flush_can_be_committed_once_the_fault_is_mended
 
 
 def test_a_session_that_was_not_rolled_back_after_a_failed_flush_stores_nothing(world: World) -> None:
-    """SQLAlchemy refuses to go on, and no file is stored for what it refuses; what the flush stored goes at the end."""
+    """SQLAlchemy refuses to go on, and no more files are stored; those of the failed flush go at the end."""
     with world.session() as session:
         session.add_all([Account(code="same", photo=NEW), Account(code="same")])
         with pytest.raises(IntegrityError):

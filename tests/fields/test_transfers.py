@@ -10,7 +10,7 @@ import pytest
 
 _WITHOUT_GREENLET = """
 import sys
-sys.modules["greenlet"] = None  # what a failed import leaves
+sys.modules["greenlet"] = None  # as after a failed import
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 from depot_lite import DepotManager

@@ -1,7 +1,7 @@
-"""Two sessions write one row, and the second one knows only what was there before the first.
+"""Two sessions write one row, and the second one knows only its value before the first.
 
-What the row really held goes, whoever wins. Of two that change one list both changes are kept where the order of the
-elements leaves no doubt; otherwise the second one is refused with SQLAlchemy's StaleDataError.
+The file that the row really held goes, whoever wins. If both change one list, both changes are kept where the order of
+the elements leaves no doubt; otherwise the second one is refused with SQLAlchemy's StaleDataError.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Writers:
 
 @pytest.fixture
 def writers(world: World) -> Iterator[Writers]:
-    """Two sessions that keep what they have loaded over a COMMIT, as an object in a cache or in a form does.
+    """Two sessions that keep loaded values over a COMMIT, as an object in a cache or in a form does.
 
     Their transactions are open beside each other where the database can do that.
     """
@@ -134,7 +134,7 @@ def _delete_statement(session: Session, data: bytes) -> None:
     session.execute(delete(Document).where(Document.id == ROW))
 
 
-#: What is written, and which files the row names afterwards; None stands for what it had, b"" for what was given.
+#: Writes, and the files that the row names afterwards; None stands for its former file, b"" for the given one.
 WRITES: Final[dict[str, tuple[Write, tuple[bytes | None, ...]]]] = {
     "replace": (_replace, (b"",)),
     "replace twice": (_replace_twice, (b"",)),
@@ -276,7 +276,7 @@ def _write_back_by_a_statement(session: Session) -> None:
 def test_no_row_is_given_a_file_that_the_other_one_has_deleted(
     documents: World, writers: Writers, first: str, ours: Callable[[Session], None]
 ) -> None:
-    """What the second session still shows is gone; to give it to another row is an error, or gives it what is there."""
+    """The file that the second session shows is gone; giving it to another row fails, or gives the existing one."""
     writers.load(Document)
     WRITES[first][0](writers.theirs, THEIRS)
     writers.theirs.commit()
@@ -363,7 +363,7 @@ def _rotate(files: Any, data: bytes) -> None:
 REFUSED: Final[tuple[bytes, ...]] = (b"refused",)
 A, B = THEIRS, OURS
 
-#: What they do, what we do, and all that may come of it: one list, or several where more than one order is right.
+#: Their edit, ours, and the right results: one list, or several if more than one order is right.
 EDITS: Final[list[tuple[Edit, Edit, list[tuple[bytes, ...]]]]] = [
     (_append, _append, [(ONE, TWO, THREE, A, B), (ONE, TWO, THREE, B, A)]),
     (_append, _remove_first, [(TWO, THREE, A)]),
@@ -439,7 +439,7 @@ def held(world: World, model: Any = Movie) -> tuple[bytes, ...]:
 
 
 def after(edit: Edit, data: bytes) -> tuple[bytes, ...]:
-    """Return what one edit alone makes of the list."""
+    """Return the list after one edit alone."""
     files = [ONE, TWO, THREE]
     edit(files, data)
     return tuple(files)
@@ -591,7 +591,7 @@ def test_a_row_whose_list_the_other_one_has_changed_is_deleted(lists: World, wri
 
 
 def test_the_list_goes_on_after_a_merge(lists: World, writers: Writers) -> None:
-    """What the session shows is what the row names, so that the next change of either session is merged again."""
+    """The session shows the files that the row names, so that the next change of either session is merged again."""
     writers.load(Movie)
     for number in range(3):
         for session, data in ((writers.theirs, b"theirs %d"), (writers.ours, b"ours %d")):

@@ -41,7 +41,7 @@ def _prepares(engine: Engine) -> None:
 
 
 class Refused(Exception):
-    """What a listener raises in the place of a database that cannot prepare."""
+    """The error of a listener in the place of a database that cannot prepare."""
 
 
 def _refuse(*args: Any) -> None:
@@ -173,7 +173,7 @@ def test_savepoints_inside_of_a_two_phase_transaction(world: World, commit: bool
 
 # --- prepared, and then the connection broke ----------------------------------------------------------------------
 
-#: By dialect: the number of a connection, how somebody else ends it, whether it is gone, and what is prepared.
+#: By dialect: queries for the number of a connection, to end it, whether it is gone, and for prepared transactions.
 NUMBER: Final = {"postgresql": "SELECT pg_backend_pid()", "mariadb": "SELECT connection_id()"}
 KILL: Final = {"postgresql": "SELECT pg_terminate_backend({}, 20000)", "mariadb": "KILL {}"}
 GONE: Final = {

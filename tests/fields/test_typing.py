@@ -27,7 +27,7 @@ from sqlmodel import Field, SQLModel
 from depot_lite import (
     DepotManager, FileFilter, FileIntent, FileStorage, StoredFile, UploadedFile, UploadedFileField, UploadedImage
 )
-from depot_lite.fields.schema import FileData
+from depot_lite.fields.schema import ImageData
 
 assert_type(DepotManager.configure("default", {"depot.storage_path": "./media"}), FileStorage)
 
@@ -79,7 +79,7 @@ note = Note(picture=UploadedImage(b"bytes"), pages=[UploadedFile(b"page")])
 note.picture = note.picture.with_(filename="a.png", meta={"alt": "A cat"})
 note.pages[0] = note.pages[0].with_(meta={"alt": "A cat"})
 assert_type(note.picture.with_(filename="a.png"), UploadedImage)
-assert_type(note.picture.as_dict(), FileData)
+assert_type(note.picture.as_dict(), ImageData)
 assert_type(note.picture.as_dict()["url"], str | None)
 book = Book(cover=UploadedFile(b"cover"), pages=[UploadedFile(b"page")])
 assert_type(book.pages[0].meta["alt"], Any)
@@ -122,7 +122,7 @@ with Session(create_engine("sqlite://")) as session:
     assert_type(DepotManager.get_file(found.required.path), StoredFile)
 """
 
-#: What a checker must object to: each line holds one mistake.
+#: Mistakes that a checker must report, one a line.
 MISTAKES = (
     "document.required = None",
     'DepotManager.confgure("default", {})',
@@ -159,7 +159,7 @@ def check(name: str, folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("name", ["mypy", "pyright"])
 @pytest.mark.typing
 def test_a_users_project_is_typed(name: str, tmp_path: Path) -> None:
-    """Strictly, without one ignore: every attribute has its type, and every mistake is found where it is made."""
+    """Strictly, without one ignore: every attribute has its type, and every mistake is found in its line."""
     if name not in checkers():
         pytest.skip(f"{name} is not installed")
     folder = tmp_path / "project"

@@ -1,4 +1,4 @@
-"""Rows that UPDATE statements change: each gets a file of its own, and what it replaces goes."""
+"""Rows that UPDATE statements change: each gets a file of its own, and the replaced one goes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.models import Account, Document, Employee, Folder, Manager, P
 
 
 class EmptyUpload:
-    """What a form sends where nothing was chosen."""
+    """The upload of a form in which no file was chosen."""
 
     filename = ""
     content_type = "application/octet-stream"
@@ -55,6 +55,7 @@ def test_one_value_for_many_rows_becomes_a_file_for_each(world: World) -> None:
     world.check(b"v", b"v", b"v", b"r", b"r", b"r")
 
 
+@pytest.mark.matrix
 def test_many_rows_in_one_update(world: World) -> None:
     """More rows than one condition names."""
     with world.session() as session:
@@ -283,7 +284,7 @@ def test_several_parameters_with_a_condition_are_refused(world: World) -> None:
 
 
 def test_rows_before_the_refused_one_keep_their_new_files(world: World) -> None:
-    """SQLite and MariaDB keep what was done before the failing row; an application may catch the error."""
+    """SQLite and MariaDB keep the changes before the failing row; an application may catch the error."""
     add(world, *(Account(id=each, code=str(each), photo=str(each).encode()) for each in (1, 2, 3)))
     rows = [{"id": 1, "code": "x", "photo": b"x"}, {"id": 2, "code": "3", "photo": b"y"}, {"id": 3, "code": "z"}]
     with world.session() as session:
@@ -397,7 +398,7 @@ def test_a_storage_that_fails_leaves_the_rows_as_they_were(world: World, tmp_pat
     world.check(b"a", b"b", b"c")
 
 
-# --- what is refused ------------------------------------------------------------------------------------------------
+# --- refusals -------------------------------------------------------------------------------------------------------
 
 
 def test_a_sql_expression_is_refused(world: World) -> None:

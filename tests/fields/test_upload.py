@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import io
 import json
 import pickle
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +20,10 @@ from hypothesis import strategies as st
 
 from depot_lite import DepotManager, FileIntent, InvalidContent, StoredFileNotFound, UnknownDepot
 from depot_lite.errors import DamagedReference
-from depot_lite.fields.reference import FrozenDict, FrozenList, Reference
+from depot_lite.fields import parsing
+from depot_lite.fields.frozen import FrozenDict, FrozenList
+from depot_lite.fields.lists import FileList
+from depot_lite.fields.reference import OTHERS, Reference
 from depot_lite.fields.upload import UploadedFile, at_hand
 from depot_lite.io.content import Content
 from depot_lite.io.interfaces import FileStorage
@@ -75,7 +80,7 @@ def test_a_pending_value_knows_what_it_will_be_and_no_byte_has_moved(depot: File
 
 
 def test_a_pending_value_gives_its_content_and_no_file(pending: UploadedFile) -> None:
-    """``original_content`` is what was assigned, with what was said of it; ``file`` says that nothing is stored."""
+    """``original_content`` is the assigned content, with its name and type; ``file`` says that nothing is stored."""
     assert UploadedFile(b"bytes").original_content == b"bytes"
     assert pending.original_content.fileinfo == (b"Dear Sir,", "letter.txt", "text/plain")
     with pytest.raises(StoredFileNotFound, match=r"'letter\.txt' is not stored yet"):
@@ -179,6 +184,8 @@ CHANGES: dict[str, Callable[[Any], object]] = {
     "popitem": lambda value: value.popitem(),
     "clear": lambda value: value.clear(),
     "setdefault": lambda value: value.setdefault("note", 1),
+    "init": lambda value: value.__init__(b"other"),
+    "init with keys": lambda value: value.__init__({"path": "default/other"}),
 }
 
 
@@ -226,6 +233,8 @@ NESTED_CHANGES: dict[str, Callable[[Any], object]] = {
     "clear a list": lambda note: note["pages"].clear(),
     "sort": lambda note: note["pages"].sort(),
     "reverse": lambda note: note["pages"].reverse(),
+    "init": lambda note: note.__init__({"pages": 1}),
+    "init of a list": lambda note: note["pages"].__init__([3]),
 }
 
 
@@ -240,6 +249,27 @@ def test_dictionaries_and_lists_of_a_stored_value_are_frozen_too(
         with pytest.raises(TypeError, match="a stored file cannot be changed"):
             value.files.append("default/other")
         assert value["note"] == {"pages": [1, 2]}
+
+
+def test_containers_of_any_class_are_frozen_as_a_row_would_give_them(pending: UploadedFile) -> None:
+    pending["notes"] = {"pages": ({"a": 1}, [2]), "more": OrderedDict(b=defaultdict(list, c=[3]))}
+    pending["others"] = OrderedDict(d=())
+    pending.store()
+    loaded = UploadedFile.loader()(json.dumps(pending))
+    assert pending == loaded
+    notes = pending["notes"]
+    changes: list[Callable[[], object]] = [
+        lambda: notes["pages"][0].update(a=2),
+        lambda: notes["pages"].clear(),
+        lambda: notes["more"].clear(),
+        lambda: notes["more"]["b"]["c"].append(4),
+        lambda: notes["more"]["b"]["new"],
+        lambda: pending["others"]["d"].append(4),
+    ]
+    for change in changes:
+        with pytest.raises((TypeError, KeyError)):
+            change()
+    assert pending == loaded
 
 
 def test_copies_of_the_dictionaries_and_lists_can_be_changed(stored: UploadedFile) -> None:
@@ -267,6 +297,7 @@ DAMAGED = {
     "a number": "5",
     "text": '"h.txt"',
     "keys of another library": '{"file_id": "1", "path": "default/1", "files": ["default/1"]}',
+    "keys of other types": '{"depot_name": "a", "file_id": 1, "path": ["a/b"]}',
     "deep": "[" * 100_000,
     "parsed by the driver": {"filename": "a"},
     "a list from the driver": [1],
@@ -290,6 +321,115 @@ def test_a_row_without_a_reference_gives_a_damaged_value(found: Any) -> None:
         value["path"] = "default/1"
     assert json.loads(json.dumps(value)) == {"damaged": found}
     assert not hasattr(value, "__html__")
+    for change in ({"filename": "a.txt"}, {"meta": {"alt": "A cat"}}):
+        with pytest.raises(DamagedReference, match="expected JSON with"):
+            value.with_(**change)
+
+
+def test_a_dataclass_with_a_damaged_value_becomes_a_dictionary() -> None:
+    @dataclasses.dataclass
+    class Row:
+        file: UploadedFile
+
+    value = UploadedFile.damaged("h.txt")
+    copied = dataclasses.asdict(Row(value))["file"]
+    assert (copied, copied.is_damaged) == (value, True)
+
+
+HARD_TO_READ = {
+    "a number that is none": "NaN",
+    "an endless number": "-Infinity",
+    "a number beyond floats": "1e400",
+    "an integer of more than 64 bits": "123456789012345678901234567890",
+    "the same in a list": "[18446744073709551616, -9223372036854775809]",
+    "a float": "[0.1, -0.0, 5e-324, 9007199254740993.0]",
+    "half a character": '"\\ud83d"',
+    "characters": '"\\ud83d\\ude00 \u00e9 \\u0000 \\/"',
+    "a key twice": '{"a": 1, "b": [{}], "a": {"c": []}}',
+    "nested lists": '[[{"a": [1]}], []]',
+    "constants": "[true, false, null]",
+    "a control character": '"a\tb"',
+    "a number with a zero": "01",
+    "depth": "[" * 90 + "]" * 90,
+}
+
+
+@pytest.mark.parametrize("text", HARD_TO_READ.values(), ids=list(HARD_TO_READ))
+@pytest.mark.parametrize("parse", [parsing.parse, parsing.parse_by_json])
+def test_rows_are_read_as_json_reads_them(monkeypatch: pytest.MonkeyPatch, parse: Any, text: str) -> None:
+    """With msgspec and without it."""
+    row = f'{{"depot_name": "a", "file_id": "b", "path": "a/b", "files": ["a/b"], "note": {text}}}'
+    try:
+        expected: Any = json.loads(row)
+    except ValueError:
+        expected = {"damaged": row}
+    monkeypatch.setattr(parsing, "parse", parse)
+    if parse is parsing.parse_by_json:
+        monkeypatch.setattr(parsing, "parse_plain", None)
+    value = UploadedFile.loader()(row)
+    assert value is not None
+    assert repr(dict(value)) == repr(expected)
+    if isinstance(value.get("note"), list | dict):
+        with pytest.raises(TypeError, match="cannot be changed"):
+            value["note"].clear()
+
+
+PLAIN = {
+    "depot_name": "default",
+    "files": ["default/1"],
+    "file_id": "1",
+    "path": "default/1",
+    "filename": "a.txt",
+    "content_type": "text/plain",
+    "size": 5,
+    "checksum": "crc32:00000000",
+    "uploaded_at": "2026-01-31 18:30:00",
+    "_public_url": None,
+}
+
+
+@pytest.mark.parametrize("key", PLAIN)
+def test_rows_with_the_usual_keys_are_read_as_all_others(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """Whatever the value of a key is, and if one is missing or repeated, or others are there."""
+    as_text = {name: json.dumps(each) for name, each in PLAIN.items()}
+    odd = [*HARD_TO_READ.values(), "null", "true", "1", "1.0", '""', '"x"', "[]", '["a", "b"]', '["a", 1]', "{}"]
+    rows = [{**as_text, key: each} for each in odd] + [{name: each for name, each in as_text.items() if name != key}]
+    texts = ["{" + ", ".join(f'"{name}": {each}' for name, each in row.items()) + "}" for row in rows]
+    texts += [f'{json.dumps(PLAIN)[:-1]}, "{key}": {each}}}' for each in odd]
+    found = [UploadedFile.loader()(each) for each in texts]
+    monkeypatch.setattr(parsing, "parse_plain", None)
+    assert list(map(repr, found)) == [repr(UploadedFile.loader()(each)) for each in texts]
+    for each in found:
+        assert each is not None
+        if isinstance(each.get("files"), list):
+            with pytest.raises(TypeError, match="cannot be changed"):
+                each.files.append("default/2")
+
+
+def test_rows_with_other_keys_do_not_change_how_the_rows_after_them_are_read() -> None:
+    load: Any = UploadedFile.loader()
+    rows = [PLAIN, None, {**PLAIN, "meta": {"alt": "A cat"}}, *[PLAIN] * (OTHERS + 2)]
+    values = [load(None if each is None else json.dumps(each)) for each in rows]
+    assert values == rows
+    assert {type(each) for each in values} == {UploadedFile, type(None)}
+    for value in (values[2]["meta"], values[0].files, values[-1].files):
+        with pytest.raises(TypeError, match="cannot be changed"):
+            value.clear()
+
+
+def test_lists_and_dictionaries_are_frozen_wherever_they_are() -> None:
+    keys = {"depot_name": "a", "file_id": "b", "path": "a/b"}
+    others: list[dict[str, Any]] = [{"files": ["a/b"], "note": []}, {"files": [["a/b"]]}, {"files": {"a": {}}}]
+    for more in [*others, {"filename": [{}]}]:
+        for found in (json.dumps({**keys, **more}), {**keys, **more}):
+            value = UploadedFile.loader()(found)
+            assert value == {**keys, **more}
+            containers = [each for each in value.values() if isinstance(each, list | dict)]
+            containers += [each for one in containers for each in (one.values() if isinstance(one, dict) else one)]
+            for each in containers:
+                if not isinstance(each, str):
+                    with pytest.raises(TypeError, match="cannot be changed"):
+                        each.clear()
 
 
 def test_blanks_around_the_json_of_a_row_do_not_matter(stored: UploadedFile) -> None:
@@ -305,6 +445,7 @@ def test_a_value_with_a_key_of_that_name_is_not_damaged(stored: UploadedFile) ->
 def test_a_row_without_a_file_gives_none(nothing: str | None) -> None:
     """Text columns of filedepot may hold an empty text, other JSON columns JSON's null."""
     assert UploadedFile.loader()(nothing) is None
+    assert FileList.loader(UploadedFile)(nothing) == []
 
 
 def test_a_driver_may_have_parsed_the_row_already(stored: UploadedFile) -> None:
@@ -479,7 +620,7 @@ def test_extra_keys_survive_the_round_trip(depot: FileStorage, extra: dict[str, 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_a_stored_value_is_pickled(stored: UploadedFile, loaded: Any, protocol: int) -> None:
-    """With every protocol; what comes out is frozen, reads its file, and is of the same class."""
+    """With every protocol; the copy is frozen, reads its file, and is of the same class."""
     for value in (stored, loaded()):
         loaded = pickle.loads(pickle.dumps({"content": value}, protocol))["content"]
         assert loaded == stored

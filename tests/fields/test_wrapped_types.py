@@ -26,7 +26,7 @@ from tests.fields.values import plant, read
 
 outcome = pytest.mark.parametrize("commit", [True, False], ids=["commit", "rollback"])
 
-#: Far from what a sequence of PostgreSQL's reaches by itself.
+#: Far from the numbers that a sequence of PostgreSQL reaches by itself.
 ROW = 1_000_001
 
 
@@ -227,7 +227,7 @@ def test_an_unchanged_row_is_not_written(world: OwnWorld, kind: Any, queries: li
     _old(world, kind)
     with world.session() as session:
         row = session.get_one(kind, ROW)
-        row.cover = row.cover  # what a form does
+        row.cover = row.cover  # as a form does
         row.pages = list(row.pages)
         queries.clear()
         session.flush()
@@ -248,7 +248,7 @@ def test_another_row_gets_copies(world: OwnWorld, kind: Any) -> None:
     world.check(*OLD)
 
 
-#: What statements do to the old row and beside it, and what is there after COMMIT.
+#: Statements on the old row and beside it, and the files after COMMIT.
 STATEMENTS: dict[str, tuple[Callable[[Session, Any], Any], tuple[bytes, ...]]] = {
     "insert": (
         lambda session, kind: session.execute(insert(kind).values(cover=b"c", pages=[b"p"])),
@@ -366,7 +366,7 @@ def test_what_is_no_file_is_refused_where_it_is_assigned(world: OwnWorld, kind: 
 
 @every_model
 def test_rows_are_found_by_whether_they_have_a_file(world: OwnWorld, kind: Any) -> None:
-    """What is missing is NULL in the database."""
+    """A missing file is NULL in the database."""
     _old(world, kind)
     with world.session() as session:
         assert session.scalars(select(kind.id).where(kind.cover.is_not(None))).all() == [ROW]
@@ -384,14 +384,14 @@ def test_text_and_json_are_stored_as_such(world: OwnWorld, kind: Any, engine: En
             assert isinstance(data, dict if name == "cover" else list)
 
 
-# --- what attributes show is not what rows hold -------------------------------------------------------------------
+# --- attributes that differ from their rows -----------------------------------------------------------------------
 
 
 def _parcel(session: Session) -> Any:
     return session.get_one(Parcel, ROW)
 
 
-#: What is done to the parcel, and the files that are there if it is committed.
+#: Changes of the parcel, and the files after COMMIT.
 BOXED: dict[str, tuple[Callable[[Session], Any], tuple[bytes, ...]]] = {
     "insert": (lambda session: session.add(Parcel(id=ROW + 1, cover=UploadedFile(b"new"))), (b"cover", b"1", b"new")),
     "insert by a statement": (

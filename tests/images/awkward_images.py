@@ -123,6 +123,7 @@ def html_and_gif() -> bytes:
     return saved(quarters(), "GIF", comment=b"<html>" + script) + script
 
 
+@cache  # it contains the time of its making
 def wide_gamut() -> bytes:
     """Return an RGB profile with red and green exchanged, which no viewer can mistake for sRGB.
 

@@ -1,4 +1,4 @@
-"""Probing and verifying: what a header says, what is refused, and how little is read for it."""
+"""Probing and verifying: the facts of a header, the refusals, and how little is read for them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,22 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, features
 
+from depot_lite import images
 from depot_lite.errors import ConfigurationError, ImageRefused, StorageFailed
-from depot_lite.images import FORMATS, MAX_PIXELS, ImageInfo, probe, render, strip, verify_image
+from depot_lite.images import FORMATS, MAX_PIXELS, ImageInfo
+from depot_lite.images.budget import BUDGET
+from depot_lite.images.formats.measures import picture_memory
 from depot_lite.images.recipes import Crop, Thumbnail
 from depot_lite.images.source import open_source
+from tests.images import attacks
 from tests.images import awkward_images as awkward
+
+probe = partial(images.probe, formats=FORMATS)
+verify_image = partial(images.verify_image, formats=FORMATS)
+render = partial(images.render, formats=FORMATS)
+strip = partial(images.strip, formats=FORMATS)
 
 _SAMPLES = {
     "JPEG": awkward.saved(awkward.quarters(), "JPEG"),
@@ -31,6 +41,8 @@ _SAMPLES = {
     "BMP": awkward.saved(awkward.quarters(), "BMP"),
     "TIFF": awkward.saved(awkward.quarters(), "TIFF", compression="tiff_lzw"),
     "HEIF": awkward.heic(),
+    "ICO": awkward.saved(awkward.quarters(), "ICO", sizes=[(96, 64), (16, 16)]),
+    "JPEG2000": awkward.saved(awkward.quarters(), "JPEG2000"),
 }
 
 
@@ -54,12 +66,13 @@ def refused(data: bytes, **options: Any) -> ImageRefused:
 @pytest.mark.parametrize("name", FORMATS)
 def test_each_format_is_recognised_by_its_bytes(name: str) -> None:
     frames = 3 if name in ("GIF", "WEBP") else 1
-    expected = ImageInfo(name, f"image/{name.lower()}", 96, 64, frames, False)
+    content_type = {"ICO": "image/vnd.microsoft.icon", "JPEG2000": "image/jp2"}.get(name, f"image/{name.lower()}")
+    expected = ImageInfo(name, content_type, 96, 64, frames, False)
     assert probe(BytesIO(_SAMPLES[name])) == expected
     assert verify_image(BytesIO(_SAMPLES[name])) == expected
 
 
-@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "AVIF", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_the_size_is_that_which_is_displayed(name: str, orientation: int) -> None:
     info = probe(BytesIO(awkward.oriented(orientation, name)))
@@ -105,7 +118,8 @@ def test_what_is_no_image_is_refused_by_its_format() -> None:
     error = refused(b"<html>")
     assert (error.rule, error.value, error.limit) == ("format", None, FORMATS)
     assert error.message == (
-        "the file is not an image that can be read; JPEG, PNG, GIF, WEBP, AVIF, BMP, TIFF, HEIF are accepted"
+        "the file is not an image that can be read; "
+        "JPEG, PNG, GIF, WEBP, AVIF, BMP, TIFF, HEIF, ICO, JPEG2000 are accepted"
     )
     assert refused(b"").rule == "format"
 
@@ -148,6 +162,63 @@ def test_without_a_limit_a_header_of_any_size_is_read_without_a_warning() -> Non
     assert probe(BytesIO(awkward.bomb_png()), max_pixels=None).width == 50_000
 
 
+@pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=["baseline", "progressive"])
+@pytest.mark.parametrize("size", [1, *(pytest.param(size, marks=pytest.mark.matrix) for size in (2, 20))])
+def test_a_jpeg_that_lacks_only_its_end_is_taken_unless_that_is_refused(size: int, options: Any) -> None:
+    """At any scale: for a small rendition it is reduced while it is decoded."""
+    data = awkward.saved(Image.effect_noise((400, 300), 60).convert("RGB"), "JPEG", **options)[:-size]
+    assert verify_image(BytesIO(data)).width == 400
+    for recipe in (Thumbnail(400, 300), Thumbnail(90, 90)):
+        made = render(BytesIO(data), {"it": recipe})[1]["it"]
+        assert awkward.opened(made.data).width == recipe.width
+    for work in (
+        partial(verify_image, truncated="refuse"),
+        partial(render, recipes={"it": recipe}, truncated="refuse"),
+    ):
+        with pytest.raises(ImageRefused, match="broken or truncated"):
+            work(BytesIO(data))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_whose_last_rows_are_black_lacks_only_its_end(mode: str) -> None:
+    image = Image.new("RGB", (400, 400))
+    image.paste(Image.effect_noise((400, 300), 60).convert("RGB"))
+    data = awkward.saved(image.convert(mode), "JPEG")
+    assert verify_image(BytesIO(data[:-2])).width == 400
+    with pytest.raises(ImageRefused, match="broken or truncated"):
+        verify_image(BytesIO(data[: len(data) // 2]))
+
+
+def test_a_progressive_jpeg_without_its_last_scan_is_truncated() -> None:
+    data = awkward.saved(Image.effect_noise((400, 300), 60).convert("RGB"), "JPEG", progressive=True)
+    with pytest.raises(ImageRefused, match="broken or truncated"):
+        verify_image(BytesIO(data[: data.rindex(b"\xff\xda")]))
+
+
+def test_whether_ends_may_be_missing_is_said_in_one_of_two_words() -> None:
+    with pytest.raises(ConfigurationError, match="expected 'allow' or 'refuse', got 'maybe'"):
+        verify_image(BytesIO(_SAMPLES["JPEG"]), truncated="maybe")
+
+
+def test_a_raw_photograph_is_refused_instead_of_its_preview() -> None:
+    """A DNG is a TIFF whose first page is small."""
+    preview = awkward.saved(awkward.quarters(), "TIFF", tiffinfo={254: 1})
+    assert "begins with a preview" in refused(preview).message
+
+
+def test_a_picture_that_is_no_frame_of_an_animation_is_not_shown() -> None:
+    frames = [awkward.quarters(), awkward.quarters().transpose(Image.Transpose.ROTATE_180)]
+    hidden = Image.new("RGB", (96, 64))
+    data = awkward.saved(hidden, "PNG", save_all=True, default_image=True, append_images=frames)
+    assert probe(BytesIO(data)).frames == 2
+    still, moving = (
+        awkward.opened(render(BytesIO(data), {"it": Thumbnail(96, 64, animated=animated)})[1]["it"].data)
+        for animated in (False, True)
+    )
+    assert awkward.near(still.convert("RGB"), awkward.QUARTERS)
+    assert getattr(moving, "n_frames", 1) == 2
+
+
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("part", [0.4, 0.9])
 def test_a_truncated_image_is_refused(name: str, part: float) -> None:
@@ -177,6 +248,7 @@ def test_a_file_that_cannot_be_read_is_not_called_a_broken_image(failure: OSErro
     assert caught.value is failure
 
 
+@pytest.mark.matrix
 def test_pillow_is_left_as_it_was() -> None:
     program = (
         "import io, sys\n"
@@ -202,7 +274,7 @@ def test_a_missing_library_is_named_with_its_extra() -> None:
         "sys.modules[sys.argv[1]] = None\n"
         "from depot_lite.images import probe\n"
         "try:\n    probe(io.BytesIO(sys.stdin.buffer.read()))\n"
-        "except Exception as error:\n    print(type(error).__name__, error)\n"
+        "except Exception as error:\n    print(type(error).__name__, error, *getattr(error, '__notes__', []))\n"
     )
 
     def said(module: str) -> str:
@@ -211,7 +283,7 @@ def test_a_missing_library_is_named_with_its_extra() -> None:
 
     assert said("PIL") == "ConfigurationError images need Pillow: pip install 'depot_lite[images]'\n"
     assert said("pillow_heif") == (
-        "ImageRefused images of the type HEIC cannot be read: pip install 'depot_lite[heif]'\n"
+        "ImageRefused images of the type HEIC cannot be read here pip install 'depot_lite[heif]'\n"
     )
 
 
@@ -248,13 +320,88 @@ def test_libraries_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -
         probe(heif)
 
 
+def test_a_pillow_without_openjpeg_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "check", lambda name: name != "jpg_2000")
+    with pytest.raises(ConfigurationError, match="JPEG2000 need a Pillow that was built with OpenJPEG"):
+        probe(BytesIO(_SAMPLES["JPEG2000"]))
+    assert probe(BytesIO(_SAMPLES["ICO"])).format == "ICO"
+
+
+def test_formats_have_other_names() -> None:
+    for other, name in (("jpg", "JPEG"), ("Tif", "TIFF"), ("heic", "HEIF"), ("jp2", "JPEG2000")):
+        assert images.probe(BytesIO(_SAMPLES[name]), formats=[other]).format == name
+
+
+@pytest.mark.parametrize("kind", ["png", "bmp"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_the_largest_picture_of_an_ico_is_read(kind: str, mode: str) -> None:
+    """Whichever stands first, and whatever the directory says of it."""
+    image = awkward.quarters().quantize(4) if mode == "P" else awkward.quarters().convert(mode)
+    large, small = (
+        awkward.saved(each, "ICO", sizes=[each.size], bitmap_format=kind) for each in (image, Image.new("L", (16, 16)))
+    )
+    data = attacks.ico(small[22:], large[22:], small[22:])
+    info, made = render(BytesIO(data), {"a": Thumbnail(48, 48, format="PNG")})
+    assert (info.width, info.height) == (96, 64)
+    assert awkward.near(awkward.opened(made["a"].data).convert("RGB"), awkward.QUARTERS)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"no_jp2": True},
+        {"tile_size": (32, 32), "quality_layers": [20, 10, 1], "plt": True, "comment": "Hello"},
+        {"irreversible": True, "progression": "RPCL", "precinct_size": (64, 64)},
+        {"offset": (100, 100), "tile_offset": (50, 50), "tile_size": (77, 77)},
+        {"num_resolutions": 1, "codeblock_size": (4, 4)},
+    ],
+)
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_every_kind_of_jpeg_2000_that_pillow_writes_is_read(mode: str, options: dict[str, Any]) -> None:
+    data = awkward.saved(awkward.quarters().convert(mode), "JPEG2000", **options)
+    info, made = render(BytesIO(data), {"a": Thumbnail(48, 48, format="PNG")})
+    assert (info.width, info.height, info.has_alpha) == (96, 64, mode == "RGBA")
+    assert awkward.near(awkward.opened(made["a"].data).convert("RGB"), awkward.QUARTERS, 20)
+
+
+def test_the_colour_profile_of_a_jpeg_2000_is_applied() -> None:
+    """Pillow neither reads nor writes it."""
+    plain, profile = _SAMPLES["JPEG2000"], awkward.wide_gamut()
+    start = plain.index(b"colr") - 4
+    end = start + int.from_bytes(plain[start : start + 4], "big")
+    colours = attacks.box(b"colr", b"\2\0\0" + profile)
+    header = plain.index(b"jp2h") - 4
+    size = int.from_bytes(plain[header : header + 4], "big") + len(colours) - (end - start)
+    data = plain[:header] + size.to_bytes(4, "big") + plain[header + 4 : start] + colours + plain[end:]
+    recipe = {"a": Thumbnail(96, 64, format="PNG")}
+    expected, made, without = (
+        awkward.four(awkward.opened(render(BytesIO(each), recipe)[1]["a"].data))
+        for each in (awkward.saved(awkward.quarters(), "PNG", icc_profile=profile), data, plain)
+    )
+    assert made == expected != without
+
+
+def test_a_jpeg_2000_of_16_bits_is_scaled_to_eight() -> None:
+    image = awkward.opened(awkward.grey16())
+    made = render(BytesIO(awkward.saved(image, "JPEG2000")), {"a": Thumbnail(96, 64, format="PNG")})[1]["a"]
+    assert awkward.four(awkward.opened(made.data)) == [0, 64, 128, 255]
+
+
+def test_a_decoder_that_stops_all_threads_is_limited_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BUDGET, "longest", 0.001)
+    error = refused(_SAMPLES["JPEG2000"])
+    assert (error.rule, error.limit) == ("time", 0.001)
+    assert probe(BytesIO(_SAMPLES["PNG"])).width == 96
+
+
 def test_the_cost_of_a_picture_is_known_before_it_is_decoded() -> None:
-    """What a progressive JPEG needs is more than its pixels, since all its coefficients are kept."""
+    """A progressive JPEG needs more than its pixels, since all its coefficients are kept."""
 
     def cost(**options: Any) -> int:
         out = BytesIO()
         Image.new("RGB", (100, 80)).save(out, "JPEG", **options)
         return open_source(BytesIO(out.getvalue()), FORMATS, None).cost()
 
-    assert cost() == 100 * 80 * 4
-    assert cost(progressive=True) == 100 * 80 * (4 + 3)
+    assert cost() == picture_memory(100, 80)
+    # 13 x 10 blocks of luminance and twice 7 x 5 of colour, with 64 coefficients of two bytes each.
+    assert cost(progressive=True) == picture_memory(100, 80) + 200 * 128

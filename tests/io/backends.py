@@ -60,7 +60,7 @@ class Place:
     #: Returns what interrupted work has left, other than files.
     remains: Callable[[], list[str]] = _nothing
     costs: Costs | None = None
-    #: Begins to count the requests of a storage; what it returns gives the counts since the last time.
+    #: Begins to count the requests of a storage; returns a function that gives the counts since the last time.
     counting: Callable[[Any], Callable[[], Counts]] | None = None
     #: Refuses each upload of a storage after the second.
     refuse: Callable[[Any, pytest.MonkeyPatch], None] | None = None

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from tests.conftest import sqlite_engine
 from tests.io.backends import Place, Servers, place_on
 from tests.support.models import Base
+from tests.support.streams import DATA
 
 
 @pytest.fixture(scope="module")
@@ -35,3 +36,11 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, servers: Servers) -> I
     with place_on(request.param, tmp_path, servers) as made:
         yield made
         assert made.remains() == []
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file to upload."""
+    path = tmp_path / "data.bin"
+    path.write_bytes(DATA)
+    return path

@@ -35,7 +35,7 @@ class QuietServer(ThreadingHTTPServer):
 
 
 def added_to(base: Any) -> Any:
-    """Return the emulator's handler of requests with what it leaves out."""
+    """Return the emulator's handler of requests with the features that it lacks."""
     lock = threading.Lock()
     finished: dict[str, Any] = {}
 
@@ -63,7 +63,7 @@ def added_to(base: Any) -> Any:
             self._obey(super().do_DELETE, self._delete)
 
         def _obey(self, do: Any, before: Any) -> None:
-            """Let the emulator answer what is not answered before."""
+            """Let the emulator answer the other requests."""
             # All of it: the emulator leaves some bodies unread, at which the kernel resets the connection.
             self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             receiving, sending = self.rfile, self.wfile
@@ -92,7 +92,7 @@ def added_to(base: Any) -> Any:
             super().end_headers()
 
         def _object(self, path: str) -> Any:
-            """Return what the emulator knows of the object that a path or a name of an upload means."""
+            """Return the emulator's record of the object that a path or a name of an upload means."""
             found = re.fullmatch(r"(?:/upload)?/storage/v1/b/([^/]+)/o(?:/([^/]+))?", path)
             if found is None:
                 return None
@@ -129,7 +129,7 @@ def added_to(base: Any) -> Any:
                     "x-goog-stored-content-encoding": there.get("contentEncoding", "identity"),
                 }
                 if "contentDisposition" in there:
-                    # It counts, and not what the URL says.
+                    # It counts, and not the one in the URL.
                     self.more["Content-Disposition"] = there["contentDisposition"]
                     self.path = self.path.replace("response-content-disposition", "ignored")
             return False

@@ -1,7 +1,7 @@
 """Servers of Google Cloud Storage for tests: an emulator in this process, and another where the environment names one.
 
-gcp-storage-emulator keeps what it is sent and lets everybody do everything: it takes any signature and any token. What
-it leaves out and the storage relies on is in `gcs_additions`; the storage works without, which is tested too.
+gcp-storage-emulator keeps all that it is sent and lets everybody do everything: it takes any signature and any token.
+`gcs_additions` has the features that it lacks and the storage relies on; the storage works without, as tests show too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ VARIABLE = "DEPOT_TEST_GCS_URL"
 
 @cache
 def account() -> dict[str, str]:
-    """Return what the JSON file of a service account holds, with a key that nobody else knows."""
+    """Return the content of the JSON file of a service account, with a key that nobody else knows."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return {
@@ -58,7 +58,7 @@ class Server:
 
     def __init__(self, url: str, inside: Any = None) -> None:
         self.url = url
-        #: What the emulator keeps.
+        #: The objects of the emulator.
         self.inside = inside
 
     @cache  # noqa: B019  # servers live as long as the tests
@@ -105,7 +105,7 @@ def emulator(*, bare: bool = False) -> Iterator[Server]:
     # It warns of its own answers.
     logging.getLogger("gcp_storage_emulator").setLevel(logging.CRITICAL)
     server = emulating.create_server("127.0.0.1", 0, in_memory=True)
-    # It writes what it knows of all files with each change, and never reads it.
+    # It writes its records of all files with each change, and never reads them.
     server._storage._write_config_to_file = lambda: None
     with pytest.MonkeyPatch.context() as patch:
         if not bare:
@@ -119,7 +119,7 @@ def emulator(*, bare: bool = False) -> Iterator[Server]:
 
 
 def other_server() -> Server:
-    """Return the server that the environment names; skip where there is none."""
+    """Return the server that the environment names, or skip."""
     url = os.environ.get(VARIABLE)
     if not url:
         pytest.skip(f"no server of Google's that knows conditions and pages (set {VARIABLE})")
@@ -148,7 +148,7 @@ class Requests(Counter[str]):
 
 
 def _operation(request: Any) -> str:
-    """Return what a request is for, in Google's words or close to them."""
+    """Return the name of a request, in Google's words or close to them."""
     method, path = request.method, request.path_url
     for part, name in _OPERATIONS:
         if part in path:

@@ -29,7 +29,7 @@ helpers.create_index_list = lambda keys, *more: _listed(keys if isinstance(keys,
 
 
 def databases() -> list[str]:
-    """Return what tests run on. A real server is named once more where it is missing, by `test_gridfs`."""
+    """Return the servers that tests run on. `test_gridfs` reports a missing real one."""
     return ["mongomock", *(["real"] if os.environ.get(VARIABLE) else [])]
 
 
@@ -55,7 +55,7 @@ class Server:
 
 @contextmanager
 def mongo_server(kind: str) -> Iterator[Server]:
-    """Give mongomock, or the real server; skip where there is none."""
+    """Give mongomock, or the real server if there is one; skip otherwise."""
     if kind == "mongomock":
         yield Server(mongomock.MongoClient())
         return

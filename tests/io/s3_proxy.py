@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
+import select
 import socket
 import ssl
 import struct
 import threading
+import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
@@ -54,7 +56,20 @@ class Fault(Enum):
     CUT_ANSWER = auto()
     #: The server has obeyed; nothing is sent until the client gives up.
     SILENCE = auto()
+    #: Nothing reaches the server, and nothing is sent until the client gives up.
+    HANG = auto()
+    #: A part of its body is read, and nothing more, until the client gives up; nothing reaches the server.
+    STALL_REQUEST = auto()
+    #: A part of the body of the answer is sent, and nothing more until the client gives up.
+    STALL_ANSWER = auto()
+    #: Its body is read in ten pieces, with a pause after each.
+    SLOW_REQUEST = auto()
+    #: The body of the answer is sent in ten pieces, with a pause before each.
+    SLOW_ANSWER = auto()
 
+
+#: The pause of slow requests and answers, in seconds.
+PAUSE = 0.35
 
 _ANSWERS = {Fault.BUSY: (503, _BUSY), Fault.DENIED: (403, _DENIED), Fault.FULL: (507, _FULL)}
 
@@ -130,7 +145,14 @@ class S3Proxy:
             request.rfile.read(min(after, length))
             request.reset()
             return
-        body = request.rfile.read(length)
+        if fault is Fault.STALL_REQUEST:
+            request.rfile.read(min(after, length))
+            request.wait_until_closed()
+            return
+        body = request.read_slowly(length) if fault is Fault.SLOW_REQUEST else request.rfile.read(length)
+        if fault is Fault.HANG:
+            request.wait_until_closed()
+            return
         if fault in _ANSWERS:
             status, told = _ANSWERS[fault]
             request.answer(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(told)))], told)
@@ -146,7 +168,7 @@ class S3Proxy:
             answer = connection.getresponse()
             data = answer.read()
             headers = [(name, value) for name, value in answer.getheaders() if name.lower() not in _OF_CONNECTION]
-            # An answer to HEAD tells the length of what it does not send.
+            # An answer to HEAD has the length of a body that it does not send.
             headers += [] if "Content-Length" in dict(headers) else [("Content-Length", str(len(data)))]
         finally:
             self._connections.discard(connection)
@@ -158,6 +180,11 @@ class S3Proxy:
         elif fault is Fault.CUT_ANSWER:
             request.answer(answer.status, headers, data[:after])
             request.reset()
+        elif fault is Fault.STALL_ANSWER:
+            request.answer(answer.status, headers, data[:after])
+            request.wait_until_closed()
+        elif fault is Fault.SLOW_ANSWER:
+            request.answer(answer.status, headers, data, piece=len(data) // 10 + 1, pause=PAUSE)
         else:
             request.answer(answer.status, headers, data)
 
@@ -186,6 +213,11 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, *arguments: Any) -> None:
         self._open: set[socket.socket] = set()
         super().__init__(*arguments)
+
+    def server_bind(self) -> None:
+        # A request that is read slowly is to be sent slowly: here the system would take 32 MB of it at once.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 18)
+        super().server_bind()
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         # Here and not in the thread that accepts: a handshake may fail, and others wait.
@@ -223,15 +255,35 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815  # how the base class finds them
 
-    def answer(self, status: int, headers: list[tuple[str, str]], data: bytes) -> None:
+    def answer(
+        self, status: int, headers: list[tuple[str, str]], data: bytes, *, piece: int = _PIECE, pause: float = 0
+    ) -> None:
         self.send_response_only(status)
         for name, value in headers:
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            for start in range(0, len(data), _PIECE):
-                self.wfile.write(data[start : start + _PIECE])
+            for start in range(0, len(data), piece):
+                if pause:
+                    self.wfile.flush()
+                    time.sleep(pause)
+                self.wfile.write(data[start : start + piece])
         self.wfile.flush()
+
+    def read_slowly(self, length: int) -> bytes:
+        """Return the body of the request."""
+        pieces = []
+        for _ in range(10):
+            pieces.append(self.rfile.read(length // 10))
+            time.sleep(PAUSE)
+        return b"".join([*pieces, self.rfile.read(length % 10)])
+
+    def wait_until_closed(self) -> None:
+        """Wait until the client closes the connection, whatever it still sends."""
+        self.close_connection = True
+        waiting = select.poll()
+        waiting.register(self.connection, select.POLLRDHUP)
+        waiting.poll()
 
     def reset(self) -> None:
         """Reset the connection."""

@@ -29,7 +29,7 @@ _PARSED: Final[dict[Any, Any]] = {}
 
 
 def _loader(*arguments: Any) -> Loader:
-    """Return what a session reads data with, as clients of one session share it."""
+    """Return the loader of a session, as clients of one session share it."""
     made: Loader = create_loader(*arguments)
     made._cache = _PARSED
     return made
@@ -107,7 +107,7 @@ def moto_server() -> Iterator[Server]:
 
 @cache
 def _moto() -> Server:
-    """Start it once, until the process ends: what it keeps, it keeps for the process, and to stop it takes long."""
+    """Start it once, until the process ends: it keeps its objects for the process, and to stop it takes long."""
     try:
         from moto.server import ThreadedMotoServer
     except ImportError as error:
@@ -119,7 +119,7 @@ def _moto() -> Server:
 
 
 def real_server() -> Server:
-    """Return the real server; skip where there is none."""
+    """Return the real server, or skip."""
     url = os.environ.get(VARIABLE)
     if not url:
         pytest.skip(f"no S3 server that refuses what it should (set {VARIABLE})")

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import logging
+import pickle
+import threading
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from depot_lite.errors import ConfigurationError, StorageFailed, StoredFileNotFound
-from depot_lite.io.composite import CompositeStorage
+from depot_lite.errors import ConfigurationError, StorageFailed, StorageTimeout, StoredFileNotFound
+from depot_lite.io.composite import CompositeStorage, outages
 from depot_lite.io.composite.fallback import FallbackStorage
 from depot_lite.io.composite.mirror import MirrorStorage
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import new_file_id
-from depot_lite.io.interfaces import FileInfo, StoredFile
+from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage, StoredFile
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.maintenance import copy_files, find_unused
@@ -31,9 +36,12 @@ from tests.support.models import Base, Document
 from tests.support.streams import Stream
 from tests.support.sweeps import sweep
 
+#: How long anything may take, in seconds.
+DEADLINE: Final = 20
+
 
 class Failing(MemoryFileStorage):
-    """Does what it is told not to."""
+    """A storage that fails when told to."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,7 +96,7 @@ KINDS = pytest.mark.parametrize("make", [FallbackStorage, MirrorStorage])
 
 @KINDS
 class TestBoth:
-    """What is the same for both."""
+    """The behaviour that both share."""
 
     @pytest.mark.parametrize("storages", [(), (MemoryFileStorage(),), (MemoryFileStorage(), "memory")])
     def test_two_storages_are_wanted(self, make: Make, storages: tuple[Any, ...]) -> None:
@@ -98,7 +106,7 @@ class TestBoth:
             make(*storages)
 
     def test_none_is_there_twice(self, make: Make, tmp_path: Path) -> None:
-        """Nor one folder under two names: what is deleted from one is gone from the other."""
+        """Nor one folder under two names: a file deleted from one is gone from the other."""
         (tmp_path / "media").mkdir()
         (tmp_path / "link").symlink_to(tmp_path / "media")
         with pytest.raises(ConfigurationError, match="is given twice"):
@@ -194,7 +202,7 @@ class TestAMoveWithFallback:
         assert not storage.exists(file_id)
 
     def test_a_storage_that_fails_is_not_passed_over(self) -> None:
-        """What the old one has may be older bytes."""
+        """The bytes of the old one may be outdated."""
         new, old = Failing(), MemoryFileStorage()
         storage, file_id = FallbackStorage(new, old), old.create(b"before")
         new.refuses.add("open")
@@ -316,12 +324,12 @@ class TestWhenAMirrorFails:
     ) -> None:
         far.refuses |= {"save", "open"}
         with pytest.raises(StorageFailed):
-            storage.create(b"x")
+            storage.create(b"x", file_id=new_file_id())
         (left,) = near.list()
         assert f"{left} is in" in caplog.text
 
     def test_a_flush_that_fails_leaves_nothing(self, near: Failing, far: Failing, database: Engine) -> None:
-        """Also where the mirror does not answer at all: the rollback deletes what was born."""
+        """Also if the mirror does not answer at all: the rollback deletes the born files."""
         far.refuses |= {"save", "open"}
         with temporary_depots(), Session(database) as session:
             DepotManager.configure("default", MirrorStorage(near, far))
@@ -397,3 +405,246 @@ def test_a_composite_shows_its_storages_and_lists_thousands_of_files_once() -> N
     storage = FallbackStorage(first, second)
     assert sorted(storage.list()) == sorted([*first.list(), other])
     assert repr(storage) == f"FallbackStorage({first!r}, {second!r})"
+
+
+class Down(MemoryFileStorage):
+    """Does not answer while it is down, and takes its time to open and to store files if it is told so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_down = False
+        #: How many calls there were.
+        self.count = 0
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.go_on.set()
+
+    def _asked(self) -> None:
+        self.count += 1
+        if self.is_down:
+            raise StorageTimeout("no answer")
+
+    def _asked_slowly(self) -> None:
+        self.begun.set()
+        assert self.go_on.wait(DEADLINE)
+        self._asked()
+
+    def _open(self, file_id: str) -> StoredFile:
+        self._asked_slowly()
+        return super()._open(file_id)
+
+    def _save(self, file_id: str, content: Content) -> FileInfo:
+        self._asked_slowly()
+        return super()._save(file_id, content)
+
+    def _copy(self, source_id: str, file_id: str) -> FileInfo:
+        self._asked()
+        return super()._copy(source_id, file_id)
+
+    def _delete(self, file_id: str) -> None:
+        self._asked()
+        super()._delete(file_id)
+
+    def _exists(self, file_id: str) -> bool:
+        self._asked()
+        return super()._exists(file_id)
+
+    def _list(self) -> Iterator[FileEntry]:
+        self._asked()
+        return super()._list()
+
+    def _now(self) -> datetime:
+        self._asked()
+        return super()._now()
+
+    def _undelete(self, file_id: str, *, dry_run: bool) -> bool:
+        self._asked()
+        return super()._undelete(file_id, dry_run=dry_run)
+
+
+class Unreadable(io.BytesIO):
+    """A file of a storage that does not answer."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise StorageTimeout("the source does not answer")
+
+
+class Clock:
+    """The clock of outages, which a test winds on."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(outages, "monotonic", clock)
+    return clock
+
+
+class Stalling(MemoryFileStorage):
+    """Opens files, and does not answer when they are read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def _open(self, file_id: str) -> StoredFile:
+        self.count += 1
+        return StoredFile(super()._open(file_id).info, Unreadable)
+
+    _copy = FileStorage._copy
+
+
+@pytest.mark.parametrize("kind", [FallbackStorage, MirrorStorage])
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("call", ["get", "copy"])
+def test_a_part_that_stops_in_the_middle_of_a_file_is_down(
+    kind: type[CompositeStorage], number: int, call: str
+) -> None:
+    parts: list[Any] = [MemoryFileStorage(), MemoryFileStorage()]
+    parts[number] = stalling = Stalling()
+    file_id = stalling.create(b"x")
+    storage = kind(*parts, retry_after=60)
+    for _ in range(3):
+        with pytest.raises(StorageTimeout):
+            CALLS[call](storage, file_id)
+    assert stalling.count == 1
+
+
+def test_one_caller_tries_a_part_again(clock: Clock) -> None:
+    """The others go on failing at once until it knows; when the part is back, all use it."""
+    part = Down()
+    fallback = FallbackStorage(part, MemoryFileStorage(), retry_after=2)
+    file_id, part.is_down = fallback.create(b"x"), True
+    asked = part.count
+
+    def fail() -> None:
+        with pytest.raises(StorageTimeout):
+            fallback.get(file_id)
+
+    fail()
+    clock.now += 1.9
+    fail()
+    assert part.count == asked + 1
+    clock.now += 0.1
+    part.begun.clear()
+    part.go_on.clear()
+    with ThreadPoolExecutor(1) as threads:
+        trying = threads.submit(fail)
+        assert part.begun.wait(DEADLINE)
+        for _ in range(20):
+            fail()
+        part.go_on.set()
+        trying.result()
+    assert part.count == asked + 2
+    part.is_down = False
+    clock.now += 1.9
+    fail()
+    clock.now += 0.1
+    assert fallback.get(file_id).read() == b"x"
+    assert fallback.get(file_id).read() == b"x"
+
+
+CALLS: Final[dict[str, Callable[[CompositeStorage, str], object]]] = {
+    "create": lambda storage, _: storage.create(b"y"),
+    "delete": lambda storage, file_id: storage.delete(file_id),
+    "get": lambda storage, file_id: storage.get(file_id).read(),
+    "copy": lambda storage, file_id: storage.copy(file_id),
+    "exists": lambda storage, _: storage.exists(new_file_id()),
+    "list": lambda storage, _: list(storage.list()),
+    "now": lambda storage, _: storage.now(),
+    "notes": lambda storage, _: storage.read_note("owners"),
+    "save_from": lambda storage, _: storage.save_from(source := MemoryFileStorage(), source.create(b"z")),
+    "undelete": lambda storage, file_id: storage.undelete(file_id),
+}
+
+
+@pytest.mark.parametrize("kind", [FallbackStorage, MirrorStorage])
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("call", CALLS)
+def test_no_call_asks_a_part_that_is_down_twice(kind: type[CompositeStorage], number: int, call: str) -> None:
+    parts = Down(), Down()
+    storage = kind(*parts, retry_after=60)
+    # One that only the part has that is down.
+    file_id = storage._storages[number].create(b"x")
+    parts[number].is_down, asked = True, parts[number].count
+    for _ in range(3):
+        with suppress(StorageTimeout):
+            CALLS[call](storage, file_id)
+    assert parts[number].count <= asked + 1
+
+
+def test_a_new_file_that_one_part_of_a_mirror_lacks_is_in_none(caplog: pytest.LogCaptureFixture) -> None:
+    """Although that part does not answer: no row can name an older file with a new id."""
+    near, far = MemoryFileStorage(), Down()
+    mirror, far.is_down = MirrorStorage(near, far), True
+    with pytest.raises(StorageTimeout):
+        mirror.create(b"x")
+    assert (list(near.list()), caplog.messages) == ([], [])
+
+
+def test_a_part_that_has_not_the_file_has_answered(clock: Clock) -> None:
+    """So the outage is over, and two calls may ask it at once."""
+    new, old = Down(), MemoryFileStorage()
+    fallback = FallbackStorage(new, old, retry_after=2)
+    file_id, new.is_down = old.create(b"x"), True
+    with pytest.raises(StorageTimeout):
+        fallback.get(file_id)
+    new.is_down = False
+    clock.now += 2
+    assert fallback.get(file_id).read() == b"x"
+    new.begun.clear()
+    new.go_on.clear()
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(fallback.get, file_id)
+        assert new.begun.wait(DEADLINE)
+        new.begun.clear()
+        second = threads.submit(fallback.get, file_id)
+        assert new.begun.wait(DEADLINE)
+        new.go_on.set()
+    assert first.result().read() == second.result().read() == b"x"
+
+
+def test_a_try_that_takes_long_keeps_the_others_waiting_no_longer_than_an_outage(clock: Clock) -> None:
+    new = Down()
+    fallback = FallbackStorage(new, MemoryFileStorage(), retry_after=2)
+    file_id, new.is_down = fallback.create(b"x"), True
+    with pytest.raises(StorageTimeout):
+        fallback.get(file_id)
+    new.is_down = False
+    new.begun.clear()
+    new.go_on.clear()
+    clock.now += 2
+    with ThreadPoolExecutor(1) as threads:
+        slow = threads.submit(fallback.create, b"slow")
+        assert new.begun.wait(DEADLINE)
+        try:
+            with pytest.raises(StorageTimeout):
+                fallback.exists(file_id)
+            clock.now += 2
+            assert fallback.exists(file_id)
+        finally:
+            new.go_on.set()
+    assert fallback.get(slow.result()).read() == b"slow"
+
+
+@pytest.mark.parametrize("kind", [FallbackStorage, MirrorStorage])
+def test_a_source_that_does_not_answer_is_no_outage_of_its_target(kind: type[CompositeStorage]) -> None:
+    storage = kind(MemoryFileStorage(), MemoryFileStorage(), retry_after=60)
+    with pytest.raises(StorageTimeout):
+        storage.create(Unreadable(b"x"), "x.txt", "text/plain")
+    assert storage.get(storage.create(b"y")).read() == b"y"
+
+
+@pytest.mark.parametrize("kind", [FallbackStorage, MirrorStorage])
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
+def test_composites_can_be_copied(kind: type[CompositeStorage], copied: Callable[[Any], Any], tmp_path: Path) -> None:
+    storage = kind(*(LocalFileStorage(tmp_path / each) for each in ("a", "b")), retry_after=60)
+    file_id = storage.create(b"x")
+    other = copied(storage)
+    assert other.get(file_id).read() == b"x"
+    assert storage.get(other.create(b"y")).read() == b"y"

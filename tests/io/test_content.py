@@ -1,4 +1,4 @@
-"""Content: names, types, moving, and what is refused; stored files and filedepot's helpers."""
+"""Content: names, types, moving, and refusals; stored files and filedepot's helpers."""
 
 from __future__ import annotations
 
@@ -13,39 +13,15 @@ from hypothesis import strategies as st
 from werkzeug.datastructures import FileStorage
 
 from depot_lite.errors import InvalidContent, StoredFileNotFound
-from depot_lite.io import content as io_content
-from depot_lite.io.content import Content, FileIntent, clean_filename
+from depot_lite.io.content import Content, FileIntent, clean_filename, sources
+from depot_lite.io.disposition import content_disposition
 from depot_lite.io.interfaces import FileStorage as Storage
 from depot_lite.io.local import LocalFileStorage
-from depot_lite.io.media_types.detection import content_type_of
+from depot_lite.io.media_types import detection
+from depot_lite.io.media_types.detection import Finding, Sample
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.io.utils import file_from_content
-
-_DATA = bytes(range(256)) * 40  # longer than a head, and no text
-
-
-def _bytes_of(content: object) -> bytes:
-    with Content.of(content).open() as file:
-        return file.read()
-
-
-class Stream:
-    """A socket-like source: it can be read once, in pieces of its own choice."""
-
-    def __init__(self, data: bytes, piece: int = 7) -> None:
-        self._file = io.BytesIO(data)
-        self._piece = piece
-
-    def read(self, size: int = -1) -> bytes:
-        return self._file.read(self._piece if size < 0 else min(size, self._piece))
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "data.bin"
-    path.write_bytes(_DATA)
-    return path
-
+from tests.support.streams import DATA, PieceStream, bytes_of
 
 # --- names and types --------------------------------------------------------------------------------------------------
 
@@ -65,11 +41,11 @@ def test_a_name_that_is_given_wins_over_the_intents_which_wins_over_the_one_foun
 
 def test_a_content_may_be_labelled_again_and_shares_its_bytes() -> None:
     """A stream is not read twice for it."""
-    content = Content.of(Stream(b"a,b"), "a.txt")
+    content = Content.of(PieceStream(b"a,b"), "a.txt")
     assert Content.of(content) is content
     again = Content.of(content, "b.csv", "text/csv")
     assert (again.filename, again.content_type, content.filename) == ("b.csv", "text/csv", "a.txt")
-    assert _bytes_of(again) == b"a,b"
+    assert bytes_of(again) == b"a,b"
 
 
 @pytest.mark.parametrize(
@@ -82,6 +58,11 @@ def test_a_content_may_be_labelled_again_and_shares_its_bytes() -> None:
         ("../../x", "x"),
         ("a\x00b\r\nc\x1b.txt", "abc.txt"),
         ("photo\u202egpj.exe", "photogpj.exe"),
+        ("Pru\u0308fung Ma\u0308rz.pdf", "Pr\u00fcfung M\u00e4rz.pdf"),
+        ("x\u061c\u200f\u200e\u2066cod.exe", "xcod.exe"),
+        ("a\ufeffb\u200b\u200c\u200d\u2060\u00ad.exe", "ab.exe"),
+        ("\U000e0041x\ufe0f", "x"),
+        ("\u200b\u200e", None),
         ("bad\udc80.txt", "bad\ufffd.txt"),
         ("  spaced name.txt ", "spaced name.txt"),
         ("\u65e5\u672c\u8a9e.pdf", "\u65e5\u672c\u8a9e.pdf"),
@@ -143,11 +124,11 @@ def test_the_type_comes_from_the_bytes_then_from_what_is_declared_then_from_the_
 def test_a_type_is_recognised_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[bytes] = []
 
-    def recognise(head: bytes, declared: str | None, filename: str | None) -> str:
-        calls.append(head)
-        return content_type_of(head, declared, filename)
+    def recognise(sample: Sample) -> Finding:
+        calls.append(sample.head)
+        return detection.recognise(sample)
 
-    monkeypatch.setattr(io_content, "content_type_of", recognise)
+    monkeypatch.setattr(sources, "recognise", recognise)
     for source in (b"%PDF-1.7", b"text", b"\0\1", io.BytesIO(b"a,b"), io.BytesIO(b"PK\3\4")):
         calls.clear()
         content = Content.of(source)
@@ -161,7 +142,7 @@ def test_a_type_is_recognised_again_if_the_name_tells_another_one() -> None:
     assert content.content_type == "text/plain"
     unknown = Content.of(b"\0\1")
     assert unknown.content_type == "application/octet-stream"
-    assert Content.of(unknown, "a.mp4", unknown.content_type).content_type == "video/mp4"
+    assert Content.of(unknown, "a.tga", unknown.content_type).content_type == "image/x-tga"
 
 
 def test_a_type_is_recognised_again_if_the_file_has_changed() -> None:
@@ -197,7 +178,7 @@ def test_a_symbolic_link_cannot_be_moved(path: Path) -> None:
     """Renaming it would store a link to a file that others may change."""
     link = path.with_name("link")
     link.symlink_to(path)
-    assert _bytes_of(link) == _DATA
+    assert bytes_of(link) == DATA
     with pytest.raises(InvalidContent, match="is a symbolic link"):
         Content.of(FileIntent(link, move=True))
 
@@ -217,7 +198,7 @@ def test_text_is_refused_with_a_hint() -> None:
     ids=lambda content: type(content).__name__,
 )
 def test_what_cannot_be_read_is_refused_by_its_type(content: object) -> None:
-    """The message names the type and what is wanted."""
+    """The message names the type and the expected ones."""
     with pytest.raises(InvalidContent, match=r"\w+ cannot be stored: expected bytes, a binary file, a pathlib.Path"):
         Content.of(content)
 
@@ -236,18 +217,18 @@ def test_a_stored_file_keeps_its_name_and_declares_its_type(storage: Storage) ->
         assert stored.read(1) == b"a"
         content = Content.of(stored)
         assert (content.filename, content.content_type, content.size) == ("table.csv", "text/csv", 3)
-        assert _bytes_of(content) == b"a;b"
+        assert bytes_of(content) == b"a;b"
         assert stored.tell() == 1
 
 
 def test_a_file_in_a_local_folder_can_be_copied_by_the_kernel(tmp_path: Path) -> None:
     """From one depot to another, without its bytes passing through here."""
     local = LocalFileStorage(tmp_path / "depot")
-    with local.get(local.create(_DATA, "a.bin")) as stored:
+    with local.get(local.create(DATA, "a.bin")) as stored:
         content = Content.of(stored)
         assert content.path == stored.local_path
         with content.descriptor() as descriptor:
-            assert os.pread(descriptor or -1, len(_DATA), 0) == _DATA
+            assert os.pread(descriptor or -1, len(DATA), 0) == DATA
         assert stored.tell() == 0
 
 
@@ -257,23 +238,23 @@ def test_a_stored_file_that_has_gone_says_so(storage: Storage) -> None:
     with storage.get(file_id) as stored:
         stored._opener = lambda: (_ for _ in ()).throw(StoredFileNotFound(file_id))
         with pytest.raises(StoredFileNotFound):
-            _bytes_of(stored)
+            bytes_of(stored)
 
 
 # --- filedepot's names ------------------------------------------------------------------------------------------------
 
 
 def test_a_file_is_made_from_every_content_for_filters_written_for_filedepot(path: Path) -> None:
-    """The caller closes what was made, and not what was handed in."""
+    """The caller closes the new file, and not the one handed in."""
     from depot_lite.io import utils
 
     assert sorted(utils.__all__) == ["FileIntent", "INMEMORY_FILESIZE", "file_from_content"]
-    mine = io.BytesIO(_DATA)
+    mine = io.BytesIO(DATA)
     mine.seek(9)
     made: list[tuple[object, bool]] = [
-        (_DATA, True),
+        (DATA, True),
         (path, True),
-        (Stream(_DATA), True),
+        (PieceStream(DATA), True),
         (mine, False),
         (FileIntent(mine, "a", "b/c"), False),
         (FileStorage(mine, "a"), False),
@@ -281,7 +262,7 @@ def test_a_file_is_made_from_every_content_for_filters_written_for_filedepot(pat
     for content, must_close in made:
         closes, file = file_from_content(content)
         assert closes is must_close
-        assert file.read() == _DATA
+        assert file.read() == DATA
         if must_close:
             file.close()
 
@@ -316,7 +297,7 @@ class _Upload:
 
 def test_uploads_are_known_by_their_attributes() -> None:
     """Falcon's and Werkzeug's have a stream, others a file; Django's have chunks and are named otherwise."""
-    file = io.BytesIO(_DATA)
+    file = io.BytesIO(DATA)
     for upload in (
         _Upload(stream=file, filename="a.bin", mimetype="application/x-a"),
         _Upload(file=file, filename="a.bin", content_type="application/x-a"),
@@ -344,3 +325,20 @@ def test_an_upload_whose_attributes_fail_is_refused_with_their_reason(error: Exc
 
     with pytest.raises((InvalidContent, StoredFileNotFound), match=str(error)):
         Content.of(Failing())
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("\uff0e\uff0e\uff0f\uff0e\uff0e\uff0f.bashrc", "______.bashrc"),
+        ("a\uff0fb.txt", "a_b.txt"),
+        ("\uff0e\uff0e\uff3cevil", "___evil"),
+        ("\uff1aads", "_ads"),
+        ("\uff050d\uff050a", "_0d_0a"),
+        ("Zo\u00eb \u2100 \ufb00", "Zoe a_c ff"),
+        ("x\u202ey\u200b\u00eb", "xye"),
+    ],
+)
+def test_no_character_becomes_a_separator_for_old_clients(name: str, plain: str) -> None:
+    """A full-width slash is part of a name, and stays one: a cleaned name is not normalised afterwards."""
+    assert f'filename="{plain}"' in content_disposition("attachment", name)

@@ -59,7 +59,7 @@ def test_every_object_id_is_had_back(value: bytes) -> None:
     ],
 )
 def test_ids_are_found_in_text(text: str, found: list[str]) -> None:
-    """Not in the middle of what is longer, such as a checksum."""
+    """Not in the middle of a longer word, such as a checksum."""
     assert re.findall(FILE_ID, text) == found
 
 

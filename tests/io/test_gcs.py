@@ -1,7 +1,7 @@
 """GCSStorage on gcp-storage-emulator.
 
-The emulator takes every signature and every token: that Google refuses wrong ones is not shown here. What is signed is
-held against what Google's own library signs. Where DEPOT_TEST_GCS_URL names another server, it has the contract too.
+The emulator takes every signature and every token: that Google refuses wrong ones is not shown here. Signatures are
+compared with those of Google's own library. If DEPOT_TEST_GCS_URL names another server, the contract runs on it too.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from tests.io.s3_proxy import Fault, S3Proxy
 from tests.support.streams import Stream
 
 KB: Final = 1024
-#: What is sent in pieces here: the smallest that Google takes.
+#: The size of pieces here: the smallest that Google takes.
 PIECE: Final = 256 * KB
 
 
@@ -117,7 +117,7 @@ def test_large_content_is_sent_in_pieces(storage: GCSStorage, requests: Requests
 
 
 def test_other_methods_cost_what_they_must(storage: GCSStorage, requests: Requests) -> None:
-    """One request each, two for a copy, one for a hundred deletions; none for URLs, sizes of what is listed."""
+    """One request each, two for a copy, one for a hundred deletions; none for URLs, and sizes of listed files."""
     file_id = storage.create(b"x")
     requests.clear()
     assert storage.exists(file_id)
@@ -227,7 +227,7 @@ def test_a_small_file_keeps_no_connection(storage: GCSStorage) -> None:
         assert (file.seek(1), file.read()) == (1, b"mall")
 
 
-# --- what is stored ---------------------------------------------------------------------------------------------------
+# --- stored objects ---------------------------------------------------------------------------------------------------
 
 
 def test_an_object_tells_type_name_and_checksum(server: Server, bucket: str) -> None:
@@ -247,7 +247,7 @@ def test_an_object_tells_type_name_and_checksum(server: Server, bucket: str) -> 
 
 
 def test_what_a_browser_shows_leaves_its_disposition_to_the_url(server: Server, bucket: str) -> None:
-    """Where URLs are signed; and what it would run is a download everywhere."""
+    """If URLs are signed; and a type that it would run is a download everywhere."""
 
     def said(storage: GCSStorage, file_id: str) -> str | None:
         found: str | None = resource_of(server, bucket, file_id).get("contentDisposition")
@@ -371,7 +371,7 @@ def test_what_is_copied_is_what_was_opened(storage: GCSStorage) -> None:
 def test_bytes_that_changed_on_the_way_are_noticed(
     storage: GCSStorage, server: Server, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the server, of what is stored; by us, of what is read."""
+    """By the server when it stores; by us when we read."""
     monkeypatch.setattr("depot_lite.io.gcs.stream.SummedReader.crc32c", "AAAAAA==")
     with pytest.raises(StorageFailed, match="status 400"):
         storage.create(some_bytes(3 * PIECE))
@@ -504,7 +504,7 @@ def test_a_signature_is_googles(server: Server, bucket: str, monkeypatch: pytest
 
 
 def test_public_urls_are_for_what_is_public(server: Server, bucket: str) -> None:
-    """By policy, without signing, or through a CDN; else there is none, and `url` is signed."""
+    """By policy, without signing, or through a CDN; otherwise there is no public URL, and `url` is signed."""
     file_id = new_file_id()
     plain = f"{server.url}/{bucket}/{file_id}"
     private = server.storage(bucket)
@@ -579,7 +579,7 @@ def test_a_bucket_that_is_not_there_is_said_to_be(server: Server) -> None:
 
 
 def test_credentials_that_nobody_accepts_are_said_to_be(server: Server, bucket: str) -> None:
-    """Here the server for tokens does not answer; what they hold is not told."""
+    """Here the server for tokens does not answer; the error has no part of the key."""
     storage = server.storage(bucket, credentials=account(), retry_for=1)
     storage._connection.pause = 2
     with pytest.raises(StorageFailed, match="credentials cannot be used") as caught:
@@ -630,7 +630,7 @@ def test_what_the_server_says_is_told(
 
 
 def test_what_a_batch_refuses_is_asked_for_again(storage: GCSStorage) -> None:
-    """By itself; what is refused then is the only one that fails."""
+    """By itself; only a file that is refused then fails."""
     first, second = storage.create(b"1"), storage.create(b"2")
     requests = Requests(storage)
     with pytest.MonkeyPatch.context() as patch:
@@ -675,7 +675,7 @@ def patiently(storage: GCSStorage, *, repeats: bool) -> None:
 
 @pytest.mark.parametrize("fault", [Fault.BUSY, Fault.CUT_REQUEST, Fault.LOSE_ANSWER])
 def test_one_fault_of_an_upload_is_nobodys_business(through: GCSStorage, proxy: S3Proxy, fault: Fault) -> None:
-    """Of any of its requests; what is sent again is what the server has not got."""
+    """Of any of its requests; only bytes that the server lacks are sent again."""
     data = some_bytes(3 * PIECE)
     attempts = [("POST", b"small"), ("POST", data), ("PUT", data)]
     for method, content in attempts:

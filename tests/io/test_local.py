@@ -1,4 +1,4 @@
-"""LocalFileStorage beyond the contract: what is on the disk, when, and what survives."""
+"""LocalFileStorage beyond the contract: the files on the disk, when they appear, and which of them survive."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ import pytest
 from depot_lite.errors import ConfigurationError, InvalidContent, StorageFailed, StorageFull, StoredFileNotFound
 from depot_lite.io.composite.mirror import MirrorStorage
 from depot_lite.io.content import Content, FileIntent
+from depot_lite.io.content.sources import FileSource, PathSource, Source
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.local import LocalFileStorage, LocalStoredFile
 from depot_lite.io.local.disk import names_in
@@ -281,7 +282,7 @@ def test_what_a_broken_off_upload_left_is_listed_and_deleted_but_not_read(
     with pytest.raises(StoredFileNotFound):
         storage.get(file_id)
     [entry] = storage.list()
-    assert (entry, entry.size) == (file_id, 4)
+    assert (entry, entry.size, entry.unfinished) == (file_id, 4, True)
     # Data that was adopted has the modification time of its source; the sweep has to see when it came.
     assert datetime.now(UTC) - entry.last_modified < timedelta(minutes=5)
     storage.delete(file_id)
@@ -294,7 +295,7 @@ def test_a_replacement_that_broke_off_leaves_the_old_file_and_goes_in_the_end(
     file_id = storage.create(b"old")
     (root / file_id[:2] / f"{file_id}.0123abcd").write_bytes(b"half of the new")
     [entry] = storage.list()
-    assert (entry.size, content_of(storage, file_id)) == (3, b"old")
+    assert (entry.size, entry.unfinished, content_of(storage, file_id)) == (3, False, b"old")
     storage.delete(file_id)
     assert not storage.exists(file_id)
     for entry in storage.list():
@@ -343,7 +344,7 @@ else:
 def test_a_process_killed_while_it_stores_leaves_no_half_file(
     storage: LocalFileStorage, root: Path, operation: str
 ) -> None:
-    """After SIGKILL the old file is there or none; what was written is listed, and deleted like a file."""
+    """After SIGKILL the old file is there or none; written parts are listed, and deleted like a file."""
     file_id = storage.create(b"old", "old.txt") if operation == "replace" else new_file_id()
     command = [sys.executable, "-c", KILLED, str(root), file_id, operation]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -588,7 +589,7 @@ def counting(monkeypatch: pytest.MonkeyPatch, name: str, refusing: int | None) -
 def test_each_way_of_copying_gives_the_same_bytes_and_sum(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: list[str], number: int, checksum: str
 ) -> None:
-    """What the kernel cannot do is done the next way."""
+    """If the kernel cannot do it one way, the next one is tried."""
     data = some_bytes(LARGE)
     path = tmp_path / "large.bin"
     path.write_bytes(data)
@@ -671,20 +672,29 @@ def test_a_copy_gets_the_checksum_that_its_source_lacks(root: Path) -> None:
     assert storage.get(storage.copy(file_id)).checksum == expected_checksum("crc32", b"hello")
 
 
-def test_a_source_that_shrinks_is_a_failure(storage: LocalFileStorage, root: Path, tmp_path: Path) -> None:
-    """What was announced has to come; a file that is shorter than its row says would be served wrongly."""
+class ShrinkingPath(PathSource):
+    def size(self) -> int:
+        return 2000
+
+
+class ShrinkingFile(FileSource):
+    def size(self) -> int:
+        return 2000
+
+
+@pytest.mark.parametrize("kind", [ShrinkingPath, ShrinkingFile])
+def test_a_source_that_shrinks_is_a_failure(
+    storage: LocalFileStorage, root: Path, tmp_path: Path, kind: type[Source]
+) -> None:
+    """All announced bytes have to come; a file that is shorter than its row says would be served wrongly.
+
+    The bytes of a path are copied by the kernel, those in memory are read.
+    """
     path = tmp_path / "log.bin"
     path.write_bytes(b"x" * 1000)
-
-    class Shrinking(Content):
-        @property
-        def size(self) -> int:
-            return 2000
-
-    content = Content.of(path)
-    content.__class__ = Shrinking
+    given = path if kind is ShrinkingPath else io.BytesIO(path.read_bytes())
     with pytest.raises(StorageFailed, match="expected 2000 bytes, got 1000"):
-        storage.save(content)
+        storage.save(Content(kind(given), None, None, move=False, handed_in=given))
     assert files_below(root) == []
 
 
@@ -753,7 +763,7 @@ def test_a_file_from_another_file_system_is_copied(storage: LocalFileStorage, ro
 
 
 def test_a_file_with_a_second_name_is_copied(storage: LocalFileStorage, source: Path, tmp_path: Path) -> None:
-    """Who writes to it by its other name must not change what was stored."""
+    """Writing to it by its other name must not change the stored file."""
     other = tmp_path / "other.bin"
     os.link(source, other)
     file_id = storage.create(FileIntent(source, move=True))
@@ -861,7 +871,7 @@ for turn in range(150):
 
 @pytest.mark.matrix
 def test_processes_that_replace_and_read_one_file_see_whole_versions(storage: LocalFileStorage, root: Path) -> None:
-    """And leave one data file: none removes what is not its own, none forgets what it replaced."""
+    """And leave one data file: each removes only its own, and none forgets the one that it replaced."""
     file_id = storage.create(b"a" * 1000, "a")
     commands = [[sys.executable, "-c", REPLACING, str(root), file_id, letter] for letter in "bc"]
     processes = [subprocess.Popen(command) for command in commands]
@@ -877,7 +887,7 @@ def test_processes_that_replace_and_read_one_file_see_whole_versions(storage: Lo
 
 
 def test_a_file_that_is_replaced_before_its_first_read_is_the_new_one(storage: LocalFileStorage) -> None:
-    """What the file tells of itself changes with its bytes."""
+    """Its metadata changes with its bytes."""
     file_id = storage.create(b"old", "old.txt")
     with storage.get(file_id) as file:
         for turn in range(3):
@@ -933,7 +943,7 @@ def test_a_file_without_a_checksum_gets_one_where_it_is_saved(tmp_path: Path) ->
 @pytest.mark.parametrize("size", [1000, 20 * 1024 * 1024])
 @pytest.mark.parametrize("harm", ["changed", "shorter"])
 def test_a_damaged_file_of_another_local_storage_is_not_saved(tmp_path: Path, size: int, harm: str) -> None:
-    """Bytes that are not those of the checksum leave nothing, and what was there stays."""
+    """Bytes that do not have the checksum leave nothing, and the old file stays."""
     source, target = LocalFileStorage(tmp_path / "source"), LocalFileStorage(tmp_path / "target")
     file_id = source.create(some_bytes(size))
     target.create(b"old", file_id=file_id)

@@ -1,4 +1,4 @@
-"""Markup: what a browser would execute is found, however it is declared, called or hidden."""
+"""Markup that a browser would execute is found, however it is declared, called or hidden."""
 
 from __future__ import annotations
 
@@ -38,23 +38,26 @@ _SVG = b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>'
         (_SVG.decode().encode("utf-16-le"), "image/svg+xml"),
         (_SVG.decode().encode("utf-16-be"), "image/svg+xml"),
         (b"<!-- " + b"x" * 3000 + b" -->" + _SVG, "image/svg+xml"),
-        (b'<?xml version="1.0"?><rss version="2.0">', "application/xml"),
-        (b'<gpx xmlns="http://www.topografix.com/GPX/1/1">', "application/xml"),
+        (b'<?xml version="1.0"?><rss version="2.0">', "application/rss+xml"),
+        (b'<gpx xmlns="http://www.topografix.com/GPX/1/1">', "application/gpx+xml"),
+        (b'<?xml version="1.0"?><anything>', "application/xml"),
         (b'<?xml-stylesheet href="x"?><!-- never closed ', "application/xml"),
     ],
     ids=repr,
 )
 def test_markup_that_is_declared_as_an_image_is_found_out(head: bytes, expected: str) -> None:
-    """What a browser would execute never passes as a PNG."""
+    """Markup that a browser would execute never passes as a PNG."""
     assert content_type_of(head, "image/png", "photo.png") == expected
     assert content_type_of(head, None, None) == expected
 
 
 def test_xml_may_be_refined_by_what_is_declared_but_not_into_an_image() -> None:
-    """A feed is a feed; a feed that is declared as an SVG image is XML."""
+    """A feed is a feed, whatever it is declared; only an SVG image is one."""
     feed = b'<?xml version="1.0"?><feed xmlns="http://www.w3.org/2005/Atom">'
     assert content_type_of(feed, "application/atom+xml", None) == "application/atom+xml"
-    assert content_type_of(feed, "image/svg+xml", None) == "application/xml"
+    assert content_type_of(feed, "image/svg+xml", "feed.svg") == "application/atom+xml"
+    assert content_type_of(b'<?xml version="1.0"?><a/>', "application/x-mine+xml", None) == "application/x-mine+xml"
+    assert content_type_of(b'<?xml version="1.0"?><a/>', "image/svg+xml", "a.svg") == "application/xml"
     assert content_type_of(_SVG, "application/atom+xml", "feed.xml") == "image/svg+xml"
 
 
@@ -62,7 +65,8 @@ def test_markdown_that_begins_with_an_element_stays_markdown() -> None:
     """Many READMEs begin with a centred paragraph; a whole page of HTML is one all the same."""
     assert content_type_of(b'<p align="center">', "text/markdown", None) == "text/markdown"
     assert content_type_of(b'<p align="center">', None, "README.md") == "text/markdown"
-    assert content_type_of(b'<p align="center">', "image/png", "README.md") == "text/html"
+    assert content_type_of(b'<p align="center">', "image/png", "README.md") == "text/markdown"
+    assert content_type_of(b'<p align="center">', "image/png", "photo.png") == "text/html"
     assert content_type_of(b"<!doctype html><p>", "text/markdown", "README.md") == "text/html"
 
 

@@ -1,4 +1,4 @@
-"""Content types: what the bytes tell, against what is declared and what the name says."""
+"""Content types: those of the bytes, compared with the declared one and with that of the name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depot_lite.io.media_types.detection import HEAD_SIZE, content_type_of, valid_media_type
+from depot_lite.io.media_types import valid_media_type
+from depot_lite.io.media_types.detection import HEAD_SIZE, content_type_of
 
 _UNKNOWN = "application/octet-stream"
 _DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
@@ -34,7 +35,7 @@ def _zip(*entries: tuple[str, bytes], stored: bool = False) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED) as archive:
         for name, data in entries:
-            archive.writestr(name, data)
+            archive.writestr(zipfile.ZipInfo(name), data, archive.compression)
     return file.getvalue()
 
 
@@ -78,6 +79,9 @@ _TOLD_BY_THE_BYTES = [
     (b"GIF89a" + bytes(50), "image/gif"),
     (_bmp(), "image/bmp"),
     (b"\x00\x00\x01\x00\x01\x00\x10\x10\x00\x00" + bytes(50), "image/vnd.microsoft.icon"),
+    (b"\x00\x00\x01\x00\x01\x00\x10\x10\x00\xff" + bytes(50), "image/vnd.microsoft.icon"),
+    (b"\x00\x00\x00\x0cjP  \r\n\x87\n\x00\x00\x00\x14ftypjp2 " + bytes(50), "image/jp2"),
+    (b"\xff\x4f\xff\x51" + bytes(50), "image/j2c"),
     (b"II*\x00" + bytes(50), "image/tiff"),
     (b"P6\n# made by hand\n2 2\n255\n" + bytes(12), "image/x-portable-pixmap"),
     (b"RIFF\x24\x00\x00\x00WEBPVP8 " + bytes(50), "image/webp"),
@@ -122,32 +126,22 @@ _TOLD_BY_THE_BYTES = [
     (b"\x7fELF\x02\x01\x01" + bytes(50), "application/x-executable"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(50), "application/x-ole-storage"),
     (b"wOF2" + bytes(50), "font/woff2"),
-    # puremagic's long tail
     (b"gimp xcf file\x00" + bytes(50), "image/x-xcf"),
     (b"\xed\xab\xee\xdb\x03\x00" + bytes(50), "application/x-rpm"),
-    (b"!<arch>\ndebian-binary   \x00" + bytes(50), None),  # an ambiguous signature: see below
+    (b"!<arch>\ndebian-binary   \x00" + bytes(50), "application/vnd.debian.binary-package"),
 ]
 
 
 @pytest.mark.parametrize(
     ("head", "expected"),
-    [each for each in _TOLD_BY_THE_BYTES if each[1]],
-    ids=[str(each[1]) for each in _TOLD_BY_THE_BYTES if each[1]],
+    _TOLD_BY_THE_BYTES,
+    ids=[each[1] for each in _TOLD_BY_THE_BYTES],
 )
 def test_the_bytes_win_over_what_is_declared_and_over_the_name(head: bytes, expected: str) -> None:
     """Alone, and against a wrong type and a wrong name."""
     assert content_type_of(head, None, None) == expected
     assert content_type_of(head, "text/html", "page.html") == expected
     assert content_type_of(head, "text/plain; charset=utf-8", "shell.php.txt") == expected
-
-
-def test_where_the_library_names_several_types_a_claim_decides() -> None:
-    """An ``ar`` archive may be a Debian package; nothing is guessed, but a claim among the two is taken."""
-    head = b"!<arch>\ndebian-binary   \x00" + bytes(50)
-    assert (
-        content_type_of(head, "application/vnd.debian.binary-package", None) == "application/vnd.debian.binary-package"
-    )
-    assert content_type_of(head, None, None) == _UNKNOWN
 
 
 def test_a_polyglot_is_what_its_signature_says() -> None:
@@ -206,12 +200,17 @@ def test_a_short_signature_without_its_header_tells_nothing(head: bytes) -> None
         ("application/octet-stream", None, "text/plain"),
         ("not a type", "table.csv", "text/csv"),
         (None, "unknown.qqq", "text/plain"),
-        (None, "archive.tar.gz", "application/gzip"),
+        (None, "archive.tar.gz", "text/plain"),
+        ("application/vnd.ms-excel", "prices.csv", "text/csv"),
+        ("text/plain", "README.md", "text/markdown"),
+        ("text/html", "notes.txt", "text/plain"),
+        ("image/png", None, "text/plain"),
+        ("video/mp2t", "index.ts", "text/x-typescript"),
         (None, "data:text/html,x", "text/plain"),
         (None, None, "text/plain"),
     ],
 )
-def test_text_is_what_it_is_declared_then_called_then_plain(
+def test_text_is_what_it_is_called_then_declared_then_plain(
     declared: str | None, filename: str | None, expected: str
 ) -> None:
     """Nothing but that it is text can be seen in the bytes."""
@@ -256,7 +255,8 @@ def test_an_old_office_file_is_refined_by_a_claim_of_its_family_only() -> None:
     """Word, Excel and PowerPoint of the nineties begin alike."""
     head = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)
     assert content_type_of(head, None, "a.doc") == "application/msword"
-    assert content_type_of(head, "application/vnd.ms-excel", "a.doc") == "application/vnd.ms-excel"
+    assert content_type_of(head, "application/vnd.ms-excel", "a.doc") == "application/msword"
+    assert content_type_of(head, "application/vnd.ms-excel", None) == "application/vnd.ms-excel"
     assert content_type_of(head, "image/png", None) == "application/x-ole-storage"
 
 
@@ -272,7 +272,7 @@ def test_sound_without_pictures_is_refined_by_a_claim() -> None:
 
 
 def test_an_ebml_file_of_another_kind_is_what_it_is_declared() -> None:
-    """The container is known and what is in it is not."""
+    """The container is known and its content is not."""
     assert content_type_of(_ebml(b"other"), "application/x-other", None) == "application/x-other"
     assert content_type_of(_ebml(b"other"), None, None) == _UNKNOWN
 
@@ -307,7 +307,7 @@ def test_only_a_well_formed_declared_type_counts(declared: str | None, expected:
     head=st.binary(max_size=400), declared=st.none() | st.text(max_size=40), filename=st.none() | st.text(max_size=40)
 )
 def test_the_result_is_always_a_well_formed_type(head: bytes, declared: str | None, filename: str | None) -> None:
-    """Whatever comes in, what comes out can stand in a header."""
+    """Whatever comes in, the result can stand in a header."""
     found = content_type_of(head, declared, filename)
     assert valid_media_type(found) == found
 
@@ -326,18 +326,29 @@ def test_the_result_is_always_a_well_formed_type(head: bytes, declared: str | No
         b"PK\x03\x04" * 2048,
         b"OggS\x00" + b"\x01" * 8000,
         b"<!--a--><?b?>" * 600 + b"<!doctype ",
+        b"#!" + b"/" * 8000,
+        b"#!env" + b" -a" * 2700,
+        b"999\n\n" * 1600,
+        b"1" * 8000,
+        b"<a " + b"office:mimetype =" * 480,
+        b"\n%PDF-" * 1300,
+        b"ID3\x03\x00\x00\x7f\x7f\x7f\x7f" + b"\xff\xfb" * 4000,
+        b"\xff\xfb\x90\x64" * 2000,
     ],
     ids=lambda head: repr(head[:20]),
 )
 def test_hostile_bytes_take_no_longer_than_harmless_ones(head: bytes) -> None:
-    """No pattern backtracks for ever: the worst takes under 50 ms where a careless one takes hours."""
+    """No pattern backtracks for ever: the worst takes under 50 ms where a careless one takes hours.
+
+    Of this thread's processor time: other processes do not count.
+    """
     content_type_of(head, None, None)  # the table of signatures is made at the first call
-    started = time.perf_counter()
+    started = time.thread_time()
     content_type_of(head, "image/png", "a.png")
-    assert time.perf_counter() - started < 0.05
+    assert time.thread_time() - started < 0.05
 
 
 def test_nothing_behind_the_head_is_looked_at() -> None:
     """The bytes after HEAD_SIZE make no difference, so a file may be given whole."""
-    assert content_type_of(b" " * HEAD_SIZE + b"<svg/>", "image/png", None) == "image/png"
+    assert content_type_of(b" " * HEAD_SIZE + b"<svg/>", "image/png", None) == "text/plain"
     assert content_type_of(b" " * (HEAD_SIZE - 10) + b"<svg/>", "image/png", None) == "image/svg+xml"

@@ -6,21 +6,23 @@ import io
 import os
 import subprocess
 import sys
+import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Final, cast
 
 import pytest
 
-from depot_lite.errors import ConfigurationError, DepotError, StorageFailed, StoredFileNotFound
+from depot_lite.errors import ConfigurationError, DepotError, StorageFailed, StorageTimeout, StoredFileNotFound
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage, StoredFile
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.io.objects.clients import BucketConnection, PerProcess
-from depot_lite.io.objects.errors import BROKEN, OVERLOADED, REFUSED, ErrorTable
+from depot_lite.io.objects.errors import BROKEN, OVERLOADED, REFUSED, TIMED_OUT, ErrorTable, facts_of_network
 from depot_lite.io.objects.metadata import (
     ATTEMPT,
     MODIFIED,
@@ -33,12 +35,15 @@ from depot_lite.io.objects.metadata import (
     now,
     response_headers,
 )
-from depot_lite.io.objects.options import choice, known, mapping, seconds, web_address
+from depot_lite.io.objects.options import choice, expiry_of, known, mapping, max_value_of, web_address
 from depot_lite.io.objects.readers import ObjectFile, ResumingReader, SummedReader
 from depot_lite.io.objects.storage import ObjectStorage, batches, entries_below
 from depot_lite.io.objects.versions import ObjectVersion, VersionedStorage
+from tests.support.children import in_child
 from tests.support.streams import Stream
 
+#: How long anything may take, in seconds.
+DEADLINE: Final = 20
 WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
@@ -141,6 +146,18 @@ def test_metadata_are_ascii_and_give_the_info_back(name: str) -> None:
     assert info_in(metadata, "id", "image/jpeg", 5, now()) == info
 
 
+def test_a_long_name_is_shortened_in_the_metadata_only() -> None:
+    """Before its extension, at the border of a character."""
+    info = FileInfo("id", "\u0416" * 80 + ".pdf", "application/pdf", 5, WHEN)
+    assert len(metadata_of(info)["x-depot-filename"]) > 256
+    shortened = metadata_of(info, 256)
+    assert all(len(value) <= 256 for value in shortened.values())
+    assert info_in(shortened, "id", "application/pdf", 5, now()).filename == "\u0416" * 42 + ".pdf"
+    assert info_in(metadata_of(info, 100), "id", None, 5, now()).filename == "\u0416" * 16 + ".pdf"
+    without = replace(info, filename="a." + "b" * 200)
+    assert info_in(metadata_of(without, 100), "id", None, 5, now()).filename == "a." + "b" * 98
+
+
 def test_objects_of_other_programs_have_the_times_of_the_server() -> None:
     info = info_in({MODIFIED: "yesterday"}, "id", None, 5, WHEN, "crc32:00000001")
     assert info == FileInfo("id", "unnamed", "application/octet-stream", 5, WHEN, "crc32:00000001")
@@ -181,8 +198,9 @@ def test_a_checksum_is_computed_before_only_if_the_content_can_be_read_twice() -
 
 
 def test_options() -> None:
-    assert seconds("e", "60") == seconds("e", timedelta(minutes=1)) == 60
+    assert expiry_of("e", "60") == expiry_of("e", timedelta(minutes=1)) == 60
     assert mapping("m", '{"a": 1}') == mapping("m", {"a": 1}) == {"a": 1}
+    assert (max_value_of("256"), max_value_of(None)) == (256, None)
     assert mapping("m", None) == mapping("m", "") == {}
     assert web_address("w", "https://cdn.example.com/x/") == "https://cdn.example.com/x"
     assert web_address("w", None) is None
@@ -194,7 +212,7 @@ def test_options() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda: seconds("bad", 8 * 24 * 3600),
+        lambda: expiry_of("bad", 8 * 24 * 3600),
         lambda: mapping("bad", "{hush"),
         lambda: mapping("bad", {1: "hush"}),
         lambda: web_address("bad", "cdn.example.com"),
@@ -209,6 +227,27 @@ def test_a_wrong_option_is_named_and_not_quoted(wrong: Callable[[], object]) -> 
     with pytest.raises(ConfigurationError, match="bad") as caught:
         wrong()
     assert "hush" not in str(caught.value)
+
+
+def test_the_facts_of_a_network_are_those_of_the_error_itself() -> None:
+    """Not of one that was set aside, and not of another storage, from which the bytes are read."""
+
+    def raised(*, aside: bool) -> Exception:
+        try:
+            try:
+                raise TimeoutError("in vain")
+            except TimeoutError as error:
+                if aside:
+                    raise ConnectionResetError("reset") from None
+                raise ConnectionResetError("reset") from error
+        except ConnectionResetError as error:
+            return error
+
+    assert facts_of_network(raised(aside=False)) == {TIMED_OUT: True}
+    assert facts_of_network(raised(aside=True)) == {}
+    refused = Refusal("broken")
+    refused.__cause__ = StorageTimeout("another storage does not answer")
+    assert facts_of_network(refused) == {}
 
 
 # --- clients ----------------------------------------------------------------------------------------------------------
@@ -231,8 +270,26 @@ def test_a_child_makes_its_own_value_and_keeps_that_of_its_parent(monkeypatch: p
     assert [each for _, each in value._inherited] == [[1]]
 
 
+def test_a_child_makes_its_own_value_although_its_parent_is_making_one() -> None:
+    value, making, go_on = PerProcess[str](), threading.Event(), threading.Event()
+
+    def make() -> str:
+        making.set()
+        go_on.wait(DEADLINE)
+        return "parent's"
+
+    with ThreadPoolExecutor(1) as threads:
+        parents = threads.submit(value.get, make)
+        assert making.wait(DEADLINE)
+        try:
+            assert in_child(lambda: value.get(lambda: "child's")) == "child's"
+        finally:
+            go_on.set()
+        assert parents.result() == "parent's"
+
+
 class Connection(BucketConnection[str]):
-    """A connection that counts what it does."""
+    """A connection that counts its requests."""
 
     def __init__(self, ready: Any = None, *, create_bucket: bool = False) -> None:
         super().__init__("b", ready, create_bucket=create_bucket)
@@ -259,6 +316,25 @@ def test_the_bucket_is_made_by_the_first_use_of_the_client() -> None:
     assert connection.client is connection.client is connection.bare_client
     connection.check_bucket()
     assert connection.done == ["client", "bucket"]
+
+
+def test_threads_that_make_the_bucket_do_not_wait_for_each_other() -> None:
+    """Each would wait for the whole timeout of a silent server."""
+    meeting = threading.Barrier(4, timeout=DEADLINE)
+
+    class Silent(Connection):
+        def _make_bucket(self, client: Any) -> None:
+            meeting.wait()
+            raise StorageTimeout("no answer")
+
+    connection = Silent(create_bucket=True)
+
+    def use(_: int) -> None:
+        with pytest.raises(StorageTimeout):
+            _ = connection.client
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(use, range(4)))
 
 
 def test_the_bucket_is_looked_for_once() -> None:
@@ -409,7 +485,7 @@ class Shelf(ObjectStorage[str | None, Object]):
         self.objects: dict[str, Object] = {}
         self.batches: list[list[str]] = []
         self.is_there = True
-        #: What the next upload answers, and whether it has stored its object.
+        #: The answer to the next upload, and whether it has stored its object.
         self.answer: tuple[str, bool] | None = None
 
     def _put(self, info: FileInfo, data: bytes, *, new: bool) -> None:

@@ -194,7 +194,7 @@ OPTIONS: dict[str, Any] = {"config": {"account_name": "me", "account_key": "c2Vj
 def test_a_bad_option_is_refused_by_its_name(
     options: dict[str, Any], named: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And what it says is quoted by nobody who could not see that it is no secret."""
+    """And its value is not in the message, since it may be a secret."""
     for name in [each for each in os.environ if each.startswith("AZURE_")]:
         monkeypatch.delenv(name)
     with pytest.raises(ConfigurationError, match=named) as caught:
@@ -310,7 +310,7 @@ def test_sizes_at_the_edges_come_back(size: int, tmp_path: Path) -> None:
 
 
 def test_other_methods_cost_what_they_must(proxied: ObjectStoreStorage, proxy: S3Proxy) -> None:
-    """One request each, two for a copy, one for many deletions; none for URLs and sizes of what is listed."""
+    """One request each, two for a copy, one for many deletions; none for URLs, and sizes of listed files."""
     file_id = proxied.create(b"x")
     proxy.taken()
     assert proxied.exists(file_id)
@@ -345,7 +345,7 @@ def test_another_prefix_of_a_container_is_copied_there(
 
 
 def test_what_a_store_does_not_copy_is_read_and_stored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """S3 does not copy what is larger than 5 GB, and some web servers nothing."""
+    """S3 copies no object larger than 5 GB, and some web servers copy nothing."""
     storage = ObjectStoreStorage("memory://")
     file_id = storage.create(b"words", "a.txt", "text/plain")
 
@@ -357,6 +357,11 @@ def test_what_a_store_does_not_copy_is_read_and_stored(monkeypatch: pytest.Monke
         assert (copied.read(), copied.filename, copied.content_type) == (b"words", "a.txt", "text/plain")
     with pytest.raises(StoredFileNotFound):
         storage.copy(new_file_id())
+
+
+def test_a_name_is_as_long_as_the_server_takes() -> None:
+    storage, name = ObjectStoreStorage("memory://", max_metadata_value=256), "\u0416" * 80 + ".pdf"
+    assert storage.get(storage.create(b"x", name)).filename == "\u0416" * 42 + ".pdf"
 
 
 def test_some_that_are_missing_do_not_keep_others_from_being_deleted(storage: ObjectStoreStorage) -> None:
@@ -578,7 +583,7 @@ def test_a_full_or_forbidden_disk_is_told_with_its_number(tmp_path: Path) -> Non
 
 
 def test_name_and_bytes_are_one_object(tmp_path: Path) -> None:
-    """So nothing can part them; what is no file of ours is damaged, and never half a file."""
+    """So nothing can part them; a file that is not ours is damaged, and never half a file."""
     storage = ObjectStoreStorage(f"file://{tmp_path}")
     file_id = storage.create(b"words", "a.txt", "text/plain")
     assert [each.name for each in tmp_path.iterdir()] == [file_id]

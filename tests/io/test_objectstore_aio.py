@@ -40,7 +40,7 @@ class NoThreads(Executor):
 def _no_threads(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Refuse every thread that a storage or an event loop would work in, unless a test is about them."""
     if "threads" not in request.fixturenames:
-        monkeypatch.setattr("depot_lite.concurrency.threads.shared_executor", NoThreads)
+        monkeypatch.setattr("depot_lite.concurrency.pools.ThreadPool.submit", NoThreads().submit)
         monkeypatch.setattr(asyncio.BaseEventLoop, "run_in_executor", NoThreads().submit)
 
 
@@ -49,14 +49,14 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The threads in which something was done, in order."""
     used = []
 
-    async def in_thread(call: Callable[[], T]) -> T:
+    async def finished(call: Callable[[], T]) -> T:
         def named() -> T:
             used.append(threading.current_thread().name)
             return call()
 
         return await asyncio.to_thread(named)
 
-    monkeypatch.setattr(greenlets, "in_thread", in_thread)
+    monkeypatch.setattr(greenlets, "finished", finished)
     return used
 
 
@@ -91,7 +91,7 @@ def on_a_loop(test: Callable[..., None]) -> Callable[..., None]:
 
 
 class TestAwaited(StorageContract):
-    """What the storage does in these tests is awaited; those with threads of their own are synchronous in them."""
+    """The storage's work is awaited in these tests, except in those that start threads, which are synchronous."""
 
     def make_storage(self, tmp_path: Path) -> ObjectStoreStorage:
         assert in_greenlet(), "this is no test of awaiting"
@@ -304,7 +304,7 @@ def test_an_iterator_that_fails_leaves_nothing(storage: ObjectStoreStorage) -> N
 
 
 def test_a_create_that_was_cancelled_leaves_no_file(storage: ObjectStoreStorage) -> None:
-    """Whenever the cancellation comes, the upload is awaited and deleted."""
+    """Whenever the cancellation comes: the loop does not end before the upload has ended and was deleted."""
 
     async def main(turns: int) -> None:
         task = asyncio.create_task(storage.aio.create(some_bytes(100_000)))
@@ -359,7 +359,7 @@ def test_a_failure_of_the_store_is_ours(azure: Azurite) -> None:
 
 
 def test_synchronous_code_awaits_and_raises() -> None:
-    """What is awaited comes back, an error too, through the code's own handlers."""
+    """Results of awaiting come back, and errors too, through the code's own handlers."""
     assert not in_greenlet()
 
     async def answer(number: int) -> int:

@@ -15,18 +15,17 @@ import pytest
 
 from depot_lite import DepotManager, StorageFailed, StoredFileNotFound, UploadedFile
 from depot_lite.fields.validators.candidate import Candidate
-from depot_lite.io.local import LocalFileStorage
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.io.on_disk import DiskSource, OnDisk
 from depot_lite.testing import temporary_depots
+from tests.io.backends import Servers, place_on
 
 
-@pytest.fixture(params=["local", "memory"])
-def value(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[UploadedFile]:
-    """A stored file on a local disk, and in a storage that has no paths."""
-    storage = LocalFileStorage(tmp_path / "media") if request.param == "local" else MemoryFileStorage()
-    with temporary_depots():
-        DepotManager.configure("default", storage)
+@pytest.fixture(params=["local", "memory", pytest.param("s3", marks=pytest.mark.server)])
+def value(request: pytest.FixtureRequest, tmp_path: Path, servers: Servers) -> Iterator[UploadedFile]:
+    """A stored file on a local disk, and in storages that have no paths."""
+    with place_on(request.param, tmp_path, servers) as place, temporary_depots():
+        DepotManager.configure("default", place.storage("default"))
         value = UploadedFile(b"a,b\n" * 1000, filename="table.csv")
         value.store()
         yield value
@@ -68,9 +67,67 @@ def test_async_with(value: UploadedFile, folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+def test_two_tasks_have_paths_of_their_own(value: UploadedFile, folder: Path) -> None:
+    async def both() -> tuple[Path, Path]:
+        async with value.on_disk() as one, value.file.on_disk() as other:
+            assert one.read_bytes() == other.read_bytes() == b"a,b\n" * 1000
+        await asyncio.gather(*(size_on_disk() for _ in range(4)))
+        return one, other
+
+    async def size_on_disk() -> None:
+        async with value.on_disk() as path:
+            await asyncio.sleep(0)
+            assert path.stat().st_size == 4000
+
+    one, other = asyncio.run(both())
+    assert one != other
+    assert list(folder.iterdir()) == []
+
+
+def test_one_context_manager_can_be_used_again_but_not_at_once(value: UploadedFile, folder: Path) -> None:
+    """The second path would replace the first one, which nobody would remove then."""
+    on_disk = value.on_disk()
+    for _ in range(2):
+        with on_disk as path:
+            with pytest.raises(RuntimeError, match="is in use"), on_disk:
+                pytest.fail("two paths from one context manager")
+            assert path.stat().st_size == 4000
+        assert list(folder.iterdir()) == []
+
+
+def test_an_error_in_an_async_block_removes_the_path_too(value: UploadedFile, folder: Path) -> None:
+    async def fail() -> None:
+        async with value.on_disk():
+            raise RuntimeError("scanner")
+
+    with pytest.raises(RuntimeError, match="scanner"):
+        asyncio.run(fail())
+    assert list(folder.iterdir()) == []
+
+
+def test_a_file_that_is_deleted_meanwhile_stays_within_the_block(value: UploadedFile, folder: Path) -> None:
+    with value.on_disk() as path:
+        value.depot.delete(value.file_id)
+        assert path.read_bytes() == b"a,b\n" * 1000
+    assert list(folder.iterdir()) == []
+    with pytest.raises(StoredFileNotFound), value.on_disk():
+        pytest.fail("a lost file was given")
+    assert list(folder.iterdir()) == []
+
+
 def test_a_stored_file_is_a_path(value: UploadedFile) -> None:
     with value.file as stored, stored.on_disk() as path:
         assert path.read_bytes() == b"a,b\n" * 1000
+
+
+@pytest.mark.parametrize("read", [0, 6, 4000])
+def test_a_stored_file_stands_where_it_was(value: UploadedFile, read: int) -> None:
+    with value.file as stored:
+        before = stored.read(read)
+        with stored.on_disk() as path:
+            assert path.read_bytes() == b"a,b\n" * 1000
+        assert stored.tell() == read
+        assert before + stored.read() == b"a,b\n" * 1000
 
 
 def test_a_renamed_value_has_the_suffix_of_its_new_name(value: UploadedFile) -> None:
@@ -111,6 +168,12 @@ def test_a_pending_value_and_a_candidate_can_still_be_stored(tmp_path: Path, str
         assert value.file.read() == b"content"
     with Candidate.of(b"content", "b.txt").on_disk() as path:
         assert (path.read_bytes(), path.suffix) == (b"content", ".txt")
+
+    async def of_a_candidate() -> bytes:
+        async with Candidate.of(b"content", "b.txt").on_disk() as path:
+            return path.read_bytes()
+
+    assert asyncio.run(of_a_candidate()) == b"content"
 
 
 def test_a_lost_file_and_a_damaged_one_leave_nothing(folder: Path) -> None:

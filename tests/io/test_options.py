@@ -57,7 +57,7 @@ def test_a_flush_stores_in_the_executor_that_was_given(tmp_path: Path) -> None:
 
 
 def test_a_local_folder_stores_one_file_after_the_other_unless_told_otherwise(tmp_path: Path) -> None:
-    """In the thread that flushes, where filters may do what they like."""
+    """In the thread that flushes, where filters may do anything."""
     storage = Watched(str(tmp_path))
     _flush(storage, 5)
     assert storage.threads == {threading.current_thread().name}

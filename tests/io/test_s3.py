@@ -81,7 +81,7 @@ def test_large_content_is_sent_in_parts(storage: S3Storage, requests: Requests) 
 
 
 def test_other_methods_cost_what_they_must(storage: S3Storage, requests: Requests) -> None:
-    """One request each, two for a copy, one for a thousand deletions; none for URLs, sizes of what is listed."""
+    """One request each, two for a copy, one for a thousand deletions; none for URLs, and sizes of listed files."""
     file_id = storage.create(b"x")
     requests.clear()
     assert storage.exists(file_id)
@@ -130,7 +130,7 @@ def test_listing_goes_page_by_page(storage: S3Storage, server: Server, bucket: s
     assert requests.taken() == {"ListObjectsV2": 1}
 
 
-# --- what is stored ---------------------------------------------------------------------------------------------------
+# --- stored objects ---------------------------------------------------------------------------------------------------
 
 
 def test_an_object_tells_type_name_and_checksum(storage: S3Storage, server: Server, bucket: str) -> None:
@@ -182,6 +182,19 @@ def test_upload_metadata_goes_with_each_upload_and_copy(server: Server, bucket: 
         assert storage.get(file_id).filename == "a.txt"
 
 
+def test_a_name_is_as_long_as_the_server_takes(server: Server, bucket: str) -> None:
+    """Swift refuses values of more than 256 bytes; small and large files, copies and forms keep to the limit."""
+    storage, name = server.storage(bucket, max_metadata_value="256"), "\u0416" * 80 + ".pdf"
+    small = storage.create(b"x", name)
+    for file_id in (small, storage.create(some_bytes(9 * MB), name), storage.copy(small)):
+        assert storage.get(file_id).filename == "\u0416" * 42 + ".pdf"
+    form = storage.upload_form(new_file_id(), max_size=1, content_type=None, filename=name, expires_in=60)
+    assert form is not None
+    assert len(form[1]["x-amz-meta-x-depot-filename"]) <= 256
+    whole = server.storage(bucket)
+    assert whole.get(whole.create(b"x", name)).filename == name
+
+
 def test_a_copy_above_the_limit_is_made_in_parts(
     storage: S3Storage, requests: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +227,21 @@ def test_checksums_of_s3_itself_are_sent_and_read(
         # moto tells of multipart uploads the checksum of the parts' checksums only, which is none of the file.
         if size < 8 * MB or wrap is not Stream:
             assert file.checksum == info.checksum
+
+
+@pytest.mark.parametrize("mode", [None, "when_supported", "when_required"])
+def test_the_checksum_that_a_server_knows_counts(server: Server, bucket: str, mode: str | None) -> None:
+    """Also one of another program's object, unless the user says otherwise; a part is read without it."""
+    config = Config(**({} if mode is None else {"response_checksum_validation": mode}))
+    storage = server.storage(bucket, connection_kwargs={"config": config})
+    file_id, data = new_file_id(), some_bytes(200_000)
+    server.client().put_object(Bucket=bucket, Key=f"{storage._prefix}{file_id}", Body=data, ChecksumAlgorithm="CRC32")
+    known = None if mode == "when_required" else f"crc32:{zlib.crc32(data):08x}"
+    assert storage._info(file_id).checksum == known
+    with storage.get(file_id) as file:
+        assert (file.checksum, file.read()) == (known, data)
+        file.seek(1000)
+        assert file.read(10) == data[1000:1010]
 
 
 # --- options ----------------------------------------------------------------------------------------------------------
@@ -348,7 +376,7 @@ def test_a_signature_is_boto3s(server: Server, bucket: str, monkeypatch: pytest.
 
 
 def test_public_urls_are_for_what_is_public(server: Server, bucket: str) -> None:
-    """By policy, without signing, or through a CDN; else there is none, and `url` is signed."""
+    """By policy, without signing, or through a CDN; otherwise there is no public URL, and `url` is signed."""
     file_id = new_file_id()
     plain = f"{server.url}/{bucket}/{file_id}"
     private = server.storage(bucket)
@@ -425,7 +453,7 @@ def test_no_secret_of_a_refused_parameter_is_told(server: Server, bucket: str) -
 
 
 def test_a_bad_object_among_many_is_the_only_one_that_fails(storage: S3Storage) -> None:
-    """What the server says of one key is the error of that file."""
+    """An error of the server about one key is the error of that file."""
     first, second = storage.create(b"1"), storage.create(b"2")
 
     def answer(parsed: dict[str, Any], **_: object) -> None:

@@ -202,7 +202,7 @@ def test_no_such_bucket_is_said_by_every_method(server: Server) -> None:
             attempt()
 
 
-# --- what the server does ---------------------------------------------------------------------------------------------
+# --- the server -------------------------------------------------------------------------------------------------------
 
 
 def test_requests_are_as_few_as_they_can_be(storage: S3Storage) -> None:
@@ -293,7 +293,7 @@ def test_a_file_of_another_bucket_is_copied_by_the_server(
 def test_what_may_not_be_read_by_the_target_is_read_by_the_source(
     server: Server, bucket: str, storage: S3Storage
 ) -> None:
-    """The target's client has no rights, so the server refuses to copy; what is wrong then is said of the target."""
+    """The target's client has no rights, so the server refuses to copy; the error then names the target."""
     file_id = storage.create(b"bytes")
     config = Config(signature_version=UNSIGNED)
     with server.bucket() as other:

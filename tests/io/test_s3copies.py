@@ -72,7 +72,7 @@ def test_what_is_there_already_costs_two_looks(source: S3Storage, target: S3Stor
 
 
 def test_settings_of_the_target_count(server: Server, buckets: tuple[str, str], source: S3Storage) -> None:
-    """Its headers and its metadata are what a new file would get."""
+    """Its headers and its metadata are those that a new file would get."""
     options = {"CacheControl": "max-age=7", "Metadata": {"of": "target"}}
     target = server.storage(buckets[1], upload_metadata=options)
     file_id = target.save_from(source, source.create(b"%PDF-1.7", "a.pdf")).file_id

@@ -1,4 +1,4 @@
-"""Listings of S3: on moto, and from a server that answers what it is told to."""
+"""Listings of S3: on moto, and from a server with prepared answers."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_what_others_ask_through_the_same_client_is_what_boto3_gives(server: Ser
 
 
 def boto3_answer(server: Server, bucket: str) -> dict[str, Any]:
-    """Return what a client gives that no storage has seen."""
+    """Return the listing of a client that no storage has seen."""
     answer: dict[str, Any] = Server(server.url, "test", "testsecret").client().list_objects_v2(Bucket=bucket)
     answer.pop("ResponseMetadata")
     return answer
@@ -344,7 +344,7 @@ def test_no_object_inherits_what_another_tells() -> None:
     ],
 )
 def test_a_listing_that_leaves_a_doubt_fails(body: str) -> None:
-    """It is never shorter than what is there, without a word."""
+    """It never leaves out objects silently."""
     with answering(body) as storage, pytest.raises(StorageFailed, match="list"):
         list(storage.list())
 

@@ -1,6 +1,6 @@
 """Files of each kind of storage through the middleware: redirected to a signed URL of the storage, or sent by us.
 
-moto and the emulator of Google's refuse no signature: what a storage refuses is tried on a real S3 server and azurite.
+moto and Google's emulator refuse no signature: wrong ones are tried on a real S3 server and azurite.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def test_the_storage_s_signature_expires(
 def test_the_storage_refuses_what_was_not_signed(
     client: httpx.Client, storage: FileStorage, signed_part: str, other: str
 ) -> None:
-    location = client.get(signed(storage, DATA, "a.png", "image/png")).headers["location"]
+    location = client.get(signed(storage, b"\x89PNG\r\n\x1a\n" + DATA, "a.png", "image/png")).headers["location"]
     assert signed_part in location
     assert httpx.get(location, timeout=30).status_code == 200
     assert httpx.get(location.replace(signed_part, other), timeout=30).status_code == 403
@@ -188,7 +188,7 @@ def test_a_file_is_sent_whole_and_head_has_its_headers(storage: FileStorage, ask
     assert (status, body == DATA, headers["content-length"]) == (200, True, str(SIZE))
     assert headers["accept-ranges"] == "bytes"
     _, without_body, nothing = ask(url, "HEAD")
-    # The time for which it may be kept is what is left of the signature's, in seconds.
+    # It may be kept for the rest of the signature's time, in seconds.
     assert headers.pop("cache-control").startswith("private, immutable, max-age=")
     assert without_body.pop("cache-control").startswith("private, immutable, max-age=")
     assert (without_body, nothing) == (headers, b"")

@@ -20,24 +20,7 @@ from hypothesis import strategies as st
 from depot_lite.errors import InvalidContent, StorageFailed
 from depot_lite.io.content import CHUNK_SIZE, Content
 from depot_lite.io.media_types.detection import HEAD_SIZE
-
-_DATA = bytes(range(256)) * 40  # longer than a head, and no text
-
-
-def _bytes_of(content: object) -> bytes:
-    with Content.of(content).open() as file:
-        return file.read()
-
-
-class Stream:
-    """A socket-like source: it can be read once, in pieces of its own choice."""
-
-    def __init__(self, data: bytes, piece: int = 7) -> None:
-        self._file = io.BytesIO(data)
-        self._piece = piece
-
-    def read(self, size: int = -1) -> bytes:
-        return self._file.read(self._piece if size < 0 else min(size, self._piece))
+from tests.support.streams import DATA, PieceStream, bytes_of
 
 
 @pytest.fixture
@@ -46,22 +29,15 @@ def closing() -> Iterator[ExitStack]:
         yield stack
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "data.bin"
-    path.write_bytes(_DATA)
-    return path
-
-
 # --- bytes, files, paths, streams -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("make", [bytes, bytearray, memoryview, lambda data: memoryview(data + data)[: len(data)]])
 def test_bytes_of_every_kind_are_taken(make: Callable[[bytes], object]) -> None:
     """They have a size, may be read again, and have no name."""
-    content = Content.of(make(_DATA))
-    assert (content.size, content.filename, content.rereadable, content.path) == (len(_DATA), None, True, None)
-    assert _bytes_of(content) == _bytes_of(content) == _DATA
+    content = Content.of(make(DATA))
+    assert (content.size, content.filename, content.rereadable, content.path) == (len(DATA), None, True, None)
+    assert bytes_of(content) == bytes_of(content) == DATA
     with content.descriptor() as descriptor:
         assert descriptor is None
 
@@ -71,7 +47,7 @@ def test_a_buffer_that_is_changed_after_the_assignment_is_stored_as_it_was() -> 
     buffer = bytearray(b"before")
     content = Content.of(buffer)
     buffer[:] = b"after "
-    assert _bytes_of(content) == b"before"
+    assert bytes_of(content) == b"before"
 
 
 def test_bytes_are_not_copied() -> None:
@@ -87,13 +63,13 @@ def test_a_file_is_read_from_its_start_and_left_where_it_was(path: Path) -> None
         content = Content.of(file)
         assert (content.filename, content.size, content.content_type) == (
             "data.bin",
-            len(_DATA),
+            len(DATA),
             "application/octet-stream",
         )
         assert file.tell() == 100
         for _ in range(2):
             with content.open() as opened:
-                assert opened.read() == _DATA
+                assert opened.read() == DATA
             assert file.tell() == 100
         with content.open() as opened:
             opened.read(10)
@@ -105,12 +81,12 @@ def test_a_file_is_read_from_its_start_and_left_where_it_was(path: Path) -> None
 
 
 def test_a_storage_that_closes_what_it_reads_does_not_close_the_users_file(path: Path) -> None:
-    """Some libraries close what they are given."""
+    """Some libraries close the streams that they are given."""
     with path.open("rb") as file:
         with Content.of(file).open() as opened:
             opened.close()
         assert not file.closed
-        assert file.read() == _DATA
+        assert file.read() == DATA
 
 
 def test_a_file_that_is_being_written_is_stored_with_what_was_written_so_far(tmp_path: Path) -> None:
@@ -123,7 +99,7 @@ def test_a_file_that_is_being_written_is_stored_with_what_was_written_so_far(tmp
             assert os.pread(descriptor, 100, 0) == b"written, not flushed"
         file.write(b" and more")
         assert content.size == 29
-        assert _bytes_of(content) == b"written, not flushed and more"
+        assert bytes_of(content) == b"written, not flushed and more"
         file.write(b"!")
     assert (tmp_path / "new").read_bytes() == b"written, not flushed and more!"
 
@@ -131,25 +107,25 @@ def test_a_file_that_is_being_written_is_stored_with_what_was_written_so_far(tmp
 def test_a_path_is_opened_and_closed_again(path: Path) -> None:
     """Name, size and type come from it; it can be read as often as wanted."""
     content = Content.of(path)
-    assert (content.filename, content.size, content.path) == ("data.bin", len(_DATA), path)
+    assert (content.filename, content.size, content.path) == ("data.bin", len(DATA), path)
     with content.open() as opened:
-        assert opened.read() == _DATA
+        assert opened.read() == DATA
     assert opened.closed
     with content.descriptor() as descriptor:
-        assert os.pread(descriptor or -1, 10, 250) == _DATA[250:260]
+        assert os.pread(descriptor or -1, 10, 250) == DATA[250:260]
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(descriptor or -1)
 
 
 def test_a_stream_is_read_once_also_after_its_type_was_asked_for() -> None:
     """The head is kept, so that asking for the type loses no byte."""
-    content = Content.of(Stream(b"%PDF-1.7 " + _DATA), "plan.pdf")
+    content = Content.of(PieceStream(b"%PDF-1.7 " + DATA), "plan.pdf")
     assert (content.size, content.rereadable, content.content_type) == (None, False, "application/pdf")
     with content.open() as opened:
         assert not opened.seekable()
         with pytest.raises(io.UnsupportedOperation):
             opened.seek(0)
-        assert opened.read() == b"%PDF-1.7 " + _DATA
+        assert opened.read() == b"%PDF-1.7 " + DATA
     assert content.content_type == "application/pdf"
     with pytest.raises(InvalidContent, match=r"only once: assign the file again"), content.open():
         pass
@@ -157,8 +133,8 @@ def test_a_stream_is_read_once_also_after_its_type_was_asked_for() -> None:
 
 def test_a_consumed_stream_whose_type_was_never_asked_for_says_so() -> None:
     """The type is found from bytes that are gone."""
-    content = Content.of(Stream(b"hello"))
-    assert _bytes_of(content) == b"hello"
+    content = Content.of(PieceStream(b"hello"))
+    assert bytes_of(content) == b"hello"
     with pytest.raises(InvalidContent, match="only once"):
         _ = content.content_type
 
@@ -166,7 +142,7 @@ def test_a_consumed_stream_whose_type_was_never_asked_for_says_so() -> None:
 def test_a_stream_that_failed_while_its_head_was_read_is_not_stored_without_it() -> None:
     """Its first bytes are gone; a file that lacks them would look whole."""
 
-    class Flaky(Stream):
+    class Flaky(PieceStream):
         failures = 1
 
         def read(self, size: int = -1) -> bytes:
@@ -175,11 +151,11 @@ def test_a_stream_that_failed_while_its_head_was_read_is_not_stored_without_it()
                 raise OSError("reset")
             return super().read(size)
 
-    content = Content.of(Flaky(_DATA))
+    content = Content.of(Flaky(DATA))
     with pytest.raises(InvalidContent, match="reset"):
         _ = content.content_type
     with pytest.raises(InvalidContent, match="only once"):
-        _bytes_of(content)
+        bytes_of(content)
 
 
 def test_a_pipe_is_a_stream() -> None:
@@ -192,7 +168,7 @@ def test_a_pipe_is_a_stream() -> None:
         assert (content.size, content.filename, content.path) == (None, None, None)
         with content.descriptor() as descriptor:
             assert descriptor is None
-        assert _bytes_of(content) == b"through the pipe"
+        assert bytes_of(content) == b"through the pipe"
 
 
 @given(
@@ -203,7 +179,7 @@ def test_a_pipe_is_a_stream() -> None:
 )
 def test_every_chunking_gives_the_same_bytes(data: bytes, piece: int, head: bool, chunk: int) -> None:
     """However short the reads of the source and those of the storage are."""
-    content = Content.of(Stream(data, piece))
+    content = Content.of(PieceStream(data, piece))
     if head:
         _ = content.content_type
     with content.open() as opened:
@@ -229,10 +205,10 @@ def test_a_storage_may_seek_in_a_file(path: Path) -> None:
     """Uploads that are tried again go back to the start."""
     with path.open("rb") as file, Content.of(file).open() as opened:
         assert opened.seekable()
-        assert opened.read(300) == _DATA[:300]
+        assert opened.read(300) == DATA[:300]
         assert opened.seek(0) == 0
-        assert opened.seek(-6, os.SEEK_END) == len(_DATA) - 6
-        assert opened.read() == _DATA[-6:]
+        assert opened.seek(-6, os.SEEK_END) == len(DATA) - 6
+        assert opened.read() == DATA[-6:]
 
 
 def test_a_file_object_that_only_reads_and_seeks_is_taken() -> None:
@@ -241,16 +217,16 @@ def test_a_file_object_that_only_reads_and_seeks_is_taken() -> None:
         file.write(b"mapped")
         content = Content.of(file)
         assert content.size == 4096
-        assert _bytes_of(content)[:6] == b"mapped"
+        assert bytes_of(content)[:6] == b"mapped"
         assert file.tell() == 6
 
 
-# --- what the kernel can copy -----------------------------------------------------------------------------------------
+# --- sources that the kernel can copy ---------------------------------------------------------------------------------
 
 
 def _spooled(size: int) -> Any:
     file = tempfile.SpooledTemporaryFile(max_size=size)  # noqa: SIM115  # the test closes it
-    file.write(_DATA)
+    file.write(DATA)
     return file
 
 
@@ -287,11 +263,11 @@ def test_a_descriptor_is_given_where_a_regular_file_holds_exactly_the_bytes(
     with content.descriptor() as descriptor:
         assert (descriptor is not None) == has_descriptor
         if descriptor is not None:
-            assert os.pread(descriptor, len(_DATA) + 1, 0) == _DATA
+            assert os.pread(descriptor, len(DATA) + 1, 0) == DATA
     assert (content.path is not None) == has_path
     assert content.path is None or content.path.samefile(path)
     assert file.tell() == 3
-    assert _bytes_of(content) == _DATA
+    assert bytes_of(content) == DATA
 
 
 def test_a_spooled_file_in_memory_is_not_moved_to_disk() -> None:
@@ -299,7 +275,7 @@ def test_a_spooled_file_in_memory_is_not_moved_to_disk() -> None:
     with _spooled(10**6) as file:
         content = Content.of(file)
         assert content.path is None
-        assert content.size == len(_DATA)
+        assert content.size == len(DATA)
         with content.descriptor():
             pass
         assert not file._rolled
@@ -308,13 +284,13 @@ def test_a_spooled_file_in_memory_is_not_moved_to_disk() -> None:
 def test_the_descriptor_of_a_compressed_file_is_not_taken_for_its_content(tmp_path: Path) -> None:
     """GzipFile.fileno() leads to the compressed bytes."""
     packed = tmp_path / "a.gz"
-    packed.write_bytes(gzip.compress(_DATA))
+    packed.write_bytes(gzip.compress(DATA))
     with gzip.open(packed) as file:
         content = Content.of(file)
         assert content.path is None
         with content.descriptor() as descriptor:
             assert descriptor is None
-        assert _bytes_of(content) == _DATA
+        assert bytes_of(content) == DATA
 
 
 def test_a_subclass_that_changes_what_is_read_is_read_through_its_own_read(path: Path) -> None:
@@ -329,17 +305,17 @@ def test_a_subclass_that_changes_what_is_read_is_read_through_its_own_read(path:
         content = Content.of(file)
         with content.descriptor() as descriptor:
             assert descriptor is None
-        assert _bytes_of(content) == b"SECRET"
+        assert bytes_of(content) == b"SECRET"
 
 
 def test_a_temporary_file_gives_its_descriptor_and_its_path() -> None:
     """Django's large uploads are such files."""
     with tempfile.NamedTemporaryFile() as file:
-        file.write(_DATA)
+        file.write(DATA)
         content = Content.of(file)
         assert content.path == Path(file.name)
         with content.descriptor() as descriptor:
-            assert os.pread(descriptor or -1, len(_DATA), 0) == _DATA
+            assert os.pread(descriptor or -1, len(DATA), 0) == DATA
 
 
 def test_an_open_file_that_was_renamed_or_replaced_has_no_path(path: Path) -> None:
@@ -350,10 +326,10 @@ def test_an_open_file_that_was_renamed_or_replaced_has_no_path(path: Path) -> No
         assert content.path is None
         path.write_bytes(b"another")
         assert content.path is None
-        assert _bytes_of(content) == _DATA
+        assert bytes_of(content) == DATA
 
 
-# --- what cannot be read ---------------------------------------------------------------------------------------------
+# --- unreadable content ----------------------------------------------------------------------------------------------
 
 
 def test_a_file_of_text_is_refused_where_it_is_assigned(path: Path) -> None:
@@ -390,13 +366,13 @@ def test_a_read_that_gives_nonsense_is_refused() -> None:
             return self._gives
 
     with pytest.raises(InvalidContent, match="gives NoneType, expected bytes"):
-        _bytes_of(Nonsense(None))
+        bytes_of(Nonsense(None))
     with pytest.raises(InvalidContent, match="at most"):
-        _bytes_of(Nonsense(b"x" * (CHUNK_SIZE + 1)))
+        bytes_of(Nonsense(b"x" * (CHUNK_SIZE + 1)))
 
 
 def test_an_asynchronous_file_is_refused() -> None:
-    """Its bytes come to whoever awaits them."""
+    """Its bytes come when they are awaited."""
 
     class Asynchronous:
         async def read(self, size: int = -1) -> bytes:
@@ -453,7 +429,7 @@ def test_an_error_of_the_users_file_is_told_from_one_of_the_storage() -> None:
             raise OSError("connection reset")
 
     with pytest.raises(InvalidContent, match="cannot be read: connection reset") as caught:
-        _bytes_of(Broken(b"x"))
+        bytes_of(Broken(b"x"))
     assert isinstance(caught.value.__cause__, OSError)
     with pytest.raises(OSError, match="no space left") as other, Content.of(io.BytesIO(b"x")).open():
         raise OSError("no space left")
@@ -472,7 +448,7 @@ def test_an_object_that_fails_at_everything_is_refused_all_the_same() -> None:
             raise RuntimeError("read?")
 
     with pytest.raises(InvalidContent, match=r"Hopeless cannot be read: read\?"):
-        _bytes_of(Hopeless())
+        bytes_of(Hopeless())
 
 
 def test_a_missing_path_and_a_folder_are_refused_by_name(tmp_path: Path) -> None:

@@ -6,12 +6,17 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from typing import Any, Final
 
 import pytest
 
-from depot_lite.concurrency.threads import Batch, in_thread, run_to_end
+from depot_lite.concurrency.pools import ThreadPool
+from depot_lite.concurrency.threads import Batch, Closing, finished, in_thread, run_to_end
+
+#: How long anything may take, in seconds.
+DEADLINE: Final = 20
 
 
 class Rehearsal:
@@ -54,6 +59,44 @@ def test_jobs_are_done_in_the_calling_thread_where_one_at_a_time_is_allowed() ->
     threads: list[str] = []
     Batch([lambda: threads.append(threading.current_thread().name)] * 3, 1).run()
     assert threads == [threading.current_thread().name] * 3
+
+
+class OneCall(ThreadPoolExecutor):
+    """Is shut down when it has taken one call."""
+
+    def submit(self, *given: Any, **more: Any) -> Future[Any]:
+        future = super().submit(*given, **more)
+        self.shutdown(wait=False)
+        return future
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_where_an_executor_is_shut_down_no_other_job_begins(
+    asynchronous: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that runs is waited for, or known to run."""
+    go_on, done = threading.Event(), list[int]()
+
+    def job() -> None:
+        assert go_on.wait(DEADLINE)
+        done.append(1)
+
+    executor = OneCall(1)
+    batch = Batch([job] * 9, 4, executor)
+    stop = batch.stop
+
+    def stop_and_go_on() -> None:
+        stop()
+        go_on.set()
+
+    monkeypatch.setattr(batch, "stop", stop_and_go_on)
+    with pytest.raises(RuntimeError, match="shutdown"):
+        _run(batch, asynchronous)
+    for each in batch.under_way:
+        each.result(DEADLINE)
+    assert len(done) <= 1
+    executor.shutdown()
+    assert len(done) <= 1
 
 
 def test_a_busy_executor_does_not_stop_the_work() -> None:
@@ -117,53 +160,129 @@ def test_context_variables_are_seen_in_the_threads() -> None:
     assert found == ["seen"] * 3
 
 
-def test_a_cancellation_waits_for_the_thread_and_is_raised_then() -> None:
-    """Nothing goes on behind the back of who cancelled."""
-    begun, go_on, ended = threading.Event(), threading.Event(), []
+class Held:
+    """A call that waits in its thread until it is let go, and what became of its result."""
 
-    def call() -> None:
-        begun.set()
-        go_on.wait(20)
-        ended.append(True)
+    def __init__(self) -> None:
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.dropped: list[object] = []
+
+    def call(self) -> str:
+        self.begun.set()
+        assert self.go_on.wait(DEADLINE)
+        return "result"
+
+
+def test_a_cancellation_is_raised_at_once_and_the_result_is_dropped() -> None:
+    """In the thread of the call, when that has ended."""
+    held, pool = Held(), ThreadPool("test")
 
     async def main() -> None:
-        task = asyncio.create_task(in_thread(call))
-        await asyncio.to_thread(begun.wait, 20)
+        task = asyncio.create_task(in_thread(held.call, pool, held.dropped.append))
+        await asyncio.to_thread(held.begun.wait, DEADLINE)
         task.cancel()
-        await asyncio.wait([task], timeout=0.01)
-        assert not task.done()
-        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, DEADLINE)
+        assert held.dropped == []
+
+    asyncio.run(main())
+    held.go_on.set()
+    assert pool.join(DEADLINE)
+    assert held.dropped == ["result"]
+
+
+def test_a_cancellation_between_the_end_of_the_call_and_that_of_the_task_drops_the_result_too() -> None:
+    """The result is there, and nobody gets it."""
+    held, pool = Held(), ThreadPool("test")
+
+    async def main() -> None:
+        task = asyncio.create_task(in_thread(held.call, pool, held.dropped.append))
+        await asyncio.to_thread(held.begun.wait, DEADLINE)
+        held.go_on.set()
+        assert pool.join(DEADLINE)  # the loop does not turn meanwhile, so the task has not been told
+        task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
     asyncio.run(main())
-    assert ended == [True]
+    assert pool.join(DEADLINE)
+    assert held.dropped == ["result"]
 
 
-def test_a_cancelled_batch_begins_no_other_job() -> None:
-    """What is under way comes to its end, the rest is left."""
-    begun, go_on, done = threading.Event(), threading.Event(), []
-
-    def job() -> None:
-        begun.set()
-        go_on.wait(20)
-        done.append(True)
+def test_a_call_that_has_not_begun_when_its_task_is_cancelled_never_begins() -> None:
+    """The only thread is busy; the second call leaves the queue."""
+    held, pool, done = Held(), ThreadPool("test", 1), []
 
     async def main() -> None:
-        task = asyncio.create_task(Batch([job] * 10, 1).arun())
-        await asyncio.to_thread(begun.wait, 20)
-        task.cancel()
-        await asyncio.wait([task], timeout=0.01)
-        go_on.set()
+        first = asyncio.create_task(in_thread(held.call, pool))
+        await asyncio.to_thread(held.begun.wait, DEADLINE)
+        second = asyncio.create_task(in_thread(lambda: done.append(2), pool, held.dropped.append))
+        await asyncio.sleep(0)
+        second.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await task
+            await asyncio.wait_for(second, DEADLINE)
+        held.go_on.set()
+        assert await first == "result"
 
     asyncio.run(main())
-    assert done == [True]
+    assert pool.join(DEADLINE)
+    assert (done, held.dropped) == ([], [])
+
+
+def test_what_has_to_be_finished_is_done_although_its_task_was_cancelled_in_the_queue() -> None:
+    held, pool, done = Held(), ThreadPool("test", 1), []
+
+    async def main() -> None:
+        first = asyncio.create_task(in_thread(held.call, pool))
+        await asyncio.to_thread(held.begun.wait, DEADLINE)
+        second = asyncio.create_task(finished(lambda: done.append(2), pool))
+        await asyncio.sleep(0)
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(second, DEADLINE)
+        held.go_on.set()
+        await first
+
+    asyncio.run(main())
+    assert pool.join(DEADLINE)
+    assert done == [2]
+
+
+def test_a_loop_that_is_closed_before_the_call_ends_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    held, pool = Held(), ThreadPool("test")
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(in_thread(held.call, pool))
+    loop.run_until_complete(asyncio.sleep(0))
+    assert held.begun.wait(DEADLINE)
+    loop.close()
+    held.go_on.set()
+    assert pool.join(DEADLINE)
+    assert caplog.messages == []
+    task.get_coro().close()  # nothing runs it any more
+
+
+def test_a_cancelled_batch_begins_no_other_job_and_does_not_wait() -> None:
+    """Running jobs come to their end in the background, and the batch reports them."""
+    held, done, pool = Held(), [], ThreadPool("test", 1)
+    batch = Batch([lambda: done.append(held.call())] * 10, 2, pool)
+
+    async def main() -> None:
+        task = asyncio.create_task(batch.arun())
+        await asyncio.to_thread(held.begun.wait, DEADLINE)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, DEADLINE)
+        assert (len(batch.under_way), done) == (1, [])
+
+    asyncio.run(main())
+    held.go_on.set()
+    assert pool.join(DEADLINE)
+    assert done == ["result"]
+    assert batch.under_way[0].done()
 
 
 def test_what_failed_while_it_was_cancelled_leaves_no_complaint() -> None:
-    """The cancellation is what is raised; asyncio does not report the error as never looked at."""
+    """The cancellation is raised, and asyncio does not report the error as never retrieved."""
     complaints: list[object] = []
 
     async def fail() -> None:
@@ -180,3 +299,15 @@ def test_what_failed_while_it_was_cancelled_leaves_no_complaint() -> None:
 
     asyncio.run(main())
     assert complaints == []
+
+
+def test_a_resource_is_closed_by_its_last_user_if_it_is_given_up_meanwhile() -> None:
+    """And by who gives it up otherwise; never twice, and nobody uses it afterwards."""
+    closed: list[str] = []
+    closing = Closing(lambda: closed.append("closed"))
+    assert closing.use(lambda: closing.give_up()) is False
+    assert closed == ["closed"]
+    assert closing.give_up() is False
+    with pytest.raises(ValueError, match="closed"):
+        closing.use(lambda: None)
+    assert Closing(lambda: None).give_up() is True

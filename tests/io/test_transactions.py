@@ -1,4 +1,4 @@
-"""Rows with their files in each kind of storage: what transactions promise, and what they cost."""
+"""Rows with their files in each kind of storage: the promises of transactions, and their costs."""
 
 from __future__ import annotations
 
@@ -84,6 +84,7 @@ def test_a_rollback_leaves_what_was(world: World) -> None:
 
 
 @on(*KINDS)
+@pytest.mark.matrix
 def test_a_sweep_finds_what_no_row_names(world: World) -> None:
     """A depot does not take the files of another in the same place for its own."""
     with world.session() as session:

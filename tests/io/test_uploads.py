@@ -1,4 +1,4 @@
-"""Uploads: what the real parsers of the web frameworks make of a form can be stored."""
+"""Uploads: the objects that the parsers of web frameworks make of a form can be stored."""
 
 from __future__ import annotations
 
@@ -22,34 +22,10 @@ from werkzeug.formparser import parse_form_data
 
 from depot_lite.errors import InvalidContent
 from depot_lite.io.content import Content, FileIntent, is_empty_upload
+from tests.support.streams import DATA, PieceStream, bytes_of
 
 if not django.conf.settings.configured:
     django.conf.settings.configure(DEFAULT_CHARSET="utf-8")
-
-_DATA = bytes(range(256)) * 40  # longer than a head, and no text
-
-
-def _bytes_of(content: object) -> bytes:
-    with Content.of(content).open() as file:
-        return file.read()
-
-
-class Stream:
-    """A socket-like source: it can be read once, in pieces of its own choice."""
-
-    def __init__(self, data: bytes, piece: int = 7) -> None:
-        self._file = io.BytesIO(data)
-        self._piece = piece
-
-    def read(self, size: int = -1) -> bytes:
-        return self._file.read(self._piece if size < 0 else min(size, self._piece))
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "data.bin"
-    path.write_bytes(_DATA)
-    return path
 
 
 def _form(filename: str | None, data: bytes, content_type: str = "text/csv") -> tuple[bytes, str]:
@@ -132,7 +108,7 @@ def test_the_upload_of_every_framework_is_taken(make: Callable[[str, bytes], Any
     upload = make("table.csv", data)
     content = Content.of(upload)
     assert (content.filename, content.content_type, content.size) == ("table.csv", "text/csv", len(data))
-    assert _bytes_of(content) == _bytes_of(upload) == data
+    assert bytes_of(content) == bytes_of(upload) == data
     assert not is_empty_upload(upload)
     on_disk = size > 1_500_000 and make in (_werkzeug, _starlette, _multipart)
     with content.descriptor() as descriptor:
@@ -171,33 +147,33 @@ def test_what_is_no_upload_is_never_an_empty_one(tmp_path: Path) -> None:
 
 def test_an_upload_by_stream_that_cannot_be_measured_is_not_called_empty() -> None:
     """In doubt the file is kept."""
-    assert not is_empty_upload(FileStorage(Stream(b""), ""))  # type: ignore[arg-type]  # a stream is what it is about
+    assert not is_empty_upload(FileStorage(PieceStream(b""), ""))  # type: ignore[arg-type]  # a stream is what it is about
     assert is_empty_upload(FileStorage())
     assert is_empty_upload("")
 
 
 def test_a_file_of_the_user_in_werkzeugs_wrapper_keeps_its_position() -> None:
     """The bare wrapper is what Flask's tests build."""
-    stream = io.BytesIO(_DATA)
+    stream = io.BytesIO(DATA)
     stream.seek(5)
     upload = FileStorage(stream, "C:\\fakepath\\a.bin", content_type="application/x-a; charset=x")
     content = Content.of(upload)
     assert (content.filename, content.content_type) == ("a.bin", "application/x-a")
-    assert _bytes_of(content) == _DATA
+    assert bytes_of(content) == DATA
     assert stream.tell() == 5
 
 
 def test_djangos_files_of_every_kind_are_taken(path: Path) -> None:
     """Large uploads, those of tests, files made by hand."""
-    with TemporaryUploadedFile("big.csv", "text/csv", len(_DATA), None) as big:
-        big.write(_DATA)
+    with TemporaryUploadedFile("big.csv", "text/csv", len(DATA), None) as big:
+        big.write(DATA)
         content = Content.of(big)
-        assert (content.filename, content.size) == ("big.csv", len(_DATA))
+        assert (content.filename, content.size) == ("big.csv", len(DATA))
         with content.descriptor() as descriptor:
-            assert os.pread(descriptor or -1, len(_DATA), 0) == _DATA
+            assert os.pread(descriptor or -1, len(DATA), 0) == DATA
     simple = SimpleUploadedFile("a.csv", b"a,b", "text/csv")
     assert (Content.of(simple).filename, Content.of(simple).content_type) == ("a.csv", "text/csv")
-    assert _bytes_of(ContentFile(b"by hand", "hand.txt")) == b"by hand"
+    assert bytes_of(ContentFile(b"by hand", "hand.txt")) == b"by hand"
     with path.open("rb") as file:
         assert Content.of(File(file, "renamed.bin")).filename == "renamed.bin"
         assert Content.of(File(file)).path == path
@@ -242,4 +218,4 @@ def test_the_wrapper_lives_as_long_as_its_content() -> None:
     again = Content.of(content, "b.csv")
     del content
     gc.collect()
-    assert _bytes_of(again) == b"a,b"
+    assert bytes_of(again) == b"a,b"

@@ -1,4 +1,4 @@
-"""What the tests of maintenance stand on: models of their own, of every kind that may name a file."""
+"""Fixtures of the tests of maintenance: models of every kind that may name a file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from depot_lite.fields.specialized.image import UploadedImageWithThumb
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.interfaces import FileStorage
-from tests.conftest import empty
+from tests.conftest import DATABASES, empty, engine_for
 
 #: Old enough for every file that has just been stored.
 NOW = timedelta(0)
@@ -60,6 +60,13 @@ class Scene(Base):
 LOG = Table(
     "upkeep_log", Base.metadata, Column("number", Integer), Column("attachment", UploadedFileField, nullable=True)
 )
+
+
+@pytest.fixture(scope="session", params=DATABASES)
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """An engine for each of the three databases, without other tables: a sweep searches all."""
+    with engine_for(request.param, tmp_path_factory.mktemp("maintenance")) as made:
+        yield made
 
 
 @pytest.fixture

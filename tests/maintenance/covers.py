@@ -73,7 +73,7 @@ COLUMNS = (Cover.front, Cover.pages, Foldout.inside, Sleeve.spine)
 
 @contextmanager
 def covers(engine: Engine) -> Iterator[Engine]:
-    """Give empty tables, whose columns make what they formerly made."""
+    """Give empty tables, whose columns make their former variants."""
     Base.metadata.create_all(engine)
     recipes(FORMER)
     yield engine

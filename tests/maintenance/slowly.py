@@ -15,7 +15,7 @@ from tests.maintenance.conftest import Base
 
 
 def main(url: str, media: str, state: str) -> None:
-    """Say "begun" on stderr, and at the end what was read and what was found on stdout."""
+    """Say "begun" on stderr, and at the end the number of files read and the findings on stdout."""
     verification._INTERVAL = 0.02  # type: ignore[misc]  # it is for the tests to change
     DepotManager.configure("default", LocalFileStorage(media, durable=False))
     engine = sqlite_engine(url.removeprefix("sqlite:///")) if url.startswith("sqlite") else create_engine(url)

@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from depot_lite.errors import ConfigurationError, MaintenanceStopped, StorageFailed, StorageFull, UnknownDepot
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
+from depot_lite.io.composite.fallback import FallbackStorage
+from depot_lite.io.composite.mirror import MirrorStorage
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.io.memory import MemoryFileStorage
-from depot_lite.maintenance.backup import CopyReport, copy_files
+from depot_lite.maintenance.backup import copy_files
 from depot_lite.maintenance.copying import copy_file
 from depot_lite.maintenance.ids import Part
 from depot_lite.maintenance.owners import claim
 from depot_lite.maintenance.run.pace import Pace
-from depot_lite.maintenance.run.reports import Progress
+from depot_lite.maintenance.run.reports import CopyReport, Progress
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
+from tests.conftest import empty
 
 Made = Callable[[], FileStorage]
+Prune = Callable[..., CopyReport]
 
 
 class Base(DeclarativeBase):
@@ -91,6 +97,14 @@ def local(tmp_path: Path) -> Iterator[tuple[LocalFileStorage, LocalFileStorage]]
         yield media, backup
 
 
+@pytest.fixture
+def prune(engine: Engine) -> Iterator[Prune]:
+    """`copy_files` that prunes, with the empty table of the model here."""
+    Base.metadata.create_all(engine)
+    yield partial(copy_files, prune=True, bind=engine, models=[Base])
+    empty(engine, Base.metadata)
+
+
 def content(storage: FileStorage) -> dict[str, tuple[bytes, str, str]]:
     found = {}
     for file_id in storage.list():
@@ -114,6 +128,26 @@ def test_a_backup_holds_what_the_depot_holds(pair: tuple[FileStorage, FileStorag
     assert held.pop(kept)[0] == b"of an earlier time"
     assert held == content(media)
     assert counts(copy_files("media", "backup")) == (0, 0, 40, 0, 0)
+
+
+def test_a_replacement_of_equal_length_is_noticed_by_a_clock_that_is_behind(depots: object) -> None:
+    """The copy seems to be newer than the replacement."""
+
+    class Behind(MemoryFileStorage):
+        def _now(self) -> datetime:
+            return super()._now() - timedelta(hours=1)
+
+        def _list(self) -> Iterator[FileEntry]:
+            for each in super()._list():
+                yield FileEntry.told(each, each.size, each.last_modified - timedelta(hours=1))
+
+    source, target = DepotManager.configure("one", Behind()), DepotManager.configure("two", MemoryFileStorage())
+    file_id = source.create(b"old")
+    assert (copy_files("one", "two").files, copy_files("one", "two").files) == (1, 0)
+    source.replace(file_id, b"new")
+    assert (copy_files("one", "two").files, copy_files("one", "two").files) == (1, 0)
+    with target.get(file_id) as file:
+        assert file.read() == b"new"
 
 
 def test_a_file_that_was_replaced_is_copied_again(pair: tuple[FileStorage, FileStorage]) -> None:
@@ -165,7 +199,7 @@ def test_one_file_that_fails_does_not_keep_the_others(local: tuple[LocalFileStor
 
 
 def test_files_that_go_away_and_files_under_way_are_no_error(tmp_path: Path) -> None:
-    """What is listed and not there any more, and data that has no sidecar yet."""
+    """Files that are listed and already gone, and data that has no sidecar yet."""
 
     class Gone(LocalFileStorage):
         def _list(self) -> Iterator[FileEntry]:
@@ -266,6 +300,7 @@ def test_progress_tells_files_and_bytes(local: tuple[LocalFileStorage, LocalFile
     assert told[-1] == Progress("copying", 5, 5, "files", 25, finished=True)
 
 
+@pytest.mark.matrix
 def test_a_rate_is_kept(local: tuple[LocalFileStorage, LocalFileStorage]) -> None:
     """The bytes are the same ones then."""
     media, backup = local
@@ -315,20 +350,23 @@ def test_a_file_that_is_newer_in_the_source_by_hours_is_copied(
 class TestWhatTheSourceLacks:
     """copy_files(prune=True): a backup that only grows keeps the files of users who were deleted."""
 
-    def test_it_is_deleted_if_that_is_asked_for(self, pair: tuple[FileStorage, FileStorage]) -> None:
+    @pytest.mark.matrix
+    def test_it_is_deleted_if_that_is_asked_for(self, pair: tuple[FileStorage, FileStorage], prune: Prune) -> None:
         source, target = pair
         ids = [source.create(b"%d" % number) for number in range(30)]
         assert copy_files("media", "backup").files == 30
         source.delete_many(ids[:5])
         report = copy_files("media", "backup")
         assert (report.surplus, report.pruned, len(list(target.list()))) == (5, None, 30)
-        report = copy_files("media", "backup", prune=True, dry_run=True)
+        report = prune("media", "backup", dry_run=True)
         assert (report.surplus, report.pruned, len(list(target.list()))) == (5, 0, 30)
-        report = copy_files("media", "backup", prune=True)
+        report = prune("media", "backup")
         assert (report.surplus, report.pruned, report.failed) == (5, 5, {})
         assert content(target) == content(source)
 
-    def test_more_than_a_tenth_is_a_mistake(self, local: tuple[LocalFileStorage, LocalFileStorage]) -> None:
+    def test_more_than_a_tenth_is_a_mistake(
+        self, local: tuple[LocalFileStorage, LocalFileStorage], prune: Prune
+    ) -> None:
         """Such as another folder; none is deleted, and everything was copied."""
         source, target = local
         source.create(b"copied before")
@@ -336,16 +374,18 @@ class TestWhatTheSourceLacks:
         ids = [target.create(b"%d" % number) for number in range(110)]
         new = source.create(b"new")
         with pytest.raises(MaintenanceStopped, match="110 of 111 files in 'backup' are not in 'media', and at most 11"):
-            copy_files("media", "backup", prune=True)
+            prune("media", "backup")
         assert len(list(target.list())) == 112
         assert target.exists(new)
-        assert copy_files("media", "backup", prune=True, max_prune=110).pruned == 110
+        assert prune("media", "backup", max_prune=110).pruned == 110
         assert not any(map(target.exists, ids))
         with pytest.raises(ConfigurationError, match="max_prune=-1"):
-            copy_files("media", "backup", prune=True, max_prune=-1)
+            prune("media", "backup", max_prune=-1)
 
-    def test_it_stays_if_a_file_could_not_be_copied(self, local: tuple[LocalFileStorage, LocalFileStorage]) -> None:
-        """The backup is then not what it should be, and old files may be all that there is."""
+    def test_it_stays_if_a_file_could_not_be_copied(
+        self, local: tuple[LocalFileStorage, LocalFileStorage], prune: Prune
+    ) -> None:
+        """The backup is incomplete then, and its old files may be the only ones left."""
         source, target = local
         source.create(b"copied before")
         copy_files("media", "backup")
@@ -354,11 +394,13 @@ class TestWhatTheSourceLacks:
         assert path is not None
         path.write_bytes(b"DAMAGED")
         old = target.create(b"old")
-        report = copy_files("media", "backup", prune=True)
+        report = prune("media", "backup")
         assert (list(report.failed), report.pruned) == ([damaged], None)
         assert target.exists(old)
 
-    def test_a_file_that_is_stored_meanwhile_stays(self, local: tuple[LocalFileStorage, LocalFileStorage]) -> None:
+    def test_a_file_that_is_stored_meanwhile_stays(
+        self, local: tuple[LocalFileStorage, LocalFileStorage], prune: Prune
+    ) -> None:
         """The source is asked again for each."""
         source, target = local
         source.create(b"x")
@@ -369,12 +411,12 @@ class TestWhatTheSourceLacks:
             if progress.step == "copying" and not source.exists(back):
                 source.save_from(target, back, file_id=back)
 
-        report = copy_files("media", "backup", prune=True, progress=put_back)
+        report = prune("media", "backup", progress=put_back)
         assert (report.surplus, report.pruned) == (1, 0)
         assert target.exists(back)
 
     def test_a_source_and_a_backup_that_were_swapped_lose_nothing(
-        self, local: tuple[LocalFileStorage, LocalFileStorage], engine: Engine
+        self, local: tuple[LocalFileStorage, LocalFileStorage], engine: Engine, prune: Prune
     ) -> None:
         """The depot is newer than its backup, and its newest files are all that the backup lacks."""
         live, backup = local
@@ -384,12 +426,12 @@ class TestWhatTheSourceLacks:
         new = live.create(b"new")
         claim(engine, "media", models=[Base])
         with pytest.raises(MaintenanceStopped, match=r"'media' is no backup, it belongs to"):
-            copy_files("backup", "media", prune=True, max_prune=100)
+            prune("backup", "media", max_prune=100)
         assert live.exists(new)
         assert not backup.exists(new)
 
     def test_a_depot_that_a_column_uploads_to_is_no_backup(
-        self, local: tuple[LocalFileStorage, LocalFileStorage]
+        self, local: tuple[LocalFileStorage, LocalFileStorage], prune: Prune
     ) -> None:
         """Also if nobody claimed it, and under any of its names."""
         DepotManager.configure("other", MemoryFileStorage())
@@ -398,10 +440,104 @@ class TestWhatTheSourceLacks:
         copy_files("media", "backup", allow_empty=True)
         local[1].create(b"x")
         with pytest.raises(MaintenanceStopped, match=r"'media' is no backup, \S+ uploads to it"):
-            copy_files("backup", "media", prune=True)
+            prune("backup", "media")
+
+    @pytest.mark.parametrize("name", ["uploads_of_owned", "media"])
+    def test_a_file_that_a_row_names_stays(
+        self, local: tuple[LocalFileStorage, LocalFileStorage], engine: Engine, prune: Prune, name: str
+    ) -> None:
+        """The name of a depot became an alias of its copy before the newest files were copied."""
+        live, backup = local
+        for number in range(12):
+            live.create(b"%d" % number)
+        copy_files("media", "backup")
+        new = [live.create(b"new") for _ in range(3)]
+        DepotManager.alias("uploads_of_owned", "backup")
+        DepotManager.set_default("backup")
+        backup.create(b"newer")
+        with engine.begin() as connection:
+            insert = text("INSERT INTO backup_owned (id, file) VALUES (:id, :file)")
+            for number, file_id in enumerate(new[1:], 1):
+                value = json.dumps({"path": f"{name}/{file_id}", "files": [f"{name}/{file_id}"]})
+                connection.execute(insert, {"id": number, "file": value})
+        for dry_run in (True, False):
+            with pytest.raises(MaintenanceStopped, match="rows name 2 of the 3 files in 'media' that are not in 'back"):
+                prune("backup", "media", dry_run=dry_run)
+        assert all(map(live.exists, new))
+        empty(engine, Base.metadata)
+        assert prune("backup", "media").pruned == 3
+
+    def test_with_models_the_rows_have_to_be_read(self, local: tuple[LocalFileStorage, LocalFileStorage]) -> None:
+        """Nothing is copied without a database, since the rows would not be read in the end."""
+        live, backup = local
+        live.create(b"x")
+        with pytest.raises(MaintenanceStopped, match=r"no database to look: give it \(bind, --url"):
+            copy_files("media", "backup", prune=True)
+        assert list(backup.list()) == []
+
+    def test_without_models_the_source_has_to_be_claimed(
+        self,
+        local: tuple[LocalFileStorage, LocalFileStorage],
+        engine: Engine,
+        monkeypatch: pytest.MonkeyPatch,
+        prune: Prune,
+    ) -> None:
+        """Nothing else tells a backup from a depot, if both are swapped by an application that imports no models."""
+        live, _ = local
+        live.create(b"old")
+        copy_files("media", "backup")
+        new = live.create(b"new")
+        monkeypatch.setattr("depot_lite.maintenance.copier.columns_of_models", lambda: iter(()))
+        with pytest.raises(MaintenanceStopped, match=r"nothing tells which of 'backup' and 'media' is the backup"):
+            prune("backup", "media")
+        assert live.exists(new)
+        claim(engine, "media", models=[Base])
+        assert prune("media", "backup").pruned == 0
+
+    @pytest.mark.parametrize("kind", [FallbackStorage, MirrorStorage])
+    def test_a_part_of_a_composite_is_no_source(
+        self, local: tuple[LocalFileStorage, LocalFileStorage], kind: Callable[..., FileStorage], prune: Prune
+    ) -> None:
+        """Files that only the other part has are in the backup, and stay there."""
+        new, old = local[0], MemoryFileStorage()
+        DepotManager.configure("both", kind(new, old))
+        new.create(b"new")
+        old.create(b"old")
+        assert prune("both", "backup").files == 2
+        with pytest.raises(MaintenanceStopped, match=r"'media' is a part of 'both', .* Give 'both' as the source"):
+            prune("media", "backup")
+        assert len(list(local[1].list())) == 2
+
+    def test_a_composite_with_a_part_that_is_not_mounted_is_no_source(
+        self, local: tuple[LocalFileStorage, LocalFileStorage], prune: Prune
+    ) -> None:
+        """The backup may be all that can be read of its files."""
+        new, old = local[0], MemoryFileStorage()
+        DepotManager.configure("both", FallbackStorage(new, old))
+        new.create(b"new")
+        lost = old.create(b"old")
+        assert prune("both", "backup").files == 2
+        old.delete(lost)  # as if it were not mounted
+        with pytest.raises(MaintenanceStopped, match=r"MemoryFileStorage\(\), a part of depot 'both', has no files"):
+            prune("both", "backup")
+        assert local[1].exists(lost)
+        assert prune("both", "backup", allow_empty=True).pruned == 1
+
+    def test_the_limit_is_that_of_all_parts_together(
+        self, local: tuple[LocalFileStorage, LocalFileStorage], prune: Prune
+    ) -> None:
+        """Each of them is within it."""
+        source, target = local
+        source.create(b"copied before")
+        copy_files("media", "backup")
+        old = {target.create(b"old") for _ in range(11)}
+        for number in (1, 2, 3):
+            with pytest.raises(MaintenanceStopped, match=r"11 of 12 files .* at most 10 may be deleted"):
+                prune("media", "backup", part=Part(number, 3))
+        assert old <= set(target.list())
 
     def test_another_source_deletes_nothing_even_at_the_second_attempt(
-        self, local: tuple[LocalFileStorage, LocalFileStorage]
+        self, local: tuple[LocalFileStorage, LocalFileStorage], prune: Prune
     ) -> None:
         """A backup of few files is within the limit."""
         source, target = local
@@ -409,7 +545,7 @@ class TestWhatTheSourceLacks:
         ids = {target.create(b"%d" % number) for number in range(9)}
         for _ in range(2):
             with pytest.raises(MaintenanceStopped, match="'backup' has 9 files and none of 'media'"):
-                copy_files("media", "backup", prune=True)
+                prune("media", "backup")
         assert set(target.list()) == ids
 
 
@@ -420,7 +556,7 @@ def test_a_depot_without_files_is_not_copied_by_mistake(local: tuple[LocalFileSt
     assert copy_files("media", "backup", allow_empty=True).files == 0
 
 
-def test_several_processes_share_a_job(local: tuple[LocalFileStorage, LocalFileStorage]) -> None:
+def test_several_processes_share_a_job(local: tuple[LocalFileStorage, LocalFileStorage], prune: Prune) -> None:
     """Each copies, and deletes, its part, and nobody a file of another one."""
     source, target = local
     source.create(b"copied before")
@@ -428,7 +564,7 @@ def test_several_processes_share_a_job(local: tuple[LocalFileStorage, LocalFileS
     for number in range(60):
         source.create(b"%d" % number)
     old = [target.create(b"old") for _ in range(9)]
-    reports = [copy_files("media", "backup", part=Part(number, 3), prune=True) for number in (1, 2, 3)]
+    reports = [prune("media", "backup", part=Part(number, 3)) for number in (1, 2, 3)]
     assert sum(report.files for report in reports) == 60
     assert sum(report.pruned or 0 for report in reports) == len(old)
     assert min(report.files for report in reports) > 5

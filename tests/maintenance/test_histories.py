@@ -34,7 +34,7 @@ class Novel(Base):
 
 
 class NovelVersion(Base):
-    """What a row was: written by a listener, with a column that knows nothing of files."""
+    """A former version of a row, written by a listener, with a column that knows nothing of files."""
 
     __tablename__ = "history_novel_version"
     id: Mapped[int] = mapped_column(primary_key=True)

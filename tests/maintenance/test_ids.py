@@ -19,6 +19,7 @@ from depot_lite.maintenance.ids import (
     FileIds,
     FoundFile,
     FoundFiles,
+    KeysInOrder,
     ListedFiles,
     limited_memory,
     packed,
@@ -26,7 +27,7 @@ from depot_lite.maintenance.ids import (
     unpacked,
 )
 from depot_lite.maintenance.rows.named import NamedFile
-from depot_lite.maintenance.statistics import _Depot
+from depot_lite.maintenance.statistics import _DepotCount
 from depot_lite.maintenance.verdicts import Expected
 
 IDS = st.uuids().map(str)
@@ -106,6 +107,7 @@ def little_memory() -> Iterator[None]:
         yield
 
 
+@pytest.mark.matrix
 def test_what_exceeds_the_memory_is_on_disk(little_memory: None) -> None:
     """And comes back as it was, in parts, in order, with sizes and times."""
     ids, start = many(60_000), datetime(2020, 1, 1, tzinfo=UTC)
@@ -169,6 +171,16 @@ def test_found_files_are_read_from_disk(little_memory: None) -> None:
     assert found[-1].size == 19_999
 
 
+@pytest.mark.matrix
+def test_found_files_are_looked_up_by_their_ids(little_memory: None) -> None:
+    """Where they lie: as a set they would take the memory that the limit is to save."""
+    found, ids = FoundFiles(), sorted(many(20_000))
+    for each in ids[::2]:
+        found.append(packed(each), 1, 1.0)
+    assert [packed(each) in KeysInOrder(found) for each in ids] == [True, False] * 10_000
+    assert packed(ids[0]) not in KeysInOrder(FoundFiles())
+
+
 def test_a_full_disk_stops_the_job(little_memory: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message says which disk, and why it is needed."""
     monkeypatch.setattr("tempfile.TemporaryFile", partial(open, "/dev/full", "wb"))
@@ -194,7 +206,7 @@ def test_what_rows_say_of_files_is_put_on_disk_too() -> None:
     """The expectations of `verify`, and the references of `statistics`, with all that was said of a file."""
     ids = [new_file_id() for _ in range(10_000)]
     with limited_memory(1 << 20):
-        expected, depot = Expected(), _Depot(MemoryFileStorage(), 0)
+        expected, depot = Expected(), _DepotCount(MemoryFileStorage(), 0)
     for times in (1, 2):
         for number, each in enumerate(ids):
             expected.add(each, number * times, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -85,6 +86,7 @@ def test_a_missing_file_is_told_with_its_row(database: Engine, committed: Add, d
     assert told(missing(database, "archive")) == [("upkeep_film.script", (film.id,), "path")]
 
 
+@pytest.mark.matrix
 def test_a_depot_is_meant_by_its_alias_too(database: Engine, committed: Add, depots: Depots) -> None:
     """Rows may name the alias, and so may who asks."""
     DepotManager.alias("old", "archive")
@@ -96,7 +98,7 @@ def test_a_depot_is_meant_by_its_alias_too(database: Engine, committed: Add, dep
 
 
 def test_what_is_made_of_an_image_is_told_by_its_key(database: Engine, depots: Depots) -> None:
-    """Variants, thumbnails, and what is only in the list of all files."""
+    """Variants, thumbnails, and files that are only in the list of all files."""
     main, small, thumb, more = (new_file_id() for _ in range(4))
     depots["default"].create(b"x", file_id=main)
     value = {
@@ -123,8 +125,9 @@ def test_a_depot_that_is_not_configured_is_reported_and_stops_nothing(database: 
 
 
 def test_a_damaged_row_is_reported_and_stops_nothing(database: Engine, committed: Add, depots: Depots) -> None:
-    """JSON that breaks off, and JSON that names nothing."""
+    """JSON that breaks off, JSON that names nothing, and JSON that is nested too deeply for Python."""
     write_script(database, '{"path": "default/', 1)
+    write_script(database, "[" * 3000 + "]" * 3000, 4)
     write_raw(database, '{"name": "no file"}', 2)
     gone = Film(id=3, poster=b"gone")
     committed(gone)
@@ -134,8 +137,22 @@ def test_a_damaged_row_is_reported_and_stops_nothing(database: Engine, committed
     assert [(each.place, each.key) for each in report.damaged] == [
         ("upkeep_film.poster", (2,)),
         ("upkeep_film.script", (1,)),
+        ("upkeep_film.script", (4,)),
     ]
     assert told(report) == [("upkeep_film.poster", (3,), "path")]
+
+
+@pytest.mark.parametrize("levels", [200, 990, 5000, 100_000])
+def test_json_of_any_depth_is_reported_and_stops_nothing(database: Engine, depots: Depots, levels: int) -> None:
+    """Deeper than Python's stack, or so deep that it can be parsed and no longer searched."""
+    if database.dialect.name == "mariadb":
+        levels = min(levels, 5000)  # in bytes: a TEXT has 64 KiB
+    write_script(database, "[" * levels + "]" * levels, 1)
+    lost = new_file_id()
+    write_script(database, json.dumps({"path": f"default/{lost}", "file_id": lost, "depot_name": "default"}), 2)
+    report = missing(database)
+    assert [each.key for each in report.damaged] == [(1,)]
+    assert [each.key for each in report.files] == [(2,)]
 
 
 class Meanwhile(MemoryFileStorage):
@@ -234,8 +251,31 @@ def test_the_rows_are_read_once_where_nothing_is_missing(database: Engine, commi
     assert not any(each.startswith("looking again") for each in steps)
 
 
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+def test_an_estimate_that_is_forbidden_ends_no_transaction_of_the_caller(database: Engine, committed: Add) -> None:
+    """PostgreSQL aborts the transaction of a query that fails; without the estimate, there is no total."""
+    committed(Film(poster=b"poster"))
+    role = f"no_estimates_{uuid.uuid4().hex[:12]}"
+    seen: list[Progress] = []
+    with database.connect() as connection:
+        execute = connection.exec_driver_sql
+        execute(f"CREATE ROLE {role}")
+        execute(f"GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO {role}")
+        execute("REVOKE SELECT ON pg_catalog.pg_class FROM PUBLIC")
+        execute("GRANT SELECT (oid, relname, relnamespace, relkind) ON pg_catalog.pg_class TO PUBLIC")  # not reltuples
+        execute("CREATE TABLE of_the_caller (number integer)")
+        execute(f"GRANT ALL ON of_the_caller TO {role}")
+        execute(f"SET LOCAL ROLE {role}")
+        execute("INSERT INTO of_the_caller VALUES (7)")
+        found = find_missing(connection, models=[Base], columns=["upkeep_film.poster"], progress=seen.append)
+        assert (found.rows, found.files) == (1, [])
+        assert [each.total for each in seen if each.step == "reading upkeep_film.poster" and each.finished] == [None]
+        assert execute("SELECT number FROM of_the_caller").scalar() == 7
+        connection.rollback()  # and with it the role
+
+
 def test_a_session_lends_its_engine_and_keeps_its_transaction(database: Engine, committed: Add) -> None:
-    """What it has not committed is not seen."""
+    """Its uncommitted changes are not seen."""
     committed(Film(poster=b"poster"))
     with Session(database) as session:
         session.query(Film).one().title = "changed"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, delete, text
+from sqlalchemy import Engine, delete, insert, select, text
 
 from depot_lite.errors import ConfigurationError, MaintenanceStopped
 from depot_lite.io.interfaces import FileStorage
@@ -70,6 +72,32 @@ class TestNamesOfDepots:
                 assert (look(database, name).misplaced, len(look(database, name).files)) == (misplaced, 0)
                 with pytest.raises(MaintenanceStopped, match="these files are in use"):
                     sweep(database, name)
+
+    @pytest.mark.matrix
+    def test_a_folder_that_is_mounted_twice_keeps_its_files(
+        self, database: Engine, committed: Add, depots: Depots, tmp_path: Path
+    ) -> None:
+        """Its owner mark tells, not its device; a copy of the whole folder gets a mark of its own."""
+
+        class Mounted(LocalFileStorage):
+            @property
+            def location(self) -> str:
+                return f"another device: {self.storage_path}"
+
+        committed(*films(3))
+        claim(database, "default", models=[Base])
+        mounted = DepotManager.configure("again", Mounted(tmp_path / "media" / "default"))
+        report = look(database, "again")
+        assert (len(report.files), report.misplaced) == (0, 3)
+        with pytest.raises(MaintenanceStopped, match="'default', which has the same owner mark as 'again'"):
+            sweep(database, "again")
+        assert len(list(mounted.list())) == 3
+        shutil.copytree(tmp_path / "media" / "default", tmp_path / "copy")
+        DepotManager.configure("copy", LocalFileStorage(tmp_path / "copy"))
+        assert look(database, "copy").misplaced == 3
+        claim(database, "copy", models=[Base], replace=True)
+        assert sweep(database, "copy").deleted == 3
+        assert look(database).named == 3
 
     def test_a_copy_in_another_depot_is_no_file_that_a_row_means(
         self, database: Engine, committed: Add, depots: Depots, monkeypatch: pytest.MonkeyPatch
@@ -178,3 +206,50 @@ class TestEmptyTables:
         finally:
             with database.begin() as connection:
                 connection.execute(text("DROP TABLE upkeep_history"))
+
+
+class TestOlderDatabases:
+    """A database that was restored, or lags behind, names none of the newest files."""
+
+    @pytest.fixture(params=[None, MemoryFileStorage], ids=["disk", "listed with times"])
+    def storage(self, request: pytest.FixtureRequest, depots: Depots) -> Iterator[FileStorage]:
+        if request.param is None:
+            yield depots["default"]
+            return
+        with temporary_depots():
+            yield DepotManager.configure("default", request.param())
+
+    def restore(self, engine: Engine, **options: Any) -> None:
+        """Let the rows of the newest films be lost."""
+        with engine.begin() as connection:
+            connection.execute(delete(Film).where(Film.title == "new"))
+
+    def test_many_files_that_are_newer_than_all_that_rows_name_stop_it(
+        self, database: Engine, committed: Add, storage: FileStorage
+    ) -> None:
+        """Until a row names a newer one; the files of some deleted rows are no reason."""
+        committed(*films(3), *(Film(poster=b"new", title="new") for _ in range(9)))
+        self.restore(database)
+        claim(database, "default", models=[Base])
+        assert look(database, allow_newer=False).objections == []
+        committed(Film(poster=b"tenth", title="new"))
+        self.restore(database)
+        with pytest.raises(MaintenanceStopped, match=r"10 of 10 unused files are newer .* \(allow_newer"):
+            sweep(database, allow_newer=False)
+        assert len(list(storage.list())) == 13
+        committed(Film(poster=b"newer"))
+        assert sweep(database, allow_newer=False).deleted == 10
+
+    def test_what_was_marked_by_an_older_database_is_unmarked_by_the_real_one(
+        self, database: Engine, committed: Add, storage: FileStorage
+    ) -> None:
+        """Each row is asked before a marked file goes, also long after its time has come."""
+        committed(*films(3), *(Film(id=1_000_000 + number, poster=b"new", title="new") for number in range(10)))
+        with database.begin() as connection:
+            rows = connection.execute(select(Film.__table__).where(Film.title == "new")).all()
+        self.restore(database)
+        assert sweep(database, trash=timedelta(days=7)).marked == 10
+        with database.begin() as connection:
+            connection.execute(insert(Film), [each._asdict() for each in rows])
+        report = sweep(database, trash=timedelta(microseconds=1))
+        assert (report.unmarked, report.deleted, len(list(storage.list()))) == (10, 0, 13)

@@ -96,7 +96,7 @@ def test_all_workers_are_busy_at_once_and_no_more() -> None:
 
 
 def test_what_a_job_raises_is_raised_where_results_are_taken() -> None:
-    """And what is under way comes to its end."""
+    """And running jobs come to their end."""
     ended = threading.Event()
 
     def fail() -> None:

@@ -1,4 +1,4 @@
-"""restore_files: what a depot lacks comes back from a backup."""
+"""restore_files: files that a depot lacks come back from a backup."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import FileEntry, FileInfo, StoredFile
+from depot_lite.io.local import LocalFileStorage
 from depot_lite.io.memory import MemoryFileStorage
+from depot_lite.maintenance import find_missing
 from depot_lite.maintenance.restoration import RestoreReport, restore_files
 from depot_lite.maintenance.run.reports import Progress
 from depot_lite.manager import DepotManager
@@ -97,11 +99,25 @@ def lose(count: int) -> list[str]:
 
 
 def restore(engine: Engine, source: str, target: str, **options: Any) -> RestoreReport:
-    """Restore what the rows of this module name: other modules have models in other databases."""
+    """Restore the files that rows of this module name: other modules have models in other databases."""
     return restore_files(engine, source, target, models=[Base], **options)
 
 
 ALL = [b"letter 0", b"letter 1", b"letter 2"]
+
+
+def test_a_file_whose_restoration_was_killed_is_restored(engine: Engine, backup: Backup, tmp_path: Path) -> None:
+    """A folder lists what is left of it, which counted as the file: nothing was missing, and nothing came back."""
+    [file_id] = lose(1)
+    with temporary_depots():
+        DepotManager.configure("backup", backup)
+        DepotManager.configure("letters", LocalFileStorage(tmp_path / "disk", durable=False))
+        (tmp_path / "disk" / file_id[:2]).mkdir(parents=True)
+        (tmp_path / "disk" / file_id[:2] / f"{file_id}.0123abcd").write_bytes(b"lett")
+        assert len(find_missing(engine, "letters", models=[Base]).files) == 3
+        report = restore(engine, "backup", "letters")
+        assert (report.files, report.present, report.lost) == (3, 0, [])
+        assert scans(engine) == ALL
 
 
 def test_what_rows_name_comes_back(engine: Engine, backup: Backup) -> None:

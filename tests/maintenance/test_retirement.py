@@ -12,13 +12,15 @@ from sqlalchemy import Engine, insert
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session
 
-from depot_lite.errors import ConfigurationError
+from depot_lite.errors import ConfigurationError, MaintenanceStopped
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.composite.fallback import FallbackStorage
 from depot_lite.io.interfaces import FileStorage
+from depot_lite.io.local import LocalFileStorage
 from depot_lite.io.memory import MemoryFileStorage
-from depot_lite.maintenance import RetirementReport, aio, copy_files, migrate, prove_replaced
+from depot_lite.maintenance import RetirementReport, aio, claim, copy_files, migrate, prove_replaced
 from depot_lite.manager import DepotManager
+from depot_lite.testing import temporary_depots
 from tests.maintenance.conftest import Base, Film, Scene
 
 Add = Callable[..., None]
@@ -131,3 +133,38 @@ def test_a_depot_does_not_replace_itself(database: Engine, depots: Depots) -> No
     DepotManager.alias("same", "memory")
     with pytest.raises(ConfigurationError, match="expected two storages"):
         prove_replaced(database, "memory", "same", models=[Base])
+
+
+def test_a_folder_under_a_second_name_replaces_nothing(
+    database: Engine, committed: Add, depots: Depots, tmp_path: Path
+) -> None:
+    """It has every file, and would go together with the first; so would a composite that reads from it."""
+    committed(*films(1))
+    (tmp_path / "link").symlink_to(tmp_path / "media" / "default")
+    DepotManager.configure("link", LocalFileStorage(tmp_path / "link"))
+    for _ in range(2):  # without an owner mark, and with one
+        with pytest.raises(MaintenanceStopped, match="'default' and 'link' have their files in one place"):
+            prove_replaced(database, "default", "link", models=[Base])
+        claim(database, "default", models=[Base])
+    DepotManager.configure("both", FallbackStorage(MemoryFileStorage(), depots["default"]))
+    with pytest.raises(MaintenanceStopped, match="in one place"):
+        prove_replaced(database, "default", "both", models=[Base])
+
+
+def test_a_bucket_of_the_same_name_on_another_server_is_another_place(
+    database: Engine, committed: Add, tmp_path: Path
+) -> None:
+    """The owner mark of the old one is not in the new one."""
+
+    class Bucket(LocalFileStorage):
+        @property
+        def location(self) -> str:
+            return "films"
+
+    with temporary_depots():
+        for name in ("default", "archive"):
+            DepotManager.configure(name, Bucket(tmp_path / name))
+        committed(*films(1))
+        copy_files("default", "archive")
+        claim(database, "default", models=[Base])
+        assert prove(database).may_go

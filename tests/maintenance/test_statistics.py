@@ -132,7 +132,7 @@ def test_arguments_that_cannot_be_are_refused(database: Engine, depots: Depots) 
     """Before anything is read."""
     with pytest.raises(UnknownDepot):
         counted(database, "nowhere")
-    with pytest.raises(ConfigurationError, match="largest: expected 0 or more"):
+    with pytest.raises(ConfigurationError, match="largest=-1: expected a whole number from 0"):
         counted(database, largest=-1)
 
 

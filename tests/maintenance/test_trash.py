@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -16,8 +17,10 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from depot_lite.errors import ConfigurationError, InvalidFileId, MaintenanceStopped, StorageFailed
+from depot_lite.io.composite.fallback import FallbackStorage
+from depot_lite.io.composite.mirror import MirrorStorage
 from depot_lite.io.fileid import new_file_id
-from depot_lite.io.interfaces import FileStorage
+from depot_lite.io.interfaces import FileEntry, FileStorage
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.maintenance import Progress, claim, find_unused, undelete
 from depot_lite.maintenance.trash import load_marks, update_marks
@@ -88,7 +91,7 @@ class TestMarks:
     def test_what_is_named_while_it_waits_for_transactions_is_not_deleted(
         self, database: Engine, storage: FileStorage
     ) -> None:
-        """All rows are read again before the first deletion; what is named by then is unmarked."""
+        """All rows are read again before the first deletion; a file named by then is unmarked."""
         saved, gone = storage.create(b"saved"), storage.create(b"gone")
         sweep(database)
         backdate(storage)
@@ -109,6 +112,45 @@ class TestMarks:
         report = sweep(database, trash=timedelta(0))
         assert (report.deleted, report.marked, storage.read_note("trash")) == (2, 0, None)
 
+    def test_without_trash_the_newest_files_are_marked(self, database: Engine, storage: FileStorage) -> None:
+        """They may be all that is left of rows that a restored database lacks, and nobody could bring them back."""
+        left = storage.create(b"left")
+        found = find_unused(database, "default", older_than=NOW, trash=NOW, models=[Base])
+        assert (found.newer, found.due, len(found.files)) == (1, 0, 1)
+        report = sweep(database, trash=NOW, allow_newer=False)
+        assert (report.newer, report.marked, report.deleted) == (1, 1, 0)
+        assert storage.exists(left)
+        name_it(database, storage.create(b"newer"))
+        report = sweep(database, trash=NOW, allow_newer=False)
+        assert (report.newer, report.deleted, load_marks(storage)) == (0, 1, {})
+
+    @pytest.mark.matrix
+    def test_without_trash_the_newest_files_go_a_week_after_they_were_marked(
+        self, database: Engine, storage: FileStorage
+    ) -> None:
+        """A mark that was taken off meanwhile keeps the file."""
+        left, kept = storage.create(b"left"), storage.create(b"kept")
+        sweep(database, trash=NOW, allow_newer=False)
+        backdate(storage)
+
+        def watch(progress: Progress) -> None:
+            if progress.step == "looking at columns that no model has" and progress.finished:
+                undelete("default", [kept])
+
+        report = sweep(database, trash=NOW, allow_newer=False, progress=watch)
+        assert ([each.file_id for each in report.deleted_files], report.kept) == ([left], 1)
+        assert storage.exists(kept)
+
+    def test_a_mark_is_as_old_as_the_later_clock_says(
+        self, database: Engine, storage: FileStorage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A machine whose clock is behind made marks that were old once it was set."""
+        storage.create(b"left")
+        monkeypatch.setattr(storage, "now", lambda: datetime.now(UTC) + timedelta(days=8))
+        sweep(database)
+        (when,) = load_marks(storage).values()
+        assert timedelta(days=7, hours=23) < datetime.fromtimestamp(when, UTC) - datetime.now(UTC)
+
     @pytest.mark.parametrize("note", [b"{}", b"depot_lite trash 2\n", b"depot_lite trash 1\nx 1\n", b"\xff"])
     def test_marks_that_cannot_be_understood_stop_it(self, database: Engine, storage: FileStorage, note: bytes) -> None:
         """A later version may have written them."""
@@ -127,11 +169,11 @@ class TestMarks:
         sweep(database)
         backdate(storage)
 
-        def full(self: FileStorage, name: str, note: bytes) -> None:
+        def full(self: FileStorage, file_id: str, text: bytes, version: object) -> bool:
             raise StorageFailed("the disk is full")
 
         with monkeypatch.context() as patched:
-            patched.setattr(type(storage), "write_note", full)
+            patched.setattr(type(storage), "_swap_note", full)
             assert sweep(database).deleted == 1
         assert "the marks of 1 deleted files of default were left: the disk is full" in caplog.text
         assert (storage.exists(left), len(load_marks(storage))) == (False, 1)
@@ -146,10 +188,10 @@ class TestMarks:
         backdate(storage)
         storage.create(b"new")
 
-        def full(self: FileStorage, name: str, note: bytes) -> None:
+        def full(self: FileStorage, file_id: str, text: bytes, version: object) -> bool:
             raise StorageFailed("the disk is full")
 
-        monkeypatch.setattr(type(storage), "write_note", full)
+        monkeypatch.setattr(type(storage), "_swap_note", full)
         with pytest.raises(StorageFailed, match="full"):
             sweep(database)
         assert len(list(storage.list())) == 3
@@ -159,9 +201,10 @@ class TestMarks:
     def test_what_is_no_duration_is_refused(
         self, database: Engine, storage: FileStorage, option: str, time: Any
     ) -> None:
-        with pytest.raises(ConfigurationError, match=rf"{option}=.*: expected a timedelta of 0 or more"):
+        with pytest.raises(ConfigurationError, match=rf"{option}=.*: expected a timedelta from 0 to 100 years"):
             sweep(database, **{option: time})
 
+    @pytest.mark.matrix
     def test_the_limit_counts_marks_and_deletions_apart(self, database: Engine, storage: FileStorage) -> None:
         """A run marks as many as it may delete."""
         for _ in range(2):
@@ -229,6 +272,7 @@ class TestLog:
         ]
         assert all(datetime.fromisoformat(line.split(" ")[0]) for line in log.read_text().splitlines())
 
+    @pytest.mark.matrix
     def test_it_names_what_went_before_a_run_was_stopped(
         self, database: Engine, storage: FileStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -279,6 +323,23 @@ class TestLog:
         with pytest.raises(ConfigurationError, match="cannot be written"):
             sweep(database, log=tmp_path / "missing" / "log")
 
+    def test_a_log_on_a_full_disk_stops_it_before_a_file_goes(self, database: Engine, storage: FileStorage) -> None:
+        """It would not name what went."""
+        left = storage.create(b"left")
+        with pytest.raises(MaintenanceStopped, match="log /dev/full cannot be written: No space left on device"):
+            sweep(database, trash=NOW, log="/dev/full")
+        assert storage.exists(left)
+
+    def test_a_log_may_be_a_pipe(self, database: Engine, storage: FileStorage) -> None:
+        """As standard error is in a container; it cannot be synced."""
+        left, (reader, writer) = storage.create(b"left"), os.pipe()
+        with open(reader) as lines:
+            try:
+                assert sweep(database, trash=NOW, log=f"/dev/fd/{writer}").deleted == 1
+            finally:
+                os.close(writer)
+            assert f"delete default/{left} 4\n" in lines.read()
+
 
 class TestReadings:
     def test_all_rows_are_read_twice_however_many_files_there_are(
@@ -297,6 +358,7 @@ class TestReadings:
         assert sweep(database, trash=NOW, progress=watch).deleted == 9
         assert len(readings) == 2
 
+    @pytest.mark.matrix
     def test_they_are_read_again_where_deletions_take_long(
         self, database: Engine, storage: FileStorage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
@@ -378,12 +440,33 @@ class TestClocks:
         report = sweep(database, older_than=timedelta(days=1), trash=NOW)
         assert (report.young, report.deleted) == (1, 0)
 
+    @pytest.mark.parametrize("make", [MirrorStorage, FallbackStorage])
+    def test_the_clock_of_each_part_of_a_composite_counts(
+        self, database: Engine, committed: Add, depots: Depots, make: Callable[..., FileStorage]
+    ) -> None:
+        """A server that is behind tells times that seem old to everybody else."""
+
+        class Behind(MemoryFileStorage):
+            def _now(self) -> datetime:
+                return super()._now() - timedelta(hours=25)
+
+            def _list(self) -> Iterator[FileEntry]:
+                for each in super()._list():
+                    yield FileEntry.told(each, each.size, each.last_modified - timedelta(hours=25))
+
+        committed(Film(poster=b"named"))
+        both = DepotManager.configure("both", make(Behind(), MemoryFileStorage()))
+        both.create(b"fresh")
+        report = sweep(database, "both", older_than=timedelta(days=1), trash=NOW)
+        assert (report.young, report.deleted) == (1, 0)
+
 
 class TestSeveralAtOnce:
+    @pytest.mark.matrix
     def test_two_sweeps_at_once_delete_each_file_once(
         self, database: Engine, committed: Add, depots: Depots, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Or twice, which is no error; what a row names stays."""
+        """Or twice, which is no error; files that rows name stay."""
         committed(*(Film(poster=f"{number}".encode()) for number in range(5)))
         memory = DepotManager.configure("memory", MemoryFileStorage())
         for _ in range(50):

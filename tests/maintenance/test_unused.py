@@ -83,7 +83,10 @@ class TestEveryKindOfReference:
         self, database: Engine, committed: Add, depots: Depots, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """With keys of one column, of two, and none."""
-        monkeypatch.setattr("depot_lite.maintenance.rows.database.Database.pages.__kwdefaults__", {"size": 3})
+        monkeypatch.setattr(
+            "depot_lite.maintenance.rows.database.Database.pages.__kwdefaults__",
+            {"size": 3, "within": None, "exact": False},
+        )
         committed(
             *(Film(poster=f"{number}".encode()) for number in range(10)),
             *(Scene(film=name, number=number, take=b"take") for name in "abc" for number in range(3)),
@@ -115,6 +118,15 @@ class TestEveryKindOfReference:
         assert unused(database) == set()
         assert unused(database, "Größe") == set()
 
+    @pytest.mark.parametrize("nothing", ["", " "])
+    def test_blank_text_names_no_file(self, database: Engine, depots: Depots, nothing: str) -> None:
+        """Columns of filedepot may hold it, and a loaded row shows None."""
+        left = depots["default"].create(b"left")
+        write_raw(database, nothing, column="script")
+        assert unused(database) == {left}
+        report = find_missing(database, models=[Base])
+        assert (report.files, report.damaged) == ([], [])
+
     def test_the_same_id_in_another_depot_is_another_file(
         self, database: Engine, committed: Add, depots: Depots
     ) -> None:
@@ -126,10 +138,11 @@ class TestEveryKindOfReference:
         assert unused(database) == set()
         assert unused(database, "archive") == {file_id}
 
+    @pytest.mark.matrix
     def test_a_folder_with_two_names_is_one(
         self, database: Engine, committed: Add, depots: Depots, tmp_path: Path
     ) -> None:
-        """What rows name by one of them is not unused by the other: also through a link, and for one storage twice."""
+        """Files that rows name by one of them are in use by the other: also through a link, and for one twice."""
         committed(Film(poster=b"poster"))
         left = depots["default"].create(b"left")
         (tmp_path / "link").symlink_to(tmp_path / "media" / "default")
@@ -149,7 +162,16 @@ class TestEveryKindOfReference:
 class TestWhatStops:
     @pytest.mark.parametrize(
         "held",
-        ['{"path": "defau', "{}", '{"filename": "a.txt"}', '"text"', "7", '{"path": "gone/%s"}', '[{"path": ""}]'],
+        [
+            '{"path": "defau',
+            "{}",
+            '{"filename": "a.txt"}',
+            '"text"',
+            "7",
+            '{"path": "gone/%s"}',
+            '[{"path": ""}]',
+            pytest.param("[" * 3000 + "]" * 3000, id="deep"),
+        ],
     )
     def test_a_row_that_cannot_be_understood_stops_it(self, database: Engine, depots: Depots, held: str) -> None:
         """It may name anything; the message says which row it is."""
@@ -178,7 +200,7 @@ class TestWhatStops:
         assert len(list(depots["default"].list())) == 1
 
     def test_a_storage_that_may_leave_files_out_is_never_swept(self, database: Engine, depots: Depots) -> None:
-        """What it leaves out may be there, and what it lists may be old."""
+        """Files that it leaves out may be there, and its listing may be old."""
 
         class Lagging(MemoryFileStorage):
             list_is_complete = False
@@ -253,6 +275,7 @@ class TestSpared:
         assert (report.kept, report.deleted) == (1, 1)
         assert depots["default"].exists(kept)
 
+    @pytest.mark.matrix
     def test_protected_columns_keep_every_id_in_them(self, database: Engine, depots: Depots) -> None:
         """Whatever stands around it, and in whichever column of whichever table."""
         with database.begin() as connection:
@@ -350,6 +373,7 @@ class TestMeanwhile:
         report = find_unused(database, "default", older_than=NOW, models=[Base], progress=watch)
         assert (report.gone, len(report.files)) == (1, 0)
 
+    @pytest.mark.matrix
     def test_one_failed_deletion_does_not_keep_the_others(self, database: Engine, depots: Depots) -> None:
         """It is in the report, and the next sweep finds the file again."""
         stuck: list[str] = []
@@ -372,7 +396,7 @@ class TestMeanwhile:
     def test_no_transaction_is_left_open_and_the_session_is_untouched(
         self, database: Engine, committed: Add, depots: Depots
     ) -> None:
-        """A session lends its engine; what it has begun goes on."""
+        """A session lends its engine, and its transaction goes on."""
         committed(Film(poster=b"poster"))
         with Session(database) as session:
             session.add(film := Film(poster=b"pending"))
@@ -443,6 +467,7 @@ class TestReport:
         assert len(list(depots["default"].list())) == 1
 
 
+@pytest.mark.matrix
 def test_many_ids_with_one_first_byte_are_compared_in_little_memory(database: Engine, committed: Add) -> None:
     """By their second byte: files that rows name, in this depot or in another one that lacks them, and unused ones."""
     memory, empty = MemoryFileStorage(), MemoryFileStorage()
@@ -455,3 +480,31 @@ def test_many_ids_with_one_first_byte_are_compared_in_little_memory(database: En
         report = find_unused(database, "memory", older_than=NOW, models=[Base], max_delete="100%")
     assert {each.file_id for each in report.files} == set(ids[2:])
     assert (report.listed, report.named, report.misplaced) == (2100, 1, 1)
+
+
+_OTHER = "0a1b2c3d-0000-4000-8000-000000000001"
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        pytest.param({"path": f"default/{_OTHER.upper()}"}, id="capitals"),
+        pytest.param({"path": _OTHER}, id="no depot"),
+        pytest.param({"path": "default/", "file_id": ""}, id="no id"),
+        pytest.param({}, id="nothing"),
+        pytest.param("default", id="text"),
+    ],
+)
+def test_one_damaged_value_in_a_list_stops_a_sweep(
+    database: Engine, committed: Add, depots: Depots, damaged: object
+) -> None:
+    """It may name any file."""
+    for number in range(2):
+        depots["default"].create(b"left %d" % number)
+    held = depots["default"].create(b"held")
+    whole = {"path": f"default/{held}", "file_id": held, "depot_name": "default", "files": [f"default/{held}"]}
+    for values in ([whole, damaged], [damaged, whole]):
+        write_raw(database, json.dumps(values), column="shots")
+    with pytest.raises(MaintenanceStopped, match="names no file, in one of its values"):
+        delete(database)
+    assert sum(1 for _ in depots["default"].list()) == 3

@@ -31,7 +31,7 @@ SECONDS: Final = float(os.environ.get("UPKEEP_SECONDS", "9"))
 
 #: One and a half seconds more than the longest transaction.
 EMPTY: Final = [f"--allow-empty={each}" for each in ("old", "new", "upkeep_reel")]
-SWEEP: Final = ["--older-than", "3.5s", "--delete", "--yes", "--trash=0", "--max-delete=100%", *EMPTY]
+SWEEP: Final = ["--older-than", "3.5s", "--delete", "--yes", "--trash=0", "--max-delete=100%", "--allow-newer", *EMPTY]
 COMMANDS: Final = [
     ["migrate", "old", "new"],
     ["unused", "old", *SWEEP],
@@ -74,8 +74,8 @@ class Upkeep:
             writer.wait()
 
     def command(self, words: list[str], *, patience: float) -> None:
-        """Run a command, and kill it if what it does takes longer than that, its start not counted."""
-        # Where DEPOT_LITE_APP and DATABASE_URL are not looked at: this is what a user types.
+        """Run a command, and kill it if its work takes longer than that, its start not counted."""
+        # DEPOT_LITE_APP and DATABASE_URL are not read there: a user types these arguments.
         arguments = ["--app", "tests.maintenance.upkeep", "--url", self.url, "--json", *words]
         with self.forks.start("depot_lite", *arguments, cwd=ROOT, env=self.environment) as process:
             process.wait_for_a_word(60)
@@ -107,7 +107,7 @@ def upkeep_engine(engine: Engine) -> Iterator[Engine]:
 def test_no_row_loses_its_file_and_no_file_outlives_its_row(
     upkeep_engine: Engine, tmp_path: Path, forks: Forks
 ) -> None:
-    """Whatever is killed, and when: transactions take up to 2 s, and the sweep spares what is younger than 3.5 s."""
+    """Whatever is killed, and when: transactions take up to 2 s, and the sweep spares files younger than 3.5 s."""
     seed = random.SystemRandom().randrange(1 << 32) if "UPKEEP_SECONDS" in os.environ else 7
     url = upkeep_engine.url.render_as_string(hide_password=False)
     url += "?timeout=30" if upkeep_engine.dialect.name == "sqlite" else ""
@@ -121,7 +121,7 @@ def test_no_row_loses_its_file_and_no_file_outlives_its_row(
         number = 0
         # Until some were killed, and others came to their end and had something to do: else nothing was shown.
         while time.monotonic() < until or len(run.killed) < 2 or not run.has_worked():
-            # In the middle of what it does, or while it waits: for who holds a row, or a sweep for transactions.
+            # In the middle of its work, or while it waits: for a row lock, or a sweep for transactions.
             words = run.luck.choice(COMMANDS)
             longest = 5 if words[0] == "unused" else 1
             run.command(words, patience=run.luck.uniform(0, longest) * run.luck.choice([0.02, 0.1, 1]))

@@ -1,22 +1,22 @@
-"""regenerate_variants: what a former recipe made is made anew, and nothing else is touched."""
+"""regenerate_variants: variants of a former recipe are made anew, and nothing else is touched."""
 
 from __future__ import annotations
 
 import io
-import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 from PIL import Image
 from sqlalchemy import Engine, create_engine
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from depot_lite.errors import ConfigurationError, ImageRefused, StoredFileNotFound
 from depot_lite.fields.specialized.image import UploadedImage
 from depot_lite.maintenance.run.reports import Progress
 from depot_lite.maintenance.variants import RegenerateReport, regenerate_variants
+from tests.fields.images import meanwhile
 from tests.maintenance.covers import (
     TODAY,
     Base,
@@ -27,10 +27,8 @@ from tests.maintenance.covers import (
     add,
     check_files,
     covers,
-    named_files,
     picture,
     recipes,
-    stored_files,
 )
 
 
@@ -48,8 +46,8 @@ def names(value: UploadedImage | None) -> dict[str, tuple[int, int]]:
     """Return the stored variants with the sizes that their bytes have."""
     assert value is not None
     found = {}
-    for name, each in value.variants.items():
-        with each.file as stored, Image.open(io.BytesIO(stored.read())) as opened:
+    for name in value["variants"]:
+        with value.variants[name].file as stored, Image.open(io.BytesIO(stored.read())) as opened:
             found[name] = opened.size
     return found
 
@@ -86,12 +84,13 @@ def test_what_is_up_to_date_stays_as_it_is(database: Engine, depots: Depots) -> 
     with Session(database) as session:
         session.get_one(Cover, 1).pages.append(UploadedImage(picture()))
         session.commit()
-        before = [each.path for each in session.get_one(Cover, 1).pages]
+        before = list(session.get_one(Cover, 1).pages)
         front = session.get_one(Cover, 2).front
         assert front is not None
     assert renew(database).regenerated == 1
     with Session(database) as session:
-        after = [each.path for each in session.get_one(Cover, 1).pages]
+        after = list(session.get_one(Cover, 1).pages)
+        assert [each.path for each in after] == [each.path for each in before]
         assert (after[0] == before[0], after[1] == before[1]) == (False, True)
         assert session.get_one(Cover, 2).front == front
     check_files(database, depots)
@@ -169,58 +168,69 @@ def test_a_row_that_is_replaced_before_its_turn_is_left_alone(database: Engine, 
     check_files(database, depots)
 
 
-def overtaken(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> RegenerateReport:
-    """Make variants anew while another thread replaces the image, and wait for both."""
-    original, threads = UploadedImage._copy_files, list[threading.Thread]()
-
-    def replace() -> None:
-        while True:
-            try:
-                with Session(engine) as session:
-                    session.get_one(Cover, 1).front = UploadedImage(picture(30, 30))
-                    begun.set()
-                    session.commit()
-                    return
-            except OperationalError:  # SQLite refuses who has read and would wait for a writer
-                assert engine.dialect.name == "sqlite"
-
-    def copying(self: UploadedImage, value: Any) -> None:
-        if not threads:
-            threads.append(threading.Thread(target=replace))
-            threads[0].start()
-            assert begun.wait(20)
-            threads[0].join(0.5)  # it cannot come to its end, unless the row is not locked
-        original(self, value)
-
-    begun = threading.Event()
-    with monkeypatch.context() as patch:
-        patch.setattr(UploadedImage, "_copy_files", copying)
-        report = renew(engine)
-    threads[0].join()
-    return report
-
-
-@pytest.mark.matrix
 @pytest.mark.parametrize("begins", ["by itself", "as its driver does"])
 def test_an_image_that_is_replaced_while_its_variants_are_made_stays_replaced(
     database: Engine, depots: Depots, monkeypatch: pytest.MonkeyPatch, begins: str
 ) -> None:
-    """Whoever replaces it waits for the row. Also where SQLite's driver begins transactions at the first write."""
+    """No row is locked meanwhile, and the variants of the old image go."""
     engine = database
     if begins != "by itself":
         if database.dialect.name != "sqlite":
             pytest.skip("a matter of SQLite's driver")
         engine = create_engine(database.url)
-    add(engine, Cover(id=1, front=picture()))
+    add(engine, *(Cover(id=number, front=picture()) for number in range(1, 4)))
     recipes(TODAY)
-    report = overtaken(engine, monkeypatch)
-    assert (report.regenerated, report.failed) == (1, [])
+    with meanwhile(monkeypatch, partial(replace_front, database)):
+        report = renew(engine)
+    assert (report.outdated, report.regenerated, report.changed, report.failed) == (3, 1, 2, [])
     with Session(engine) as session:
-        assert names(session.get_one(Cover, 1).front) == {"small": (20, 20), "square": (10, 10)}
-    # The session of the one that replaced it had read the row before, so what was made anew is left to a sweep.
-    assert named_files(engine) <= stored_files(depots)
+        assert names(session.get_one(Cover, 2).front) == {"small": (20, 20), "square": (10, 10)}
+    check_files(engine, depots)
     if engine is not database:
         engine.dispose()
+
+
+def test_all_else_in_the_row_stays_also_if_it_is_changed_meanwhile(
+    database: Engine, depots: Depots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The original keeps its path, and another session has given it a name and metadata."""
+    add(database, Cover(id=1, front=picture(), pages=[picture(), picture(40, 60)]))
+    with Session(database) as session:
+        before = session.get_one(Cover, 1)
+        paths = [each.path for each in (before.front, *before.pages) if each is not None]
+    recipes(TODAY)
+
+    def edit() -> None:
+        with Session(database) as session:
+            cover = session.get_one(Cover, 1)
+            assert cover.front is not None
+            cover.front = cover.front.with_(meta={"alt": "A sleeve"})
+            cover.pages.reverse()
+            session.commit()
+
+    with meanwhile(monkeypatch, edit):
+        assert renew(database).regenerated == 2
+    with Session(database) as session:
+        cover = session.get_one(Cover, 1)
+        assert cover.front is not None
+        assert [cover.front.path, *(each.path for each in reversed(cover.pages))] == paths
+        assert cover.front.meta == {"alt": "A sleeve"}
+        assert names(cover.front) == {"small": (20, 13), "square": (10, 10)}
+        assert [names(each)["small"] for each in cover.pages] == [(13, 20), (20, 13)]
+    check_files(database, depots)
+
+
+def test_of_two_at_once_one_enters_its_variants(
+    database: Engine, depots: Depots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files of the other go, of which its report tells."""
+    add(database, Cover(id=1, front=picture()))
+    recipes(TODAY)
+    reports = list[RegenerateReport]()
+    with meanwhile(monkeypatch, lambda: reports.append(renew(database))):
+        reports.append(renew(database))
+    assert [(each.regenerated, each.changed) for each in reports] == [(1, 0), (0, 1)]
+    check_files(database, depots)
 
 
 def test_an_interrupted_run_leaves_no_file_and_the_next_does_the_rest(
@@ -229,16 +239,16 @@ def test_an_interrupted_run_leaves_no_file_and_the_next_does_the_rest(
     """In the middle of a batch."""
     add(database, *(Cover(id=number, front=picture()) for number in range(1, 8)))
     recipes(TODAY)
-    original, calls = UploadedImage._copy_files, [0]
+    original, calls = UploadedImage.make_variants, [0]
 
-    def interrupted(self: UploadedImage, value: Any) -> None:
+    def interrupted(self: UploadedImage, *arguments: Any) -> Any:
         calls[0] += 1
         if calls[0] == 5:
             raise KeyboardInterrupt
-        original(self, value)
+        return original(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(UploadedImage, "_copy_files", interrupted)
+        patch.setattr(UploadedImage, "make_variants", interrupted)
         with pytest.raises(KeyboardInterrupt):
             renew(database, batch=3)
     check_files(database, depots)
@@ -247,7 +257,7 @@ def test_an_interrupted_run_leaves_no_file_and_the_next_does_the_rest(
 
 
 def test_a_session_lends_its_engine_and_keeps_its_transaction(database: Engine, depots: Depots) -> None:
-    """What it has not committed stays so."""
+    """Its uncommitted changes stay uncommitted."""
     add(database, Cover(id=1, front=picture()))
     recipes(TODAY)
     with Session(database) as session:
@@ -268,8 +278,8 @@ def test_what_cannot_commit_by_itself_is_refused(database: Engine, depots: Depot
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch": 0}, "batch: expected"),
-        ({"limit": -1}, "limit: expected"),
+        ({"batch": 0}, "batch=0: expected"),
+        ({"limit": -1}, "limit=-1: expected"),
         ({"columns": "variants_cover.front"}, "a list of names"),
         ({"columns": ["variants_cover.text"]}, "is not an image column"),
         ({"columns": ["nowhere.front"]}, "there is variants_cover.front"),

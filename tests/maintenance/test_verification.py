@@ -167,7 +167,7 @@ def test_files_that_are_deleted_meanwhile_are_no_finding(depots: Depots) -> None
 
 
 def test_a_damaged_file_that_is_deleted_before_the_end_is_no_finding(depots: Depots) -> None:
-    """What is reported is there to be looked at."""
+    """Every reported file still exists."""
     storage = depots["default"]
     ids = sorted(storage.create(b"some bytes") for _ in range(3))
     damage(storage, ids[0])
@@ -253,7 +253,7 @@ class TestSample:
     @pytest.mark.parametrize("sample", [0, -1, 1.01, float("nan")])
     def test_what_is_no_part_is_refused(self, depots: Depots, sample: float) -> None:
         """Before anything is read."""
-        with pytest.raises(ConfigurationError, match="sample: expected"):
+        with pytest.raises(ConfigurationError, match=r"sample=.*: expected"):
             verify(None, "default", sample=sample)
 
 
@@ -268,7 +268,7 @@ class TestState:
 
     @pytest.mark.parametrize("sample", [1.0, 0.5])
     def test_an_interrupted_run_goes_on_where_it_was(self, depots: Depots, tmp_path: Path, sample: float) -> None:
-        """What was found before is in the report, and no file is read twice but those that were under way."""
+        """Earlier findings are in the report, and no file is read twice but those that were being read."""
         state, opened = tmp_path / "run.json", list[str]()
 
         class Interrupted(MemoryFileStorage):
@@ -305,7 +305,7 @@ class TestState:
         assert not state.exists()
 
     def test_the_state_of_another_run_is_refused(self, depots: Depots, tmp_path: Path) -> None:
-        """Of another depot, another sample, or with rows; and what is no state at all stays as it is."""
+        """Of another depot, another sample, or with rows; and a file that is no state at all stays as it is."""
         state = tmp_path / "run.json"
         job = {"version": 1, "command": "verify", "depot": "default", "sample": 1.0, "rows": False}
         state.write_text(json.dumps({"job": job, "progress": {}}))
@@ -378,13 +378,14 @@ def run_and_kill(forks: Forks, *words: str) -> tuple[bool, str]:
         return False, line
 
 
+@pytest.mark.matrix
 def test_a_rate_is_kept(depots: Depots) -> None:
     """Two hundred kilobytes at a megabyte a second take a fifth of a second, however many threads there are."""
     for _ in range(4):
         depots["default"].create(b"x" * 50_000)
     start = time.monotonic()
     verify(None, "default", rate=1_000_000, workers=4)
-    assert 0.15 < time.monotonic() - start < 5
+    assert time.monotonic() - start > 0.15
 
 
 @pytest.mark.parametrize(("option", "value"), [("workers", 0), ("rate", 0), ("rate", -5)])

@@ -1,7 +1,7 @@
 """An application that never rests: it stores, replaces, moves and deletes files, while maintenance looks after them.
 
 ``--app tests.maintenance.upkeep`` configures its depots and its model; run as a program it writes until its standard
-input is closed. The name of each file tells what is in it, so that anybody can check it later.
+input is closed. The name of each file tells its content, so that anybody can check it later.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def engine_of(url: str) -> Engine:
     return engine
 
 
-# --- files that tell what is in them ----------------------------------------------------------------------------------
+# --- files whose names tell their content -----------------------------------------------------------------------------
 
 
 def text_file(luck: random.Random) -> FileIntent:
@@ -199,7 +199,7 @@ def main() -> None:
             transaction(engine, luck)
             done += 1
         except (StaleDataError, DBAPIError, StoredFileNotFound):
-            # Somebody moved what it had read, as any two writers may; it would begin again.
+            # Somebody moved a file that it had read, as any two writers may; it would begin again.
             failed += 1
     print(done, failed)  # noqa: T201  # for the test that started it
     engine.dispose()
@@ -211,5 +211,5 @@ if "UPKEEP_FOLDER" in os.environ:
 if __name__ == "__main__":
     main()
 elif "UPKEEP_FOLDER" in os.environ:
-    # Who starts a command to kill it waits until it begins with what it is for.
+    # A command that is to be killed is waited for until its own work begins.
     print("configured", file=sys.stderr, flush=True)  # noqa: T201

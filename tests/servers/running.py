@@ -1,4 +1,4 @@
-"""Servers in processes of their own, and what they have open."""
+"""Servers in processes of their own, and the files that they have open."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def unavailable(message: str) -> None:
 def running(name: str, folder: Path) -> Iterator[Running]:
     """Serve the depots below a folder.
 
-    The socket is there before the server is: whoever connects waits until it accepts, and no port has to be guessed.
+    The socket is there before the server: a client that connects waits until it accepts, and no port has to be guessed.
     """
     if importlib.util.find_spec(name) is None:
         unavailable(f"no {name} (pip install {name})")

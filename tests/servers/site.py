@@ -1,4 +1,4 @@
-"""What the servers of these tests serve: one local depot that everybody may read, a private one, and an application.
+"""The site that the servers of these tests serve: a local depot for everybody, a private one, and an application.
 
 It is imported in the process of the server, which `tests.servers.running` starts::
 
@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from depot_lite.asgi import DepotASGI
+from depot_lite.fields.specialized.image import UploadedImage
+from depot_lite.fields.sqlalchemy import UploadedFileField
+from depot_lite.images.recipes import Thumbnail
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.middleware import DepotMiddleware
@@ -28,6 +31,14 @@ VARIABLE: Final = "DEPOT_TEST_SITE"
 KEY: Final = "the key of the servers' tests"
 #: The pages of the site: path -> HTML. One that a test put into the folder ``pages`` is found there.
 PAGES: Final = "pages"
+#: Seconds in which an upload has to send something, and uploads at once under ASGI; under WSGI the default.
+IDLE: Final = 3
+AT_ONCE: Final = 40
+
+
+#: A variant on demand, which a column declares.
+SMALL: Final = Thumbnail(32, 32, format="WEBP", make="on_demand")
+PHOTOGRAPH: Final = UploadedFileField(upload_type=UploadedImage, variants={"small": SMALL})
 
 
 def configure(folder: Path) -> None:
@@ -38,14 +49,14 @@ def configure(folder: Path) -> None:
 
 
 def page(path: str) -> bytes:
-    """Return what the application says."""
+    """Return the answer of the application."""
     if path == "/sent-by":
         return f"{_sent_by[-1]} {sum(_sendfile)}".encode()
     file = Path(os.environ[VARIABLE]) / PAGES / path.strip("/")
     return file.read_bytes() if file.is_file() else b"app: " + path.encode()
 
 
-#: The types of what the server got to send, and how many bytes the kernel sent from a file by itself.
+#: The types of the objects that the server got to send, and how many bytes the kernel sent from a file by itself.
 _sent_by: Final[list[str]] = ["nothing"]
 _sendfile: Final[list[int]] = []
 
@@ -58,7 +69,7 @@ def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iter
 
 
 def wsgi(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer, and remember what was handed to the server."""
+    """Answer, and remember the object handed to the server."""
     sent = _middleware()(environ, start_response)
     if environ["PATH_INFO"].startswith("/depot/"):
         _sent_by.append(f"{type(sent).__module__}.{type(sent).__name__}")
@@ -71,7 +82,7 @@ _made: Final[list[DepotMiddleware]] = []
 def _middleware() -> DepotMiddleware:
     if not _made:
         configure(Path(os.environ[VARIABLE]))
-        _made.append(DepotMiddleware(application))
+        _made.append(DepotMiddleware(application, upload_idle=IDLE))
         _count_sendfile()
     return _made[0]
 
@@ -100,7 +111,8 @@ def serve(server: str, descriptor: int) -> None:
         import uvicorn
 
         configure(Path(os.environ[VARIABLE]))
-        uvicorn.run(DepotASGI(_async_application), fd=descriptor, log_level="warning", lifespan="off")
+        app = DepotASGI(_async_application, upload_idle=IDLE, uploads_at_once=AT_ONCE)
+        uvicorn.run(app, fd=descriptor, log_level="warning", lifespan="off")
     else:
         import waitress
 

@@ -1,4 +1,4 @@
-"""What a browser makes of our answers: Debian's Chromium, driven by Playwright."""
+"""A browser and our answers: Debian's Chromium, driven by Playwright."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_video_is_played_and_seeking_in_it_works(page: Any, server: Running, d
     assert played == [20, 64, True, None]
     starts = [int(found[1]) for told in ranges if (found := re.match(r"bytes (\d+)-\d+/", told))]
     assert 0 in starts
-    # Chromium begins a little before what it wants.
+    # Chromium begins a little before the position that it needs.
     assert max(starts) > data.index(b"moov") - 100_000
 
 
@@ -195,7 +195,7 @@ def test_a_download_has_the_name_that_was_signed(page: Any, depot: FileStorage) 
 
 
 def test_a_browser_asks_no_second_time_for_what_it_keeps(page: Any, server: Running, depot: FileStorage) -> None:
-    """It shows what the server has no more."""
+    """It shows a file that the server no longer has."""
     file_id = depot.create(png(), "a.png")
     add_page(server, f'<img src="{DepotManager.url_for(f"default/{file_id}")}">')
     for _ in range(2):

@@ -10,7 +10,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 
-#: Where modules of this checkout are. What the rest of a name leads to is a package that somebody has to install.
+#: Where modules of this checkout are. All other names lead to packages that somebody has to install.
 _OURS: Final = {"depot_lite": ROOT, "tests": ROOT, "movies": ROOT / "examples"}
 
 
@@ -22,8 +22,8 @@ _CODE: Final = re.compile(r"^(?!from |import |if |try:|except |else:)[\w@]", re.
 def needs(path: Path) -> frozenset[str]:
     """Return the modules that are imported at the top of a file, and at the top of ours that it imports, and so on.
 
-    A module of a package needs what the package's ``__init__`` does. What a function imports is no part of it: that
-    concerns only its callers.
+    A module of a package needs all that the package's ``__init__`` needs. Imports inside a function do not count: they
+    concern only its callers.
     """
     found: set[str] = set()
     packages = [
@@ -39,7 +39,7 @@ def needs(path: Path) -> frozenset[str]:
 
 @cache
 def _imported(path: Path) -> frozenset[str]:
-    """Return the names of modules, and of what is taken out of them, since that may be a module too."""
+    """Return the names of modules, and the names imported from them, since these may be modules too."""
     found: set[str] = set()
     _, _, text = path.read_text().partition('"""')[2].partition('"""')
     code = _CODE.search(text)

@@ -14,8 +14,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, composite, deferred, mapped_
 from depot_lite.fields.interfaces import FileFilter
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
-from depot_lite.io.content import Content
 from depot_lite.manager import DepotManager
+from tests.support.streams import bytes_of
 
 
 class Base(DeclarativeBase):
@@ -186,17 +186,12 @@ class Parcel(Base):
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # as SQLAlchemy declares it
 
 
-def _bytes_of(content: Any) -> bytes:
-    with Content.of(content).open() as file:
-        return file.read()
-
-
 class Preview(FileFilter):
-    """Stores a second file beside each, and then refuses what is bad."""
+    """Stores a second file beside each, and then refuses bad content."""
 
     def on_save(self, uploaded_file: Any) -> None:
         """Store the first three bytes."""
-        content = _bytes_of(uploaded_file.original_content)
+        content = bytes_of(uploaded_file.original_content)
         path, file_id = uploaded_file.store_content(content[:3], "preview.bin")
         uploaded_file.preview = {"path": path, "id": file_id}
         if content == b"bad":
@@ -210,7 +205,7 @@ class Signed(UploadedFile):
 
     def process_content(self, content: Any, filename: str | None = None, content_type: str | None = None) -> None:
         """Store the content in capitals, and the signature in a file of its own."""
-        content = _bytes_of(content)
+        content = bytes_of(content)
         super().process_content(content.upper(), filename, content_type)
         self.signature_path, _ = self.store_content(b"signed: " + content, "signature.txt")
         if content == b"bad":

@@ -25,7 +25,19 @@ from tests.support.pairwise import pairwise
 NEEDED_BY: Final = {
     "database": ("aiomysql", "asyncpg", "psycopg", "pymysql"),
     "server": (
-        *("boto3", "botocore", "bson", "cryptography", "depot", "django", "fastapi", "flask", "flask_admin", "google"),
+        *(
+            "av",
+            "boto3",
+            "botocore",
+            "bson",
+            "cryptography",
+            "depot",
+            "django",
+            "fastapi",
+            "flask",
+            "flask_admin",
+            "google",
+        ),
         *(
             "google_crc32c",
             "gridfs",
@@ -41,11 +53,21 @@ NEEDED_BY: Final = {
             "pydantic",
             "strawberry",
         ),
-        *("pymongo", "requests", "sqladmin", "sqlmodel", "starlette_admin", "tests.servers", "uvicorn", "waitress"),
+        *(
+            "pymongo",
+            "pypdfium2",
+            "requests",
+            "sqladmin",
+            "sqlmodel",
+            "starlette_admin",
+            "tests.servers",
+            "uvicorn",
+            "waitress",
+        ),
         *("wsgidav", "wtforms"),
     ),
     "browser": ("playwright", "tests.browsing"),
-    "queue": ("celery", "dramatiq"),
+    "queue": ("celery", "dramatiq", "taskiq", "taskiq_redis"),
     "typing": ("mypy", "pyright"),
 }
 KINDS: Final = ("matrix", *NEEDED_BY)
@@ -61,13 +83,13 @@ class Selection:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        #: What the command line names: folders with their quick tests, files and single tests whole.
+        #: The paths of the command line: folders with their quick tests, files and single tests whole.
         paths = {Path(each.split("::")[0]).resolve() for each in config.args}
         self.folders = {each for each in paths if each.is_dir()}
         self.named = paths - self.folders
         #: Whether an option says which tests run, so that nothing is left out by itself.
         self.everything = bool(config.option.all or config.option.markexpr)
-        #: What was left out: files by their kind and by the package that is missing, and the number of tests of a kind.
+        #: Left out: files by their kind and by the package that is missing, and the number of tests of a kind.
         self.files: dict[str, set[str]] = defaultdict(set)
         self.missing: dict[str, set[str]] = defaultdict(set)
         self.cases: Counter[str] = Counter()
@@ -121,7 +143,7 @@ class Selection:
                 item.add_marker("matrix")
         left_out = []
         for item in items:
-            kinds = [kind for kind in KINDS if item.get_closest_marker(kind)]
+            kinds = {mark.name for mark in item.iter_markers()}.intersection(KINDS)
             if kinds and not self._whole(item.path):
                 left_out.append(item)
                 self.cases.update(kinds)
@@ -135,7 +157,7 @@ class Selection:
     # --- the last line ------------------------------------------------------------------------------------------------
 
     def left_out(self) -> str:
-        """Return what was left out, and how to run it; an empty text if nothing was."""
+        """Return the line about tests that were left out, and how to run them; empty if there are none."""
         said = []
         for kind in KINDS:
             counts = {"tests": self.cases[kind], "files": len(self.files[kind])}
@@ -150,7 +172,7 @@ class Selection:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Take over what a process of pytest-xdist's has left out."""
+        """Add the tests that a process of pytest-xdist has left out."""
         self.of_a_worker = getattr(node, "workeroutput", {}).get("left_out", "")
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -164,7 +186,7 @@ class Selection:
 
 @cache
 def _needs(path: Path) -> frozenset[str]:
-    """Return what a file of tests needs, and the ``conftest.py`` beside it."""
+    """Return the packages that a file of tests needs, and the ``conftest.py`` beside it."""
     beside = path.with_name("conftest.py")
     names = needs(path) | needs(beside) if beside.exists() else needs(path)
     # "starlette.requests" needs "starlette".

@@ -14,7 +14,8 @@ from depot_lite.manager import DepotManager
 def consent(depot_name: str, models: Sequence[object]) -> dict[str, Any]:
     """Return the options with which many or all files may go, and tables may be empty."""
     tables = {place.name for place in places(models=models)}
-    return {"models": models, "max_delete": "100%", "allow_empty": [*tables, DepotManager.resolve_alias(depot_name)]}
+    depot = DepotManager.resolve_alias(depot_name)
+    return {"models": models, "max_delete": "100%", "allow_empty": [*tables, depot], "allow_newer": True}
 
 
 def sweep(bind: Any, depot_name: str = "default", *, models: Sequence[object], **options: Any) -> UnusedReport:

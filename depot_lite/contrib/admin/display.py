@@ -6,20 +6,22 @@ from users, so templates escape them. Active content is never displayed, only of
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from depot_lite.depots import Depots
 from depot_lite.errors import ConfigurationError, DepotError
+from depot_lite.fields.analyzers import shown_facts
 from depot_lite.fields.columns import FileColumn, files_in
-from depot_lite.fields.edits import FileEdit, Kept
+from depot_lite.fields.edits import FileEdit, Kept, ids_of
 from depot_lite.fields.interfaces import DepotFileInfo
-from depot_lite.fields.specialized.image import UploadedImageWithThumb
+from depot_lite.fields.specialized.image import ImageVariant, UploadedImage, UploadedImageWithThumb
 from depot_lite.fields.upload import UploadedFile, url_of
 from depot_lite.fields.validators import ContentTypes, Extensions, MaxCount, Size
+from depot_lite.io.content import encodable
 from depot_lite.io.disposition import INLINE_TYPES
 from depot_lite.io.media_types import OCTET_STREAM
+from depot_lite.io.media_types.vocabulary import type_of_name
 from depot_lite.io.sizes import shown_size
 from depot_lite.uploads import Upload, adoptable
 
@@ -46,28 +48,68 @@ def kind_of(content_type: str) -> str:
 
 def files_data(held: object) -> list[dict[str, Any]]:
     """Return the data of all stored files of an attribute, which may hold one file, a list or None."""
-    return [file_data(each) for each in files_in(held) if isinstance(each, UploadedFile) and not each.pending]
+    return list(_stored(files_in(held)).values())
 
 
-def file_data(value: UploadedFile) -> dict[str, Any]:
+def _stored(held: Sequence[DepotFileInfo]) -> dict[str, dict[str, Any]]:
+    """Return the data of the stored values, by the ids that forms use."""
+    return {
+        name: file_data(each, name)
+        for name, each in zip(ids_of(held), held, strict=True)
+        if isinstance(each, UploadedFile) and not each.pending
+    }
+
+
+def file_data(value: UploadedFile, name: str) -> dict[str, Any]:
     """Return the data of a stored value: properties from its row, and URLs made without a request.
 
-    ``url`` is None if the depot is not configured here or its files are not served.
+    ``url`` is None if the depot is not configured here or its files are not served. A row may hold anything: a value
+    that is no reference, or lacks keys, is shown as a damaged reference, with the text of the row.
+
+    Args:
+        value: the value.
+        name: its id in forms.
     """
+    try:
+        data = _data(value, name)
+    except Exception:  # of whatever the keys of the row hold
+        data = {}
+    if data and not any(isinstance(each, str) and len(each) > _LONGEST for each in data.values()):
+        return data
+    text = str(value) if value.is_damaged else repr(dict(value))
+    shortened = text if len(text) <= _TEXT else f"{text[:_TEXT]}…"
+    return {"id": name, "name": "damaged reference", "type": "", "kind": "damaged", "text": shortened}
+
+
+#: The number of characters of a damaged reference that are shown.
+_TEXT: Final = 300
+#: More characters than a name or a signed URL has: a single row must not make a page of megabytes.
+_LONGEST: Final = 10_000
+
+
+def _data(value: UploadedFile, name: str) -> dict[str, Any]:
     content_type, size = value.content_type, value.size
     url = _url_or_none(lambda: value.url)
+    facts = shown_facts(value.facts)
+    measured = facts.pop("dimensions", None)
     return {
-        "id": value.file_id,
-        "path": value.path,
+        "id": name,
+        "path": encodable(value.path),
         "name": value.filename,
         "type": content_type,
         "kind": kind_of(content_type),
         "size": None if size is None else shown_size(size),
-        "dimensions": _dimensions(value),
+        "dimensions": _dimensions(value) or measured,
+        "duration": facts.pop("duration", None),
+        "pages": facts.pop("pages", None),
+        "facts": facts,
         "checksum": value.checksum,
         "uploaded_at": None if value.uploaded_at is None else f"{value.uploaded_at:%Y-%m-%d %H:%M} UTC",
         "url": url,
         "download_url": _url_or_none(lambda: value.url_for(download=True)) or url,
+        # Shown in a frame without a sandbox, in which browsers show no PDF. So it is never the URL in the row, which
+        # whoever writes to the row may lead anywhere: the page there could send the admin's tab elsewhere.
+        "document_url": _url_or_none(lambda: url_of(value.depot_name, value.file_id)),
         "picture_url": _picture(value, url),
         "thumbnail_url": _thumbnail(value),
     }
@@ -81,7 +123,7 @@ def unloaded_data(file_id: str) -> dict[str, Any]:
 def staged_data(upload: Upload, token: str) -> dict[str, Any]:
     """Return the data of an upload waiting for its form; its type is guessed from its name."""
     name = upload.filename or "unnamed"
-    content_type = mimetypes.guess_type(name)[0] or OCTET_STREAM
+    content_type = type_of_name(name) or OCTET_STREAM
     url = _url_or_none(lambda: url_of(upload.depot_name, upload.file_id))
     return {
         "token": token,
@@ -104,30 +146,29 @@ def edit_data(edit: FileEdit, held: Sequence[DepotFileInfo] | None, *, several: 
         held: the files of the attribute; None if the row was not loaded. Kept files have to be in the form, or the next
             submission would remove them, so they are included by id then.
     """
-    there = {str(each["file_id"]): each for each in held or () if isinstance(each, UploadedFile) and not each.pending}
+    there = _stored(held or ())
     added = [each for each in there if each not in edit.seen]
     items = [_item(each, there, held is None) for each in edit.items]
     files = [each for each in items if each is not None]
     if several:
-        files += [file_data(there[each]) for each in added]
+        files += [there[each] for each in added]
     elif not any("token" in each for each in files):
         # The replacement was lost with its form: saving again must not remove the existing file.
         staying = {*edit.kept, *added, *(edit.seen if edit.new else ())}
         known = edit.seen if held is None else there
-        files = [file_data(there[each]) if each in there else unloaded_data(each) for each in known if each in staying]
+        files = [there[each] if each in there else unloaded_data(each) for each in known if each in staying]
     return {"files": files, "seen": [*edit.seen, *added]}
 
 
-def _item(item: Any, there: Mapping[str, UploadedFile], not_loaded: bool) -> dict[str, Any] | None:
+def _item(item: Any, there: Mapping[str, dict[str, Any]], not_loaded: bool) -> dict[str, Any] | None:
     """Return the data of one item of an edit; None for a deleted file and for an upload without a token."""
     if isinstance(item, Kept):
-        known = there.get(item.file_id)
-        return file_data(known) if known is not None else unloaded_data(item.file_id) if not_loaded else None
+        return there.get(item.file_id) or (unloaded_data(item.file_id) if not_loaded else None)
     upload = adoptable(item) if isinstance(item, str) else None
     return None if upload is None else staged_data(upload, item)
 
 
-def _url_or_none(make: Callable[[], str]) -> str | None:
+def _url_or_none(make: Callable[[], str | None]) -> str | None:
     try:
         return make()
     except DepotError:
@@ -139,9 +180,13 @@ def _dimensions(value: DepotFileInfo) -> str | None:
     return f"{width} × {height}" if width and height else None  # noqa: RUF001  # the multiplication sign
 
 
-def _variants(value: UploadedFile) -> list[dict[str, Any]]:
-    entries = value.get("variants") or {}
-    return sorted(entries.values(), key=lambda each: max(each["width"], each["height"]))
+def _variants(value: UploadedFile) -> list[ImageVariant]:
+    found = value.variants.values() if isinstance(value, UploadedImage) else ()
+    return sorted((each for each in found if not each.is_unmade), key=_side)
+
+
+def _side(variant: ImageVariant) -> int:
+    return max(variant.width or 0, variant.height or 0)
 
 
 def _thumbnail(value: UploadedFile) -> str | None:
@@ -149,16 +194,16 @@ def _thumbnail(value: UploadedFile) -> str | None:
     if isinstance(value, UploadedImageWithThumb):
         return _url_or_none(lambda: value.thumb_url)
     variants = _variants(value)
-    fitting = [each for each in variants if max(each["width"], each["height"]) >= _THUMBNAIL] or variants[-1:]
-    return _url_or_none(lambda: url_of(value.depot_name, fitting[0]["file_id"])) if fitting else None
+    fitting = [each for each in variants if _side(each) >= _THUMBNAIL] or variants[-1:]
+    return _url_or_none(lambda: fitting[0].url) if fitting else None
 
 
 def _picture(value: UploadedFile, url: str | None) -> str | None:
     """Return the URL of an image that browsers can display: the original, or its largest variant."""
     if value.content_type in _DRAWN:
         return url
-    drawn = [each for each in _variants(value) if each["content_type"] in _DRAWN]
-    return _url_or_none(lambda: url_of(value.depot_name, drawn[-1]["file_id"])) if drawn else None
+    drawn = [each for each in _variants(value) if each.content_type in _DRAWN]
+    return _url_or_none(lambda: drawn[-1].url) if drawn else None
 
 
 def accepted(column: FileColumn) -> str:

@@ -8,18 +8,25 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import Final
 from urllib.parse import unquote
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from depot_lite.contrib.admin.refusals import BUSY
 from depot_lite.depots import Depots
-from depot_lite.errors import InvalidContent, StorageFailed, StorageFull, ValidationError
+from depot_lite.errors import ImagesBusy, InvalidContent, StorageFailed, StorageFull, ValidationError
 from depot_lite.fields.columns import FileColumn
 from depot_lite.fields.staging import Staged, stage
+from depot_lite.io.fileid import new_upload_id
 from depot_lite.io.sizes import shown_size
+from depot_lite.serving.receiving import AT_ONCE, IDLE, RATE, RETRY_AFTER, TooSlow, Uploads
 
 _log = logging.getLogger("depot_lite")
+
+#: Those of all admins of this process.
+_uploads: Final = Uploads(AT_ONCE, IDLE, RATE)
 
 
 async def receive(request: Request, column: FileColumn, *, max_size: int | None) -> Response:
@@ -30,12 +37,21 @@ async def receive(request: Request, column: FileColumn, *, max_size: int | None)
     """
     name = unquote(request.headers.get("x-filename", "")) or None
     store = partial(_stage, column, name, request.headers.get("content-type"), max_size)
+    depot_name, upload = Depots.find(column.type.upload_storage).name, new_upload_id()
+    if _uploads.enter(upload) is not None:
+        return JSONResponse(
+            {"errors": ["could not be received: too many others are"]}, 503, {"Retry-After": RETRY_AFTER}
+        )
     try:
-        staged = await Depots.get(column.type.upload_storage).aio.storing(_body(request), store)
+        staged = await _uploads.receive(upload, depot_name, _body(request), store)
+    except TooSlow:
+        return JSONResponse({"errors": ["arrived too slowly"]}, 408)
     except ValidationError as error:
         return JSONResponse({"errors": [each for messages in error.by_field.values() for each in messages]}, 422)
     except (InvalidContent, ClientDisconnect):
         return JSONResponse({"errors": ["did not arrive whole"]}, 400)
+    except ImagesBusy:
+        return JSONResponse({"errors": [BUSY]}, 503, {"Retry-After": "30"})
     except StorageFailed as error:
         _log.exception("an upload for %s could not be stored", column)
         full = isinstance(error, StorageFull)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
-from depot_lite.errors import DepotError, InvalidContent, ValidationError
+from depot_lite.errors import DepotError, EditRefused, ImagesBusy, InvalidContent, ValidationError
 from depot_lite.fields.columns import FileColumn, files_in
 from depot_lite.fields.edits import FileEdit
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.tracking import checks
 from depot_lite.fields.validators.base import Validator
+
+#: The message if images could not be checked in time.
+BUSY: Final = "the server is busy with other images; try again in a minute"
 
 
 def refusals(column: FileColumn, edit: FileEdit, held: Sequence[DepotFileInfo]) -> list[str]:
@@ -26,6 +30,10 @@ def refusals(column: FileColumn, edit: FileEdit, held: Sequence[DepotFileInfo]) 
         if edit.new:
             _check_new(column, edit.new if column.type.multiple else edit.new[-1])
             _check_count(column, len(result) if column.type.multiple else 1)
+    except ImagesBusy:
+        return [BUSY]
+    except EditRefused as error:
+        return [error.message]
     except (ValidationError, InvalidContent) as error:
         return [message for messages in by_field({column.key: column}, error).values() for message in messages]
     return []

@@ -12,7 +12,7 @@ without keys or without JavaScript they are sent with the form.
 
 Users who may create or edit rows of a view may upload, and users who may see the view see the URLs of its files.
 Access to the files themselves is decided where they are served (`depot_lite.serving.fileserver`): for private depots,
-pages contain signed URLs, which work for about an hour for anyone who has them.
+pages contain signed URLs. They work for about an hour, without a login.
 """
 
 from __future__ import annotations

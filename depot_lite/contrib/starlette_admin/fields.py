@@ -6,7 +6,8 @@ which is assigned to the attribute. File columns are neither searchable nor sort
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -25,7 +26,7 @@ from depot_lite.contrib.admin import display
 from depot_lite.contrib.admin.refusals import refusals
 from depot_lite.errors import ConfigurationError, EditRefused, InvalidContent
 from depot_lite.fields.columns import FileColumn, columns_of_mapper, files_in, mappers_with_files
-from depot_lite.fields.edits import FileEdit
+from depot_lite.fields.edits import FileEdit, ids_of
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.sqlalchemy import UploadedFileField
 
@@ -47,15 +48,21 @@ class FormEdit(FileEdit):
     def one(self, held: DepotFileInfo | None) -> Any:
         """Return the new value of the attribute; a refused edit is an error of the form."""
         self.held = files_in(held)
-        try:
+        with self._reporting():
             return super().one(held)
-        except EditRefused as error:
-            raise FormValidationError({self.field: error.message}) from error
 
     def several(self, held: Sequence[DepotFileInfo]) -> Sequence[Any]:
-        """Return the new value of the attribute."""
+        """Return the new value of the attribute; a refused edit is an error of the form."""
         self.held = tuple(held)
-        return super().several(held)
+        with self._reporting():
+            return super().several(held)
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except EditRefused as error:
+            raise FormValidationError({self.field: error.message}) from error
 
 
 @dataclass
@@ -181,7 +188,7 @@ def _held(request: Request, name: str, edit: FormEdit) -> Sequence[DepotFileInfo
     session = getattr(request.state.session, "sync_session", request.state.session)
     for each in list(session.identity_map.values()) if file_ids else ():
         found = files_in(each.__dict__.get(name))
-        if file_ids & {value["file_id"] for value in found}:
+        if not file_ids.isdisjoint(ids_of(found)):
             return found
     return None
 

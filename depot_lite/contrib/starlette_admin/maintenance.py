@@ -37,7 +37,8 @@ from depot_lite.durations import format_age
 from depot_lite.errors import ConfigurationError, UnknownDepot
 from depot_lite.maintenance import FoundFile
 from depot_lite.maintenance.rows.places import Place
-from depot_lite.maintenance.unused import DAY, WEEK
+from depot_lite.maintenance.trash import WEEK
+from depot_lite.maintenance.unused import DAY
 
 if TYPE_CHECKING:
     from starlette.templating import Jinja2Templates
@@ -57,6 +58,7 @@ class MaintenanceView(CustomView):
         max_delete: the number or the share of a depot's files that one job may delete, as in `find_unused`.
         allow_empty: tables that may be empty, as in `find_unused`.
         ignore_columns: columns outside all models that may contain ids of unused files, as in `find_unused`.
+        allow_newer: whether many files may go that are newer than every file that a row names, as in `find_unused`.
         trash: for how long files are marked before they are deleted, as in `delete_unused_files`.
         older_than: the minimum age of unused files. It has to exceed the longest transaction, and the time for which an
             upload may wait for its form. The page warns about younger files.
@@ -82,6 +84,7 @@ class MaintenanceView(CustomView):
         max_delete: int | str | None = None,
         allow_empty: Iterable[str] = (),
         ignore_columns: Iterable[str] = (),
+        allow_newer: bool = False,
         trash: timedelta = WEEK,
         settle: timedelta = timedelta(minutes=1),
         older_than: timedelta = DAY,
@@ -101,6 +104,7 @@ class MaintenanceView(CustomView):
             max_delete=max_delete,
             allow_empty=tuple(allow_empty),
             ignore_columns=tuple(ignore_columns),
+            allow_newer=allow_newer,
             trash=trash,
         )
 

@@ -29,7 +29,8 @@ from depot_lite.maintenance.rows.named import named_files
 from depot_lite.maintenance.rows.places import Place, places
 from depot_lite.maintenance.run.reports import UnusedReport, Watcher
 from depot_lite.maintenance.statistics import statistics
-from depot_lite.maintenance.unused import DAY, WEEK, delete_unused_files, find_unused
+from depot_lite.maintenance.trash import WEEK
+from depot_lite.maintenance.unused import DAY, delete_unused_files, find_unused
 
 #: Maximum number of files, rows or errors in a list.
 SHOWN: Final = 100
@@ -54,6 +55,7 @@ class Upkeep:
     max_delete: int | str | None = None
     allow_empty: Iterable[str] = ()
     ignore_columns: Iterable[str] = ()
+    allow_newer: bool = False
     #: For how long files are marked before they are deleted.
     trash: timedelta = WEEK
 
@@ -153,6 +155,7 @@ class Upkeep:
             "max_delete": self.max_delete,
             "allow_empty": self.allow_empty,
             "ignore_columns": self.ignore_columns,
+            "allow_newer": self.allow_newer,
             "trash": self.trash,
         }
 

@@ -34,7 +34,8 @@ class WithThumbnailFilter(FileFilter):
     def on_save(self, uploaded_file: UploadedFile) -> None:
         """Make the thumbnail and store it.
 
-        The row keeps the URL of the middleware, since a URL of the storage may expire; None if there is no middleware.
+        The row keeps the URL of the middleware, since a URL of the storage may expire; None if there is no middleware,
+        or the depot is private, so that this one would expire too. The attribute gives the present URL in any case.
 
         Raises:
             ImageRefused: the file is not an image, is truncated, or has too many pixels.
@@ -49,8 +50,8 @@ class WithThumbnailFilter(FileFilter):
         path, file_id = uploaded_file.store_content(thumbnail.data, filename, thumbnail.content_type)
         uploaded_file[f"{self._name}_id"] = file_id
         uploaded_file[f"{self._name}_path"] = path
-        # filedepot's key; a script that stores files may have no middleware, and asks for the URL when it has one.
-        uploaded_file[f"{self._name}_url"] = Depots.url_for(path) if Depots.has_middleware() else None
+        lasting = Depots.has_middleware() and Depots.visibility(uploaded_file["depot_name"]) != "private"
+        uploaded_file[f"{self._name}_url"] = Depots.url_for(path) if lasting else None  # filedepot's key
 
     def _render(self, content: Content) -> images.Rendition:
         with at_hand(content) as source, source.open() as file:

@@ -35,6 +35,7 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
+from depot_lite import renditions
 from depot_lite.errors import ConfigurationError, DepotError, InvalidContent, ValidationError
 
 try:
@@ -46,7 +47,7 @@ try:
 except ImportError as error:
     raise ConfigurationError("depot_lite.fields.ming needs Ming: pip install 'depot_lite[ming]'") from error
 
-from depot_lite.depots import Depots
+from depot_lite.fields.analyzers import analyze
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.ming.flush import (
     Change,
@@ -59,7 +60,7 @@ from depot_lite.fields.ming.flush import (
     store,
     undo,
 )
-from depot_lite.fields.options import checked_filters, checked_type, checked_validators
+from depot_lite.fields.options import checked_analyzers, checked_filters, checked_type, checked_validators
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.fields.validators.refusals import candidate_of, refusals_of
 from depot_lite.io.content import is_empty_upload
@@ -78,6 +79,7 @@ class UploadedFileProperty(FieldProperty):  # type: ignore[misc]  # Ming's class
         upload_storage: the depot for new files, or an alias; the default depot if not given.
         validators: the rules for each file (`depot_lite.fields.validators`), in the order of the messages.
         variants: recipes of variants by name; needs an ``upload_type`` that makes them (`UploadedImage`).
+        analyzers: called with each file before it is stored (`depot_lite.fields.analyzers`).
     """
 
     def __init__(
@@ -88,14 +90,19 @@ class UploadedFileProperty(FieldProperty):  # type: ignore[misc]  # Ming's class
         *,
         validators: Iterable[Any] = (),
         variants: Mapping[str, Any] | None = None,
+        analyzers: Iterable[Any] = (),
     ) -> None:
         super().__init__(Anything())
         self._filters = checked_filters(filters)
         self._upload_type = cast("type[DepotFileInfo]", checked_type(upload_type))
         self._upload_storage = upload_storage
         self._validators = checked_validators(validators, self._upload_type)
+        self._analyzers = checked_analyzers(analyzers, self._upload_type)
         self._variants = dict(variants or {})
         self._upload_type.check_variants(self._variants)
+        renditions.declare(self._variants.items(), self._upload_type)
+        if late := [name for name, each in self._variants.items() if each.make == "later"]:
+            raise ConfigurationError(f"variants[{late[0]!r}]: make='later' needs a column of SQLAlchemy")
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Return the value of an object or None, and the property itself for the class."""
@@ -139,11 +146,8 @@ class UploadedFileProperty(FieldProperty):  # type: ignore[misc]  # Ming's class
     def _accepted(self, instance: Any, value: Any) -> DepotFileInfo:
         if isinstance(value, DepotFileInfo):
             return self._with_owner(self._accepted_value(instance, value), instance)
-        if isinstance(value, dict):
-            # A dictionary from a request could name the file of any user.
-            raise InvalidContent(f"{self}: a dictionary is not a file")
         try:
-            return self._with_owner(self._upload_type(value, self._upload_storage), instance)
+            return self._with_owner(self._upload_type.of_content(value, self._upload_storage), instance)
         except InvalidContent as error:
             raise InvalidContent(f"{self}: {error}") from error
 
@@ -153,9 +157,7 @@ class UploadedFileProperty(FieldProperty):  # type: ignore[misc]  # Ming's class
             held = self.stored(instance)
             if held is not None and held["path"] == value.get("path"):
                 return value
-            if isinstance(value, self._upload_type):
-                return self._upload_type.copy_of(value, self._upload_storage)
-            return self._upload_type(Depots.get_file(value["path"]), self._upload_storage)
+            return self._upload_type.copy_of(value, self._upload_storage)
         if value.owner is not None:
             owner, key = value.owner[0](), value.owner[1]
             if owner is not None and (owner is not instance or key != self.name):
@@ -178,7 +180,9 @@ class UploadedFileProperty(FieldProperty):  # type: ignore[misc]  # Ming's class
     def value_in(self, document: Mapping[str, Any] | None) -> DepotFileInfo | None:
         """Return the value in a document, or None."""
         data = (document or {}).get(self.name)
-        return self._upload_type.of_data(plain(data)) if isinstance(data, dict) and data else None
+        if not isinstance(data, dict) or not data:
+            return None
+        return self._upload_type.of_data(plain(data)).declare_variants(self._variants)
 
     def refusals(self, value: DepotFileInfo) -> list[ValidationError]:
         """Return the errors of a pending value; if there are none, set the file name corrected by its validators."""
@@ -201,6 +205,8 @@ class UploadedFileProperty(FieldProperty):  # type: ignore[misc]  # Ming's class
 
     def store(self, value: DepotFileInfo) -> None:
         """Store a pending value."""
+        if self._analyzers:
+            analyze(value, self._analyzers)
         value.store(self._filters, variants=self._variants)
 
 

@@ -17,9 +17,9 @@ from ming.odm.base import ObjectState, state
 from pymongo.errors import ConnectionFailure, PyMongoError, ServerSelectionTimeoutError
 
 from depot_lite.concurrency.threads import Batch
-from depot_lite.depots import Depots
+from depot_lite.depots import Depots, discard
 from depot_lite.errors import SeveralRefused, ValidationError
-from depot_lite.fields.interfaces import DepotFileInfo, discard
+from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.pending import Pending
 
 logger: Final = logging.getLogger("depot_lite")
@@ -62,9 +62,18 @@ def plain(data: Any) -> Any:
 
 
 def _paths(document: Mapping[str, Any] | None, properties: Iterable[FileProperty]) -> set[str]:
-    """Return the files that a document names."""
-    values = [each.value_in(document) for each in properties]
-    return {path for value in values if value is not None for path in value.paths}
+    """Return the files that a document names, and variants on demand of them."""
+    values = [value for each in properties if (value := each.value_in(document)) is not None]
+    return {path for value in values for path in (*value.named_paths, *value.derived_paths)}
+
+
+def _owned(document: Mapping[str, Any] | None, properties: Iterable[FileProperty]) -> set[str]:
+    """Return the files that belong to a document, with variants on demand; log the others that it names."""
+    values = [value for each in properties if (value := each.value_in(document)) is not None]
+    for value in values:
+        if foreign := value.foreign_paths:
+            logger.warning("%s names files that are not its own, which are kept: %s", value.get("path"), foreign)
+    return {path for value in values for path in (*value.paths, *value.derived_paths)}
 
 
 @dataclass(slots=True)
@@ -156,8 +165,8 @@ def _named(instance: Any, properties: Sequence[FileProperty]) -> set[str]:
     its = state(instance)
     fields = its.options.get("fields")
     if fields and its.status == ObjectState.deleted and any(each.name not in fields for each in properties):
-        return _paths(_document_in_database(instance, properties), properties)
-    return _paths(its.document, properties)
+        return _owned(_document_in_database(instance, properties), properties)
+    return _owned(its.document, properties)
 
 
 def _document_in_database(instance: Any, properties: Sequence[FileProperty]) -> Mapping[str, Any] | None:
@@ -186,7 +195,7 @@ def store(changes: Iterable[Change]) -> None:
     for depot_name, new in by_depot.items():
         storage = Depots.get(depot_name)
         workers = max(storage.concurrency, *(type(each.value).workers for each in new))
-        Batch([partial(each.property.store, each.value) for each in new], workers, storage.executor).run()
+        Batch([partial(each.property.store, each.value) for each in new], workers, storage.thread_pools.storing).run()
 
 
 def undo(changes: Iterable[Change]) -> None:
@@ -241,7 +250,7 @@ class Removal:
         self._named: dict[Any, set[str]] = {}
         if properties:
             for each in self._collection.find(query, [each.name for each in properties]):
-                if files := _paths(each, properties):
+                if files := _owned(each, properties):
                     self._named[each["_id"]] = files
 
     def finish(self) -> None:

@@ -22,21 +22,24 @@ are files of the same value, so a rollback, a replacement, a deletion or a copy 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path, PurePath
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, Literal, Self, TypeVar
 
 from depot_lite import images
 from depot_lite.concurrency.threads import Batch
 from depot_lite.depots import Depots
-from depot_lite.errors import ConfigurationError
+from depot_lite.errors import ConfigurationError, ImageRefused
 from depot_lite.fields.interfaces import DepotFileInfo
-from depot_lite.fields.specialized.variants import ImageVariant, ImageVariants
+from depot_lite.fields.specialized.presentation import PREVIEW, ImagePresentation
+from depot_lite.fields.specialized.recipes import ORIGINAL, apply_recipes, check_recipes
+from depot_lite.fields.specialized.variants import ImageVariant, differences, entries_of
 from depot_lite.fields.upload import UploadedFile, at_hand, url_of
 from depot_lite.fields.validators import Image
 from depot_lite.images import ImageInfo, Rendition
+from depot_lite.images.placeholder import SOURCE, placeholder_of
 from depot_lite.images.recipes import Recipe, Thumbnail
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import new_file_id
@@ -49,15 +52,12 @@ T = TypeVar("T", bound="UploadedImage")
 #: How many processors this process may use.
 PROCESSORS: Final = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-# Names of renditions that no variant can have.
-_ORIGINAL: Final = "(original)"
+# The name of a rendition that no variant can have.
 _THUMB: Final = "(thumb)"
-
-# Names of variants become parts of file names, and keys of JSON that queries select.
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_PLACEHOLDER: Final = "(placeholder)"
 
 
-class UploadedImage(UploadedFile):
+class UploadedImage(ImagePresentation):
     """An image in a column, and its variants.
 
     The row has the keys ``width``, ``height`` and ``variants`` in addition to those of `UploadedFile`. The class
@@ -72,51 +72,53 @@ class UploadedImage(UploadedFile):
     #: The maximum of width times height; None for no limit. Decompression bombs are refused by their headers.
     max_pixels: ClassVar[int | None] = images.MAX_PIXELS
     #: The allowed formats. The decoders of other formats are never called.
-    formats: ClassVar[Collection[str]] = images.FORMATS
+    formats: ClassVar[Collection[str]] = images.DEFAULT_FORMATS
     #: Whether to remove the metadata of the original, such as position and camera.
     strip_metadata: ClassVar[bool] = False
+    #: ``"allow"`` takes a JPEG that lacks only its end, as browsers do; ``"refuse"`` refuses it, decoded or not.
+    truncated: ClassVar[Literal["allow", "refuse"]] = "allow"
+    #: Whether the row gets a placeholder to show until the image is loaded (`blurhash`, `dominant_colour`).
+    placeholder: ClassVar[bool] = False
 
     workers: ClassVar[int] = PROCESSORS
-    validators: ClassVar[Sequence[Any]] = (Image(formats=formats, max_pixels=max_pixels, decode=False),)
+    #: The rule that comes from the settings of the class.
+    _check: ClassVar[Image] = Image(formats=formats, max_pixels=max_pixels, decode=False)
+    validators: ClassVar[Sequence[Any]] = (_check,)
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Check the limits of the subclass before anything is stored."""
         super().__init_subclass__(**options)
-        if {"formats", "max_pixels"} & cls.__dict__.keys() and "validators" not in cls.__dict__:
-            cls.validators = (Image(formats=cls.formats, max_pixels=cls.max_pixels, decode=False),)
+        for name in ("strip_metadata", "optional", "placeholder"):
+            if not isinstance(getattr(cls, name), bool):
+                raise ConfigurationError(f"{cls.__name__}.{name} = {getattr(cls, name)!r}: expected True or False")
+        if cls.unmade_variants not in ("original", "none"):
+            raise ConfigurationError(
+                f"{cls.__name__}.unmade_variants = {cls.unmade_variants!r}: expected 'original' or 'none'"
+            )
+        former, check = (
+            cls._check,
+            Image(formats=cls.formats, max_pixels=cls.max_pixels, truncated=cls.truncated, decode=False),
+        )
+        others = [each for each in cls.validators if each is not former]
+        if "validators" not in cls.__dict__ and len(others) < len(cls.validators):
+            cls._check, cls.validators = check, others if cls.optional else (check, *others)
 
     @classmethod
     def check_variants(cls, variants: Mapping[Any, Any]) -> None:
         """Raise ConfigurationError if a name cannot be part of a file name, or a value is not a recipe."""
-        for name, recipe in variants.items():
-            if not isinstance(name, str) or _NAME.fullmatch(name) is None:
-                raise ConfigurationError(
-                    f"variants: expected a name of 1 to 64 letters, digits, '-' and '_', got {name!r}"
-                )
-            if not isinstance(recipe, Recipe) or type(recipe) is Recipe:
-                raise ConfigurationError(f"variants[{name!r}]: {recipe!r} is not a Thumbnail, a Crop or a Pad")
+        check_recipes(variants)
         cls._recipe_of_original()
 
-    @property
-    def width(self) -> int | None:
-        """The width in pixels, as the image is displayed; None while pending and in rows of other classes."""
-        width: int | None = self.get("width")
-        return width
+    @classmethod
+    def rendition_of(cls, original: StoredFile, recipe: Recipe) -> Rendition:
+        """Return a rendition of a stored original, for variants on demand.
 
-    @property
-    def height(self) -> int | None:
-        """The height in pixels, as the image is displayed; None while pending and in rows of other classes."""
-        height: int | None = self.get("height")
-        return height
-
-    @property
-    def variants(self) -> Mapping[str, ImageVariant]:
-        """The stored variants by name; empty while pending."""
-        entries = None if self.pending else self.get("variants") or {}
-        return ImageVariants(entries, self.depot_name, self.filename)
-
-    def _variants_as_dict(self) -> dict[str, dict[str, Any]]:
-        return {name: variant.as_dict() for name, variant in self.variants.items()}
+        Raises:
+            ImageRefused: it is not an image that this class accepts.
+        """
+        options: dict[str, Any] = {"formats": cls.formats, "max_pixels": cls.max_pixels, "truncated": cls.truncated}
+        with at_hand(Content.of(original)) as source, source.open() as file:
+            return images.render(file, {"": recipe}, **options)[1][""]
 
     # --- storing --------------------------------------------------------------------------------------------------
 
@@ -124,41 +126,52 @@ class UploadedImage(UploadedFile):
         """Make the variants of the image, store all files, and set the keys that describe them.
 
         Raises:
-            ImageRefused: the content is not an image, is truncated, or has too many pixels. No files are left.
+            ImageRefused: the content is not an image, is truncated, or has too many pixels. No files are left. If the
+                class is `optional`, a file that is no image is stored without variants.
         """
-        with at_hand(self._opened(content, filename, content_type)) as source:
+        with self._at_hand(self._opened(content, filename, content_type)) as source:
             if self._is_stored_unchanged(source):
                 info, made = self._render_while_storing(source)
                 original, job = None, None
             else:
                 info, made = self._render(source, self._recipes(), self._recipe_of_original())
-                original = made.pop(_ORIGINAL, None)
+                original = made.pop(ORIGINAL, None)
                 job = self._job_of_original(source, info, original)
             self._set_size(original or info)
+            self._set_placeholder(made)
             self._set_entries(made, self._store_all(made, job))
+
+    @classmethod
+    def _at_hand(cls, content: Content) -> AbstractContextManager[Content]:
+        """Provide content that can be read several times, whole."""
+        return at_hand(content)
 
     def _is_stored_unchanged(self, source: Content) -> bool:
         """Return whether the original is stored byte for byte, and can be read by two threads."""
         return self.max_size is None and not self.strip_metadata and isinstance(source.source, bytes | Path)
 
-    def _render_while_storing(self, source: Content) -> tuple[ImageInfo, dict[str, Rendition]]:
+    def _render_while_storing(self, source: Content) -> tuple[ImageInfo | None, dict[str, Rendition]]:
         """Return the image's header data and variants, made while another thread stores the original."""
-        found: list[tuple[ImageInfo, dict[str, Rendition]]] = []
+        found: list[tuple[ImageInfo | None, dict[str, Rendition]]] = []
         keep = partial(super().process_content, source, source.filename, source.declared_type)
-        Batch([lambda: found.append(self._render(source, self._recipes())), keep], 2).run()
+        executor = Depots.get(self.depot_name).thread_pools.storing
+        Batch([lambda: found.append(self._render(source, self._recipes())), keep], 2, executor).run()
         return found[0]
 
-    def _job_of_original(self, source: Content, info: ImageInfo, original: Rendition | None) -> Callable[[], None]:
+    def _job_of_original(
+        self, source: Content, info: ImageInfo | None, original: Rendition | None
+    ) -> Callable[[], None]:
         """Return a function that stores the original, or the reduced image in its place."""
         keep, name = super().process_content, source.filename
         if original is None:
             return partial(keep, source, name, source.declared_type)
-        name = name if original.content_type == info.content_type else f"{_stem(name)}{original.extension}"
+        name = name if info and original.content_type == info.content_type else f"{_stem(name)}{original.extension}"
         return partial(keep, original.data, name, original.content_type)
 
     def _recipes(self) -> dict[str, Recipe]:
-        """Return the recipes of the column's variants, and those that a subclass adds under other names."""
-        return dict(self._pending_state().variants)
+        """Return the recipes of the variants to make now, and those that a subclass adds under other names."""
+        recipes = {name: each for name, each in self._pending_state().variants.items() if each.make == "now"}
+        return {**recipes, _PLACEHOLDER: SOURCE} if self.placeholder else recipes
 
     @classmethod
     def _recipe_of_original(cls) -> Recipe | None:
@@ -169,55 +182,76 @@ class UploadedImage(UploadedFile):
 
     def _render(
         self, source: Content, recipes: dict[str, Recipe], reduction: Recipe | None = None, *, strip: bool | None = None
-    ) -> tuple[ImageInfo, dict[str, Rendition]]:
-        """Return the header data of the image, and the renditions by the names of their recipes."""
-        formats, max_pixels = self.formats, self.max_pixels
+    ) -> tuple[ImageInfo | None, dict[str, Rendition]]:
+        """Return the header data of the image, and the renditions by the names of their recipes.
+
+        For a file that is no image and is kept nevertheless: None, and no renditions.
+        """
+        strip = self.strip_metadata if strip is None else strip
+        options = {"formats": self.formats, "max_pixels": self.max_pixels, "truncated": self.truncated}
         with source.open() as file:
-            info = images.probe(file, formats=formats, max_pixels=max_pixels)
-            if reduction is not None and max(info.width, info.height) > reduction.width:
-                recipes = {_ORIGINAL: reduction, **recipes}
-            made: dict[str, Rendition] = {}
-            if recipes:
-                file.seek(0)
-                info, made = images.render(file, recipes, formats=formats, max_pixels=max_pixels)
-            if (self.strip_metadata if strip is None else strip) and _ORIGINAL not in made:
-                file.seek(0)
-                stripped = images.strip(file, formats=formats, max_pixels=max_pixels)
-                made |= {} if stripped is None else {_ORIGINAL: stripped}
-        return info, made
+            try:
+                return apply_recipes(file, recipes, reduction, strip=strip, **options)
+            except ImageRefused as error:
+                if not self._is_kept(error, source.content_type):
+                    raise
+                return None, {}
+
+    @classmethod
+    def _is_kept(cls, error: ImageRefused, content_type: str) -> bool:
+        """Return whether a file is stored although it is no image, or cannot be decoded.
+
+        Metadata that has to go would stay in an image or a film that cannot be decoded, or is of another format.
+        """
+        if cls.strip_metadata:
+            return cls.optional and error.rule == "format" and not content_type.startswith(("image/", "video/"))
+        return cls.optional and error.rule in ("format", "decodable")
 
     def _store_all(
         self, made: Mapping[str, Rendition], original: Callable[[], None] | None = None
     ) -> dict[str, FileInfo]:
         """Store the original and the renditions, in parallel if the storage gains by it."""
-        storage = self.depot
         ids = {name: new_file_id() for name in made}
         paths = [f"{self.depot_name}/{each}" for each in ids.values()]
         for path in paths:  # here, since the threads run in any order
             self._announce(path)
-        stored: dict[str, FileInfo] = {}
+        stored = self._store_renditions(made, ids, [] if original is None else [original])
+        self.files.extend(paths)
+        return stored
+
+    def _store_renditions(
+        self, made: Mapping[str, Rendition], ids: Mapping[str, str], jobs: Sequence[Callable[[], None]] = ()
+    ) -> dict[str, FileInfo]:
+        """Store renditions under these ids, and do other jobs beside that."""
+        storage, stored = self.depot, dict[str, FileInfo]()
 
         def store(name: str, rendition: Rendition) -> None:
             content = Content.of(rendition.data, self._name_of(name, rendition), rendition.content_type)
             stored[name] = storage.save(content, file_id=ids[name])
 
-        jobs = [] if original is None else [original]
-        jobs += [partial(store, name, rendition) for name, rendition in made.items()]
-        Batch(jobs, storage.concurrency, storage.executor).run()
-        self.files.extend(paths)
+        jobs = [*jobs, *(partial(store, name, rendition) for name, rendition in made.items())]
+        Batch(jobs, storage.concurrency, storage.thread_pools.storing).run()
         return stored
 
     def _name_of(self, name: str, rendition: Rendition) -> str:
         return f"{_stem(self.filename)}-{name}{rendition.extension}"
 
-    def _set_size(self, image: ImageInfo | Rendition) -> None:
-        self["width"], self["height"] = image.width, image.height
+    def _set_size(self, image: ImageInfo | Rendition | None) -> None:
+        if image is not None:
+            self["width"], self["height"] = image.width, image.height
+
+    def _set_placeholder(self, made: dict[str, Rendition]) -> None:
+        if _PLACEHOLDER in made:
+            found = placeholder_of(made.pop(_PLACEHOLDER).data)
+            self.update(blurhash=found.blurhash, dominant_colour=found.dominant_colour)
 
     def _set_entries(self, made: Mapping[str, Rendition], stored: Mapping[str, FileInfo]) -> None:
         """Set the keys that describe the renditions."""
+        self.pop(PREVIEW, None)
         self["variants"] = {
             name: self._entry(made[name], stored[name], recipe)
             for name, recipe in self._pending_state().variants.items()
+            if name in made
         }
 
     def _entry(self, rendition: Rendition, info: FileInfo, recipe: Recipe) -> dict[str, Any]:
@@ -232,18 +266,70 @@ class UploadedImage(UploadedFile):
             "recipe": recipe.fingerprint,
         }
 
+    # --- variants of a stored image -------------------------------------------------------------------------------
+
+    def make_variants(
+        self, recipes: Mapping[str, Recipe], ids: Mapping[str, str]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Make variants of this stored image, and return keys that the row lacks, and the entries of the variants.
+
+        For a file of which no image can be made, and that was kept nevertheless, there are no entries.
+
+        Args:
+            recipes: of the variants, by name.
+            ids: the ids of their files, by name.
+
+        Raises:
+            ImageRefused: the stored original cannot be decoded.
+            StoredFileNotFound: it is gone.
+        """
+        with self.file as original, self._at_hand(Content.of(original)) as source:
+            info, made = self._render(source, dict(recipes), strip=False)
+        stored = self._store_renditions(made, ids)
+        lacking: dict[str, Any] = {}
+        if self._is_refused(info) and not entries_of(self):
+            lacking[PREVIEW] = False
+        elif info is not None and "width" not in self:
+            lacking.update(width=info.width, height=info.height)
+        return lacking, {name: self._entry(made[name], stored[name], recipes[name]) for name in made}
+
+    def _is_refused(self, info: ImageInfo | None) -> bool:
+        """Return whether no image can be made of the file, by the answer of `_render`."""
+        return info is None
+
+    def with_variants(self, entries: Mapping[str, Any], lacking: Mapping[str, Any]) -> Self:
+        """Return this stored image with other variants.
+
+        Args:
+            entries: all its variants, by name.
+            lacking: the keys that its row lacks.
+        """
+        former = {each["path"] for each in entries_of(self).values()}
+        files = [path for path in self.paths if path not in former]
+        files += [each["path"] for each in entries.values()]
+        return self._with_data({**self, **lacking, "variants": dict(entries), "files": files})
+
+    def updated_from(self, present: DepotFileInfo) -> Self:
+        """Return this stored image with the variants that its row has by now."""
+        if self.get("variants") == present.get("variants"):
+            return self
+        return self._with_data({**self, **{key: present[key] for key in _OF_VARIANTS if key in present}})
+
     # --- copies, with the same variants or new ones ---------------------------------------------------------------
 
     def _copy_files(self, original: DepotFileInfo) -> None:
         """Copy all files, but make the variants again if the column has other recipes by now."""
         renew = self.get("variants", _UNCHANGED) is None
-        if not renew and not _differences(original, self._pending_state().variants):
+        is_image = renew or not self._is_other(original)
+        variants = self._pending_state().variants
+        if not is_image or (not renew and not differences(original, variants, ("now",))):
             super()._copy_files(original)
             return
-        with Depots.get_file(original["path"]) as stored, at_hand(Content.of(stored)) as source:
+        with Depots.get_file(original["path"]) as stored, self._at_hand(Content.of(stored)) as source:
             info, made = self._render(source, self._recipes(), strip=False)
         super()._copy_files(self._without_renditions(original))
         self._set_size(info)
+        self._set_placeholder(made)
         self._set_entries(made, self._store_all(made))
 
     @classmethod
@@ -255,28 +341,38 @@ class UploadedImage(UploadedFile):
 
     @classmethod
     def _rendition_paths(cls, original: DepotFileInfo) -> set[str]:
-        return {each["path"] for each in (original.get("variants") or {}).values()}
+        return {each["path"] for each in entries_of(original).values()}
 
 
 _UNCHANGED: Final = object()
+
+#: The keys that change with the variants of a stored image.
+_OF_VARIANTS: Final = ("variants", "files", "width", "height", PREVIEW)
 
 
 def _stem(filename: str | None) -> str:
     return PurePath(filename or "unnamed").stem
 
 
-def _differences(value: DepotFileInfo, variants: Mapping[str, Recipe]) -> list[str]:
-    made = {name: each["recipe"] for name, each in (value.get("variants") or {}).items()}
-    current = {name: recipe.fingerprint for name, recipe in variants.items()}
-    return [name for name in dict.fromkeys((*current, *made)) if current.get(name) != made.get(name)]
+def missing_variants(
+    value: DepotFileInfo, variants: Mapping[str, Recipe], make: Collection[str] = ("now", "later")
+) -> list[str]:
+    """Return the names of the variants that a stored image lacks, of those that are to be made at one of these times.
+
+    A file that is no image lacks none.
+    """
+    if not isinstance(value, UploadedImage) or value.pending or value._is_other(value):
+        return []
+    made = entries_of(value)
+    return [name for name, recipe in variants.items() if recipe.make in make and name not in made]
 
 
 def outdated(value: UploadedImage, variants: Mapping[str, Recipe]) -> list[str]:
     """Return the names of the variants of a stored image that are missing, superfluous, or made by another recipe.
 
-    A pending value has none: it will be stored with the recipes of its column.
+    A pending value has none: it will be stored with the recipes of its column. Neither has a file that is no image.
     """
-    return [] if value.pending else _differences(value, variants)
+    return [] if value.pending or value._is_other(value) else differences(value, variants)
 
 
 def regenerate(value: T) -> T:
@@ -325,12 +421,12 @@ class UploadedImageWithThumb(UploadedImage):
     @property
     def thumb_id(self) -> str:
         """The key of the thumbnail in the depot of the image."""
-        return str(self["thumb_id"])
+        return self._required("thumb_id", str)
 
     @property
     def thumb_path(self) -> str:
         """``depot_name/thumb_id``, for `DepotManager.get_file`."""
-        return str(self["thumb_path"])
+        return self._required("thumb_path", str)
 
     @property
     def thumb_file(self) -> StoredFile:
@@ -352,6 +448,8 @@ class UploadedImageWithThumb(UploadedImage):
 
     def _set_entries(self, made: Mapping[str, Rendition], stored: Mapping[str, FileInfo]) -> None:
         super()._set_entries(made, stored)
+        if _THUMB not in stored:
+            return
         self["thumb_id"] = file_id = stored[_THUMB].file_id
         self["thumb_path"] = f"{self.depot_name}/{file_id}"
         self["_thumb_public_url"] = self.depot.public_url(file_id)

@@ -54,7 +54,7 @@ def _bulk_insert_mappings(original: Callable[..., None]) -> Callable[..., None]:
             original(self, mapper, rows, *args, **kwargs)
         files.written()
         for before, after in zip(given, rows, strict=True):
-            # With return_defaults=True the caller finds the new primary keys in his own dictionaries.
+            # With return_defaults=True the caller finds the new primary keys in its own dictionaries.
             before.update({key: value for key, value in after.items() if key not in before})
         return None
 
@@ -100,7 +100,7 @@ class BulkSave:
         store_all(session, [(slot.column, slot.value) for slot in slots])
         by_table: dict[tuple[Mapper[Any], Table], list[Slot]] = {}
         for slot in slots:
-            by_table.setdefault((slot.state.mapper, slot.column.table), []).append(slot)
+            by_table.setdefault((slot.state.mapper, slot.table), []).append(slot)
         for (mapper, table), its_slots in by_table.items():
             self._enter(mapper, table, its_slots)
 
@@ -115,19 +115,17 @@ class BulkSave:
                 files = held.get(keys[slot] or (), {}).get(slot.column.column)
                 if _is_of_its_row(slot):
                     slot.reconcile(files)
-                row = watch.candidates.row(table, keys[slot])
                 named, in_row = [slot.value] if slot.changed else [], held.get(keys[slot] or ())
-                watch.candidates.enter(row, named=named, condemned=[files], held=in_row, updated=True)
+                watch.candidates.enter(table, keys[slot], named=named, condemned=[files], held=in_row, updated=True)
             else:
-                row = watch.candidates.new_row(table, partial(key_in, slot.state, table))
-                self._rows.append(row)
-                watch.candidates.enter(row, named=[slot.value])
+                find_key = partial(key_in, slot.state, table)
+                self._rows.append(watch.candidates.enter(table, find_key=find_key, named=[slot.value]))
 
     def __enter__(self) -> BulkSave:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        """Enter that the rows are written; doubt it if SQLAlchemy's method raised."""
+        """Record that the rows are written, or a doubt if SQLAlchemy's method raised."""
         for watch in self._watches:
             watch.candidates.in_doubt |= error is not None
         for row in self._rows if error is None else ():
@@ -136,7 +134,7 @@ class BulkSave:
 
 def _is_of_its_row(slot: Slot) -> bool:
     """Return whether a detached object still has the primary key that it was loaded with."""
-    table = slot.column.table
+    table = slot.table
     return slot.state.key is not None and key_in(slot.state, table) == old_key_in(slot.state, table)
 
 
@@ -162,7 +160,7 @@ _BULK: Final = {
     "bulk_save_objects": _bulk_save_objects,
 }
 
-#: The mark by which a method of ours is known, so that a second call wraps nothing twice.
+#: The mark of a wrapped method, so that a second call wraps nothing twice.
 _OURS: Final = "_depot_lite_follows_files"
 
 

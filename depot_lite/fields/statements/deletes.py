@@ -21,18 +21,15 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import NoReferenceError
 from sqlalchemy.orm import Mapper, ORMExecuteState, Session, attributes
 
-from depot_lite.fields.file_type import file_columns
+from depot_lite.fields.file_type import file_columns, stored_files
 from depot_lite.fields.statements.targets import MOST_PARAMETERS, Rows, Target, parameters_in, readable_options
-from depot_lite.fields.tracking.births import schemas_of
-from depot_lite.fields.tracking.keys import KeyReader, is_one_of, key_batches
 from depot_lite.fields.tracking.ledger import ledger_of, watch_of
-from depot_lite.fields.tracking.rows import as_stored, old_key_in, unlimited
+from depot_lite.fields.tracking.rows import RowReader, is_one_of, key_batches, old_key_in
 
 
 def delete(state: ORMExecuteState, statement: Delete, target: Target) -> Any:
     """Execute a DELETE and look after the files of its rows."""
-    rows = target.read_matching(statement, state.parameters)
-    watch = target.enter_deleted(rows)
+    rows, watch = target.condemn(statement, state.parameters)
     if constraints_of(target.table):
         options = readable_options(state.execution_options)
         enter_cascaded(target.session, target.connection(), target.table, rows, seen=set(), options=options)
@@ -129,11 +126,10 @@ def enter_cascaded(
         child = constraint.table
         if child not in without:
             found = _read_referring(connection, constraint, new, options or {})
-            schemas = schemas_of(options or {})
             for key, files in found.items():
                 if any(files.values()):
                     watch = watch_of(session, connection)
-                    watch.candidates.enter(watch.candidates.row(child, key, schemas), condemned=files.values())
+                    watch.candidates.enter(child, key, options, condemned=files.values())
             enter_cascaded(session, connection, child, found, seen=seen, options=options)
 
 
@@ -145,15 +141,13 @@ def _read_referring(
 ) -> Rows:
     # Under another name, as it may be the child's own table. The join locks the parents that have children, too.
     child, parent = constraint.table, constraint.referred_table.alias()
-    reader, files = KeyReader(list(child.primary_key), connection.dialect), file_columns(child)
-    width = len(reader.columns)
+    reader = RowReader(list(child.primary_key), connection.dialect, stored_files(child))
     refers = and_(*(each.parent == parent.c[each.column.key] for each in constraint.elements))
     rows: Rows = {}
     for batch in key_batches(parents):
-        query = select(*reader.columns, *map(as_stored, files)).select_from(child).join(parent, refers)
+        query = select(*reader.columns).select_from(child).join(parent, refers)
         query = query.where(is_one_of(list(parent.primary_key), batch)).with_for_update()
-        for row in connection.execute(unlimited(query, connection), execution_options=options):
-            rows[reader.key(row)] = dict(zip(files, row[width:], strict=True))
+        rows.update(reader.read(connection, query, options=options))
     return rows
 
 

@@ -17,7 +17,7 @@ from depot_lite.errors import InvalidContent
 from depot_lite.fields import internals
 from depot_lite.fields.columns import FileColumn, files_in, has_pending
 from depot_lite.fields.statements.targets import Target, each_of
-from depot_lite.fields.statements.updates import DistinctValues, literal_value
+from depot_lite.fields.statements.values import DistinctValues, literal_value
 from depot_lite.fields.tracking.births import Row
 from depot_lite.fields.tracking.outcomes import Watch
 from depot_lite.fields.tracking.storing import store_all
@@ -167,11 +167,12 @@ class InsertFiles:
     def enter(self, watch: Watch, *, doubtful: bool) -> None:
         """Enter the rows with their files."""
         for column, value, key in self.given:
-            row = self._target.row(watch, key, column.table)
+            row = watch.candidates.enter(
+                column.table, key, self._target.execution_options, named=[value], doubtful=doubtful
+            )
             self._rows.append(row)
-            watch.candidates.enter(row, named=[value], doubtful=doubtful)
 
     def written(self) -> None:
-        """Enter that the statement was executed."""
+        """Record that the statement was executed."""
         for row in self._rows:
             row.mark_written()

@@ -15,7 +15,7 @@ from typing import Any, Final
 from sqlalchemy import ClauseElement, Column, Delete, Dialect, FromClause, Insert, Table, Update, and_, inspect, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import FromStatement, Mapper, ORMExecuteState, Session
-from sqlalchemy.sql import visitors
+from sqlalchemy.sql import ColumnElement, visitors
 from sqlalchemy.sql.elements import BindParameter, ColumnClause, TextClause
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import SelectBase
@@ -23,12 +23,11 @@ from sqlalchemy.sql.selectable import SelectBase
 from depot_lite.errors import ConfigurationError, InvalidContent
 from depot_lite.fields import internals
 from depot_lite.fields.columns import FileColumn, columns_of_table
-from depot_lite.fields.file_type import file_columns, file_type
-from depot_lite.fields.tracking.births import Files, Row, Schemas, schemas_of
-from depot_lite.fields.tracking.keys import KeyReader, is_one_of
+from depot_lite.fields.file_type import file_type, stored_files
+from depot_lite.fields.tracking.births import Files
 from depot_lite.fields.tracking.ledger import watch_of
 from depot_lite.fields.tracking.outcomes import Watch
-from depot_lite.fields.tracking.rows import as_stored, begin_writing, unlimited
+from depot_lite.fields.tracking.rows import RowReader, is_one_of
 
 #: Primary key -> the files in that row.
 Rows = dict[tuple[Any, ...], Files]
@@ -69,10 +68,8 @@ def parameters_in(clause: Any) -> set[str]:
 
 def _is_volatile(clause: Any) -> bool:
     """Return whether a condition may choose other rows when it is asked a second time: ``random()``, LIMIT, text."""
-    return any(
-        isinstance(each, FunctionElement | TextClause) or internals.is_limited(each)
-        for each in visitors.iterate(clause)
-    )
+    found = any(isinstance(each, FunctionElement | TextClause) for each in visitors.iterate(clause))
+    return found or internals.is_limited(clause)
 
 
 def names_other_tables(clauses: Iterable[Any], source: FromClause) -> bool:
@@ -91,7 +88,7 @@ class Target:
     """The table that a statement writes to, as it is or as a mapped class sees it.
 
     ``source`` is the name in the statement: the table or an alias of it. ``entity`` is the class, or its alias.
-    ``columns`` are the file columns that the statement may assign to.
+    ``columns`` are the file columns that the statement may assign to: those of a DELETE are none.
     """
 
     session: Session
@@ -116,7 +113,7 @@ class Target:
             return None
         if mapper is not None and mapper.class_ is entity:
             source = table
-        columns = columns_of_table(table, mapper)
+        columns = {} if isinstance(statement, Delete) else columns_of_table(table, mapper)
         arguments, options = state.bind_arguments, state.execution_options
         return cls(state.session, table, source, mapper, entity, columns, arguments, options)
 
@@ -124,16 +121,6 @@ class Target:
     def key(self) -> list[Any]:
         """The expressions of the primary key."""
         return [self.expression(each) for each in self.table.primary_key]
-
-    @property
-    def schemas(self) -> Schemas:
-        """The ``schema_translate_map`` of the statement."""
-        return schemas_of(self.execution_options)
-
-    @property
-    def files(self) -> list[Column[Any]]:
-        """The file columns of the table, mapped or not."""
-        return file_columns(self.table)
 
     def expression(self, column: Column[Any]) -> Any:
         """Return the column as the statement spells it: as an attribute, so that criteria of the mapper apply."""
@@ -210,22 +197,10 @@ class Target:
         """Return the watch of that connection."""
         return watch_of(self.session, self.connection())
 
-    def row(self, watch: Watch, key: tuple[Any, ...] | None, table: Table | None = None) -> Row:
-        """Return a row that the statement writes, as a candidate."""
-        return watch.candidates.row(self.table if table is None else table, key, self.schemas)
-
     def flush(self) -> None:
         """Flush as the statement itself will: rows that are written by it now must have been read before."""
         if self.mapper is not None and self.execution_options.get("autoflush", True):
             internals.autoflush(self.session)
-
-    def enter_deleted(self, rows: Rows) -> Watch:
-        """Enter the rows that the statement deletes, with their files, and return the watch of its connection."""
-        watch, schemas = self.watch(), self.schemas
-        for key, files in rows.items():
-            row = watch.candidates.row(self.table, key, schemas)
-            watch.candidates.enter(row, condemned=files.values(), deleted=True)
-        return watch
 
     def invoke_for(
         self, state: ORMExecuteState, statement: Any, watch: Watch, keys: Sequence[tuple[Any, ...]], *, keep: bool
@@ -246,7 +221,7 @@ class Target:
         return self.invoke(state, whole, watch)
 
     def invoke(self, state: ORMExecuteState, statement: Any, watch: Watch | None) -> Any:
-        """Send a statement that took the place of the user's; enter a doubt in the watch if it raises."""
+        """Send the replacement of the user's statement; record a doubt in the watch if it raises."""
         if isinstance(state.statement, FromStatement):
             statement = internals.changed(state.statement, element=statement)
         with self.executing(watch):
@@ -254,7 +229,7 @@ class Target:
 
     @contextmanager
     def executing(self, watch: Watch | None) -> Iterator[None]:
-        """Enter a doubt if the statement raises: it may have been executed before."""
+        """Record a doubt if the statement raises: it may have been executed before."""
         try:
             yield
         except BaseException:
@@ -262,26 +237,26 @@ class Target:
                 watch.candidates.in_doubt = True
             raise
 
-    def read_matching(self, statement: Delete, parameters: Any) -> Rows:
-        """Flush, lock the rows that a statement will write, for each set of parameters, and return their files."""
+    def condemn(self, statement: Delete, parameters: Any) -> tuple[Rows, Watch]:
+        """Flush, lock the rows that a DELETE will remove, for each set of parameters, and enter their files.
+
+        Returns the rows, and the watch of the connection.
+        """
         self.flush()
         options, rows = internals.options_of(statement), dict[tuple[Any, ...], Files]()
         for each in each_of(parameters):
             rows.update(self.read_locked(statement.whereclause, each, options))
-        return rows
+        watch = self.watch()
+        for key, files in rows.items():
+            watch.candidates.enter(self.table, key, self.execution_options, condemned=files.values(), deleted=True)
+        return rows, watch
 
     def read_locked(self, where: Any, parameters: Any = None, options: Sequence[Any] = ()) -> Rows:
         """Lock the rows that match, and return their files."""
         connection = self.connection()
-        begin_writing(connection)
-        files, reader = self.files, self._reader(connection.dialect)
-        query = self._select(reader, files).options(*options).with_for_update(of=self._locked())
-        if where is not None:
-            query = query.where(where)
-        query, chosen = unlimited(query, connection), readable_options(self.execution_options)
-        rows = connection.execute(query, parameters, execution_options=chosen)
-        width = len(reader.columns)
-        return {reader.key(row): dict(zip(files, row[width:], strict=True)) for row in rows}
+        reader = self._reader(connection.dialect, stored_files(self.table, self.source))
+        query = self._select(reader, where, options).with_for_update(of=self._locked())
+        return reader.read_locked(connection, query, parameters, readable_options(self.execution_options))
 
     def read_keys(self, where: Any, parameters: Any, options: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Return the keys of the rows that match, locking nothing.
@@ -291,31 +266,25 @@ class Target:
         chosen = readable_options(self.execution_options)
         arguments = dict(self.bind_arguments)
         bind: Any = arguments.pop("bind", None) or self.session.get_bind(**arguments)
-        reader = self._reader(bind.dialect)
-        query = self._select(reader, []).options(*options)
-        if where is not None:
-            query = query.where(where)
+        reader = self._reader(bind.dialect, {})
+        query = self._select(reader, where, options)
         if internals.holds_connection(self.session, bind):
-            query = unlimited(query, self.connection())
-            rows = self.connection().execute(query, parameters, execution_options=chosen)
-            return [reader.key(row) for row in rows]
+            return list(reader.read(self.connection(), query, parameters, chosen))
         with bind.connect() as connection:
             of_session = dict(getattr(self.session, "execution_options", None) or {})
-            query = unlimited(query, connection)
-            rows = connection.execute(query, parameters, execution_options={**of_session, **chosen})
-            return [reader.key(row) for row in rows]
+            return list(reader.read(connection, query, parameters, {**of_session, **chosen}))
 
-    def _reader(self, dialect: Dialect) -> KeyReader:
+    def _reader(self, dialect: Dialect, files: Mapping[Column[Any], ColumnElement[Any]]) -> RowReader:
         if not len(self.table.primary_key):
             raise ConfigurationError(
                 f"{self.table.name} has no primary key, by which the files of its rows could be followed: declare one"
             )
-        return KeyReader(self.key, dialect)
+        return RowReader(self.key, dialect, files)
 
-    def _select(self, reader: KeyReader, files: Sequence[Column[Any]]) -> Any:
+    def _select(self, reader: RowReader, where: Any, options: Sequence[Any]) -> Any:
         # Two statements that lock the same rows in the same order do not wait for each other.
-        stored = (as_stored(self.source.c[each.key]) for each in files)
-        return select(*reader.columns, *stored).order_by(*self.key)
+        query = select(*reader.columns).order_by(*self.key).options(*options)
+        return query if where is None else query.where(where)
 
     def _locked(self) -> Any:
         if self.source is not self.table and self.mapper is not None:

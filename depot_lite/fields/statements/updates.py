@@ -21,74 +21,16 @@ from sqlalchemy.util import immutabledict
 
 from depot_lite.errors import InvalidContent
 from depot_lite.fields import internals
-from depot_lite.fields.columns import FileColumn, has_pending, is_no_file, paths_of
-from depot_lite.fields.interfaces import DepotFileInfo
-from depot_lite.fields.lists import FileList
+from depot_lite.fields.columns import FileColumn, has_pending, paths_of
 from depot_lite.fields.statements.targets import MOST_PARAMETERS, Rows, Target, each_of, parameters_in
+from depot_lite.fields.statements.values import DistinctValues, keeps_file, literal_value, twin_of
 from depot_lite.fields.tracking.defaults import computed_for_update
-from depot_lite.fields.tracking.keys import is_one_of, key_batches, loaded_key
 from depot_lite.fields.tracking.outcomes import Watch
-from depot_lite.fields.tracking.rows import read_rows
+from depot_lite.fields.tracking.rows import is_one_of, key_batches, loaded_key, read_rows
 from depot_lite.fields.tracking.storing import store_all
 
 #: Primary key -> the new files of that row, by the keys of their attributes.
 NewFiles = dict[tuple[Any, ...], dict[str, Any]]
-
-
-def _twin_of(column: FileColumn, held: Any) -> Any:
-    """Return another pending value with the same content, or a list of them, for another row.
-
-    Raises:
-        InvalidContent: the content is a stream, which can be stored once only.
-    """
-    if isinstance(held, FileList):
-        return FileList.of(_twin_of(column, value) for value in held)
-    if not held.is_rereadable:
-        raise InvalidContent(
-            f"{column}: {held['filename']!r} is a stream, which can be read only once, and the statement would store "
-            "it several times: read it to bytes first"
-        )
-    return held.twin()
-
-
-def literal_value(column: FileColumn, value: Any) -> Any:
-    """Return the Python value that SQLAlchemy has wrapped into an expression.
-
-    Raises:
-        InvalidContent: it is an expression of SQL.
-    """
-    if isinstance(value, BindParameter):
-        return value.effective_value
-    if internals.is_null(value):
-        return None
-    if internals.is_expression(value):
-        raise InvalidContent(
-            f"{column}: a statement cannot take a file from a SQL expression, since two rows would own one file; "
-            "load the value and assign it, which makes a copy"
-        )
-    return value
-
-
-class DistinctValues:
-    """Lets each row and each attribute that a statement writes have a value of its own."""
-
-    def __init__(self) -> None:
-        self._given: dict[int, DepotFileInfo] = {}  # the values too, so that no other gets the id of one of them
-
-    def distinct(self, column: FileColumn, given: Any) -> Any:
-        """Return the value or list, with a twin in the place of each pending value that was given before.
-
-        Raises:
-            InvalidContent: the content of such a value is a stream.
-        """
-        if isinstance(given, list | tuple):
-            return [self.distinct(column, each) for each in given]
-        if not isinstance(given, DepotFileInfo) or not given.pending:
-            return given
-        if id(given) in self._given:
-            return _twin_of(column, given)
-        self._given[id(given)] = given
-        return given
 
 
 def update(state: ORMExecuteState, statement: Update, target: Target) -> Any:
@@ -117,7 +59,7 @@ def update(state: ORMExecuteState, statement: Update, target: Target) -> Any:
     fresh = {
         columns[key].key: columns[key].accept(distinct.distinct(columns[key], value), None, None)
         for key, value in given.items()
-        if not _leaves(value)
+        if not keeps_file(value)
     }
     target.flush()
     rows, new = _read_and_stored(target, fresh, statement, parameters)
@@ -166,13 +108,6 @@ def _without(parameters: dict[str, Any], names: set[str]) -> dict[str, Any] | No
     return {key: value for key, value in parameters.items() if key not in names} or None
 
 
-def _leaves(value: Any) -> bool:
-    """Return whether this is the empty upload of a form: the row keeps its file."""
-    if isinstance(value, list | tuple):
-        return bool(value) and all(map(is_no_file, value))
-    return is_no_file(value)
-
-
 def _given(statement: Update, target: Target, parameters: dict[str, Any]) -> dict[Any, Any]:
     """Return the files that are assigned, under the names that the user chose; take them out of the parameters."""
     in_condition = parameters_in(statement.whereclause)
@@ -216,7 +151,7 @@ def _stored_for_rows(
 ) -> NewFiles | None:
     """Store a file of its own for each row that matches, before any of them is locked.
 
-    Returns None if there is nothing to store, or at most one row, which the given files are enough for.
+    Returns None if there is nothing to store, or at most one row, for which the given files suffice.
     """
     if not any(has_pending(each) for each in fresh.values()):
         return None
@@ -227,7 +162,7 @@ def _stored_for_rows(
     waiting: list[tuple[FileColumn, Any]] = []
     for identity in target.read_keys(where, parameters, options):
         new[identity] = {
-            key: value if not new or value is None else _twin_of(target.columns[key], value)
+            key: value if not new or value is None else twin_of(target.columns[key], value)
             for key, value in fresh.items()
         }
         waiting += [(target.columns[key], own) for key, own in new[identity].items() if has_pending(own)]
@@ -275,10 +210,11 @@ def _with_values(statement: Update, assigned: Mapping[Any, Any]) -> Update:
 def _enter(target: Target, watch: Watch, old: Rows, new: NewFiles) -> None:
     """Enter the old and the new files of the rows of the statement's table."""
     for identity, files in old.items():
-        row = target.row(watch, identity)
         columns = [target.columns[key] for key in new[identity]]
         watch.candidates.enter(
-            row,
+            target.table,
+            identity,
+            target.execution_options,
             named=[new[identity][each.key] for each in columns],
             condemned=[files.get(each.column) for each in columns],
             held=files,
@@ -356,7 +292,7 @@ class UpdateByKey:
         found = {each: column for each in mapping if (column := self._target.find_column(each)) is not None}
         for column in _computed(self._target, found.values()):
             found[column.key], mapping[column.key] = column, computed_for_update(column, mapping)
-        for each in [each for each in found if _leaves(mapping[each])]:
+        for each in [each for each in found if keeps_file(mapping[each])]:
             del mapping[each], found[each]
         accepted = {
             each: column.accept(self._distinct.distinct(column, literal_value(column, mapping[each])), None, None)
@@ -372,13 +308,15 @@ class UpdateByKey:
     def _enter(self, watch: Watch, table: Table) -> None:
         target = self._target
         # The primary keys of the tables of a joined subclass are of one length, and in one order.
-        options = {"schema_translate_map": dict(target.schemas)} if target.schemas else None
+        translated = target.execution_options.get("schema_translate_map")
+        options = {"schema_translate_map": translated} if translated else None
         rows = read_rows(target.connection(), table, self._new, options)
         for identity, files in self._new.items():
             held, kept = rows.get(identity, {}), [target.columns[key] for key in files]
-            row = target.row(watch, identity, table)
             watch.candidates.enter(
-                row,
+                table,
+                identity,
+                target.execution_options,
                 named=[files[each.key] for each in kept if each.table is table],
                 condemned=[
                     *(held.get(each.column) for each in kept if each.table is table),
@@ -390,20 +328,20 @@ class UpdateByKey:
         self._enter_twins(watch, table)
 
     def _enter_twins(self, watch: Watch, table: Table) -> None:
-        """Enter that ``"3"`` and 3 may be one row, which then keeps the file of only one of them."""
+        """Record that ``"3"`` and 3 may be one row, which then keeps the file of only one of them."""
         alike: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
         for identity in self._new:
             alike.setdefault(tuple(map(str, identity)), []).append(identity)
         for one, other in ((one, other) for twins in alike.values() for one, other in permutations(twins, 2)):
             for column, value in self._given[one]:
                 for path in paths_of(value) if column.table is table else ():
-                    watch.candidates.condemn(path, self._target.row(watch, other, table))
+                    watch.candidates.condemn(path, watch.candidates.row(table, other, self._target.execution_options))
 
     def __enter__(self) -> UpdateByKey:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        """Let objects show the new files; enter a doubt if the statement raised."""
+        """Let objects show the new files; record a doubt if the statement raised."""
         if self._watch is not None:
             if error is not None:
                 self._watch.candidates.in_doubt = True

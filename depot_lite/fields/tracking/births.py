@@ -8,14 +8,14 @@ which it may be named after the end, when their fates are decided (`depot_lite.f
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import Column, Table
 
-from depot_lite.fields.columns import paths_of
-from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.fields.columns import FileColumn, files_in, paths_of
+from depot_lite.fields.interfaces import DepotFileInfo, logger
 from depot_lite.fields.pending import Pending
 
 #: A ``schema_translate_map``, in a form that can be hashed.
@@ -29,12 +29,14 @@ class Birth:
     """A value that was stored in a transaction which has not ended, with its state before.
 
     ``bound`` says whether it was ever given to the database as a parameter. If not, no row can name its files.
-    ``ended`` says that its fate is decided. ``paths`` are all files that storing it has made.
+    ``ended`` says that its fate is decided. ``column`` is the attribute that it was stored for. ``paths`` are all files
+    that storing it has made.
     """
 
     value: DepotFileInfo
     pending: Pending
     before: dict[str, Any]
+    column: FileColumn | None = None
     bound: bool = False
     ended: bool = False
     paths: list[str] = field(default_factory=list)
@@ -45,7 +47,7 @@ class Birth:
         _by_path[path] = self
 
     def end(self) -> None:
-        """Enter that the fate of the files is decided."""
+        """Record that the fate of the files is decided."""
         self.ended = True
         for path in self.paths:
             _by_path.pop(path, None)
@@ -66,7 +68,7 @@ def birth_of(path: str) -> Birth | None:
 
 
 def mark_bound(paths: Iterable[str]) -> None:
-    """Enter that files are named by parameters of a statement."""
+    """Record that files are named by parameters of a statement."""
     for path in paths:
         birth = _by_path.get(path)
         if birth is not None:
@@ -104,7 +106,7 @@ class Row:
         return self._key
 
     def mark_written(self) -> None:
-        """Enter that the row was inserted, and its key if it is known by now."""
+        """Record that the row was inserted, and its key if it is known by now."""
         if self.key is not None:
             self.find_key = None
         self.written = True
@@ -120,7 +122,8 @@ class Candidates:
     savepoint, ``deleted`` rows that this transaction deletes. ``moved`` are tables whose primary keys a statement has
     changed: their rows are looked for by path as well. ``ended_early`` says that the database told of an end before
     COMMIT or ROLLBACK, ``unanswered`` that a statement which commits by itself was sent, and the connection broke,
-    ``renamed`` that the name of a table may have come to mean another one.
+    ``renamed`` that the name of a table may have come to mean another one. ``derived`` are the variants on demand of
+    an original, which go with it, whether they have been made or not.
     """
 
     rows: dict[str, set[Row]] = field(default_factory=dict)
@@ -130,6 +133,7 @@ class Candidates:
     doubtful: set[str] = field(default_factory=set)
     lost: set[str] = field(default_factory=set)
     deleted: set[Row] = field(default_factory=set)
+    derived: dict[str, list[str]] = field(default_factory=dict)
     moved: set[Table] = field(default_factory=set)
     in_doubt: bool = False
     ended_early: bool = False
@@ -139,35 +143,46 @@ class Candidates:
     options: Mapping[str, Any] = field(default_factory=dict)
     _keyed: dict[tuple[Table, tuple[Any, ...], Schemas], Row] = field(default_factory=dict)
 
-    def row(self, table: Table, key: tuple[Any, ...] | None, schemas: Schemas | None = None) -> Row:
+    def row(
+        self,
+        table: Table,
+        key: tuple[Any, ...] | None,
+        options: Mapping[str, Any] | None = None,
+        find_key: Callable[[], tuple[Any, ...] | None] | None = None,
+    ) -> Row:
         """Return the row with this key, the same one each time; a new one if the key is None."""
-        schemas = schemas or schemas_of(self.options)
+        schemas = schemas_of(options or {}) or schemas_of(self.options)
         if key is None:
-            return Row(table, None, schemas)
+            return Row(table, None, schemas, find_key)
         found = self._keyed.get((table, key, schemas))
         if found is None:
             found = self._keyed[table, key, schemas] = Row(table, key, schemas)
         return found
 
-    def new_row(self, table: Table, find_key: Callable[[], tuple[Any, ...] | None]) -> Row:
-        """Return a row that is going to be inserted, whose key may be known only then."""
-        return Row(table, None, schemas_of(self.options), find_key)
-
     def enter(
         self,
-        row: Row,
+        table: Table,
+        key: tuple[Any, ...] | None = None,
+        options: Mapping[str, Any] | None = None,
         *,
-        named: Iterable[Any] = (),
-        condemned: Iterable[Any] = (),
+        find_key: Callable[[], tuple[Any, ...] | None] | None = None,
+        named: Collection[Any] = (),
+        condemned: Collection[Any] = (),
         held: Files | None = None,
         updated: bool = False,
         doubtful: bool = False,
         deleted: bool = False,
-    ) -> None:
+    ) -> Row:
         """Enter values that a row will name, and values that it names no longer; before the statement is sent.
 
+        Returns the row.
+
         Args:
-            row: the row.
+            table: the table of the row.
+            key: its primary key; None if it is not known.
+            options: the execution options of the statement, whose ``schema_translate_map`` takes precedence over that
+                of the connection.
+            find_key: returns the key of a row that is inserted, once it is known.
             named: values and lists that it will hold.
             condemned: values and lists that it holds until then.
             held: the files in the row, if it was read.
@@ -175,19 +190,30 @@ class Candidates:
             doubtful: the statement may leave out the row, without an error.
             deleted: the statement deletes the row.
         """
+        row = self.row(table, key, options, find_key)
         if held is not None:
             row.written = True
             if row.before is None:
                 row.before = {path for value in held.values() for path in paths_of(value)}
         if deleted:
             self.deleted.add(row)
-        kept = {path for value in named for path in paths_of(value)}
+        kept = {path for value in named for each in files_in(value) for path in each.named_paths}
         for path in kept:
             self.name(path, row, updated=updated, doubtful=doubtful)
+        for value in (*named, *condemned):
+            self.derive(value)
         for value in condemned:
-            for path in paths_of(value):
-                if path not in kept:
-                    self.condemn(path, row)
+            for each in files_in(value):
+                self._condemn_file(each, row, kept)
+        return row
+
+    def _condemn_file(self, value: DepotFileInfo, row: Row, kept: Set[str]) -> None:
+        own, foreign = value.own_and_foreign_paths
+        for path in own:
+            if path not in kept:
+                self.condemn(path, row)
+        if foreign:
+            logger.warning("%s names files that are not its own, which are kept: %s", value.get("path"), foreign)
 
     def name(self, path: str, row: Row, *, updated: bool = False, doubtful: bool = False) -> None:
         """Enter a born file that a row is about to name; others are named already.
@@ -208,6 +234,12 @@ class Candidates:
             if doubtful:
                 self.doubtful.add(path)
 
+    def derive(self, value: Any) -> None:
+        """Enter the variants on demand of a value or a list, which go with their originals."""
+        for each in files_in(value):
+            if derived := each.derived_paths:
+                self.derived[each["path"]] = derived
+
     def condemn(self, path: str, row: Row) -> None:
         """Enter a file that a row has named and is about to name no longer."""
         self.rows.setdefault(path, set()).add(row)
@@ -217,7 +249,7 @@ class Candidates:
             self.births[path] = birth
 
     def move(self, table: Table, old: tuple[Any, ...], new: tuple[Any, ...]) -> None:
-        """Enter that a row gets another primary key: after a rollback it is found under the old one."""
+        """Record that a row gets another primary key: after a rollback it is found under the old one."""
         row = self._keyed.get((table, old, schemas_of(self.options)))
         if row is not None:
             moved = self.row(table, new)
@@ -226,7 +258,7 @@ class Candidates:
                     rows.add(moved)
 
     def lose(self, birth: Birth) -> None:
-        """Take a birth whose savepoint was rolled back: its value gets other files, and these are only asked about."""
+        """Remove a birth whose savepoint was rolled back: its value gets other files, these are only asked about."""
         for path in birth.paths:
             if self.births.pop(path, None) is not None:
                 self.lost.add(path)
@@ -235,7 +267,7 @@ class Candidates:
                 self.rows.pop(path, None)
 
     def refuse(self, paths: Iterable[str]) -> None:
-        """Enter that the database has refused a statement that would have named these files.
+        """Record that the database has refused a statement that would have named these files.
 
         If it was for one row, whose key the database would have made, the file is nowhere, and to look for it would
         read the whole table. Of several rows, some may have been inserted (MyISAM).
@@ -247,11 +279,11 @@ class Candidates:
                 birth.bound = False
 
     def spare(self, path: str) -> None:
-        """Leave a file alone, whatever becomes of the transaction."""
+        """Leave a file alone, however the transaction ends."""
         self.rows.pop(path, None)
 
-    def explain(self, row: Row, found: set[str] | None) -> bool:
-        """Return whether a row that was found may be the one that was entered: it names files that were known of it.
+    def explains(self, row: Row, found: set[str] | None) -> bool:
+        """Return whether a row that was found may be the one that was entered: it names files known to be its own.
 
         Otherwise its key was changed behind our back, and another row has that key now.
         """
@@ -259,23 +291,6 @@ class Candidates:
         return bool(found) and (
             found == row.before or any(row in self.rows.get(each, ()) for each in (found or set()) & known)
         )
-
-    def to_ask(self, *, committed: bool) -> dict[str, set[Row]]:
-        """Return the files that have to be asked about, with their rows.
-
-        After COMMIT these are the condemned ones, and the born ones that the database may have left out or put back;
-        otherwise all. A born file that was never bound is named nowhere.
-        """
-        asked = {path: rows for path, rows in self.rows.items() if path not in self.births or self.births[path].bound}
-        if committed and not self.in_doubt:
-            uncertain = self.condemned | self.doubtful | self.updated
-            asked = {path: rows for path, rows in asked.items() if path in uncertain or path not in self.births}
-        if self.moved:
-            asked = {path: rows | self._anywhere(rows) for path, rows in asked.items()}
-        return asked
-
-    def _anywhere(self, rows: Iterable[Row]) -> set[Row]:
-        return {Row(row.table, None, row.schemas) for row in rows if row.table in self.moved}
 
 
 def schemas_of(options: Mapping[str, Any]) -> Schemas:

@@ -1,6 +1,6 @@
-"""Whether files comply with their columns, found out before anything of them is stored.
+"""Checks: whether files comply with their columns, before any byte of them is stored.
 
-The refusals of all files of one object are told together, so that a form can show them at once. As long as
+The refusals of all files of one object are raised together, so that a form can show them at once. As long as
 anything is refused, nothing has changed: the values are pending, under the names that they came with, and may be
 checked again.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from depot_lite.errors import DepotError, SeveralRefused, ValidationError
+from depot_lite.errors import DepotError, MetaRefused, SeveralRefused, ValidationError
 from depot_lite.fields.columns import FileColumn, files_in
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.validators.base import Validator
@@ -33,7 +33,12 @@ class _File:
 
     def refusals(self) -> list[ValidationError]:
         """Return the rules that the file breaks, each once."""
-        return refusals_of(self.candidate, self.column.type.validators, self._placed)
+        found = refusals_of(self.candidate, self.column.type.validators, self._placed)
+        try:
+            self.column.check_meta(self.value)  # again: a pending value can be changed after it was assigned
+        except MetaRefused as error:
+            found.append(self._placed(error))
+        return found
 
     def _placed(self, error: ValidationError) -> ValidationError:
         return error.at(str(self.column), self.filename, self.index)
@@ -76,7 +81,7 @@ def check(waiting: Sequence[tuple[FileColumn, Any]]) -> None:
         ValidationError: one rule is broken; `SeveralRefused` if more are.
         InvalidContent: a file cannot be read.
     """
-    ruled = [(column, held) for column, held in waiting if column.type.validators]
+    ruled = [(column, held) for column, held in waiting if column.type.has_rules]
     if not ruled:
         return
     objects = list(_by_object(ruled))

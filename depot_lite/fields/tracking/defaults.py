@@ -17,7 +17,6 @@ from depot_lite.fields import internals
 from depot_lite.fields.columns import DEFAULTS, NOT_LOADED, FileColumn, files_in, has_pending
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.tracking import outcomes
-from depot_lite.fields.tracking.births import schemas_of
 from depot_lite.fields.tracking.ledger import watch_of
 from depot_lite.fields.tracking.storing import store_all
 
@@ -71,15 +70,14 @@ def store_default(column: FileColumn, value: Any, context: Any) -> Any:
     candidates = watch_of(session, connection).candidates
     doubtful = insert is not None and internals.may_leave_out(insert)
     key = _inserted_key(context, insert, column.table) if insert is not None and doubtful else None
-    row = candidates.row(column.table, key, schemas_of(context.execution_options))
-    row.mark_written()  # nothing tells when the statement has been executed
-    candidates.enter(row, named=[accepted], doubtful=doubtful)
+    row = candidates.enter(column.table, key, context.execution_options, named=[accepted], doubtful=doubtful)
+    row.mark_written()  # no event tells when the statement has been executed
     return accepted
 
 
 def _inserted_key(context: Any, insert: Insert, table: Table) -> tuple[Any, ...] | None:
     """Return the primary key that an INSERT gives to the row which is written, None if incomplete."""
-    if internals.rows_of(insert):  # SQLAlchemy fails to tell the parameters of one of several rows
+    if internals.rows_of(insert):  # SQLAlchemy does not tell the parameters of one of several rows
         return None
     key = tuple(context.get_current_parameters().get(each.key) for each in table.primary_key)
     return None if None in key else key

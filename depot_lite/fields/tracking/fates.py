@@ -7,7 +7,7 @@ leaves a doubt.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -58,7 +58,26 @@ class End:
 
     def __post_init__(self) -> None:
         """Choose the files to ask about."""
-        self.asked = self.candidates.to_ask(committed=self.committed)
+        self.asked = to_ask(self.candidates, committed=self.committed)
+
+
+def to_ask(files: Candidates, *, committed: bool) -> dict[str, set[Row]]:
+    """Return the files that have to be asked about, with their rows.
+
+    After COMMIT these are the condemned ones, and the born ones that the database may have left out or put back;
+    otherwise all. A born file that was never bound is named nowhere.
+    """
+    asked = {path: rows for path, rows in files.rows.items() if path not in files.births or files.births[path].bound}
+    if committed and not files.in_doubt:
+        uncertain = files.condemned | files.doubtful | files.updated
+        asked = {path: rows for path, rows in asked.items() if path in uncertain or path not in files.births}
+    if files.moved:
+        asked = {path: rows | _anywhere(rows, files.moved) for path, rows in asked.items()}
+    return asked
+
+
+def _anywhere(rows: Iterable[Row], tables: set[Table]) -> set[Row]:
+    return {Row(row.table, None, row.schemas) for row in rows if row.table in tables}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +97,7 @@ _PREPARED = "its transaction is prepared, and was neither committed nor rolled b
 _TABLE_RENAMED = "SQL as text has given the name of its table to another one meanwhile"
 _NOT_FOUND = "its row was not found again, or names another file"
 _NOT_THERE = "its row is not there after a rollback, and nothing tells of a COMMIT before"
-#: Doubts that a later transaction of somebody else's explains as well, which then deletes the file itself.
+#: Doubts that are also explained by a later transaction of another program, which then deletes the file itself.
 EXPLAINED_BY_OTHERS: Final = (_NOT_FOUND, _NOT_THERE)
 _AMBIGUOUS = "several schemas have its table, and the search_path may have been another one"
 _HIDDEN = "row-level security, or a view, may hide its row"
@@ -124,7 +143,7 @@ def _doubt_about_new(path: str, end: End, answer: Answer) -> str | None:
     # The row was updated, and COMMIT succeeded. If it names its old file, a trigger has put that back. If it names
     # another file that this transaction has given to it, that one came later. If it is not found, or names unknown
     # files, its key was changed behind our back, and another row has that key now.
-    return None if any(files.explain(row, answer.files_of(row)) for row in files.rows[path]) else _NOT_FOUND
+    return None if any(files.explains(row, answer.files_of(row)) for row in files.rows[path]) else _NOT_FOUND
 
 
 def _doubt_about_old(path: str, end: End, answer: Answer, dialect: str) -> str | None:

@@ -8,14 +8,13 @@ Each event::
     before_delete     the row is read under a lock; its files are entered, with those that take their place
     after_insert      its primary key is known
 
-Values that appear while a flush runs (assigned in a ``before_insert`` listener, say) are stored when their row is
-written (`store_late`).
+Values that appear while a flush runs are stored when their row is written (`depot_lite.fields.tracking.late`).
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +28,7 @@ from depot_lite.fields import columns, internals
 from depot_lite.fields.columns import NOT_LOADED, FileColumn, files_in
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.lists import FileList, merged
-from depot_lite.fields.tracking import outcomes
+from depot_lite.fields.tracking import later, outcomes
 from depot_lite.fields.tracking.births import birth_of
 from depot_lite.fields.tracking.checks import check_count
 from depot_lite.fields.tracking.ledger import LEDGER, ledger_of, listen, watch_of
@@ -55,6 +54,11 @@ class Slot:
 
     state: InstanceState[Any]
     column: FileColumn
+
+    @property
+    def table(self) -> Table:
+        """The table of the attribute's column."""
+        return self.column.column.table
 
     @property
     def value(self) -> Any:
@@ -85,13 +89,18 @@ class Slot:
 
     @property
     def may_be_of_others(self) -> bool:
-        """Whether the attribute holds stored files of which nobody knows whether they are the row's own."""
+        """Whether the attribute holds stored files that may belong to another row: its own are not loaded."""
         if self.state.key is None or not isinstance(self.old, LoaderCallableStatus):
             return False
         return any(not value.pending for value in files_in(self.value))
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the attribute holds a file that was stored for it in the open transaction."""
+        return isinstance(self.value, DepotFileInfo) and self._has_stored(self.value)
+
     def accept(self) -> None:
-        """Accept a value that came past the attribute's listener, by ``__dict__`` say, as if it was assigned.
+        """Accept a value that bypassed the attribute's listener, by ``__dict__``, say, as if it had been assigned.
 
         Raises:
             InvalidContent: the attribute holds something that cannot be stored.
@@ -104,7 +113,7 @@ class Slot:
             self.state.dict[self.column.key] = self.column.accept(value, self.state, held)
 
     def copy_foreign(self, held: Any = NOT_LOADED) -> None:
-        """Give the row copies of the stored files that are not its own: their owners may delete them any time.
+        """Give the row copies of the stored files that are not its own: their owners may delete them at any time.
 
         Args:
             held: the files that the row holds, if it was read; by default those that the session remembers.
@@ -119,7 +128,7 @@ class Slot:
     def _has_stored(self, value: DepotFileInfo) -> bool:
         """Return whether this attribute of the object has stored the value itself, in its open transaction.
 
-        If an object without a row has written it, as one has after ``make_transient()``, it is another row's.
+        A value that an object without a row has written, as after ``make_transient()``, belongs to another row.
         """
         birth = birth_of(str(value.get("path")))
         if birth is None or birth.value is not value or (self.state.key is None and birth.bound):
@@ -128,17 +137,19 @@ class Slot:
         return owner is not None and owner[0]() is self.state and owner[1] == self.column.key
 
     def reconcile(self, held: Any) -> None:
-        """Merge the object's files with those that its row has by now, so that no deleted file is named.
+        """Merge the object's files with those that its row has now, so that no deleted file is named.
 
-        Changes of two sessions to one list are merged. A stored value that the row does not name any more gives way to
-        the one that it names now.
+        Stored images take the variants that the row has by now. Changes of two sessions to one list are merged. A
+        stored value that the row does not name any more gives way to the one that it names now.
 
         Raises:
             StaleDataError: both have changed the order of the list, or the model has a version counter.
             ValidationError: the two together have put more files into the list than it may have.
         """
-        value, old = self.value, self.old
+        present = {str(each.get("path")): each for each in files_in(held)}
+        value, old = self.value, self._updated(self.old, present)
         if isinstance(value, FileList):
+            value.take(files_in(self._updated(value, present)))
             if isinstance(old, FileList) and list(old) != list(files_in(held)):
                 counted = self.state.mapper.version_id_col is not None
                 together = None if counted else merged(old, value, held)
@@ -152,8 +163,15 @@ class Slot:
                     check_count(self.column, len(together))
                 value.take(together)
         elif isinstance(value, DepotFileInfo) and not value.pending and birth_of(str(value.get("path"))) is None:
-            known = {each.get("path") for each in files_in(held)}
-            self.state.dict[self.column.key] = value if value.get("path") in known else held
+            self.state.dict[self.column.key] = self._updated(value, present) if value.get("path") in present else held
+
+    @staticmethod
+    def _updated(value: Any, present: Mapping[str, DepotFileInfo]) -> Any:
+        """Return a value or list with the variants that its stored files have in the row by now."""
+        if isinstance(value, FileList):
+            return FileList.of(Slot._updated(each, present) for each in value)
+        found = present.get(str(value.get("path"))) if isinstance(value, DepotFileInfo) else None
+        return value if found is None or value.pending else value.updated_from(found)
 
 
 def slots_of(states: Iterable[InstanceState[Any]]) -> Iterator[Slot]:
@@ -173,7 +191,7 @@ def _before_flush(session: Session, instances: Sequence[object] | None, *states:
     if instances:
         chosen = {attributes.instance_state(each) for each in instances}
         new, modified, deleted = ([each for each in group if each in chosen] for group in states)
-    _flushing.set(weakref.ref(session))
+    FLUSHING.set(weakref.ref(session))
     slots = [slot for slot in slots_of([*new, *(each for each in modified if each not in deleted)]) if slot.is_written]
     for slot in slots:
         slot.accept()
@@ -190,7 +208,7 @@ def _read_unlocked(session: Session, slots: Iterable[Slot]) -> dict[Slot, Any]:
     """Return the files in rows, for attributes that were given stored files without having been loaded."""
     by_table: dict[tuple[Connection, Table], dict[tuple[Any, ...], list[Slot]]] = {}
     for slot in slots:
-        state, table = slot.state, slot.column.table
+        state, table = slot.state, slot.table
         connection, key = internals.connection_in_flush(session, state.mapper, state.obj()), old_key_in(state, table)
         if key is not None:
             by_table.setdefault((connection, table), {}).setdefault(key, []).append(slot)
@@ -201,60 +219,14 @@ def _read_unlocked(session: Session, slots: Iterable[Slot]) -> dict[Slot, Any]:
     return held
 
 
-def accept_late(value: Any) -> Any:
-    """Return the value for something that is bound and is no value, as if it had been assigned to its object.
-
-    A listener of the user's may put it into the ``__dict__`` of an object whose row is being written right now. It is
-    found among the objects of the flush; something that no object holds is returned as it is.
-    """
-    flushing = _flushing.get()
-    session = None if flushing is None else flushing()
-    if session is None or not internals.is_flushing(session):
-        return value
-    new, modified, _ = internals.states_to_flush(session, columns.INFO)
-    for slot in slots_of([*new, *modified]):
-        if slot.value is value:
-            held_now(slot.column, slot.state)
-            slot.accept()
-            return slot.value
-    return value
-
-
-# The session whose flush has begun last, in this thread or task.
-_flushing: Final[ContextVar[weakref.ref[Session] | None]] = ContextVar("depot_lite.flushing", default=None)
-
-
-def store_late(value: DepotFileInfo) -> bool:
-    """Store a pending value whose row is being written right now; return False if no session writes it."""
-    owner = value.owner
-    state = None if owner is None else owner[0]()
-    session = None if state is None else state.session
-    if owner is None or state is None or session is None or not internals.is_flushing(session):
-        return False
-    slot = Slot(state, columns.columns_of_mapper(state.mapper)[owner[1]])
-    # With the others of its list, if it is in one: they are of this row, too.
-    held = slot.value if any(each is value for each in files_in(slot.value)) else value
-    store_all(session, [(slot.column, held)])
-    connection = internals.connection_in_flush(session, state.mapper, state.obj())
-    _enter_late(session, connection, slot, held)
-    return True
-
-
-def _enter_late(session: Session, connection: Connection, slot: Slot, value: Any) -> None:
-    watch, table = watch_of(session, connection), slot.column.table
-    identity = slot.state.key
-    if identity is None:
-        row = watch.candidates.new_row(table, partial(key_in, slot.state, table))
-        ledger_of(session).flush.inserted.setdefault(slot.state, []).append(row)
-    else:
-        row = watch.candidates.row(table, old_key_in(slot.state, table))
-    watch.candidates.enter(row, named=[value], updated=identity is not None)
+#: The session whose flush has begun last, in this thread or task.
+FLUSHING: Final[ContextVar[weakref.ref[Session] | None]] = ContextVar("depot_lite.flushing", default=None)
 
 
 def held_now(column: FileColumn, state: InstanceState[Any]) -> Any:
-    """Return the files in the row of an attribute that a listener sets during a flush, after it was looked at.
+    """Return the files in the row of an attribute that a listener sets after the flush has looked at it.
 
-    Outside of a flush nothing is read, and the answer is SQLAlchemy's mark for "not loaded": the flush will.
+    Outside of a flush nothing is read, and the answer is SQLAlchemy's mark for "not loaded": the flush will read it.
     """
     session = state.session
     if session is None or state.key is None or not internals.is_flushing(session):
@@ -274,8 +246,7 @@ def _condemn_row(
     held = ledger_of(session).flush.held(session, connection, state, table)
     if held is not None and (any(held.values()) or (deleted and ledger_of(session).watches)):
         watch = watch_of(session, connection)
-        row = watch.candidates.row(table, old_key_in(state, table))
-        watch.candidates.enter(row, condemned=held.values(), deleted=deleted)
+        watch.candidates.enter(table, old_key_in(state, table), condemned=held.values(), deleted=deleted)
 
 
 # --- rows ---------------------------------------------------------------------------------------------------------
@@ -291,20 +262,20 @@ def _before_insert(mapper: Mapper[Any], connection: Connection, target: Any) -> 
         _before_taking_over(session, mapper, connection, target)
     watch, by_table = None, dict[Table, list[Any]]()
     for slot in slots_of([state]):
-        if slot.value is not None:  # a before_flush listener may have added the object, after we have looked
+        # A before_flush listener may have added the object, or set the attribute, after we have looked.
+        if slot.value is not None and not slot.is_settled:
             slot.accept()
             slot.copy_foreign()
-        if files_in(slot.value):
-            by_table.setdefault(slot.column.table, []).append(slot.value)
+        if slot.value:
+            by_table.setdefault(slot.table, []).append(slot.value)
         elif slot.column.has_default:
             watch = watch_of(session, connection)  # so that the default finds its session
     if by_table:
         watch = watch or watch_of(session, connection)
-        rows = ledger_of(session).flush.inserted
+        rows = session.info[LEDGER].flush.inserted
         for table, values in by_table.items():
-            row = watch.candidates.new_row(table, partial(key_in, state, table))
+            row = watch.candidates.enter(table, find_key=partial(key_in, state, table), named=values)
             rows.setdefault(state, []).append(row)
-            watch.candidates.enter(row, named=values)
 
 
 def _before_taking_over(session: Session, mapper: Mapper[Any], connection: Connection, target: Any) -> None:
@@ -330,8 +301,8 @@ def _enter_defaults(session: Session, connection: Connection, state: InstanceSta
     """Enter the files that defaults have given to the row, whose key is known now."""
     for slot in slots_of([state]):
         if slot.column.has_default:
-            candidates, table = watch_of(session, connection).candidates, slot.column.table
-            candidates.enter(candidates.row(table, key_in(state, table)), named=[slot.value])
+            candidates, key = watch_of(session, connection).candidates, key_in(state, slot.table)
+            candidates.enter(slot.table, key, named=[slot.value])
 
 
 def _before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
@@ -349,24 +320,24 @@ def _before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> 
         return
     flush, watch = ledger_of(session).flush, watch_of(session, connection)
     for slot in slots:
-        table = slot.column.table
+        table = slot.table
         held = flush.held(session, connection, state, table)
         keys = keys_in(state, table)
         if held is None and keys[0] is not None:
             raise StaleDataError(f"{slot.column}: the row of the object is not there any more")
         files = None if held is None else held.get(slot.column.column)
         if slot.changed:
-            slot.accept()
             is_known = not isinstance(slot.old, LoaderCallableStatus)
-            slot.copy_foreign(NOT_LOADED if held is None or is_known else files)
-            if held is not None:
-                slot.reconcile(files)
-                if not is_known:
-                    state.committed_state[slot.column.key] = files  # so that SQLAlchemy leaves out unchanged values
+            if not slot.is_settled:
+                slot.accept()
+                slot.copy_foreign(NOT_LOADED if held is None or is_known else files)
+                if held is not None:
+                    slot.reconcile(files)
+            if held is not None and not is_known:
+                state.committed_state[slot.column.key] = files  # so that SQLAlchemy leaves out unchanged values
         named = [slot.value] if slot.changed else []
         for key in {*keys} - {None} or {None}:
-            row = watch.candidates.row(table, key)
-            watch.candidates.enter(row, named=named, condemned=[files], held=held, updated=True)
+            watch.candidates.enter(table, key, named=named, condemned=[files], held=held, updated=True)
 
 
 def _after_update(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
@@ -406,3 +377,4 @@ def track_sessions() -> None:
     """Follow all sessions; a second call does nothing."""
     internals.follow_flushes(_before_flush, columns.INFO, LEDGER)
     outcomes.track_errors()
+    outcomes.follow_commits(later.process)

@@ -49,7 +49,7 @@ class Ledger:
         self.flush = Flush()
 
     def lose(self, births: Iterable[Birth]) -> None:
-        """Make values pending again that went with a savepoint, or were never bound."""
+        """Make values pending again whose savepoint was rolled back, or that were never bound."""
         for birth in births:
             for watch in self.watches:
                 watch.candidates.lose(birth)
@@ -59,7 +59,7 @@ class Ledger:
             birth.make_pending()
 
     def end(self) -> None:
-        """Delete the files that are decided by now, when the transaction has ended."""
+        """Delete the files whose fate is decided, once the transaction has ended."""
         for watch in self.watches:
             watch.leave(self.root)
             if watch.gone:
@@ -76,14 +76,14 @@ def _known_ledger(session: Session) -> Ledger | None:
 
 
 def ledger_of(session: Session) -> Ledger:
-    """Return the ledger of a session's transaction, a new one if that had nothing to do with files yet.
+    """Return the ledger of a session's transaction, a new one if it has none yet.
 
-    A transaction is begun if there is none.
+    A transaction is begun if the session has none.
 
     Raises:
         InvalidRequestError: the session was made with ``autobegin=False``, and none was begun.
     """
-    found, root = _known_ledger(session), internals.transaction_of(session)
+    found, root = _known_ledger(session), session.get_transaction() or internals.begin(session)
     if found is not None and found.root is not root:
         # A listener that was told of its end before ours has begun another transaction, or has raised.
         found.end()
@@ -112,7 +112,7 @@ def watch_of(session: Session, connection: Connection) -> Watch:
 
 
 def spare(session: Session, paths: Iterable[str]) -> None:
-    """Keep files that rows stopped naming in the last flush: in doubt they are left to the sweep."""
+    """Keep files that rows stopped naming in the last flush; in case of doubt they are left to the sweep."""
     for watch in ledger_of(session).watches:
         for path in paths:
             watch.candidates.spare(path)

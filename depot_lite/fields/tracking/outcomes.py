@@ -11,6 +11,7 @@ are logged, and are left to maintenance.
 from __future__ import annotations
 
 import asyncio
+import re
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -21,14 +22,20 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine, ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.util import await_only, greenlet_spawn
 
+from depot_lite.concurrency.threads import run_to_end
 from depot_lite.depots import Depots
 from depot_lite.fields import internals
 from depot_lite.fields.columns import paths_of
 from depot_lite.fields.interfaces import logger
-from depot_lite.fields.tracking import by_hand, proof, transfers
+from depot_lite.fields.tracking import proof, transfers
 from depot_lite.fields.tracking.births import Birth, Candidates
 from depot_lite.fields.tracking.fates import EXPLAINED_BY_OTHERS, Answer, End, fates
+
+#: Births whose values were committed, with the candidates of their transaction.
+Committed = list[tuple[Birth, Candidates]]
+_followers: Final[list[Callable[[Engine, Committed], None]]] = []
 
 
 class Watch:
@@ -48,6 +55,7 @@ class Watch:
         self._replaced: list[str] = []
         self._unused: list[str] = []
         self._perhaps_gone: dict[str, str] = {}
+        self._committed: Committed = []
         self._cancelled: asyncio.CancelledError | None = None
 
     def settle(self, connection: Connection, *, committed: bool, over: bool, prepared: bool = False) -> None:
@@ -57,7 +65,7 @@ class Watch:
             connection: of the transaction.
             committed: COMMIT succeeded.
             over: the transaction has surely ended.
-            prepared: it is prepared, and waits for somebody to commit it or to roll it back: nothing can be asked yet.
+            prepared: it is prepared, and another program will commit or roll back: nothing can be asked yet.
         """
         ended, self.candidates = self.candidates, Candidates()
         usable = _is_usable(connection)
@@ -94,15 +102,24 @@ class Watch:
             transfers.delete_at_end(replaced, unused)
         perhaps_gone, self._perhaps_gone = self._perhaps_gone, {}
         if perhaps_gone:
-            transfers.to_the_end(partial(_log_what_stays, perhaps_gone))
+            transfers.after_end(partial(_log_what_stays, perhaps_gone))
+        committed, self._committed = self._committed, []
+        for call in _followers if committed else ():
+            self._undisturbed(partial(call, self.engine, committed))
         cancelled, self._cancelled = self._cancelled, None
         if cancelled is not None:
             transfers.cancel(cancelled)
 
     def _undisturbed(self, call: Callable[[], None]) -> None:
-        """Put a cancellation off until the session has noted that its transaction is over."""
+        """Do something that awaits, such as a query, to its end.
+
+        A cancellation is put off until the session has noted that its transaction is over.
+        """
+        if not transfers.awaiting():
+            call()
+            return
         try:
-            transfers.undisturbed(call)
+            await_only(run_to_end(greenlet_spawn(call)))
         except asyncio.CancelledError as error:
             transfers.uncancel()
             self._cancelled = error
@@ -138,9 +155,13 @@ class Watch:
                 _log_doubt(fate.path, fate.doubt)
             else:
                 gone.add(fate.path)
-                (self._replaced if fate.replaced else self._unused).append(fate.path)
+                files = self._replaced if fate.replaced else self._unused
+                files += [fate.path, *end.candidates.derived.get(fate.path, ())]
         for birth in _distinct(end.candidates.births.values()):
             self._end_birth(birth, gone, committed=end.committed)
+            is_kept = end.committed or str(birth.value.get("path")) in answer.named
+            if is_kept and gone.isdisjoint(birth.paths) and birth.value.declared_variants:
+                self._committed.append((birth, end.candidates))
 
     def _end_birth(self, birth: Birth, gone: set[str], *, committed: bool) -> None:
         birth.end()
@@ -171,7 +192,7 @@ def _log_what_stays(doubts: Mapping[str, str]) -> None:
         depot_name, _, file_id = path.partition("/")
         try:
             stays = Depots.get(depot_name).exists(file_id)
-        except Exception:  # of the storage: it may well stay
+        except Exception:  # of the storage: the file may still be there
             stays = True
         if stays:
             _log_doubt(path, doubt)
@@ -207,10 +228,9 @@ def writing_session(connection: Connection) -> Session | None:
     return next((each.session for each in found.transactions), None) if found is not None else None
 
 
-def _on_end(connection: Connection, commits: bool, end: Callable[[], None]) -> None:
+def _on_end(connection: Connection, commits: bool, prepared: bool, end: Callable[[], None]) -> None:
     found, sendable = _watches[connection], _is_usable(connection)
-    prepared = internals.may_be_prepared(connection, sendable=sendable)
-    if not commits and sendable and found.candidates.rows and internals.is_known_to_be_over(connection):
+    if not commits and sendable and found.candidates.rows and _is_known_to_be_over(connection):
         found.candidates.ended_early = True
     try:
         end()
@@ -236,7 +256,7 @@ def _on_savepoint_lost(connection: Connection) -> None:
 def _on_text(connection: Connection, statement: str) -> None:
     files = _watches[connection].candidates
     if files.rows:
-        by_hand.notice(files, statement, connection.dialect.name)
+        notice_text(files, statement, connection.dialect.name)
 
 
 def _on_error(context: ExceptionContext) -> None:
@@ -267,6 +287,32 @@ def _is_usable(connection: Connection) -> bool:
     return not connection.closed and not connection.invalidated
 
 
+def _is_known_to_be_over(connection: Connection) -> bool:
+    """Return whether a transaction that SQLAlchemy is about to end is known to have ended already.
+
+    In AUTOCOMMIT each statement is a transaction. The drivers know of a ``COMMIT`` that was sent as text, and of DDL on
+    MariaDB, which commits, until the next statement begins another transaction.
+    """
+    if internals.commits_by_itself(connection):
+        return True
+    try:
+        driver: Any = connection.connection.driver_connection
+        if hasattr(driver, "is_in_transaction"):  # asyncpg
+            return not driver.is_in_transaction()
+        if hasattr(driver, "in_transaction"):  # sqlite3 and aiosqlite
+            return not driver.in_transaction
+        if isinstance(getattr(driver, "server_status", None), int):  # PyMySQL and aiomysql
+            return not driver.server_status & _SERVER_STATUS_IN_TRANS
+        status = getattr(getattr(driver, "info", None), "transaction_status", None)  # psycopg
+        return status is not None and int(status) == 0
+    except Exception:  # of an unknown driver: ROLLBACK has to be sent anyway
+        return False
+
+
+#: A flag of MariaDB's client protocol.
+_SERVER_STATUS_IN_TRANS: Final = 1
+
+
 def _roll_back(connection: Connection) -> None:
     """Roll back on the driver's connection, past SQLAlchemy's transactions."""
     try:
@@ -295,8 +341,54 @@ def surely_failed(error: BaseException) -> bool:
     return number in (0, 2006) or (number >= 1000 and not 2000 <= number < 3000)
 
 
+def follow_commits(call: Callable[[Engine, Committed], None]) -> None:
+    """Call a function with the committed values of columns with variants, once the connection is back in its pool.
+
+    It must not raise. A second call does nothing.
+    """
+    if call not in _followers:
+        _followers.append(call)
+
+
 def track_errors() -> None:
     """Notice errors of the database, after which a COMMIT may be a ROLLBACK; a second call does nothing."""
     if not event.contains(Engine, "handle_error", _on_error):
         # To the class, before there is an engine: a listener that is added to one in use breaks its other threads.
         event.listen(Engine, "handle_error", _on_error)
+
+
+# --- SQL as text --------------------------------------------------------------------------------------------------
+
+
+def _begins(words: str) -> re.Pattern[str]:
+    return re.compile(rf"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:{words})\b(?!\s+prepared\b)", re.IGNORECASE | re.DOTALL)
+
+
+_ROLLBACK: Final = _begins("rollback|abort")
+_COMMIT: Final = _begins("commit|end")
+_USE: Final = _begins("use")
+_TEMPORARY: Final = _begins(r"create\s+(?:or\s+replace\s+)?(?:temp|temporary)\s+(?:table|view)")
+_RENAME: Final = _begins(r"alter\s+table\b.*\brename|rename\s+table")
+
+
+def notice_text(files: Candidates, statement: str, dialect: str) -> None:
+    """Record the effect of a statement on the transaction of these candidates.
+
+    Args:
+        files: whose rows were written, or read for writing, before.
+        statement: SQL as text, or DDL, that was executed.
+        dialect: the name of the database's dialect. PostgreSQL tells of several tables with one name when it is asked.
+    """
+    if _ROLLBACK.match(statement):
+        files.in_doubt = True
+    elif _COMMIT.match(statement):
+        files.ended_early = True
+    elif _USE.match(statement):
+        files.renamed = True
+    elif _RENAME.match(statement) or (dialect != "postgresql" and _TEMPORARY.match(statement)):
+        files.renamed = files.renamed or _names_a_table_of(files, statement)
+
+
+def _names_a_table_of(files: Candidates, statement: str) -> bool:
+    names = {row.table.name for rows in files.rows.values() for row in rows}
+    return any(re.search(rf"\b{re.escape(name)}\b", statement, re.IGNORECASE) for name in names)

@@ -31,14 +31,13 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.sql import ColumnElement, Subquery
 
 from depot_lite.fields.columns import files_in
-from depot_lite.fields.file_type import FileType, file_columns, file_type
+from depot_lite.fields.file_type import FileType, file_columns, file_type, read_as, stored_files
 from depot_lite.fields.tracking.births import Row, Schemas
 from depot_lite.fields.tracking.fates import Answer, End
-from depot_lite.fields.tracking.keys import is_one_of, key_batches
-from depot_lite.fields.tracking.rows import as_stored, read_as, unlimited
+from depot_lite.fields.tracking.rows import is_one_of, key_batches, unlimited
 
 
-def _names_one_of(column: Column[Any], kind: FileType, paths: Sequence[str], dialect: str) -> ColumnElement[bool]:
+def names_one_of(column: Column[Any], kind: FileType, paths: Sequence[str], dialect: str) -> ColumnElement[bool]:
     """Return the condition that a column names one of these files; in a list, in any of its elements."""
     if not kind.multiple:
         expression: Any = type_coerce(column, kind)
@@ -94,7 +93,7 @@ def _unexplained(end: End, answer: Answer) -> set[str]:
         for path in end.asked.keys() - answer.named
         if path in answer.absent
         or not any(
-            row.key is None or row in files.deleted or files.explain(row, answer.files_of(row))
+            row.key is None or row in files.deleted or files.explains(row, answer.files_of(row))
             for row in end.asked[path]
         )
     }
@@ -144,7 +143,7 @@ def _compare(
     if len(rows) == len(batch):
         present.update(*(by_key[key] for key in batch))
     else:
-        # Which of the rows are missing: those whose key is none that was found. Where keys read otherwise in Python
+        # Which of the rows are missing: those whose key is none that was found. Where keys read differently in Python
         # than they were given, all count as missing, and nothing is believed to be present that is not.
         found = {key for key, _ in rows}
         present.update(*(by_key[key] for key in batch if key in found))
@@ -155,7 +154,7 @@ def _read_by_key(
 ) -> tuple[list[tuple[tuple[Any, ...], set[str]]], bool]:
     """Return the keys and paths of those of the rows that are there, and whether their table is ambiguous."""
     key: list[ColumnElement[Any]] = list(table.primary_key)
-    files, aside = list(map(as_stored, file_columns(table))), circumstances(connection.dialect, table, options)
+    files, aside = list(stored_files(table).values()), circumstances(connection.dialect, table, options)
     if aside is None:
         query: Select[Any] = select(*key, *files).where(is_one_of(key, keys))
     else:
@@ -252,10 +251,8 @@ def _find_by_path(
     ]
     for batch in key_batches((each,) for each in sorted(paths)):
         wanted = [path for (path,) in batch]
-        conditions = [_names_one_of(column, kind, wanted, connection.dialect.name) for column, kind in columns]
-        query = select(*(as_stored(column) for column, _ in columns)).where(
-            or_(*conditions) if conditions else literal(False)
-        )
+        conditions = [names_one_of(column, kind, wanted, connection.dialect.name) for column, kind in columns]
+        query = select(*stored_files(table).values()).where(or_(*conditions) if conditions else literal(False))
         for row in connection.execute(unlimited(query, connection), execution_options=options):
             named |= _paths_in(row)
     return named
@@ -270,7 +267,8 @@ def _paths_in(values: Iterable[Any]) -> set[str]:
     found: set[str] = set()
     for value in values:
         for each in files_in(value):
-            if not each.paths:
+            paths = each.named_paths
+            if not paths:
                 raise RuntimeError(f"a row has a reference that cannot be read: {dict(each)!r}")
-            found.update(each.paths)
+            found.update(paths)
     return found

@@ -1,6 +1,10 @@
-"""Rows: the primary keys that objects have in tables, and the files in rows, read under a lock before they are written.
+"""Rows: their primary keys, and the files in them, read under a lock before they are written.
 
 The files in the row now will be replaced, whatever the session remembers.
+
+A type may read something else than is stored: a UUID in capitals, a Numeric with more digits, and a TypeDecorator that
+folds letters are written back in another form, which SQLite, or a column of text, takes for another key. Such a key is
+kept as the driver gives it (`StoredKey`).
 """
 
 from __future__ import annotations
@@ -10,55 +14,203 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Dialect, Select, Table, select, type_coerce
+from sqlalchemy import (
+    Column,
+    Dialect,
+    Double,
+    Enum,
+    Float,
+    Integer,
+    Select,
+    String,
+    Table,
+    and_,
+    bindparam,
+    cast,
+    or_,
+    select,
+    tuple_,
+)
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import LoaderCallableStatus, Mapper, Session
 from sqlalchemy.sql import ColumnElement
-from sqlalchemy.types import TypeEngine, UserDefinedType
+from sqlalchemy.sql.functions import GenericFunction
+from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 from depot_lite.fields import internals
 from depot_lite.fields.columns import NOT_LOADED
-from depot_lite.fields.file_type import file_columns, file_type
+from depot_lite.fields.file_type import file_columns, stored_files
 from depot_lite.fields.tracking.births import Files, Row
-from depot_lite.fields.tracking.keys import is_one_of, key_batches
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
     from sqlalchemy.orm import InstanceState
 
+# --- keys ---------------------------------------------------------------------------------------------------------
 
-class ReadAs(UserDefinedType[Any]):
-    """The type of an expression that is read as another type, except that NULL is None to it."""
+#: How many primary keys one SELECT names.
+BATCH: Final = 500
+
+
+class StoredKey(tuple[Any, ...]):
+    """A primary key as the driver gives it. ``loaded`` is the same key as Python reads it, which finds no row."""
+
+    loaded: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, stored: Iterable[Any], loaded: tuple[Any, ...]) -> StoredKey:
+        """Return the key."""
+        key = cls(stored)
+        key.loaded = loaded
+        return key
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether this is the same key, also as the driver gives it."""
+        return isinstance(other, StoredKey) and super().__eq__(other)
+
+    def __ne__(self, other: object) -> bool:
+        """Return whether this is another key; a tuple would compare for itself."""
+        return not self == other
+
+    __hash__ = tuple.__hash__
+
+
+def loaded_key(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a key as Python reads it, which the identities of objects are made of."""
+    return key.loaded if isinstance(key, StoredKey) else key
+
+
+class _DriverType(UserDefinedType[Any]):
+    """The type of the driver's own values, which are sent and read as they are."""
 
     cache_ok = True
 
-    def __init__(self, of: TypeEngine[Any]) -> None:
-        self.of = of
 
-    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
-        """Return the processor of the other type, which is not called for NULL."""
-        load = self.of.dialect_impl(dialect).result_processor(dialect, coltype)
-        return None if load is None else lambda value: None if value is None else load(value)
+class _Untyped(GenericFunction[Any]):
+    """A column without its type. A float of four bytes becomes one of eight: it equals no number that Python has."""
 
-
-def read_as(column: ColumnElement[Any], kind: TypeEngine[Any]) -> ColumnElement[Any]:
-    """Return the expression that selects a column, read as another type."""
-    expression = column.type.column_expression(column)
-    return type_coerce(column if expression is None else expression, ReadAs(kind))
+    inherit_cache = True
+    _register = False
+    name = "stored_key"
+    type = _DriverType()
 
 
-def as_stored(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Return a file column as its rows name files, whatever a user's TypeDecorator around its type makes of them."""
-    kind = file_type(column.type)
-    return column if kind is None or kind is column.type else read_as(column, kind)
+@compiles(_Untyped)
+def _compile_untyped(element: GenericFunction[Any], compiler: Any, **kw: Any) -> str:
+    column = next(iter(element.clauses))
+    wide = cast(column, Double) if _is_narrow(column.type, compiler.dialect) else column
+    return str(compiler.process(wide, **kw))
 
 
-#: More rows than a table can have: an explicit LIMIT is stronger than ``sql_select_limit``.
-_ALL_ROWS: Final = 2**64 - 1
+def _is_narrow(kind: TypeEngine[Any], dialect: Dialect) -> bool:
+    """Return whether a type is a float that may have four bytes; all of SQLite's have eight."""
+    impl: Any = kind.dialect_impl(dialect)
+    while isinstance(impl, TypeDecorator):
+        impl = impl.impl_instance
+    return isinstance(impl, Float) and not isinstance(impl, Double) and dialect.name != "sqlite"
 
 
-def unlimited(query: Select[Any], connection: Connection) -> Select[Any]:
-    """Return a query for all of its rows, although a session of MariaDB may have set ``sql_select_limit``."""
-    return query.limit(_ALL_ROWS) if connection.dialect.name in {"mysql", "mariadb"} else query
+class RowReader:
+    """Reads the primary keys of rows, and the files in them, with queries that select its ``columns``.
+
+    Args:
+        key: the expressions of the primary key.
+        dialect: of the database.
+        files: the file columns to read, each with the expression that selects it; by default none.
+    """
+
+    def __init__(
+        self, key: Sequence[Any], dialect: Dialect, files: Mapping[Column[Any], ColumnElement[Any]] | None = None
+    ) -> None:
+        self._width, self._files = len(key), files or {}
+        sent = {position: _sender(each.type, dialect) for position, each in enumerate(key)}
+        # The positions of the columns whose values may read otherwise than they are stored.
+        self._sent = {position: send for position, send in sent.items() if send is not None}
+        untyped = [_Untyped(key[position]) for position in self._sent]
+        self._start = len(key) + len(untyped)
+        self.columns = [*key, *untyped, *self._files.values()]
+
+    def read(
+        self,
+        connection: Connection,
+        query: Select[Any],
+        parameters: Any = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> dict[tuple[Any, ...], Files]:
+        """Return the files of the rows that a query finds, by primary key."""
+        rows = connection.execute(unlimited(query, connection), parameters, execution_options=dict(options or {}))
+        return {self._key(row): dict(zip(self._files, row[self._start :], strict=True)) for row in rows}
+
+    def read_locked(
+        self,
+        connection: Connection,
+        query: Select[Any],
+        parameters: Any = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> dict[tuple[Any, ...], Files]:
+        """Read rows that are about to be written; the query is one ``FOR UPDATE``."""
+        begin_writing(connection)
+        return self.read(connection, query, parameters, options)
+
+    def _key(self, row: Sequence[Any]) -> tuple[Any, ...]:
+        """Return the key of a row in a form that finds this row, and no other."""
+        loaded, stored = tuple(row[: self._width]), list(row[: self._width])
+        finds = True
+        for (position, send), value in zip(self._sent.items(), row[self._width : self._start], strict=True):
+            stored[position] = value
+            finds &= bool(send(loaded[position]) == value)
+        return loaded if finds else StoredKey.of(stored, loaded)
+
+
+def _sender(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+    """Return a function that makes the driver's value of one of Python's; None if both are always equal."""
+    impl = kind.dialect_impl(dialect)
+    send = impl.bind_processor(dialect)
+    is_exact = isinstance(impl, Integer | String) and not isinstance(impl, Enum)
+    if is_exact and send is None and impl.result_processor(dialect, None) is None:
+        return None
+    if _is_narrow(kind, dialect) or kind.bind_expression(bindparam("key", type_=kind)) is not None:
+        return lambda value: _UNKNOWN
+    return send or (lambda value: value)
+
+
+#: Equal to no value: the database changes all that it gets.
+_UNKNOWN: Final = object()
+
+
+def is_one_of(key: Sequence[Any], identities: Iterable[tuple[Any, ...]]) -> ColumnElement[bool]:
+    """Return the condition that a row has one of these primary keys."""
+    known = list(identities)
+    stored = [tuple(each) for each in known if isinstance(each, StoredKey)]
+    if not stored:
+        return _is_one_of(key, known)
+    plain = [each for each in known if not isinstance(each, StoredKey)]
+    condition = _is_one_of([_Untyped(each) for each in key], stored)
+    return or_(condition, _is_one_of(key, plain)) if plain else condition
+
+
+def _is_one_of(key: Sequence[Any], known: list[tuple[Any, ...]]) -> ColumnElement[bool]:
+    if len(key) == 1:
+        # With the column's type, not the values': PostgreSQL does not compare a number with "1", which may be its key.
+        values = bindparam(None, [each[0] for each in known], key[0].type, expanding=True, unique=True)
+        return key[0].in_(values)  # type: ignore[no-any-return]  # an attribute is Any
+    whole = [each for each in known if None not in each]
+    # SQLite lets a part of a primary key be NULL, which is equal to nothing.
+    parts = [
+        and_(*(column.is_(None) if value is None else column == value for column, value in zip(key, each, strict=True)))
+        for each in known
+        if None in each
+    ]
+    return or_(tuple_(*key).in_(whole), *parts) if parts else tuple_(*key).in_(whole)
+
+
+def key_batches(identities: Iterable[tuple[Any, ...]], size: int = BATCH) -> list[list[tuple[Any, ...]]]:
+    """Return the keys in lists that one condition can name."""
+    known = list(identities)
+    return [known[start : start + size] for start in range(0, len(known), size)]
+
+
+# --- keys of objects ----------------------------------------------------------------------------------------------
 
 
 def key_in(state: InstanceState[Any], table: Table) -> tuple[Any, ...] | None:
@@ -123,6 +275,17 @@ def tables_with_files(mapper: Mapper[Any]) -> list[Table]:
     return [each for each in mapper.tables if isinstance(each, Table) and file_columns(each)]
 
 
+# --- files in rows ------------------------------------------------------------------------------------------------
+
+#: More rows than a table can have: an explicit LIMIT is stronger than ``sql_select_limit``.
+_ALL_ROWS: Final = 2**64 - 1
+
+
+def unlimited(query: Select[Any], connection: Connection) -> Select[Any]:
+    """Return a query for all of its rows, although a session of MariaDB may have set ``sql_select_limit``."""
+    return query.limit(_ALL_ROWS) if connection.dialect.name in {"mysql", "mariadb"} else query
+
+
 def read_rows(
     connection: Connection,
     table: Table,
@@ -157,8 +320,8 @@ def _select_rows(
     *,
     lock: bool,
 ) -> dict[tuple[Any, ...], Files]:
-    key, files = list(table.primary_key), file_columns(table)
-    query = select(*key, *map(as_stored, files)).where(is_one_of(key, keys))
+    key, files = list(table.primary_key), stored_files(table)
+    query = select(*key, *files.values()).where(is_one_of(key, keys))
     if lock:
         query = query.order_by(*key).with_for_update()
     rows = connection.execute(unlimited(query, connection), execution_options=dict(options or {}))

@@ -40,9 +40,8 @@ from depot_lite.fields.validators.names import (
     extension_of,
 )
 from depot_lite.io.media_types import OCTET_STREAM
-from depot_lite.io.media_types.claims import contradiction
-from depot_lite.io.media_types.detection import type_of_name
-from depot_lite.io.media_types.names import with_usual_extension
+from depot_lite.io.media_types.claims import contradicts_declaration, contradicts_name
+from depot_lite.io.media_types.vocabulary import matches, type_of_name, with_usual_extension
 from depot_lite.io.sizes import exact_size, is_decimal, shown_size, size_of
 
 __all__ = [
@@ -139,18 +138,19 @@ class ContentTypes(Validator):
     """
 
     def __init__(self, *types: str) -> None:
-        for each in types:
-            kind, _, subtype = text_of(each).partition("/")
+        found = [text_of(each).partition(";")[0].strip().lower() for each in types]
+        for each in found:
+            kind, _, subtype = each.partition("/")
             if not kind or not subtype or "*" in kind or ("*" in subtype and subtype != "*"):
                 raise ConfigurationError(f"expected a media type such as 'application/pdf' or 'image/*', got {each!r}")
         if not types:
             raise ConfigurationError("ContentTypes() allows no file at all: ContentTypes('image/*', ...)")
-        self.types = tuple(each.lower() for each in types)
+        self.types = tuple(found)
 
     def __call__(self, file: Candidate) -> None:
         """Compare the type."""
         found = file.content_type
-        if found not in self.types and found.partition("/")[0] + "/*" not in self.types:
+        if not any(matches(found, each) for each in self.types):
             name = "of an unknown type" if found == OCTET_STREAM else found
             message = f"is {name}, allowed: {', '.join(self.types)}"
             raise TypeRefused(message, rule="content_type", limit=self.types, value=found)
@@ -184,34 +184,30 @@ class MatchingType(Validator):
     def prepare(self, file: Candidate) -> None:
         """Correct the extension before any validator sees the name."""
         if self.extension == "correct":
-            found = contradiction(file.head(), type_of_name(file.filename))
-            corrected = None if found is None else with_usual_extension(file.filename, found)
-            if corrected is not None:
-                file.filename = corrected
+            finding = file.finding()
+            if contradicts_name(finding, file.filename):
+                file.filename = with_usual_extension(file.filename, finding.media_type) or file.filename
 
     def __call__(self, file: Candidate) -> None:
-        """Compare the type of the bytes with the claimed types."""
-        errors = []
-        found = None
-        if self.extension == "refuse" or (self.extension == "correct" and not isinstance(file, StoredCandidate)):
-            found = contradiction(file.head(), type_of_name(file.filename))
-        if found is not None:
-            message = f"has the extension {extension_of(file.filename)!r} but is {_type_name(found)}"
-            errors.append(TypeRefused(message, rule="extension_type", limit=type_of_name(file.filename), value=found))
-        declared = file.declared_type if self.declared == "refuse" else None
-        found = None if declared is None else contradiction(file.head(), declared, declared=True)
-        if found is not None:
-            message = f"was sent as {declared} but is {_type_name(found)}"
-            errors.append(TypeRefused(message, rule="declared_type", limit=declared, value=found))
+        """Compare the type of the bytes with the claimed types; an empty file contradicts none."""
+        if not file.head():
+            return
+        errors, finding = [], file.finding()
+        name = "of another type" if finding.media_type == OCTET_STREAM else finding.media_type
+        checked = self.extension == "refuse" or (self.extension == "correct" and not isinstance(file, StoredCandidate))
+        if checked and contradicts_name(finding, file.filename):
+            message = f"has the extension {extension_of(file.filename)!r} but is {name}"
+            limit = type_of_name(file.filename)
+            errors.append(TypeRefused(message, rule="extension_type", limit=limit, value=finding.media_type))
+        if self.declared == "refuse" and contradicts_declaration(finding, file.declared_type):
+            message = f"was sent as {file.declared_type} but is {name}"
+            limit = file.declared_type
+            errors.append(TypeRefused(message, rule="declared_type", limit=limit, value=finding.media_type))
         if errors:
             raise all_of(errors)
 
 
 _ACTIONS: Final = ("refuse", "correct", "ignore")
-
-
-def _type_name(found: str) -> str:
-    return "of another type" if found == OCTET_STREAM else found
 
 
 # --- lists -----------------------------------------------------------------------------------------------------------

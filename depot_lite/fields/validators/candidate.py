@@ -10,7 +10,7 @@ from depot_lite.errors import NameRefused, ValidationError
 from depot_lite.io.content import Content, clean_filename
 from depot_lite.io.interfaces import UNNAMED, StoredFile
 from depot_lite.io.media_types import OCTET_STREAM
-from depot_lite.io.media_types.claims import proven_type
+from depot_lite.io.media_types.detection import Finding, type_for
 from depot_lite.io.on_disk import OnDisk, content_source
 
 __all__ = ["Candidate", "StoredCandidate"]
@@ -68,12 +68,12 @@ class Candidate:
 
     @property
     def content_type(self) -> str:
-        """The media type that the bytes show, or else the claimed type.
+        """The media type that the bytes show; among those that they allow, the one of the name, then the claimed one.
 
-        The claim does not count if files of the claimed type always show it: a file called ``photo.png`` that is not a
-        PNG has the type ``application/octet-stream``.
+        Some types are always shown by the bytes: a file called ``photo.png`` that is not a PNG has the type
+        ``application/octet-stream``.
         """
-        return proven_type(self.head(), self._claimed, self.filename)
+        return type_for(self.finding(), self._claimed, self.filename)
 
     @property
     def declared_type(self) -> str | None:
@@ -89,6 +89,10 @@ class Candidate:
         """Return the first bytes, up to 8 KiB."""
         return self._content.head()
 
+    def finding(self) -> Finding:
+        """Return the types that the bytes allow."""
+        return self._content.finding()
+
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
         """Open the content as a binary file, at its start. A file of the user keeps its position.
@@ -99,6 +103,15 @@ class Candidate:
         content.spool()
         with content.open() as file:
             yield file
+
+    def spool(self) -> None:
+        """Make the content readable more than once: copy a stream to a temporary file.
+
+        Raises:
+            InvalidContent: the stream cannot be read.
+            ValidationError: the stream has more bytes than its limit allows.
+        """
+        self._content.spool()
 
     def on_disk(self) -> OnDisk:
         """Return a context manager that gives a path with the whole content: ``with file.on_disk() as path:``.
@@ -182,6 +195,9 @@ class StoredCandidate(Candidate):
         """The number of bytes; from the storage if the row is filedepot's, which does not have it."""
         known: int | None = self._keys.get("size")
         return self._file().content_length if known is None else known
+
+    def spool(self) -> None:
+        """Do nothing, since a stored file can be read again."""
 
     def limit(self, size: int | None, error: ValidationError | None) -> None:
         """Do nothing, since the size is known."""

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 
 from depot_lite.errors import ConfigurationError, ImageRefused, SizeRefused, TypeRefused, ValidationError
 from depot_lite.fields.validators.base import Validator, all_of, positive
 from depot_lite.fields.validators.candidate import Candidate
-from depot_lite.images import FORMATS, MAX_PIXELS, ImageInfo, probe, verify_image
+from depot_lite.images import DEFAULT_FORMATS, FORMATS, MAX_PIXELS, ImageInfo, probe, verify_image
+from depot_lite.images.headers import named_formats
 
 __all__ = ["Image"]
-
-# Common names of formats, and those that Pillow uses.
-_ALIASES: Final = {"JPG": "JPEG", "TIF": "TIFF", "HEIC": "HEIF"}
 
 
 @dataclass(frozen=True)
@@ -31,9 +29,10 @@ class Image(Validator):
         aspect_ratio: the required ratio of width to height, such as ``(16, 9)``, or their quotient.
         tolerance: the allowed deviation from ``aspect_ratio``, as a fraction of it.
         decode: whether to decode every pixel, to find files that are truncated or damaged.
+        truncated: ``"allow"`` for a JPEG that lacks only its end, as browsers do; ``"refuse"`` refuses it, too.
     """
 
-    formats: Collection[str] = FORMATS
+    formats: Collection[str] = DEFAULT_FORMATS
     min_width: int | None = None
     max_width: int | None = None
     min_height: int | None = None
@@ -44,6 +43,7 @@ class Image(Validator):
     aspect_ratio: tuple[float, float] | float | None = None
     tolerance: float = 0.01
     decode: bool = True
+    truncated: Literal["allow", "refuse"] = "allow"
 
     costly: ClassVar[bool] = True
 
@@ -61,8 +61,9 @@ class Image(Validator):
         for low, high in (("min_width", "max_width"), ("min_height", "max_height"), ("min_ratio", "max_ratio")):
             if None not in (self._options[low], self._options[high]) and self._options[low] > self._options[high]:
                 raise ConfigurationError(f"{low}={self._options[low]!r} is more than {high}={self._options[high]!r}")
-        unknown = set(self._formats) - set(FORMATS)
-        if isinstance(self.formats, str) or unknown or not self._formats:
+        if self.truncated not in ("allow", "refuse"):
+            raise ConfigurationError(f"truncated={self.truncated!r}: expected 'allow' or 'refuse'")
+        if isinstance(self.formats, str) or not self._formats:
             raise ConfigurationError(f"formats={self.formats!r}: expected some of {', '.join(FORMATS)}")
 
     @property
@@ -71,7 +72,7 @@ class Image(Validator):
 
     @property
     def _formats(self) -> tuple[str, ...]:
-        return tuple(_ALIASES.get(str(each).upper(), str(each).upper()) for each in self.formats)
+        return named_formats(self.formats)
 
     def is_pointless(self, errors: Sequence[ValidationError]) -> bool:
         """Return whether the file is refused for its type or size, or another `Image` could not read it."""
@@ -86,11 +87,13 @@ class Image(Validator):
             self._examine(file, verify_image)
 
     def _examine(self, file: Candidate, look: Callable[..., ImageInfo]) -> ImageInfo:
+        limits = {"formats": self._formats, "max_pixels": self.max_pixels, "truncated": self.truncated}
+
         def examine() -> ImageInfo:
             with file.open() as opened:
-                return look(opened, formats=self._formats, max_pixels=self.max_pixels)
+                return look(opened, **limits)
 
-        return file.cached((look, self._formats, self.max_pixels), examine)
+        return file.cached((look, *limits.values()), examine)
 
     def _refusals(self, found: ImageInfo) -> Iterator[ImageRefused]:
         width, height = found.width, found.height

@@ -20,6 +20,7 @@ from copy import copy
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 
 from boto3.s3.transfer import TransferConfig
@@ -27,22 +28,17 @@ from boto3.s3.transfer import TransferConfig
 from depot_lite.errors import ConfigurationError, DepotError, StorageFailed
 from depot_lite.io.boto3.client import S3Connection
 from depot_lite.io.boto3.copies import CopyDiffers, Original, is_refusal
-from depot_lite.io.boto3.errors import ERRORS, S3_ERRORS, code_of, translating
+from depot_lite.io.boto3.errors import CHANGED, CONFLICT, ERRORS, NO_CONDITIONS, S3_ERRORS, code_of, translating
 from depot_lite.io.boto3.forms import can_be_sent, form_of
 from depot_lite.io.boto3.listing import listing
 from depot_lite.io.boto3.objects import arguments_of, arguments_of_copy, encode_crc32, info_of
-from depot_lite.io.boto3.options import (
-    bucket_of,
-    client_arguments,
-    prefix_of,
-    transfer_of,
-    upload_arguments,
-)
-from depot_lite.io.boto3.stream import RangeReader
+from depot_lite.io.boto3.options import NewClient, bucket_of, prefix_of, transfer_of, upload_arguments
+from depot_lite.io.boto3.stream import RangeReader, request_body
 from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage, StoredFile
 from depot_lite.io.objects.metadata import time_of
-from depot_lite.io.objects.options import seconds
+from depot_lite.io.objects.options import expiry_of, max_value_of
 from depot_lite.io.objects.readers import SummedReader
+from depot_lite.io.objects.silence import Patience
 from depot_lite.io.objects.versions import ObjectVersion, VersionedStorage
 from depot_lite.io.options import boolean
 
@@ -53,6 +49,9 @@ Headers = Mapping[str, Any]
 
 #: How many parts S3 takes.
 _PART_LIMIT: Final = 10_000
+
+#: How often a conditional request is sent that meets another one.
+_ATTEMPTS: Final = 5
 
 #: Codes of servers that cannot delete in batches, or need a checksum of the request that boto3 no longer sends.
 _NO_BATCHES: Final = {"NotImplemented", "MethodNotAllowed", "MissingContentMD5", "InvalidRequest", "InvalidArgument"}
@@ -105,6 +104,8 @@ class S3Storage(VersionedStorage[str, Headers]):
         signed_url_expiry: int | str | timedelta = 3600,
         # Arguments of every upload, out of boto3's ALLOWED_UPLOAD_ARGS: CacheControl, ServerSideEncryption, ...
         upload_metadata: Mapping[str, Any] | str | None = None,
+        # The longest value of one entry of the metadata that the server takes: 256 for Swift.
+        max_metadata_value: int | str | None = None,
         # A boto3 client, instead of keys, region, endpoint and connection_kwargs.
         client: Any = None,
         public_base_url: str | None = None,
@@ -114,17 +115,25 @@ class S3Storage(VersionedStorage[str, Headers]):
         create_bucket: bool | str = False,
         concurrency: int | str = 16,
         executor: Executor | None = None,
+        timeout: float | str | timedelta = 60,
+        copy_timeout: float | str | timedelta = 300,
     ) -> None:
-        prefix = prefix_of(prefix, folder_name)
-        super().__init__(prefix, concurrency, executor, sign_urls, signed_url_expiry, public_base_url)
-        self._bucket = bucket_of(bucket, bucket_name, access_key_id)
+        patience = Patience.of(timeout, copy_timeout)
+        self._bucket, prefix = bucket_of(bucket, bucket_name, access_key_id), prefix_of(prefix, folder_name)
+        super().__init__(prefix, concurrency, executor, sign_urls, signed_url_expiry, public_base_url, patience)
         self._upload = upload_arguments(policy, storage_class, upload_metadata)
-        self._transfer = transfer_of(transfer_config)
-        if client is not None and (access_key_id or region_name or endpoint_url or connection_kwargs):
+        self._max_value, self._transfer = max_value_of(max_metadata_value), transfer_of(transfer_config)
+        new = NewClient(access_key_id, secret_access_key, region_name, endpoint_url, connection_kwargs)
+        self._connect(client, new, create_bucket=boolean("create_bucket", create_bucket))
+
+    def _connect(self, client: Any, new: NewClient, *, create_bucket: bool) -> None:
+        if client is not None and new.is_given:
             raise ConfigurationError("client and the options of a new client contradict each other")
-        keys, create = (access_key_id, secret_access_key), boolean("create_bucket", create_bucket)
-        arguments = client_arguments(*keys, region_name, endpoint_url, connection_kwargs, self._concurrency)
-        self._connection = S3Connection(self._bucket, client, arguments, create, self._upload.get("ACL"))
+        arguments = new.arguments(self._concurrency, self._silence.patience)
+        # Unless the user's config decides, the abilities of the server do.
+        self._validates = client is None and new.leaves_validation
+        acl = self._upload.get("ACL")
+        self._connection = S3Connection(self._bucket, client, arguments, create_bucket, acl, self._silence)
 
     @property
     def location(self) -> Hashable:
@@ -153,6 +162,16 @@ class S3Storage(VersionedStorage[str, Headers]):
         return bool(self._client.meta.config.request_checksum_calculation == "when_supported")
 
     @property
+    def _mode(self) -> dict[str, str]:
+        """Return the arguments by which a server tells its checksum of an object, if it has one, and boto3 verifies it.
+
+        Not of requests for a part: some servers answer them with the checksum of the whole
+        (https://github.com/ceph/ceph/pull/61901).
+        """
+        validates = self._validates or self._client.meta.config.response_checksum_validation == "when_supported"
+        return {"ChecksumMode": "ENABLED"} if validates else {}
+
+    @property
     def _root(self) -> str:
         return f"s3://{self._bucket}/"
 
@@ -172,17 +191,46 @@ class S3Storage(VersionedStorage[str, Headers]):
     def _new_info(self, file_id: str, filename: str | None, content_type: str) -> FileInfo:
         return super()._new_info(file_id, filename, self._upload.get("ContentType") or content_type)
 
-    def _put(self, info: FileInfo, data: bytes, *, new: bool) -> None:
-        arguments = arguments_of(info, self._upload)
+    def _put(
+        self, info: FileInfo, data: bytes, *, new: bool, condition: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        arguments = {**arguments_of(info, self._upload, self._max_value), **condition}
         if self._checksums():
             # Our own checksum: over HTTPS, boto3 would send its checksum in a trailer.
             arguments["ChecksumCRC32"] = encode_crc32(info.checksum)
         with self._sending(info.file_id, arguments["Metadata"]):
-            self._client.put_object(**self._where(info.file_id), Body=data, **arguments)
+            self._client.put_object(**self._where(info.file_id), Body=request_body(data), **arguments)
+
+    _no_version = "00000000000000000000000000000000"
+
+    def _version_in(self, record: Headers) -> Any:
+        return record["ETag"]
+
+    def _put_if(self, info: FileInfo, data: bytes, version: Any) -> bool | None:
+        if version is None:
+            return self._put_on(info, data, {"IfNoneMatch": "*"})
+        # Amazon takes ETags with and without quotes, radosgw only without.
+        forms = dict.fromkeys([version.strip('"'), version])
+        answers = (self._put_on(info, data, {"IfMatch": each}) for each in forms)
+        return next((each for each in answers if each is not False), False)
+
+    def _put_on(
+        self, info: FileInfo, data: bytes, condition: Mapping[str, str], attempts: int = _ATTEMPTS
+    ) -> bool | None:
+        try:
+            self._put(info, data, new=False, condition=condition)
+        except StorageFailed as error:
+            code = code_of(error.__cause__)
+            if code == CONFLICT and attempts > 1:
+                return self._put_on(info, data, condition, attempts - 1)
+            if code not in CHANGED | NO_CONDITIONS:
+                raise
+            return None if code in NO_CONDITIONS else False
+        return True
 
     def _put_large(self, info: FileInfo, content: SummedReader, size: int | None, *, new: bool) -> Mapping[str, str]:
         """Store content in parts, several at a time; boto3 aborts the upload when anything fails."""
-        arguments = arguments_of(info, self._upload)
+        arguments = arguments_of(info, self._upload, self._max_value)
         if self._checksums() and info.checksum is not None:
             arguments["ChecksumCRC32"] = encode_crc32(info.checksum)
         elif self._checksums():
@@ -213,7 +261,7 @@ class S3Storage(VersionedStorage[str, Headers]):
         return is_refusal(error)
 
     def _description(self, info: FileInfo, record: Headers) -> dict[str, Any]:
-        return arguments_of(info, self._upload)
+        return arguments_of(info, self._upload, self._max_value)
 
     def _same_description(self, record: Headers, when: datetime) -> dict[str, Any]:
         return arguments_of_copy(record, when, self._upload)
@@ -234,7 +282,7 @@ class S3Storage(VersionedStorage[str, Headers]):
     # --- finding --------------------------------------------------------------------------------------------------
 
     def _open(self, file_id: str) -> StoredFile:
-        found = self._get(file_id)
+        found = self._get(file_id, **self._mode)
         info = info_of(file_id, found)
         reader = RangeReader(
             found["Body"],
@@ -266,8 +314,7 @@ class S3Storage(VersionedStorage[str, Headers]):
         return found["Body"]
 
     def _look(self, file_id: str) -> Headers:
-        mode = {"ChecksumMode": "ENABLED"} if self._checksums() else {}
-        found: Headers = self._client.head_object(**self._where(file_id), **self._arguments(_OF_READING), **mode)
+        found: Headers = self._client.head_object(**self._where(file_id), **self._arguments(_OF_READING), **self._mode)
         return found
 
     def _info_in(self, file_id: str, record: Headers) -> FileInfo:
@@ -301,16 +348,19 @@ class S3Storage(VersionedStorage[str, Headers]):
         self._client.delete_object(Bucket=self._bucket, Key=key, **self._arguments(_OF_ACCESS))
 
     def _undelete(self, file_id: str, *, dry_run: bool) -> bool:
-        """Remove the delete marker, which hides the last version of the object."""
-        key = self._key(file_id)
+        """Remove the delete markers that hide the last version of the object: each deletion leaves another one."""
+        key, access = self._key(file_id), self._arguments(_OF_ACCESS)
         with translating(self._what("restore", file_id)):
-            found = self._client.list_object_versions(Bucket=self._bucket, Prefix=key, **self._arguments(_OF_ACCESS))
-            markers = [each for each in found.get("DeleteMarkers", ()) if each["Key"] == key and each["IsLatest"]]
-            if not markers or all(each["Key"] != key for each in found.get("Versions", ())):
+            pages = list(
+                self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=key, **access)
+            )
+            markers = [each for page in pages for each in page.get("DeleteMarkers", ()) if each["Key"] == key]
+            kept = any(each["Key"] == key for page in pages for each in page.get("Versions", ()))
+            if not kept or not any(each["IsLatest"] for each in markers):
                 return False
-            if not dry_run:
-                marker = {**self._where(file_id), "VersionId": markers[0]["VersionId"]}
-                self._client.delete_object(**marker, **self._arguments(_OF_ACCESS))
+            # The latest one last, so that the file stays deleted if this is interrupted.
+            for marker in () if dry_run else sorted(markers, key=lambda each: bool(each["IsLatest"])):
+                self._client.delete_object(**self._where(file_id), VersionId=marker["VersionId"], **access)
         return True
 
     #: What S3 deletes with one request.
@@ -351,13 +401,14 @@ class S3Storage(VersionedStorage[str, Headers]):
     ) -> tuple[str, dict[str, str]] | None:
         if not can_be_sent(self._upload):
             return None
-        limits = {"max_size": max_size, "expires_in": seconds("expires_in", expires_in)}
+        limits = {"max_size": max_size, "expires_in": expiry_of("expires_in", expires_in)}
         with translating(self._what("sign a form for", file_id)):
             return form_of(
                 self._client,
                 self._bucket,
                 self._key(file_id),
                 self._upload,
+                self._max_value,
                 content_type=content_type,
                 filename=filename,
                 **limits,

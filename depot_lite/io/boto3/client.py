@@ -11,22 +11,35 @@ from botocore.exceptions import ClientError
 from depot_lite.errors import ConfigurationError, StorageFailed
 from depot_lite.io.boto3.errors import S3_ERRORS, code_of, is_missing, translating
 from depot_lite.io.boto3.listing import prepare
+from depot_lite.io.boto3.stream import send_at_once
 from depot_lite.io.boto3.urls import ObjectUrls
+from depot_lite.io.boto3.waiting import Waiting
 from depot_lite.io.objects.clients import BucketConnection
+from depot_lite.io.objects.silence import Silence
 
 
 class S3Connection(BucketConnection[ObjectUrls]):
     """The client of an `S3Storage`, and its bucket."""
 
     def __init__(
-        self, bucket: str, ready: Any, arguments: Mapping[str, Any], create_bucket: bool, acl: str | None
+        self,
+        bucket: str,
+        ready: Any,
+        arguments: Mapping[str, Any],
+        create_bucket: bool,
+        acl: str | None,
+        silence: Silence,
     ) -> None:
         super().__init__(bucket, ready, create_bucket=create_bucket)
         self._arguments = arguments
         self._acl = acl
+        # A client of the caller's has timeouts and repetitions of its own.
+        self._waiting = Waiting(silence, decides=ready is None)
 
     def _new_urls(self, client: Any) -> ObjectUrls:
         prepare(client)
+        self._waiting.watch(client)
+        client.meta.events.register_last("before-call.s3", send_at_once)
         return ObjectUrls(client, self.bucket)
 
     def _new_client(self) -> Any:
@@ -64,7 +77,8 @@ class S3Connection(BucketConnection[ObjectUrls]):
             try:
                 client.create_bucket(Bucket=self.bucket, **options)
             except ClientError as error:
-                if code_of(error) != "BucketAlreadyOwnedByYou":  # another process was faster
+                # Another thread or process was faster, or is about to.
+                if code_of(error) not in {"BucketAlreadyOwnedByYou", "OperationAborted"}:
                     raise
             if self._acl == "public-read":
                 client.put_public_access_block(Bucket=self.bucket, PublicAccessBlockConfiguration=_PUBLIC_BY_ACL)

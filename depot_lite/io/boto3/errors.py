@@ -19,12 +19,20 @@ from depot_lite.io.objects.errors import (
     NO_BUCKET,
     OVERLOADED,
     REFUSED,
+    TIMED_OUT,
+    TIMEOUT,
     UNREACHABLE,
     ErrorTable,
+    facts_of_network,
 )
 
 # The answer to a HEAD has no body for the code, so botocore reports the status as code.
 _MISSING: Final = {"NoSuchKey", "NotFound", "404"}
+#: Answers to a condition: it does not hold, or there is no object; and the server has none.
+CHANGED: Final = frozenset({"PreconditionFailed", "412", "NoSuchKey", "404"})
+#: It was not compared, since another request was writing the object: S3 asks to send it again.
+CONFLICT: Final = "ConditionalRequestConflict"
+NO_CONDITIONS: Final = frozenset({"NotImplemented", "501", "MethodNotAllowed"})
 _DENIED: Final = {"AccessDenied", "AllAccessDisabled", "AccountProblem", "Forbidden", "403"}
 _WRONG_KEYS: Final = {
     "InvalidAccessKeyId",
@@ -88,7 +96,16 @@ class _S3Errors(ErrorTable):
             "there are no credentials, or not all; give access_key_id and secret_access_key, or configure boto3's own",
             set(_NO_CREDENTIALS),
         ),
-        (BROKEN, {botocore.ResponseStreamingError, botocore.IncompleteReadError, ConnectionError}),
+        (TIMEOUT, {TIMED_OUT}),
+        (
+            BROKEN,
+            {
+                botocore.ConnectionClosedError,
+                botocore.ResponseStreamingError,
+                botocore.IncompleteReadError,
+                ConnectionError,
+            },
+        ),
         (UNREACHABLE, {*_UNREACHABLE, botocore.HTTPClientError, HTTPError}),
         (DAMAGED, {botocore.FlexibleChecksumError}),
     )
@@ -98,7 +115,7 @@ class _S3Errors(ErrorTable):
             return {"complaint": _without_values(str(error))}
         if isinstance(error, botocore.ClientError):
             return {"code": code_of(error), "status": status_of(error), "attempts": f"{_tries(error)} attempts"}
-        return {}
+        return facts_of_network(error)
 
     def is_missing(self, error: Exception) -> bool:
         """Return whether the error says that there is no such object. A missing bucket is another error."""
@@ -107,10 +124,11 @@ class _S3Errors(ErrorTable):
     def may_have_arrived(self, error: Exception) -> bool:
         """Return whether the request may have succeeded: its answer was lost, or answers a retry.
 
+        After a lost answer, the condition of the repeated request fails because the first one has succeeded.
         If completing a multipart upload is repeated because its answer was lost, the upload no longer exists.
         """
         if isinstance(error, botocore.ClientError):
-            return status_of(error) >= 500 or code_of(error) in {"NoSuchUpload", "RequestTimeout"}
+            return status_of(error) >= 500 or code_of(error) in {"NoSuchUpload", "RequestTimeout", "PreconditionFailed"}
         return isinstance(error, (botocore.HTTPClientError, HTTPError)) and not isinstance(error, _UNREACHABLE)
 
     def cause(self, error: Exception) -> Exception | None:

@@ -35,6 +35,7 @@ def form_of(
     bucket: str,
     key: str,
     upload: Mapping[str, Any],
+    max_value: int | None,
     *,
     max_size: int,
     content_type: str | None,
@@ -45,8 +46,10 @@ def form_of(
 
     Args:
         upload: the arguments of every upload.
+        max_value: the longest value of an entry of the metadata; None for no limit.
     """
-    fields = _fields(upload, FileInfo("", filename or UNNAMED, content_type or OCTET_STREAM, 0, now()))
+    info = FileInfo("", filename or UNNAMED, content_type or OCTET_STREAM, 0, now())
+    fields = _fields(upload, info, max_value)
     conditions: list[Any] = [["content-length-range", 0, max_size]]
     if content_type is not None and content_type.endswith("/*"):
         conditions.append(["starts-with", "$Content-Type", content_type.removesuffix("*")])
@@ -57,8 +60,8 @@ def form_of(
     return form["url"], form["fields"]
 
 
-def _fields(upload: Mapping[str, Any], info: FileInfo) -> dict[str, str]:
-    fields = {f"x-amz-meta-{name}": value for name, value in metadata_of(info).items()}
+def _fields(upload: Mapping[str, Any], info: FileInfo, max_value: int | None) -> dict[str, str]:
+    fields = {f"x-amz-meta-{name}": value for name, value in metadata_of(info, max_value).items()}
     fields["Content-Disposition"] = content_disposition("attachment", info.filename)
     if upload.get("ACL") in _CLOSED:
         fields["acl"] = upload["ACL"]

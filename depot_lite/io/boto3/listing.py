@@ -38,7 +38,7 @@ _TRUTHS: Final = {"true": True, "false": False}
 
 _ListedObject = tuple[str, int, datetime]
 
-# Whether this thread makes a request of ours: the client may be the user's, whose own listings botocore parses.
+# Whether this thread makes a request for `listing`: the client may be the user's, whose own listings botocore parses.
 _is_listing: Final = ContextVar("_is_listing", default=False)
 
 
@@ -109,7 +109,7 @@ def _objects(answer: Mapping[str, Any]) -> list[_ListedObject]:
 
 
 def _take_over(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
-    """Read the body of a listing of ours, and leave the rest of the answer to botocore."""
+    """Read the body of an answer to `listing`, and leave the rest of the answer to botocore."""
     if not _is_listing.get() or response_dict["status_code"] != 200:
         return
     try:

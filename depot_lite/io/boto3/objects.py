@@ -17,13 +17,18 @@ from depot_lite.io.objects.metadata import attempt_at, disposition_of, info_in, 
 _KEPT: Final = ("ContentType", "ContentDisposition", "CacheControl", "ContentEncoding", "ContentLanguage")
 
 
-def arguments_of(info: FileInfo, upload: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of an upload of this file; ``upload`` are the arguments of all uploads."""
+def arguments_of(info: FileInfo, upload: Mapping[str, Any], max_value: int | None) -> dict[str, Any]:
+    """Return the arguments of an upload of this file.
+
+    Args:
+        upload: the arguments of all uploads.
+        max_value: the longest value of an entry of the metadata; None for no limit.
+    """
     return {
         "ContentDisposition": disposition_of(info),
         **upload,
         "ContentType": info.content_type,
-        "Metadata": {**upload["Metadata"], **metadata_of(info)},
+        "Metadata": {**upload["Metadata"], **metadata_of(info, max_value)},
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import boto3
@@ -17,6 +17,7 @@ from botocore.config import Config
 
 from depot_lite.errors import ConfigurationError
 from depot_lite.io.objects.options import choice, known, mapping, web_address
+from depot_lite.io.objects.silence import Patience
 
 _POLICIES: Final = (
     "private",
@@ -80,50 +81,65 @@ def upload_arguments(
     return found
 
 
-def client_arguments(
-    access_key_id: str | None,
-    secret_access_key: str | None,
-    region_name: str | None,
-    endpoint_url: str | None,
-    connection_kwargs: Mapping[str, Any] | str | None,
-    concurrency: int,
-) -> dict[str, Any]:
-    """Return the arguments of ``boto3.Session.client``."""
-    found = mapping("connection_kwargs", connection_kwargs)
-    known("connection_kwargs", found, _CLIENT_OPTIONS)
-    if bool(access_key_id) != bool(secret_access_key):
-        raise ConfigurationError("access_key_id and secret_access_key: expected both or neither")
-    for option, value, argument in (
-        ("access_key_id", access_key_id, "aws_access_key_id"),
-        ("secret_access_key", secret_access_key, "aws_secret_access_key"),
-        ("region_name", region_name, "region_name"),
-        ("endpoint_url", endpoint_url, "endpoint_url"),
-    ):
-        if value and found.get(argument, value) != value:
-            raise ConfigurationError(f"{option} and connection_kwargs[{argument!r}] contradict each other")
-        if value:
-            found[argument] = value
-    endpoint = found.get("endpoint_url")
-    if isinstance(endpoint, str) and endpoint and "://" not in endpoint:
-        endpoint = f"https://{endpoint}"  # as Piccolo's page writes it
-    found["endpoint_url"] = web_address("endpoint_url", endpoint)
-    found["config"] = _config(found.get("config"), found["endpoint_url"], concurrency)
-    return found
+class NewClient(NamedTuple):
+    """The options of a client that is not ready."""
+
+    access_key_id: str | None
+    secret_access_key: str | None
+    region_name: str | None
+    endpoint_url: str | None
+    connection_kwargs: Mapping[str, Any] | str | None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether one of the options is given."""
+        return bool(self.access_key_id or self.region_name or self.endpoint_url or self.connection_kwargs)
+
+    @property
+    def leaves_validation(self) -> bool:
+        """Whether the user's config leaves open if boto3 verifies checksums of answers."""
+        own = mapping("connection_kwargs", self.connection_kwargs).get("config")
+        return getattr(own, "response_checksum_validation", None) is None
+
+    def arguments(self, concurrency: int, patience: Patience) -> dict[str, Any]:
+        """Return the arguments of ``boto3.Session.client``."""
+        found = mapping("connection_kwargs", self.connection_kwargs)
+        known("connection_kwargs", found, _CLIENT_OPTIONS)
+        if bool(self.access_key_id) != bool(self.secret_access_key):
+            raise ConfigurationError("access_key_id and secret_access_key: expected both or neither")
+        for option, value, argument in (
+            ("access_key_id", self.access_key_id, "aws_access_key_id"),
+            ("secret_access_key", self.secret_access_key, "aws_secret_access_key"),
+            ("region_name", self.region_name, "region_name"),
+            ("endpoint_url", self.endpoint_url, "endpoint_url"),
+        ):
+            if value and found.get(argument, value) != value:
+                raise ConfigurationError(f"{option} and connection_kwargs[{argument!r}] contradict each other")
+            if value:
+                found[argument] = value
+        endpoint = found.get("endpoint_url")
+        if isinstance(endpoint, str) and endpoint and "://" not in endpoint:
+            endpoint = f"https://{endpoint}"  # as Piccolo's page writes it
+        found["endpoint_url"] = web_address("endpoint_url", endpoint)
+        found["config"] = _config(found.get("config"), found["endpoint_url"], concurrency, patience)
+        return found
 
 
-def _config(given: Any, endpoint_url: str | None, concurrency: int) -> Config:
+def _config(given: Any, endpoint_url: str | None, concurrency: int, patience: Patience) -> Config:
     if given is not None and not isinstance(given, Config):
         raise ConfigurationError("connection_kwargs['config']: expected a botocore.config.Config")
     chosen: dict[str, Any] = {
         # One connection for each transfer, and some for the parts of a large upload.
         "max_pool_connections": concurrency + 10,
+        "connect_timeout": patience.connect,
+        "read_timeout": patience.read,
         # Otherwise some regions sign URLs by version 2, which most servers no longer accept.
         "signature_version": "s3v4",
     }
     endpoint = endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if endpoint and not (urlsplit(endpoint).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn")):
         # Since 1.36 boto3 sends checksums in trailers. Servers that do not support these refuse every upload
-        # (https://github.com/boto/boto3/issues/4392).
+        # (https://github.com/boto/boto3/issues/4392). `S3Storage` asks for those of answers.
         chosen["request_checksum_calculation"] = chosen["response_checksum_validation"] = "when_required"
     elif not endpoint:
         # Otherwise signed URLs lead to the global address, which redirects to a host that was not signed.

@@ -35,30 +35,30 @@ class FallbackStorage(CompositeStorage):
     """
 
     def _save(self, file_id: str, content: Content) -> FileInfo:
-        return self._storages[0]._save(file_id, content)
+        return self._ask(self._storages[0], lambda first: first._save(file_id, content))
 
     def _delete(self, file_id: str) -> None:
         # The new one last: if an old one fails, the file still exists, and no older one appears in its place.
         for each in reversed(self._storages):
-            each._delete(file_id)
+            self._ask(each, lambda part: part._delete(file_id))
 
     def _delete_many(self, file_ids: list[str]) -> dict[str, Exception]:
         failed: dict[str, Exception] = {}
         for each in reversed(self._storages):
-            failed |= each._delete_many([file_id for file_id in file_ids if file_id not in failed])
+            failed |= self._delete_from(each, [file_id for file_id in file_ids if file_id not in failed])
         return failed
 
     def _copy(self, source_id: str, file_id: str) -> FileInfo:
         first = self._storages[0]
-        return self._first(
-            source_id,
-            lambda each: (
-                first._copy(source_id, file_id) if each is first else first._save_from(each, source_id, file_id)
-            ),
-        )
+        for each in self._storages:
+            try:
+                return self._transfer(each, source_id, first, file_id)
+            except StoredFileNotFound:
+                continue
+        raise self._missing(source_id)
 
     def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
-        return self._storages[0]._save_from(source, source_id, file_id)
+        return self._ask(self._storages[0], lambda first: first._save_from(source, source_id, file_id))
 
     def _upload_form(
         self, file_id: str, max_size: int, content_type: str | None, filename: str | None, expires_in: int
@@ -68,7 +68,7 @@ class FallbackStorage(CompositeStorage):
     def _first(self, file_id: str, ask: Callable[[FileStorage], T]) -> T:
         for each in self._storages:
             try:
-                return ask(each)
+                return self._ask(each, ask)
             except StoredFileNotFound:
                 continue
         raise self._missing(file_id)

@@ -25,6 +25,7 @@ from typing import TypeVar
 from depot_lite.errors import StorageFailed, StoredFileNotFound
 from depot_lite.io.composite import CompositeStorage
 from depot_lite.io.content import Content
+from depot_lite.io.fileid import check_file_id, new_file_id
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.io.stored import FileInfo, StoredFile
 
@@ -50,56 +51,78 @@ class MirrorStorage(CompositeStorage):
 
     # --- storing ---------------------------------------------------------------------------------------------------
 
+    def save(self, content: Content, *, file_id: str | None = None) -> FileInfo:
+        """Store prepared content and return its info. After a failure, no storage that answers keeps a new file."""
+        if file_id is None:
+            return self._save_in_all(new_file_id(), content, new=True)
+        return self._save(check_file_id(file_id), content)
+
     def _save(self, file_id: str, content: Content) -> FileInfo:
+        return self._save_in_all(file_id, content)
+
+    def _save_in_all(self, file_id: str, content: Content, *, new: bool = False) -> FileInfo:
         _ = content.content_type  # before the bytes, because a stream can be read only once
         if not content.rereadable:
             content.spool()
-        return self._in_all(file_id, lambda each: each._save(file_id, content))
+        return self._in_all(file_id, lambda each: self._ask(each, lambda part: part._save(file_id, content)), new=new)
 
     def _copy(self, source_id: str, file_id: str) -> FileInfo:
         return self._in_all(file_id, lambda each: self._copy_into(each, source_id, file_id))
 
     def _copy_into(self, storage: FileStorage, source_id: str, file_id: str) -> FileInfo:
         try:
-            return storage._copy(source_id, file_id)
+            return self._transfer(storage, source_id, storage, file_id)
         except StoredFileNotFound:  # it has lost the file, or was added later
-            others = (each for each in self._storages if each is not storage and each._exists(source_id))
-            holder = next(others, None)
+            others = [each for each in self._storages if each is not storage]
+            holder = next((each for each in others if self._ask(each, lambda part: part._exists(source_id))), None)
             if holder is None:
                 raise
-            return storage._save_from(holder, source_id, file_id)
+            return self._transfer(holder, source_id, storage, file_id)
 
     def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
-        return self._in_all(file_id, lambda each: each._save_from(source, source_id, file_id))
+        return self._in_all(
+            file_id, lambda each: self._ask(each, lambda part: part._save_from(source, source_id, file_id))
+        )
 
-    def _in_all(self, file_id: str, store: Callable[[FileStorage], FileInfo]) -> FileInfo:
+    def _in_all(self, file_id: str, store: Callable[[FileStorage], FileInfo], *, new: bool = False) -> FileInfo:
         """Store a file in all storages or in none, and return the description by the first one."""
+        self._check(*self._storages)  # before any of them stores it
         infos: list[FileInfo] = []
         for each in self._storages:
             try:
                 infos.append(store(each))
             except BaseException as error:
-                self._undo(file_id, self._storages[: len(infos)], each)
+                self._undo(file_id, self._storages[: len(infos)], each, new=new)
                 if isinstance(error, StorageFailed):
                     error.add_note(f"{file_id} could not be stored in {each!r}, so it was stored in none")
                 raise
         return infos[0]
 
-    @staticmethod
-    def _undo(file_id: str, done: Iterable[FileStorage], failed: FileStorage) -> None:
+    def _undo(self, file_id: str, done: Iterable[FileStorage], failed: FileStorage, *, new: bool) -> None:
         """Restore the previous state of the storages, from the one that failed, whose own state has not changed.
 
-        If that one does not answer, nothing is deleted, since rows may name an older file with this id. The new file of
-        a flush, whose id was never used before, is deleted by the rollback.
+        If that one does not answer, nothing is deleted, since rows may name an older file with this id, unless it is a
+        new one. The new file of a flush is deleted by the rollback.
         """
         for each in done:
             try:
-                if failed._exists(file_id):
-                    each._save_from(failed, file_id, file_id)
+                if not new and self._ask(failed, lambda part: part._exists(file_id)):
+                    self._transfer(failed, file_id, each, file_id)
                 else:
-                    each._delete(file_id)
+                    self._ask(each, lambda part: part._delete(file_id))
             except Exception as error:
                 _log.error("%s is in %r but not in %r, and is left to maintenance: %s", file_id, each, failed, error)
+
+    def _change_note(self, file_id: str, change: Callable[[bytes | None], bytes]) -> None:
+        super()._change_note(file_id, change)
+        first, *others = self._storages
+
+        def as_first(_: bytes | None) -> bytes:
+            # As it is now: another process may have changed it since.
+            return self._ask(first, lambda part: part._load_note(file_id)) or b""
+
+        for each in others:
+            self._ask(each, lambda part: part._change_note(file_id, as_first))
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -107,7 +130,7 @@ class MirrorStorage(CompositeStorage):
         failure: StorageFailed | None = None
         for each in self._storages:
             try:
-                return ask(each)
+                return self._ask(each, ask)
             except StoredFileNotFound:
                 _log.warning("%s is not in %r", file_id, each)
             except StorageFailed as error:
@@ -133,7 +156,7 @@ class MirrorStorage(CompositeStorage):
     def _delete_many(self, file_ids: list[str]) -> dict[str, Exception]:
         failed: dict[str, Exception] = {}
         for each in self._storages:
-            failed = each._delete_many(file_ids) | failed
+            failed = self._delete_from(each, file_ids) | failed
         return failed
 
     # --- URLs ------------------------------------------------------------------------------------------------------

@@ -20,12 +20,13 @@ import inspect
 import io
 import os
 import re
-from collections.abc import Mapping
+import unicodedata
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from depot_lite.errors import DepotError, InvalidContent, ValidationError
+from depot_lite.io.content.intent import FileIntent
 from depot_lite.io.content.sources import (
     CHUNK_SIZE,
     INMEMORY_FILESIZE,
@@ -33,13 +34,13 @@ from depot_lite.io.content.sources import (
     FileSource,
     PathSource,
     Source,
+    WritableFile,
     label_of,
-    reading,
     type_of,
     unreadable,
 )
 from depot_lite.io.content.streams import StreamSource
-from depot_lite.io.media_types.detection import content_type_of, type_of_name
+from depot_lite.io.media_types.detection import Finding, type_for
 
 __all__ = [
     "CHUNK_SIZE",
@@ -54,51 +55,14 @@ __all__ = [
 _NAME_LIMIT: Final = 255
 _EXTENSION_LIMIT: Final = 32
 
-# Control characters could end a header or a C string; bidirectional ones make "gpj.exe" look like "exe.jpg".
-_UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+# Control characters could end a header or a C string; bidirectional ones make "gpj.exe" look like "exe.jpg"; two names
+# that differ in characters without width, such as joiners and tags, look alike.
+_UNPRINTABLE: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]"
+)
 # Undecodable bytes of a path: they cannot be encoded as UTF-8, so neither databases nor headers accept them.
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
-
-
-class FileIntent:
-    """Content, with the name and type under which to store it.
-
-    They take precedence over those of the content itself. ``move=True`` hands over a file, given as `pathlib.Path`: the
-    storage may rename it instead of copying it, and it is removed from its old place once it is stored. ``meta`` is
-    metadata for the row, such as ``{"alt": "A cat"}``.
-
-    Raises:
-        InvalidContent: ``move=True`` with anything but a path.
-
-    >>> FileIntent(b"a,b", "table.csv", "text/csv").fileinfo
-    (b'a,b', 'table.csv', 'text/csv')
-    """
-
-    def __init__(
-        self,
-        content: Any,
-        filename: str | None = None,
-        content_type: str | None = None,
-        *,
-        move: bool = False,
-        meta: Mapping[str, Any] | None = None,
-    ) -> None:
-        if move and not isinstance(content, Path):
-            raise InvalidContent(f"FileIntent(..., move=True): expected a pathlib.Path, got {type_of(content)}")
-        self._fileinfo = (content, filename, content_type)
-        self.move = move
-        self.meta = meta
-
-    @property
-    def fileinfo(self) -> tuple[Any, str | None, str | None]:
-        """The content, the name and the type, as given."""
-        return self._fileinfo
-
-    def __repr__(self) -> str:
-        """Show the arguments."""
-        content, filename, content_type = self._fileinfo
-        move = ", move=True" if self.move else ""
-        return f"FileIntent({type_of(content)}, {filename!r}, {content_type!r}{move})"
 
 
 class Content:
@@ -124,8 +88,6 @@ class Content:
         # cgi.FieldStorage closes its file when it is collected, so the wrapper has to live as long as the file.
         self._handed_in = handed_in
         self._content_type: str | None = None
-        # The first bytes, and the type that was found for them: recognising is what costs most of a small file.
-        self._recognised: tuple[bytes, str] | None = None
 
     @classmethod
     def of(cls, content: object, filename: str | None = None, content_type: str | None = None) -> Content:
@@ -155,21 +117,18 @@ class Content:
         if filename is None and content_type is None:
             return self
         name, declared = clean_filename(filename) or self.filename, content_type or self.declared_type
-        labelled = Content(self._source, name, declared, move=self.move, handed_in=self._handed_in)
-        if content_type is not None and content_type == self._content_type:  # by which it is declared now
-            same_name = name == self.filename or type_of_name(name) in (None, content_type)
-            labelled._recognised = self._recognised if same_name else None
-        return labelled
+        return Content(self._source, name, declared, move=self.move, handed_in=self._handed_in)
 
     @property
     def content_type(self) -> str:
-        """The media type: from the bytes if they reveal it, else as declared, else from the name; cached."""
+        """The media type: from the bytes if they reveal it, else from the name, else as declared; cached."""
         if self._content_type is None:
-            head = self._source.head()
-            if self._recognised is None or self._recognised[0] != head:  # a file can change until it is stored
-                self._recognised = head, content_type_of(head, self.declared_type, self.filename)
-            self._content_type = self._recognised[1]
+            self._content_type = type_for(self.finding(), self.declared_type, self.filename)
         return self._content_type
+
+    def finding(self) -> Finding:
+        """Return the types that the bytes allow; all contents of the same source recognise them once."""
+        return self._source.finding()
 
     @property
     def labelled(self) -> Any:
@@ -245,6 +204,15 @@ class Content:
         """
         return self._source.descriptor()
 
+    def write_to(self, file: WritableFile) -> None:
+        """Write the bytes to a file on a disk.
+
+        Raises:
+            InvalidContent: they cannot be read.
+            StorageFailed: they became fewer meanwhile.
+        """
+        self._source.write_to(file)
+
     def release(self) -> None:
         """Remove a source that was handed over with ``move=True``, after it has been stored; otherwise do nothing."""
         if self.move:
@@ -275,7 +243,8 @@ def is_empty_upload(content: object) -> bool:
 
 # --- sources ----------------------------------------------------------------------------------------------------------
 
-_EXPECTED: Final = "expected bytes, a binary file, a pathlib.Path, a FileIntent or an upload of a web framework"
+#: The end of messages about content that cannot be stored.
+EXPECTED: Final = "expected bytes, a binary file, a pathlib.Path, a FileIntent or an upload of a web framework"
 
 
 def _source_of(given: Any) -> Source:
@@ -284,27 +253,29 @@ def _source_of(given: Any) -> Source:
     Raises:
         InvalidContent: the object cannot be read.
     """
-    if isinstance(given, bytes | bytearray | memoryview):
-        # A buffer could change between the assignment and the flush, so it is copied; bytes are not.
-        with reading(given):
-            return BytesSource(bytes(given))
     if isinstance(given, Path):
         return PathSource(given)
     if isinstance(given, str):
         raise InvalidContent(
-            "str cannot be stored: encode it (text.encode()), or wrap it in pathlib.Path(...) if it was meant as a path"
+            "str cannot be stored: encode it (text.encode()), or wrap it in pathlib.Path(...) if it was meant as a "
+            "path. It is no token of a direct upload"
         )
-    if not callable(getattr(given, "read", None)):
-        raise InvalidContent(f"{type_of(given)} cannot be stored: {_EXPECTED}")
-    with reading(given):
-        return _of_file(given)
+    try:
+        # A buffer could change between the assignment and the flush, so it is copied; bytes are not.
+        return BytesSource(bytes(given)) if isinstance(given, bytes | bytearray | memoryview) else _of_file(given)
+    except DepotError:
+        raise
+    except Exception as error:
+        raise unreadable(given, error) from error
 
 
 def _of_file(file: Any) -> Source:
+    if not callable(getattr(file, "read", None)):
+        raise InvalidContent(f"{type_of(file)} cannot be stored: {EXPECTED}")
     if isinstance(file, io.TextIOBase) or isinstance(getattr(file, "file", None), io.TextIOBase):
         raise InvalidContent(f"{label_of(file)} gives text: open it in binary mode ('rb')")
     if inspect.iscoroutinefunction(file.read):
-        raise InvalidContent(f"{label_of(file)} has to be awaited: {_EXPECTED}")
+        raise InvalidContent(f"{label_of(file)} has to be awaited: {EXPECTED}")
     readable, seekable = getattr(file, "readable", None), getattr(file, "seekable", None)
     if callable(readable) and not readable():
         raise InvalidContent(f"{label_of(file)} is not open for reading: open it with 'rb' or 'w+b'")
@@ -321,6 +292,8 @@ def clean_filename(name: object) -> str | None:
 
     >>> clean_filename("C:\\Users\\me\\holi\x00day.jpg")
     'holiday.jpg'
+    >>> clean_filename("Pru\u0308fung.pdf") == "Pr\xfcfung.pdf"
+    True
     >>> clean_filename("<stdin>"), clean_filename(3), clean_filename("..")
     (None, None, None)
     """
@@ -330,8 +303,18 @@ def clean_filename(name: object) -> str | None:
     if not isinstance(name, str) or (name.startswith("<") and name.endswith(">")):
         return None
     last = name.replace("\\", "/").rpartition("/")[2]
-    last = _SURROGATES.sub("\ufffd", _UNPRINTABLE.sub("", last)).strip()
+    # macOS gives letters and their accents apart: two names that look alike would be two, and rules refuse accents.
+    last = unicodedata.normalize("NFC", encodable(_UNPRINTABLE.sub("", last))).strip()
     return _shorten(last) if last.strip(".") else None
+
+
+def encodable(text: str) -> str:
+    r"""Return text with a replacement character for each lone surrogate, which UTF-8 cannot encode.
+
+    >>> encodable("\ud800.txt") == "\ufffd.txt"
+    True
+    """
+    return _SURROGATES.sub("\ufffd", text)
 
 
 def _shorten(name: str) -> str:

@@ -20,16 +20,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
 
-from depot_lite.errors import DepotError, InvalidContent, ValidationError
-from depot_lite.io.media_types.detection import HEAD_SIZE
+from depot_lite.errors import DepotError, InvalidContent, StorageFailed, ValidationError
+from depot_lite.io.media_types.detection import HEAD_SIZE, Finding, Sample, recognise
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 #: The number of bytes that are read, written or sent at once.
 CHUNK_SIZE: Final = 256 * 1024
+
+#: The number of bytes that are written to a file on a disk at once.
+_WRITTEN_AT_ONCE: Final = 1024 * 1024
 
 #: The size up to which a spooled stream is kept in memory; a longer one goes to disk (filedepot's value).
 INMEMORY_FILESIZE: Final = 1024 * 1024
@@ -44,10 +47,26 @@ def reading(given: Any) -> Iterator[None]:
     """Turn errors of the user's object into `InvalidContent`; a `DepotError` is passed on."""
     try:
         yield
-    except DepotError:
+    except DepotError as error:
+        _mark(error)
         raise
     except Exception as error:
         raise unreadable(given, error) from error
+
+
+@contextmanager
+def reading_source() -> Iterator[None]:
+    """Mark the failures of a storage that is read from: they tell nothing about the one that stores."""
+    try:
+        yield
+    except StorageFailed as error:
+        _mark(error)
+        raise
+
+
+def _mark(error: DepotError) -> None:
+    if isinstance(error, StorageFailed):
+        error.of_source = True
 
 
 def unreadable(given: Any, error: Exception) -> InvalidContent:
@@ -130,6 +149,16 @@ class SourceReader(io.RawIOBase):
             return int(self._file.tell())
 
 
+class WritableFile(Protocol):
+    """A file on a disk, to which a content is written."""
+
+    def write(self, data: bytes) -> None:
+        """Append bytes."""
+
+    def copy(self, source: int, size: int) -> None:
+        """Write the first ``size`` bytes of another descriptor, whose position does not change."""
+
+
 class Source(ABC):
     """The base class of sources. ``given`` is the user's object inside all wrappers."""
 
@@ -138,6 +167,8 @@ class Source(ABC):
 
     def __init__(self, given: Any) -> None:
         self.given = given
+        # The first bytes, and what they showed: recognition is most of the cost of a small file.
+        self._recognised: tuple[bytes, Finding] | None = None
 
     @property
     def rereadable(self) -> bool:
@@ -166,6 +197,19 @@ class Source(ABC):
         with self.opened(HEAD_SIZE) as file:
             return file.read(HEAD_SIZE)
 
+    def finding(self) -> Finding:
+        """Return the types that the bytes allow."""
+        head = self.head()
+        if self._recognised is None or self._recognised[0] != head:  # a file can change until it is stored
+            has_more = len(head) == HEAD_SIZE
+            sample = Sample(head, self.size() if has_more else None, self.read_at if has_more else None)
+            self._recognised = head, recognise(sample)
+        return self._recognised[1]
+
+    def read_at(self, start: int, size: int) -> bytes:
+        """Return bytes from a position for the recognition of the type, b"" if they can be read once only."""
+        return b""
+
     def path(self) -> Path | None:
         """Return the path of a regular file that holds exactly these bytes, or None."""
         return None
@@ -174,6 +218,21 @@ class Source(ABC):
     def descriptor(self) -> Iterator[int | None]:
         """Yield the descriptor of a regular file that holds exactly these bytes, or None."""
         yield None
+
+    def write_to(self, file: WritableFile) -> None:
+        """Write the bytes to a file, by the kernel if a regular file holds them."""
+        with self.descriptor() as descriptor:
+            if descriptor is not None:
+                size = self.size()
+                file.copy(descriptor, os.fstat(descriptor).st_size if size is None else size)
+                return
+        size, written = self.size(), 0
+        with self.opened() as source:
+            while chunk := source.read(_WRITTEN_AT_ONCE):
+                file.write(chunk)
+                written += len(chunk)
+        if size is not None and written < size:
+            raise StorageFailed(f"the content shrank while it was stored: expected {size} bytes, got {written}")
 
 
 class BytesSource(Source):
@@ -188,6 +247,10 @@ class BytesSource(Source):
     def head(self) -> bytes:
         """Return the first bytes."""
         return self.given[:HEAD_SIZE]
+
+    def read_at(self, start: int, size: int) -> bytes:
+        """Return bytes from a position."""
+        return self.given[start : start + size]
 
     @contextmanager
     def opened(self, buffer_size: int = CHUNK_SIZE) -> Iterator[BinaryIO]:
@@ -243,6 +306,12 @@ class PathSource(Source):
         with self._file() as file:
             yield file.fileno()
 
+    def read_at(self, start: int, size: int) -> bytes:
+        """Return bytes from a position."""
+        with self._file() as file, reading(self.given):
+            file.seek(start)
+            return file.read(size)
+
 
 class FileSource(Source):
     """A seekable file of the user, which can be read any number of times."""
@@ -276,6 +345,16 @@ class FileSource(Source):
                 self.given.seek(0)
             with io.BufferedReader(SourceReader(self.given), buffer_size) as reader:
                 yield reader
+
+    def read_at(self, start: int, size: int) -> bytes:
+        """Return bytes from a position; of a stored file none, since each would be a request to its storage."""
+        if hasattr(self.given, "file_id"):
+            return b""
+        with self._position_kept():
+            with reading(self.given):
+                self.given.seek(start)
+            with io.BufferedReader(SourceReader(self.given), size) as reader:
+                return reader.read(size)
 
     def _fileno(self) -> int | None:
         """Return the descriptor of a regular file with the same bytes as ``read``, or None."""

@@ -93,6 +93,10 @@ class StreamSource(Source):
             head += piece
         return head
 
+    def read_at(self, start: int, size: int) -> bytes:
+        """Return bytes from a position of the temporary file; a stream that can be read once shows its head only."""
+        return b"" if self._spooled is None else self._spooled.read_at(start, size)
+
     def spool(self) -> None:
         """Read the stream into a temporary file, in memory if it is small, which is removed with this object.
 

@@ -30,7 +30,7 @@ from depot_lite.io.fileid import check_file_id, new_file_id
 from depot_lite.io.gcs.client import GCSConnection, NewClient
 from depot_lite.io.gcs.errors import ERRORS, GCS_ERRORS, status_of, translating
 from depot_lite.io.gcs.listing import listing
-from depot_lite.io.gcs.objects import Found, labelled, resource_of, resource_of_copy
+from depot_lite.io.gcs.objects import ObjectRecord, labelled, resource_of, resource_of_copy
 from depot_lite.io.gcs.options import bucket_of, credentials_of, piece_size, predefined_acl
 from depot_lite.io.gcs.stream import SummedReader, body_of
 from depot_lite.io.gcs.uploads import ResumableUpload
@@ -42,7 +42,8 @@ from depot_lite.io.objects.metadata import (
     checksum_metadata,
     time_of,
 )
-from depot_lite.io.objects.options import seconds, web_address
+from depot_lite.io.objects.options import expiry_of, web_address
+from depot_lite.io.objects.silence import Patience
 from depot_lite.io.objects.versions import ObjectVersion, VersionedStorage
 from depot_lite.io.options import boolean, integer
 
@@ -53,7 +54,7 @@ _NO_BATCHES: Final = {400, 404, 405, 501}
 _NO_COPIES: Final = {400, 401, 403, 404, 405, 501}
 
 
-class GCSStorage(VersionedStorage[str | None, Found]):
+class GCSStorage(VersionedStorage[str | None, ObjectRecord]):
     """Files in ``bucket``. Options may be strings, as they come from .ini files and the environment.
 
     The first six are filedepot's, by position too.
@@ -91,14 +92,17 @@ class GCSStorage(VersionedStorage[str | None, Found]):
         public_base_url: str | None = None,
         # How many bytes of large content one request sends; two such pieces of each upload are in memory.
         chunk_size: int | str = 8 * 1024 * 1024,
-        # For how many seconds a request that failed is repeated.
-        retry_for: int | str = 120,
+        # For how many seconds a request is repeated after a passing error; by default two thirds of timeout.
+        retry_for: int | str | None = None,
         # Make the bucket at first use if it is missing.
         create_bucket: bool | str = False,
         concurrency: int | str = 16,
         executor: Executor | None = None,
+        timeout: float | str | timedelta = 60,
+        copy_timeout: float | str | timedelta = 300,
     ) -> None:
-        super().__init__(prefix or "", concurrency, executor, sign_urls, signed_url_expiry, public_base_url)
+        patience = Patience.of(timeout, copy_timeout)
+        super().__init__(prefix or "", concurrency, executor, sign_urls, signed_url_expiry, public_base_url, patience)
         self._bucket = bucket_of(bucket)
         self._acl = predefined_acl(policy)
         self._storage_class = storage_class or None
@@ -107,8 +111,8 @@ class GCSStorage(VersionedStorage[str | None, Found]):
             raise ConfigurationError("client and the options of a new client contradict each other")
         endpoint, create = web_address("endpoint_url", endpoint_url), boolean("create_bucket", create_bucket)
         new = NewClient(credentials_of(credentials), project_id, endpoint, self._concurrency + 10)
-        retries = integer("retry_for", retry_for, 1, 24 * 3600)
-        self._connection = GCSConnection(self._bucket, client, new, create_bucket=create, retry_for=retries)
+        retries = patience.limit if retry_for is None else integer("retry_for", retry_for, 1, 24 * 3600)
+        self._connection = GCSConnection(self._bucket, client, new, create, retries, self._silence)
 
     @property
     def location(self) -> Hashable:
@@ -141,15 +145,28 @@ class GCSStorage(VersionedStorage[str | None, Found]):
             return self._store(new_file_id(), content, new=True)
         return self._save(check_file_id(file_id), content)
 
-    def _description(self, info: FileInfo, record: Found | None = None) -> dict[str, Any]:
+    def _description(self, info: FileInfo, record: ObjectRecord | None = None) -> dict[str, Any]:
         kept = {} if record is None else {k: v for k, v in record.kept.items() if k != "contentDisposition"}
         return kept | resource_of(info, self._storage_class, public=self._public)
 
-    def _put(self, info: FileInfo, data: bytes, *, new: bool) -> None:
+    def _put(self, info: FileInfo, data: bytes, *, new: bool, generation: int | None = None) -> None:
         resource = self._description(info)
         upload = labelled(self._blob(info.file_id), resource).upload_from_string
         with self._sending(info.file_id, resource["metadata"]):
-            self._ask(upload, data, info.content_type, checksum="crc32c", **self._conditions(new=new))
+            conditions = self._conditions(new=new, generation=generation)
+            self._ask(upload, data, info.content_type, checksum="crc32c", **conditions)
+
+    def _version_in(self, record: ObjectRecord) -> int | None:
+        return record.generation
+
+    def _put_if(self, info: FileInfo, data: bytes, version: Any) -> bool | None:
+        try:
+            self._put(info, data, new=version is None, generation=version)
+        except StorageFailed as error:
+            if status_of(error.__cause__) in {404, 412}:
+                return False
+            raise
+        return True
 
     def _put_large(
         self, info: FileInfo, content: readers.SummedReader, size: int | None, *, new: bool
@@ -160,13 +177,13 @@ class GCSStorage(VersionedStorage[str | None, Found]):
         with self._sending(info.file_id, metadata):
             url = self._ask(begin, info.content_type, checksum=None, **self._conditions(new=new))
             connection = self._connection
-            upload = ResumableUpload(connection.session, url, connection.repeated, self._part_size)
+            upload = ResumableUpload(connection.session, url, connection.repeated, self._part_size, connection.timeout)
             upload.send(cast(SummedReader, content))
         return metadata
 
-    def _conditions(self, *, new: bool) -> dict[str, Any]:
+    def _conditions(self, *, new: bool, generation: int | None = None) -> dict[str, Any]:
         """Return the ACL of an upload, and its condition: generation 0 is no object."""
-        return {"predefined_acl": self._acl, "if_generation_match": 0 if new else None}
+        return {"predefined_acl": self._acl, "if_generation_match": 0 if new else generation}
 
     def _summed(self, head: bytes, read: Callable[[int], bytes], known: int | None) -> SummedReader:
         return SummedReader(head, read, known)
@@ -195,11 +212,11 @@ class GCSStorage(VersionedStorage[str | None, Found]):
         # The source may be readable for the source's client only.
         return status_of(error.__cause__) in _NO_COPIES
 
-    def _same_description(self, record: Found, when: datetime) -> dict[str, Any]:
+    def _same_description(self, record: ObjectRecord, when: datetime) -> dict[str, Any]:
         return resource_of_copy(record, when, self._storage_class)
 
     def _copy_version(
-        self, source: GCSStorage, source_id: str, record: Found, file_id: str, description: Mapping[str, Any]
+        self, source: GCSStorage, source_id: str, record: ObjectRecord, file_id: str, description: Mapping[str, Any]
     ) -> None:
         """Copy an object inside Google, in several steps if it is large and goes to another region."""
         path = f"{source._path(source_id)}/rewriteTo{self._path(file_id)}"
@@ -210,10 +227,10 @@ class GCSStorage(VersionedStorage[str | None, Found]):
             "ifSourceGenerationMatch": None if record.generation is None else str(record.generation),
         }
         try:
-            answer = self._connection.json("POST", path, params=parameters, json=description)
+            answer = self._connection.json("POST", path, params=parameters, json=description, slow=True)
             while not answer["done"]:
                 more = {**parameters, "rewriteToken": answer["rewriteToken"]}
-                answer = self._connection.json("POST", path, params=more, json=description)
+                answer = self._connection.json("POST", path, params=more, json=description, slow=True)
         except GCS_ERRORS as error:
             if status_of(error) == 412:
                 raise StorageFailed(f"file {source_id} was replaced while it was copied") from error
@@ -224,7 +241,7 @@ class GCSStorage(VersionedStorage[str | None, Found]):
     def _open(self, file_id: str) -> StoredFile:
         with translating(self._what("read", file_id), file_id):
             answer = self._get(file_id)
-        found = Found.in_headers(answer.headers)
+        found = ObjectRecord.in_headers(answer.headers)
         request = partial(self._get_range, file_id, found.generation)
         body = body_of(answer, found, self._what("read", file_id), request)
         return ObjectVersion(found.info(file_id), body, self._url_beside(file_id), self, found)
@@ -255,15 +272,15 @@ class GCSStorage(VersionedStorage[str | None, Found]):
             raise StorageFailed(f"cannot {what}: the server sent another range than requested")
         return answer
 
-    def _look(self, file_id: str) -> Found:
+    def _look(self, file_id: str) -> ObjectRecord:
         blob = self._blob(file_id)
         self._ask(blob.reload)
-        return Found.in_blob(blob)
+        return ObjectRecord.in_blob(blob)
 
-    def _info_in(self, file_id: str, record: Found) -> FileInfo:
+    def _info_in(self, file_id: str, record: ObjectRecord) -> FileInfo:
         return record.info(file_id)
 
-    def _metadata_in(self, record: Found) -> Mapping[str, str]:
+    def _metadata_in(self, record: ObjectRecord) -> Mapping[str, str]:
         return record.metadata
 
     def _check_container(self) -> None:
@@ -285,7 +302,8 @@ class GCSStorage(VersionedStorage[str | None, Found]):
     # --- deleting -------------------------------------------------------------------------------------------------
 
     def _delete_object(self, key: str) -> None:
-        self._ask(self._connection.blob(key).delete)
+        delete = partial(self._connection.blob(key).delete, **self._connection.how)
+        self._connection.repeated(delete, once=True)
 
     #: What Google takes in one batch (https://cloud.google.com/storage/docs/batch).
     _batch_limit = 100
@@ -320,7 +338,7 @@ class GCSStorage(VersionedStorage[str | None, Found]):
     def _upload_form(
         self, file_id: str, max_size: int, content_type: str | None, filename: str | None, expires_in: int
     ) -> tuple[str, dict[str, str]] | None:
-        expiry = seconds("expires_in", expires_in)
+        expiry = expiry_of("expires_in", expires_in)
         with translating(self._what("sign a form for", file_id)):
             if not self._connection.urls.can_sign:
                 return None

@@ -11,7 +11,19 @@ from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from requests.exceptions import ConnectTimeout, RequestException
 from urllib3.exceptions import HTTPError
 
-from depot_lite.io.objects.errors import DAMAGED, DENIED, NO_BUCKET, OVERLOADED, REFUSED, ErrorTable
+from depot_lite.io.objects.errors import (
+    DAMAGED,
+    DENIED,
+    NO_BUCKET,
+    NOT_REACHED,
+    OVERLOADED,
+    REFUSED,
+    TIMED_OUT,
+    TIMEOUT,
+    UNREACHABLE,
+    ErrorTable,
+    facts_of_network,
+)
 
 _UNIFORM: Final = "uniform bucket-level access"
 
@@ -35,6 +47,7 @@ class _GoogleErrors(ErrorTable):
         (f"the bucket takes no ACLs ({_UNIFORM}); configure the depot without 'policy'", {_UNIFORM}),
         (f"{OVERLOADED}, also after it was asked again", {429, 503}),
         ("the server refuses or fails (status {code})", {"code"}),
+        (TIMEOUT, {TIMED_OUT}),
         (
             "there are no credentials; give credentials, or a file that GOOGLE_APPLICATION_CREDENTIALS names",
             {auth.DefaultCredentialsError},
@@ -45,6 +58,7 @@ class _GoogleErrors(ErrorTable):
         ),
         ("the credentials cannot be used ({type})", {auth.GoogleAuthError}),
         (DAMAGED, {DataCorruption}),
+        (UNREACHABLE, {NOT_REACHED}),
         (
             "the endpoint cannot be reached or did not answer, or the connection broke ({type})",
             {RequestException, HTTPError},
@@ -55,7 +69,7 @@ class _GoogleErrors(ErrorTable):
         status = status_of(error)
         text = str(error.message).lower() if isinstance(error, google.GoogleAPICallError) else ""
         no_acls = {_UNIFORM: True} if status == 400 and _UNIFORM in text else {}
-        return {"code": status, **no_acls} if status else {}
+        return {"code": status, **no_acls} if status else facts_of_network(error)
 
     def is_missing(self, error: BaseException | None) -> bool:
         """Return whether the error says that there is no such object or no such bucket."""

@@ -29,7 +29,7 @@ _OF_METADATA: Final = "x-goog-meta-"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ObjectRecord:
     """The server's record of an object."""
 
     metadata: Mapping[str, str]
@@ -44,7 +44,7 @@ class Found:
     kept: Mapping[str, str]
 
     @classmethod
-    def in_blob(cls, blob: Any) -> Found:
+    def in_blob(cls, blob: Any) -> ObjectRecord:
         """Return the record in an object of Google's library."""
         kept = {name: getattr(blob, attribute) for name, _, attribute in _KEPT}
         return cls(
@@ -58,7 +58,7 @@ class Found:
         )
 
     @classmethod
-    def in_headers(cls, headers: Mapping[str, str]) -> Found:
+    def in_headers(cls, headers: Mapping[str, str]) -> ObjectRecord:
         """Return the record in the headers of an answer."""
         kept = {name: headers.get(header, "") for name, header, _ in _KEPT}
         hashes = dict(each.strip().partition("=")[::2] for each in headers.get("x-goog-hash", "").split(","))
@@ -105,7 +105,7 @@ def _disposition(info: FileInfo, *, public: bool) -> dict[str, str]:
     return {"contentDisposition": disposition_of(info)}
 
 
-def resource_of_copy(found: Found, when: datetime, storage_class: str | None) -> dict[str, Any]:
+def resource_of_copy(found: ObjectRecord, when: datetime, storage_class: str | None) -> dict[str, Any]:
     """Return the resource of a copy of an object."""
     metadata = {**found.metadata, **attempt_at(when)}
     return {**found.kept, "contentType": found.content_type, "metadata": metadata} | _of_class(storage_class)
@@ -116,7 +116,7 @@ def _of_class(storage_class: str | None) -> dict[str, str]:
 
 
 def labelled(blob: Any, resource: Mapping[str, Any]) -> Any:
-    """Return a new object of the library's, with the properties of a resource."""
+    """Return a new object of Google's library, with the properties of a resource."""
     blob.content_type = resource["contentType"]
     if "contentDisposition" in resource:
         blob.content_disposition = resource["contentDisposition"]

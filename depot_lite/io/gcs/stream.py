@@ -12,7 +12,7 @@ from requests import Response
 
 from depot_lite.errors import StorageFailed
 from depot_lite.io.gcs.errors import ERRORS
-from depot_lite.io.gcs.objects import Found
+from depot_lite.io.gcs.objects import ObjectRecord
 from depot_lite.io.objects import readers
 from depot_lite.io.objects.errors import DAMAGED
 
@@ -58,7 +58,7 @@ class RangeReader(readers.ResumingReader[Response]):
 
     table = ERRORS
 
-    def __init__(self, answer: Response, found: Found, what: str, request: Callable[[int], Response]) -> None:
+    def __init__(self, answer: Response, found: ObjectRecord, what: str, request: Callable[[int], Response]) -> None:
         super().__init__(answer, found.length, what, request)
         self._expected = found.crc32c
         # The checksum and the number of bytes from the start on.
@@ -80,7 +80,7 @@ class RangeReader(readers.ResumingReader[Response]):
         return piece
 
 
-def body_of(answer: Response, found: Found, what: str, request: Callable[[int], Response]) -> BinaryIO:
+def body_of(answer: Response, found: ObjectRecord, what: str, request: Callable[[int], Response]) -> BinaryIO:
     """Return the bytes of an object as a file: in memory if they are few, since they came with the headers.
 
     So a small file that is not closed keeps no connection.

@@ -15,10 +15,11 @@ from typing import Final
 from google.api_core.exceptions import GoogleAPICallError, from_http_status
 from requests import RequestException, Response, Session
 from requests.exceptions import ConnectionError as NoConnection
+from requests.exceptions import ReadTimeout
 
 from depot_lite.io.gcs.stream import SummedReader
+from depot_lite.io.objects.errors import TIMED_OUT, facts_of_network
 
-_TIMEOUT: Final = (10, 60)
 #: The server has received everything that was sent, and waits for more.
 _INCOMPLETE: Final = 308
 
@@ -28,11 +29,18 @@ class ResumableUpload:
 
     Args:
         repeated: calls a function, and repeats it after passing errors.
+        timeout: how many seconds a connection and the next bytes may take.
     """
 
     def __init__(
-        self, session: Session, url: str, repeated: Callable[[Callable[[], None]], None], piece_size: int
+        self,
+        session: Session,
+        url: str,
+        repeated: Callable[[Callable[[], None]], None],
+        piece_size: int,
+        timeout: tuple[float, float],
     ) -> None:
+        self._timeout = timeout
         self._session = session
         self._url = url
         self._repeated = repeated
@@ -96,9 +104,12 @@ class ResumableUpload:
         headers = {**headers, "Content-Range": f"bytes {content_range}"}
         try:
             # A 308 is no redirect here.
-            answer = self._session.put(self._url, data=data, headers=headers, timeout=_TIMEOUT, allow_redirects=False)
+            answer = self._session.put(
+                self._url, data=data, headers=headers, timeout=self._timeout, allow_redirects=False
+            )
         except RequestException as error:
-            raise NoConnection(type(error).__name__) from None
+            kind = ReadTimeout if TIMED_OUT in facts_of_network(error) else NoConnection
+            raise kind(type(error).__name__) from None
         if answer.status_code not in {200, 201, _INCOMPLETE}:
             status = answer.status_code
             raise from_http_status(status, "resumable upload")  # type: ignore[no-untyped-call]  # Google's own lack
@@ -107,4 +118,4 @@ class ResumableUpload:
     def _cancel(self) -> None:
         """Cancel the upload. If that fails, the server removes it after a week."""
         with suppress(RequestException, GoogleAPICallError):
-            self._session.delete(self._url, timeout=_TIMEOUT)
+            self._session.delete(self._url, timeout=self._timeout)

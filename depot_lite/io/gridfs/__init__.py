@@ -21,17 +21,19 @@ this process. It has no URLs: the middleware serves the files.
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Iterator, Mapping
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import Executor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, BinaryIO, Final, cast
 
+import pymongo
 from bson import Int64, ObjectId
 from pymongo.errors import DuplicateKeyError
 
-from depot_lite.errors import ConfigurationError, StorageFailed
+from depot_lite.errors import ConfigurationError, StorageFailed, StorageTimeout, StoredFileNotFound
 from depot_lite.io.content import Content, clean_filename
 from depot_lite.io.fileid import check_file_id, id_of_object_id, is_note_id, object_id_in
 from depot_lite.io.gridfs.client import GridFSConnection, database_of
@@ -39,6 +41,7 @@ from depot_lite.io.gridfs.errors import MONGO_ERRORS, translating
 from depot_lite.io.gridfs.stream import CHUNK, ChunkReader, ChunkWriter
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
 from depot_lite.io.media_types import OCTET_STREAM
+from depot_lite.io.objects.silence import Patience, Silence
 from depot_lite.io.objects.storage import batches
 from depot_lite.io.options import executor_of, integer
 
@@ -65,6 +68,8 @@ class GridFSStorage(FileStorage):
     The first two are filedepot's, by position too.
     """
 
+    notes_are_conditional = True
+
     def __init__(
         self,
         # mongodb://user:password@host/database?options, which are pymongo's (timeouts, TLS, maxPoolSize ...). It is
@@ -79,9 +84,12 @@ class GridFSStorage(FileStorage):
         client: Any = None,
         # How many files a flush uploads at once.
         concurrency: int | str = 8,
-        # The threads for it; by default all storages share some.
+        # The threads for it; by default the storage has its own.
         executor: Executor | None = None,
+        # How long a call may be without progress. The URI's own timeouts take precedence.
+        timeout: float | str | timedelta = 60,
     ) -> None:
+        patience = Patience.of(timeout, timeout)
         if (mongouri is None) == (client is None):
             raise ConfigurationError(
                 f"expected either mongouri or client, got {'neither' if client is None else 'both'}"
@@ -90,7 +98,8 @@ class GridFSStorage(FileStorage):
             raise ConfigurationError(f"collection={collection!r}: expected the name of a collection")
         self._concurrency = integer("concurrency", concurrency, 1, 1000)
         self._executor = executor_of("executor", executor)
-        self._connection = GridFSConnection(mongouri, client, database_of(mongouri, database), collection)
+        self._silence = Silence(patience)
+        self._connection = GridFSConnection(mongouri, client, database_of(mongouri, database), collection, patience)
 
     @property
     def location(self) -> Hashable:
@@ -111,15 +120,50 @@ class GridFSStorage(FileStorage):
             f"{self._connection.database!r}"
         )
 
+    @contextmanager
+    def _asking(self, what: str) -> Iterator[None]:
+        """Translate the errors of commands, and note whether the server answers."""
+        began = time.monotonic()
+        try:
+            with translating(what):
+                yield
+        except StorageTimeout:
+            # Before that, it has answered other commands.
+            self._silence.missed(max(began, time.monotonic() - self._silence.patience.limit))
+            raise
+        self._silence.heard()
+
     # --- storing --------------------------------------------------------------------------------------------------
 
     def _save(self, file_id: str, content: Content) -> FileInfo:
+        return cast(FileInfo, self._store(file_id, content, self._enter))
+
+    def _note_version(self, file_id: str) -> int | None:
+        try:
+            return _revision(self._find(file_id))
+        except StoredFileNotFound:
+            return None
+
+    def _swap_note(self, file_id: str, text: bytes, version: int | None) -> bool:
+        if type(self)._save is not GridFSStorage._save:  # it may store other bytes, such as encrypted ones
+            return super()._swap_note(file_id, text, version)
+        content = Content.of(text, "note.txt", "text/plain")
+        return self._store(file_id, content, partial(self._enter_after, version)) is not None
+
+    def _store(
+        self, file_id: str, content: Content, enter: Callable[[str, dict[str, Any]], bool | None]
+    ) -> FileInfo | None:
+        """Store the chunks, and have ``enter`` insert the document.
+
+        It returns whether the file is new, or None if it has refused the document; so does this method then.
+        """
         content_type, name = content.content_type, content.filename or UNNAMED
         generation = ObjectId()
-        with translating(self._what("store", file_id)):
+        with self._asking(self._what("store", file_id)):
             self._connection.prepare()
-            writer = ChunkWriter(self._connection.chunks, generation)
-            try:
+        try:
+            with self._asking(self._what("store", file_id)):
+                writer = ChunkWriter(self._connection.chunks, generation)
                 with content.open() as source:
                     writer.take(source)
                 document = {
@@ -132,10 +176,13 @@ class GridFSStorage(FileStorage):
                     "uploadDate": _now(),
                     "metadata": {"file_id": file_id, "revision": 0, "checksum": writer.checksum},
                 }
-                is_new = self._enter(file_id, document)
-            except BaseException:
-                self._forget(generation)
-                raise
+                is_new = enter(file_id, document)
+        except BaseException:
+            self._forget(file_id, generation)
+            raise
+        if is_new is None:
+            self._forget(file_id, generation)
+            return None
         if not is_new:
             self._drop_older(file_id, document)
         return _info_of(file_id, document)
@@ -151,6 +198,19 @@ class GridFSStorage(FileStorage):
                 self._connection.files.insert_one(document)
                 return latest is None
 
+    def _enter_after(self, version: int | None, file_id: str, document: dict[str, Any]) -> bool | None:
+        """Insert the document if the file has this revision; None if it has none."""
+        if version is None:
+            return self._is_first(file_id, document) or None
+        document["metadata"]["revision"] = version + 1
+        try:
+            self._connection.files.insert_one(document)
+        except DuplicateKeyError:
+            return None
+        # Others may have inserted this revision and the next one, and have removed this one.
+        latest = self._latest(file_id, {"metadata.revision": 1})
+        return False if latest is not None and _revision(latest) == version + 1 else None
+
     def _is_first(self, file_id: str, document: Mapping[str, Any]) -> bool:
         """Insert the document unless the file has one, with one request; return whether it was inserted."""
         fields = {key: each for key, each in document.items() if key != "metadata"}
@@ -163,9 +223,10 @@ class GridFSStorage(FileStorage):
             return False
         return done.matched_count == 0
 
-    def _forget(self, generation: ObjectId) -> None:
+    def _forget(self, file_id: str, generation: ObjectId) -> None:
         """Remove the remains of a failed upload, the document included: perhaps only its answer was lost."""
-        with suppress(*MONGO_ERRORS):
+        what, limit = self._what("clean up after", file_id), self._silence.patience.read
+        with suppress(StorageFailed), self._asking(what), pymongo.timeout(limit):
             self._connection.files.delete_one({"_id": generation})
             self._connection.chunks.delete_many({"files_id": generation})
 
@@ -255,14 +316,18 @@ class GridFSStorage(FileStorage):
     # --- deleting -------------------------------------------------------------------------------------------------
 
     def _delete(self, file_id: str) -> None:
-        with translating(self._what("delete", file_id)):
+        what = self._what("delete", file_id)
+        self._silence.check(what)
+        with self._asking(what):
             self._drop(_versions_of([file_id]))
 
     def _delete_many(self, file_ids: list[str]) -> dict[str, Exception]:
         failed: dict[str, Exception] = {}
         for batch in batches(file_ids, _DELETE_LIMIT):
             try:
-                with translating(self._what("delete", f"{batch[0]} and {len(batch) - 1} more")):
+                what = self._what("delete", f"{batch[0]} and {len(batch) - 1} more")
+                self._silence.check(what)
+                with self._asking(what):
                     self._drop(_versions_of(batch))
             except StorageFailed as error:
                 failed |= dict.fromkeys(batch, error)
@@ -271,7 +336,8 @@ class GridFSStorage(FileStorage):
     def _drop(self, where: Mapping[str, Any]) -> None:
         """Delete files: the documents first, since a file without all its chunks must not be found."""
         # A batch that holds all of them.
-        found = self._connection.files.find(where, {"_id": 1}, batch_size=10 * _DELETE_LIMIT)
+        with pymongo.timeout(self._silence.patience.read):  # once: it cleans up
+            found = list(self._connection.files.find(where, {"_id": 1}, batch_size=10 * _DELETE_LIMIT))
         if generations := [each["_id"] for each in found]:
             self._connection.files.delete_many({"_id": {"$in": generations}})
             self._connection.chunks.delete_many({"files_id": {"$in": generations}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
@@ -13,13 +14,14 @@ from pymongo.uri_parser import parse_uri
 from depot_lite.errors import ConfigurationError
 from depot_lite.io.gridfs.errors import MONGO_ERRORS, translating
 from depot_lite.io.objects.clients import PerProcess
+from depot_lite.io.objects.silence import Patience
 
 _SCHEMES: Final = ("mongodb://", "mongodb+srv://")
 #: IndexOptionsConflict, IndexKeySpecsConflict: another program has made it, with another name or other options.
 _THERE_ALREADY: Final = {85, 86}
 
 
-class Made(NamedTuple):
+class Collections(NamedTuple):
     """A client and the two collections."""
 
     client: Any
@@ -33,12 +35,13 @@ class GridFSConnection:
     The client is not made in the constructor: ``mongodb+srv`` asks the name server.
     """
 
-    def __init__(self, uri: str | None, ready: Any, database: str, collection: str) -> None:
+    def __init__(self, uri: str | None, ready: Any, database: str, collection: str, patience: Patience) -> None:
         self._uri = uri
+        self._patience = patience
         self._ready = ready
         self.database = database
         self.collection = collection
-        self._made = PerProcess[Made]()
+        self._made = PerProcess[Collections]()
         self._indexed = False
 
     @property
@@ -73,7 +76,7 @@ class GridFSConnection:
             made.files.create_index(keys, unique=True, sparse=True)
         self._indexed = True
 
-    def _make(self) -> Made:
+    def _make(self) -> Collections:
         client = self._new_client() if self._ready is None else self._ready
         # Always from the primary: a secondary may lack the newest files, and its listing would leave them out.
         files, chunks = (
@@ -84,15 +87,36 @@ class GridFSConnection:
             if self._ready is None:
                 client.close()
             raise ConfigurationError("mongouri has w=0: failed uploads would not be noticed")
-        return Made(client, files, chunks)
+        return Collections(client, files, chunks)
 
     def _new_client(self) -> Any:
         try:
-            return MongoClient(self._uri)
+            return MongoClient(with_timeouts(self._uri or "", self._patience))
         except (*MONGO_ERRORS, ValueError, TypeError) as error:
             # Without text and traceback, which may quote the refused value.
             name = type(error).__name__
             raise ConfigurationError(f"pymongo makes no client of mongouri: {name}") from None
+
+
+def with_timeouts(uri: str, patience: Patience) -> str:
+    """Return the URI with timeouts in milliseconds, where it sets none.
+
+    >>> with_timeouts("mongodb://localhost/app?socketTimeoutMS=9&connectTimeoutMS=9", Patience(60, 60))
+    'mongodb://localhost/app?socketTimeoutMS=9&connectTimeoutMS=9&serverSelectionTimeoutMS=20000&waitQueueTimeoutMS=40000'
+    """
+    address, _, query = uri.partition("?")
+    given = {each.partition("=")[0].lower() for each in re.split("[&;]", query)}
+    if "timeoutms" in given:
+        given.add("sockettimeoutms")  # pymongo takes one or the other
+    timeouts = {
+        "connectTimeoutMS": patience.connect,
+        "socketTimeoutMS": patience.read,
+        "serverSelectionTimeoutMS": patience.read,
+        "waitQueueTimeoutMS": patience.limit,
+    }
+    ours = [f"{name}={max(1, int(1000 * each))}" for name, each in timeouts.items() if name.lower() not in given]
+    path = "" if "/" in address.partition("://")[2] else "/"
+    return f"{address}{path}?{'&'.join([*([query] if query else []), *ours])}"
 
 
 def database_of(uri: str | None, database: str | None) -> str:

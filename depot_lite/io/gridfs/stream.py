@@ -16,8 +16,8 @@ from depot_lite.io.objects.readers import PiecewiseReader
 
 #: The default of the drivers: a little less than a power of two, so that a chunk's document does not exceed one.
 CHUNK: Final = 255 * 1024
-#: How many bytes of chunks one request transfers. A message of MongoDB has 48 MB at most.
-_BATCH: Final = 16 * CHUNK
+#: How many bytes of chunks one request transfers: as pymongo counts, a whole message has to pass within one timeout.
+_BATCH: Final = 4 * CHUNK
 
 
 class ChunkWriter:

@@ -26,21 +26,22 @@ from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
+from io import FileIO
 from pathlib import Path
 from secrets import token_hex
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 
 from depot_lite.errors import ConfigurationError, DepotError, StorageFailed, StoredFileNotFound
-from depot_lite.io.checksums import CHECKSUMS, checksum_algorithm
+from depot_lite.io.checksums import CHECKSUMS, checksum_algorithm, damaged
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import ID_LENGTH, is_file_id
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.io.local.disk import (
     DataFile,
+    commit,
     data_name,
     decode_filedepot,
     id_of_name,
-    is_file,
     locked,
     make_folders,
     names_in,
@@ -48,9 +49,8 @@ from depot_lite.io.local.disk import (
     read_small,
     remove_with_data,
     unlink,
-    write_sidecar,
-    write_small,
 )
+from depot_lite.io.on_disk import DiskSource
 from depot_lite.io.options import boolean, directory_mode, executor_of, integer, permissions
 from depot_lite.io.stored import UNNAMED, FileEntry, FileInfo, StoredFile
 
@@ -72,7 +72,13 @@ class LocalStoredFile(StoredFile):
 
     def fileno(self) -> int:
         """Return the descriptor of the data, whose position is the position of this file."""
+        self._position = None
         return self._raw().fileno()
+
+    def disk_source(self) -> DiskSource:
+        """Return the name, type, path and bytes, for `OnDisk`; the length has been checked."""
+        self._raw()
+        return super().disk_source()
 
     def _open_data(self) -> BinaryIO:
         # The file may have been replaced, even repeatedly, between get() and the first read; then the new one is read.
@@ -80,7 +86,7 @@ class LocalStoredFile(StoredFile):
         while True:
             try:
                 # Unbuffered, so that the descriptor has the position of this file, from which servers send.
-                return open(self._path, "rb", buffering=0)
+                file = FileIO(self._path)
             except FileNotFoundError as error:
                 info, path = self._find(self.file_id)
                 if path == self._path:
@@ -90,6 +96,13 @@ class LocalStoredFile(StoredFile):
                 self.info, self._path = info, path
             except OSError as error:
                 raise _failure("open", self.file_id, error) from error
+            else:
+                # At once, since servers may send the bytes by themselves, and read nothing that could be verified.
+                length = os.fstat(file.fileno()).st_size
+                if length != self.info.content_length and self._verification is not None:
+                    file.close()
+                    raise damaged(self.info, length)
+                return cast(BinaryIO, file)
 
 
 class LocalFileStorage(FileStorage):
@@ -97,6 +110,8 @@ class LocalFileStorage(FileStorage):
 
     Options may be strings, as in .ini files and the environment.
     """
+
+    notes_are_conditional = True
 
     def __init__(
         self,
@@ -113,7 +128,7 @@ class LocalFileStorage(FileStorage):
         checksum: bool | str = True,
         # The number of files that a flush stores at once. Disks gain little, network file systems may gain much.
         concurrency: int | str = 1,
-        # The threads for this; None for those that all storages share.
+        # The threads for this; by default the storage has its own.
         executor: Executor | None = None,
     ) -> None:
         if not os.fspath(storage_path):
@@ -156,6 +171,18 @@ class LocalFileStorage(FileStorage):
             return DataFile.of_content(path, content, self._algorithm, self._file_mode, durable=self._durable)
 
         return self._store(file_id, filename, content_type, fill)
+
+    def _note_version(self, file_id: str) -> str | None:
+        """Return the name of the note's data file, which is another one each time."""
+        found = self._read_sidecar(file_id)
+        return None if found is None else found[1]
+
+    def _swap_note(self, file_id: str, text: bytes, version: str | None) -> bool:
+        with _failing("store", file_id):
+            self._make_shard(self._shard(file_id))
+            # Not the lock of the shard, which storing takes.
+            with locked(self._root):
+                return self._note_version(file_id) == version and super()._swap_note(file_id, text, version)
 
     def _copy(self, source_id: str, file_id: str) -> FileInfo:
         with self._open(source_id) as source, _failing("copy", source_id):
@@ -202,42 +229,12 @@ class LocalFileStorage(FileStorage):
                     )
                 now, checksum = datetime.now(UTC), checksum or data.checksum
                 info = FileInfo(file_id, filename, content_type, data.length, now, checksum)
-                write_sidecar(path + ".tmp", info, os.path.basename(path), self._file_mode, durable=self._durable)
-                replaced = self._commit(file_id, path)
+                commit(path, info, self._file_mode, durable=self._durable)
             except BaseException:
                 self._discard(file_id, path)
                 raise
-            if replaced is not None:
-                unlink(replaced)
             self._delete_folder(file_id)
         return info
-
-    def _commit(self, file_id: str, path: str) -> str | None:
-        """Rename the new sidecar into place, and return the path of the replaced data, if any."""
-        sidecar = self._sidecar(file_id)
-        with locked(self._shard(file_id)) as folder:
-            before = read_small(sidecar)
-            # A deletion of this id in the meantime has removed the unfinished data too.
-            if not os.path.exists(path):
-                raise StorageFailed(f"file {file_id} was deleted while it was stored")
-            try:
-                os.rename(path + ".tmp", sidecar)
-                if self._durable:
-                    os.fsync(folder)
-            except BaseException:
-                self._restore(file_id, before)
-                raise
-        data = None if before is None else data_name(file_id, before)
-        return None if data is None else f"{self._shard(file_id)}/{data}"
-
-    def _restore(self, file_id: str, before: bytes | None) -> None:
-        """Restore the previous sidecar."""
-        if before is None:
-            unlink(self._sidecar(file_id))
-        else:
-            path = f"{self._shard(file_id)}/{file_id}.{token_hex(4)}.tmp"
-            write_small(path, before, self._file_mode, durable=self._durable)
-            os.rename(path, self._sidecar(file_id))
 
     def _discard(self, file_id: str, path: str) -> None:
         """Remove the data of a failed attempt, unless the sidecar names it because it could not be restored."""
@@ -260,9 +257,9 @@ class LocalFileStorage(FileStorage):
     def _exists(self, file_id: str) -> bool:
         with _failing("look for", file_id):
             return (
-                is_file(self._sidecar(file_id))
-                or (is_file(f"{self._root}/{file_id}/metadata.json") and is_file(f"{self._root}/{file_id}/file"))
-                or is_file(self._sidecar(file_id))
+                _is_file(self._sidecar(file_id))
+                or (_is_file(f"{self._root}/{file_id}/metadata.json") and _is_file(f"{self._root}/{file_id}/file"))
+                or _is_file(self._sidecar(file_id))
             )
 
     def _find(self, file_id: str) -> tuple[FileInfo, str]:
@@ -283,12 +280,9 @@ class LocalFileStorage(FileStorage):
         """Return description and path of a file in filedepot's form, or None if it has none that is complete."""
         path = f"{self._root}/{file_id}/file"
         text = read_small(f"{self._root}/{file_id}/metadata.json")
-        if text is None:
-            return None
-        try:
-            return decode_filedepot(file_id, text, os.stat(path)), path
-        except FileNotFoundError:
-            return None
+        with suppress(FileNotFoundError):
+            return None if text is None else (decode_filedepot(file_id, text, os.stat(path)), path)
+        return None
 
     # --- listing --------------------------------------------------------------------------------------------------
 
@@ -302,18 +296,26 @@ class LocalFileStorage(FileStorage):
                 yield FileEntry(name, partial(self._look, name, f"{self._root}/{name}/file"))
         for shard in shards:
             # The ids of a shard are remembered, since an id may have a sidecar and one or more data files.
-            seen: set[str] = set()
+            complete: set[str] = set()
+            data: dict[str, str] = {}
             look, folder = self._look, f"{self._root}/{shard}"
             for name in names_in(folder):
-                # Checked first, since it is true of half of the names.
-                if name[:ID_LENGTH] in seen:
+                file_id = name[:ID_LENGTH]
+                if file_id in complete:
                     continue
-                file_id = id_of_name(name)
-                if file_id is None or file_id[:2] != shard or not is_file_id(file_id):
+                if file_id not in data and (
+                    id_of_name(name) is None or file_id[:2] != shard or not is_file_id(file_id)
+                ):
                     continue
-                seen.add(file_id)
+                if name[ID_LENGTH:] != ".json":
+                    data.setdefault(file_id, name)
+                    continue
+                complete.add(file_id)
                 if not (folders and os.path.isdir(f"{self._root}/{file_id}")):
                     yield FileEntry(file_id, partial(look, file_id, f"{folder}/{name}"))
+            for file_id, name in data.items():
+                if file_id not in complete and not (folders and os.path.isdir(f"{self._root}/{file_id}")):
+                    yield FileEntry(file_id, partial(look, file_id, f"{folder}/{name}"), unfinished=True)
 
     def _entry(self, file_id: str) -> FileEntry:
         return FileEntry(file_id, partial(self._look, file_id))
@@ -403,3 +405,11 @@ def _failure(operation: str, file_id: str, error: OSError) -> StorageFailed:
         reason += f": {error.filename!r}"
     # With the number, by which a full disk (errno.ENOSPC) becomes a StorageFull.
     return StorageFailed(reason) if error.errno is None else StorageFailed(error.errno, reason)
+
+
+def _is_file(path: str) -> bool:
+    """Return whether a regular file exists."""
+    # os.path.exists would return False for a missing permission.
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return stat.S_ISREG(os.stat(path).st_mode)
+    return False

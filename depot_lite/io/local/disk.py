@@ -11,14 +11,13 @@ import fcntl
 import json
 import os
 import re
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Self
+from secrets import token_hex
+from typing import Any, Final, Self
 
 from depot_lite.errors import StorageFailed
 from depot_lite.io.checksums import FollowingChecksum
@@ -31,7 +30,7 @@ from depot_lite.io.stored import UNNAMED, FileInfo
 #: call the threads may wait for each other, which on a busy machine takes long.
 _FIRST_STEP: Final = 4 * 1024 * 1024
 _STEP: Final = 32 * 1024 * 1024
-_STREAM_STEP: Final = 1024 * 1024
+_READ_STEP: Final = 1024 * 1024
 
 #: The file systems or the kernel do not support a call for these two files; some sandboxes raise EPERM.
 _UNSUPPORTED: Final = frozenset(
@@ -84,7 +83,7 @@ class DataFile:
         if adopted is not None:
             adopted.finish(durable=durable)
             return adopted
-        return cls.filled(path, partial(_write_content, content), algorithm, mode, durable=durable)
+        return cls.filled(path, content.write_to, algorithm, mode, durable=durable)
 
     @classmethod
     def adopt(cls, path: str, source: Path, algorithm: str | None, mode: int | None) -> Self | None:
@@ -111,11 +110,6 @@ class DataFile:
             written = os.write(self._descriptor, view)
             view = view[written:]
             self._advance(written)
-
-    def stream(self, source: BinaryIO) -> None:
-        """Append all bytes of ``source``."""
-        while chunk := source.read(_STREAM_STEP):
-            self.write(chunk)
 
     def copy(self, source: int, size: int) -> None:
         """Fill the file with the first ``size`` bytes of another descriptor, whose position does not change."""
@@ -163,19 +157,6 @@ class DataFile:
             os.close(descriptor)
 
 
-def _write_content(content: Content, data: DataFile) -> None:
-    with content.descriptor() as descriptor:
-        if descriptor is not None:
-            size = content.size
-            data.copy(descriptor, os.fstat(descriptor).st_size if size is None else size)
-            return
-    size = content.size
-    with content.open() as source:
-        data.stream(source)
-    if size is not None and data.length < size:
-        raise StorageFailed(f"the content shrank while it was stored: expected {size} bytes, got {data.length}")
-
-
 def _by_copy_file_range(source: int, target: int, count: int, offset: int) -> int:
     return os.copy_file_range(source, target, count, offset, offset)
 
@@ -186,7 +167,7 @@ def _by_sendfile(source: int, target: int, count: int, offset: int) -> int:
 
 
 def _by_read_and_write(source: int, target: int, count: int, offset: int) -> int:
-    return os.pwrite(target, os.pread(source, min(count, _STREAM_STEP), offset), offset)
+    return os.pwrite(target, os.pread(source, min(count, _READ_STEP), offset), offset)
 
 
 _COPY_CALLS: Final = [
@@ -231,6 +212,37 @@ def read_sidecar(path: str, file_id: str) -> tuple[FileInfo, str] | None:
     if data is None:
         raise StorageFailed(f"the sidecar of file {file_id} is damaged: it does not name its data")
     return FileInfo(file_id, *told), data
+
+
+def commit(path: str, info: FileInfo, mode: int | None, *, durable: bool) -> None:
+    """Make the data at ``path`` the file of its id: rename its sidecar into place, and remove the replaced data.
+
+    Raises:
+        StorageFailed: the id was deleted in the meantime.
+    """
+    folder, data = os.path.split(path)
+    sidecar = f"{folder}/{info.file_id}.json"
+    write_sidecar(path + ".tmp", info, data, mode, durable=durable)
+    with locked(folder) as descriptor:
+        before = read_small(sidecar)
+        # A deletion of this id in the meantime has removed the unfinished data too.
+        if not os.path.exists(path):
+            raise StorageFailed(f"file {info.file_id} was deleted while it was stored")
+        try:
+            os.rename(path + ".tmp", sidecar)
+            if durable:
+                os.fsync(descriptor)
+        except BaseException:
+            if before is None:
+                unlink(sidecar)
+            else:
+                former = f"{folder}/{info.file_id}.{token_hex(4)}.tmp"
+                write_small(former, before, mode, durable=durable)
+                os.rename(former, sidecar)
+            raise
+    replaced = None if before is None else data_name(info.file_id, before)
+    if replaced is not None:
+        unlink(f"{folder}/{replaced}")
 
 
 def remove_with_data(folder: str, path: str, file_id: str) -> bool:
@@ -362,15 +374,6 @@ def read_small(path: str) -> bytes | None:
 
 #: Larger than most of these files, so that one read suffices.
 _SMALL: Final = 8192
-
-
-def is_file(path: str) -> bool:
-    """Return whether a regular file exists."""
-    # os.path.exists would return False for a missing permission.
-    try:
-        return stat.S_ISREG(os.stat(path).st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
 
 
 def unlink(path: str) -> None:

@@ -1,353 +1,212 @@
-"""Detection of content types: from the bytes if they reveal it, else as declared, else from the name.
+"""Detection of content types: by the bytes, then by the name, then by the declaration.
 
-Declared types and names are only claims: an HTML page called ``photo.png`` must not be served as a photo, nor be
-accepted by a column for photos. So the first bytes have precedence:
+Names and declarations are only claims: an HTML page called ``photo.png`` must not be served as a photo, nor be accepted
+by a column for photos. So
 
-- **Signatures.** `depot_lite.io.media_types.signatures` has the common formats, with their registered names. Rarer
-  ones come from puremagic, a maintained library in pure Python, if the match is convincing: at least four bytes, three
-  of them distinctive, in a binary file. Two bytes (``BM``, ``MZ``, ``P6``) suffice only if a matching header follows.
-- **Containers.** ZIP archives, MP4, Ogg and RIFF files are examined further. If only the family can be determined (a
-  ZIP archive that may be a ``.docx``), a declared type or a name of that family refines it.
-- **Markup.** HTML, SVG and XML, which browsers execute, are recognised by `depot_lite.io.media_types.markup`.
+1. **bytes** that prove a type win: signatures (`depot_lite.io.media_types.signatures`), containers that are looked into
+   (`depot_lite.io.media_types.structures`), and markup that browsers execute (`depot_lite.io.media_types.markup`);
+2. among the types that the bytes allow, the **name** decides: a ZIP archive may be a ``.docx``, a text may be CSV;
+3. then the **declaration**. ``text/plain`` and ``application/octet-stream`` are what clients send for anything, so they
+   yield to the name; a declared kind of the name's type refines it.
 
-The type of other text cannot be determined: CSV, JSON and Markdown have the declared type or that of the name, else
-``text/plain``. No charset is added. Limits: the end of a file is never read, so bytes appended to an image are not
-noticed, and a type declared for bytes without a known signature is accepted.
+Text never becomes a binary type, and bytes without a signature never a type whose files all have one. No charset is
+added. Nothing of this depends on the machine. A stream that can be read once shows its first 8 KiB only. Bytes that are
+appended to an image, for example, are not noticed.
 """
 
 from __future__ import annotations
 
-import mimetypes
 import re
-from collections.abc import Callable, Iterator
-from functools import lru_cache
+from operator import itemgetter
 from typing import Final
 
-import puremagic
+from depot_lite.io.media_types.markup import markup
+from depot_lite.io.media_types.sample import HEAD_SIZE, Finding, Sample, is_text
+from depot_lite.io.media_types.signatures import SIGNATURES, TEXT_BEGINNINGS, Signature
+from depot_lite.io.media_types.structures import STRUCTURES, at_the_end
+from depot_lite.io.media_types.vocabulary import (
+    OCTET_STREAM,
+    TEXT,
+    ancestors,
+    canonical,
+    matches,
+    type_of_name,
+    types_of_name,
+    valid_media_type,
+)
 
-from depot_lite.io.media_types import OCTET_STREAM
-from depot_lite.io.media_types.markup import markup_type
-from depot_lite.io.media_types.signatures import signature_type
-
-#: The number of bytes from the start of a file that `content_type_of` uses.
-HEAD_SIZE: Final = 8192
-
-
-# RFC 9110 section 8.3.1: type "/" subtype, both of them tokens. Tokens contain no quotes and no line breaks, which
-# could end a header or an HTML attribute. The length limit is in RFC 6838 section 4.2.
-_MEDIA_TYPE: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,127}/[!#$%&'*+.^_`|~0-9a-z-]{1,127}")
+__all__ = ["HEAD_SIZE", "Finding", "Sample", "content_type_of", "recognise", "type_for", "type_of_name"]
 
 
 def content_type_of(head: bytes, declared: str | None, filename: str | None) -> str:
     """Return the media type of a file from its first bytes, its declared type and its name.
 
-    A declared ``application/octet-stream`` is ignored, since clients send it for unknown types.
-
     >>> content_type_of(b"<!DOCTYPE html><script>...", "image/png", "photo.png")
     'text/html'
-    >>> content_type_of(b"a,b", "text/csv; charset=utf-8", None), content_type_of(b"# Title", None, "README.md")
+    >>> content_type_of(b"a,b", "application/vnd.ms-excel", "a.csv"), content_type_of(b"# Title", None, "README.md")
     ('text/csv', 'text/markdown')
     """
-    head = head[:HEAD_SIZE]
-    claims = [
-        claim for claim in (valid_media_type(declared), type_of_name(filename)) if claim and claim != OCTET_STREAM
-    ]
-    found = _from_bytes(head, claims)
-    if found is not None:
-        return found
-    if claims:
-        return claims[0]
-    return "text/plain" if head and _is_text(head) else OCTET_STREAM
+    return type_for(recognise(Sample(head[:HEAD_SIZE])), declared, filename)
 
 
-@lru_cache(maxsize=256)
-def valid_media_type(declared: str | None) -> str | None:
-    r"""Return ``type/subtype`` in lower case without parameters, or None if it is malformed.
+def type_for(finding: Finding, declared: str | None, filename: str | None) -> str:
+    """Return the media type of a file with these bytes, this declared type and this name."""
+    names, claim = [each for each in types_of_name(filename) if each != OCTET_STREAM], _declared(declared)
+    if finding.media_type in names and finding.media_type != TEXT:
+        named: str | None = finding.media_type
+    else:
+        named = next((each for each in names if _refines(finding, each)), None)
+    # A name that says no more than that binary bytes are text says nothing.
+    yields = named is None or (named == TEXT and finding.rest == "binary")
+    if claim is not None and _refines(finding, claim) and (yields or matches(claim, named or TEXT)):
+        return claim
+    return named or finding.media_type
 
-    >>> valid_media_type("Text/HTML; charset=utf-8"), valid_media_type('image/png\r\nSet-Cookie: a="b"')
-    ('text/html', None)
-    """
+
+def _refines(finding: Finding, media_type: str) -> bool:
+    """Return whether the bytes allow a type, and it is not merely a parent of the one that they show."""
+    if media_type in ancestors(finding.media_type)[1:]:
+        return media_type in finding.within
+    return finding.allows(media_type)
+
+
+def _declared(declared: str | None) -> str | None:
     if declared is None:
         return None
-    media_type = declared.partition(";")[0].strip(" \t").lower()
-    return media_type if _MEDIA_TYPE.fullmatch(media_type) else None
+    claim = canonical(valid_media_type(declared) or OCTET_STREAM)
+    return None if claim in (OCTET_STREAM, TEXT) else claim
 
 
-def _from_bytes(head: bytes, claims: list[str]) -> str | None:
-    for detect in _DETECTORS:
-        found = detect(head, claims)
+# --- the bytes --------------------------------------------------------------------------------------------------------
+
+# Some programs write up to 1 KiB before a PDF, and every reader skips it.
+_LATE_PDF: Final = re.compile(rb"(?:\A|[\r\n]|[\x00-\x08\x0e-\x1f\x80-\xff])%PDF-[12]\.\d")
+_BEFORE_PDF: Final = 1024
+
+
+def recognise(sample: Sample) -> Finding:
+    """Return the types that the bytes of a file allow."""
+    head = sample.head
+    if not head:
+        return Finding(OCTET_STREAM, rest="binary")
+    # A control character hides no page from a browser.
+    page = markup(head)
+    if page is not None and page.media_type in _PAGES:
+        return page
+    words: tuple[str, ...] = ()
+    for media_type, is_word in matching(head):
+        if is_word and is_text(head):
+            words = (*words, media_type)
+            continue
+        structure = STRUCTURES.get(media_type)
+        found = structure(sample) if structure else Finding(media_type, () if media_type == _PDF else (media_type,))
         if found is not None:
             return found
-    return None
+    textual = is_text(head)
+    if page is not None and (textual or head[:2] in (b"<\x00", b"\x00<")):
+        return page
+    if head.find(b"%PDF-", 0, _BEFORE_PDF) >= 0 and _LATE_PDF.search(head, 0, _BEFORE_PDF):
+        return Finding(_PDF)
+    if not textual:
+        return at_the_end(sample) or Finding(OCTET_STREAM, rest="binary")
+    found = _text_kind(head)
+    return Finding(found.media_type, words, "text") if words else found
 
 
-def _is_text(head: bytes) -> bool:
-    return head.startswith((b"\xff\xfe", b"\xfe\xff")) or not _CONTROL_BYTES.search(head)
+_PAGES: Final = frozenset({"text/html", "application/xhtml+xml", "image/svg+xml"})
+_PDF: Final = "application/pdf"
+
+# Signatures that are words are none in a text: GIF, PDF and RTF are what they say all the same.
+_NO_WORDS: Final = frozenset({"image/gif", _PDF, "application/rtf", "application/postscript", "model/vnd.dwf"})
+_LONGEST_WORD: Final = 7
+
+# A signature: its size, its type, whether it is a word, and its parts.
+_Row = tuple[int, str, bool, tuple[tuple[int, bytes], ...]]
+# Signatures by their first bytes, for each pair of positions between which those are.
+_index: Final[dict[tuple[int, int], dict[bytes, list[_Row]]]] = {}
+# The same as a list, which is faster to go through.
+_places: Final[list[tuple[int, int, dict[bytes, list[_Row]]]]] = []
+_LONGEST_KEY: Final = 4
 
 
-# The bytes that do not occur in text (WHATWG MIME Sniffing, section 3, "binary data byte").
-_CONTROL_BYTES: Final = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
-
-# --- names ------------------------------------------------------------------------------------------------------------
-
-# Types that `mimetypes` of Python 3.11 lacks on systems without a table of their own.
-_TYPES_BY_EXTENSION: Final = {
-    ".7z": "application/x-7z-compressed",
-    ".avif": "image/avif",
-    ".docm": "application/vnd.ms-word.document.macroenabled.12",
-    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-    ".epub": "application/epub+zip",
-    ".flac": "audio/flac",
-    ".geojson": "application/geo+json",
-    ".heic": "image/heic",
-    ".heif": "image/heif",
-    ".jar": "application/java-archive",
-    ".jxl": "image/jxl",
-    ".kmz": "application/vnd.google-earth.kmz",
-    ".m4a": "audio/mp4",
-    ".md": "text/markdown",
-    ".mkv": "video/x-matroska",
-    ".odg": "application/vnd.oasis.opendocument.graphics",
-    ".odp": "application/vnd.oasis.opendocument.presentation",
-    ".ods": "application/vnd.oasis.opendocument.spreadsheet",
-    ".odt": "application/vnd.oasis.opendocument.text",
-    ".ogg": "audio/ogg",
-    ".oga": "audio/ogg",
-    ".ogv": "video/ogg",
-    ".opus": "audio/ogg",
-    ".pptm": "application/vnd.ms-powerpoint.presentation.macroenabled.12",
-    ".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
-    ".rar": "application/vnd.rar",
-    ".rtf": "application/rtf",
-    ".webp": "image/webp",
-    ".woff": "font/woff",
-    ".woff2": "font/woff2",
-    ".xlsm": "application/vnd.ms-excel.sheet.macroenabled.12",
-    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    ".yaml": "application/yaml",
-    ".yml": "application/yaml",
-    ".zst": "application/zstd",
-}
-_ENCODINGS: Final = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
+def add_signature(signature: Signature) -> None:
+    """Add a signature, in the form of `depot_lite.io.media_types.signatures`."""
+    media_type, *rest = signature
+    parts = tuple(zip(rest[::2], rest[1::2], strict=True))
+    size = sum(len(each) for _, each in parts)
+    printable = all(32 <= byte < 127 for _, part in parts for byte in part)
+    is_word = printable and size <= _LONGEST_WORD and media_type not in _NO_WORDS
+    start, first = parts[0]
+    key = first[:_LONGEST_KEY]
+    place = (start, start + len(key))
+    if place not in _index:
+        _index[place] = {}
+        _places.append((*place, _index[place]))
+    _index[place].setdefault(key, []).append((size, media_type, is_word, parts))
 
 
-def type_of_name(filename: str | None) -> str | None:
-    """Return the media type that belongs to the extension of a name; None if it is not known.
-
-    >>> type_of_name("plan.pdf"), type_of_name("plan"), type_of_name("all.tar.gz")
-    ('application/pdf', None, 'application/gzip')
-    """
-    if not filename:
-        return None
-    # Without the folder in front, a file called "data:text/html,x" would be taken for a URL.
-    guessed, encoding = mimetypes.guess_type(f"./{filename}", strict=False)
-    if encoding is not None:
-        return _ENCODINGS.get(encoding)
-    extension = filename[filename.rfind(".") :].lower() if "." in filename else ""
-    found = valid_media_type(_TYPES_BY_EXTENSION.get(extension) or guessed)
-    return None if found == OCTET_STREAM else found
+for _each in SIGNATURES:
+    add_signature(_each)
 
 
-# --- the library ------------------------------------------------------------------------------------------------------
+def matching(head: bytes) -> list[tuple[str, bool]]:
+    """Return the types whose signatures match, and whether those are words; the longest signature first."""
+    rows = [
+        row
+        for start, end, by_key in _places
+        if (key := head[start:end]) in by_key
+        for row in by_key[key]
+        if all(head.startswith(part, at) for at, part in row[3])
+    ]
+    rows.sort(key=itemgetter(0), reverse=True)
+    return [(media_type, is_word) for _, media_type, is_word, _ in rows]
 
 
-def _library(head: bytes, claims: list[str]) -> str | None:
-    """Return the type by puremagic. If its longest signature has several types, a claim among them decides."""
-    if not head or _is_text(head):
-        return None
-    longest, candidates = 0, set[str]()
-    for signature, media_type in _library_matches(head):
-        if len(signature) > longest:
-            longest, candidates = len(signature), {media_type}
-        elif len(signature) == longest:
-            candidates.add(media_type)
-    if len(candidates) == 1:
-        return next(iter(candidates))
-    return next((claim for claim in claims if claim in candidates), None)
+# --- text without markup ----------------------------------------------------------------------------------------------
 
-
-def _library_matches(head: bytes) -> Iterator[tuple[bytes, str]]:
-    """Yield the convincing signatures that puremagic finds, with their types."""
-    try:
-        rows = puremagic.magic_string(head)
-    except (puremagic.PureError, ValueError):  # no match
-        return
-    for row in rows:
-        name = row.mime_type.lower()
-        media_type = _NAMES.get(name, name)
-        if _convinces(row.offset, row.byte_match) and _is_specific(media_type):
-            yield row.byte_match, media_type
-
-
-def _convinces(offset: int, signature: bytes) -> bool:
-    # A backslash is an escape that puremagic's table has lost. The containers listed below have their own functions.
-    distinctive = signature.translate(None, b"\x00\x01\x02\x03\x04\xff ")
-    return (
-        (offset == 0 or len(signature) >= 8)
-        and len(signature) >= 4
-        and len(distinctive) >= 3
-        and b"\\" not in signature
-        and not signature.startswith((b"<", b"PK", b"RIFF", b"FORM", b"OggS"))
-    )
-
-
-def _is_specific(media_type: str) -> bool:
-    # The library is used for binary files only, not for mail and text.
-    general = media_type == OCTET_STREAM or media_type.startswith(("text/", "message/"))
-    return not general and valid_media_type(media_type) is not None
-
-
-# The registered or more common names of some of puremagic's types.
-_NAMES: Final = {
-    "application/java": "application/java-vm",
-    "application/vnd.ms-asf": "video/x-ms-asf",
-    "windows/metafile": "image/wmf",
-}
-
-# --- containers -------------------------------------------------------------------------------------------------------
-
-
-def _claimed(family: re.Pattern[str], claims: list[str], otherwise: str) -> str:
-    """Return the first claim that belongs to this family, or ``otherwise``."""
-    return next((claim for claim in claims if family.fullmatch(claim)), otherwise)
-
-
-_IN_ZIP: Final = re.compile(
-    r".+\+zip|application/(?:vnd\.openxmlformats-officedocument\..+|vnd\.oasis\.opendocument\..+|vnd\.ms-.+\.macroenabled\.12"
-    r"|java-archive|vnd\.android\.package-archive|vnd\.google-earth\.kmz|vnd\.ms-xpsdocument|oxps|x-xpinstall|x-krita"
-    r"|vnd\.apple\.(?:pages|numbers|keynote)|vnd\.comicbook\+zip|vnd\.geogebra\.file|vnd\.sketch)|model/3mf"
-    r"|image/openraster"
+_SHEBANG: Final = re.compile(rb"#!\s*(?:/\S*/)?(?:env\s+(?:-\S+\s+)*)?(\w+)")
+_INTERPRETERS: Final = (
+    (b"python", "text/x-python"),
+    (b"perl", "application/x-perl"),
+    (b"ruby", "application/x-ruby"),
+    (b"node", "text/javascript"),
+    (b"php", "application/x-httpd-php"),
+    (b"awk", "text/x-awk"),
+    (b"lua", "text/x-lua"),
+    (b"tclsh", "application/x-tcl"),
+    (b"wish", "application/x-tcl"),
+    (b"csh", "application/x-csh"),
+    (b"tcsh", "application/x-csh"),
+    (b"sh", "application/x-sh"),
+    (b"bash", "application/x-sh"),
+    (b"zsh", "application/x-sh"),
+    (b"dash", "application/x-sh"),
+    (b"ksh", "application/x-sh"),
 )
-_IN_OLE: Final = re.compile(
-    r"application/(?:msword|vnd\.ms-(?:excel|powerpoint|outlook|project|works)|vnd\.visio|x-msi|x-mspublisher|hwp|x-hwp"
-    r"|vnd\.hancom\.hwp)"
+_FIRST_LINES: Final = (
+    (re.compile(rb"\s*\d+\r?\n\d\d:\d\d:\d\d[,.]\d{3} -->"), "application/x-subrip"),
+    (re.compile(rb"From \S+ +\w{3} \w{3} +\d+ \d\d:\d\d:\d\d"), "application/mbox"),
+    (
+        re.compile(rb"(?:Received|Return-Path|Delivered-To|X-Original-To|Message-ID|MIME-Version): .", re.I),
+        "message/rfc822",
+    ),
+    (re.compile(rb"\s*(?:999\r?\n[^\n]*\n\s*)*+0\s*\r?\n\s*SECTION\s"), "image/vnd.dxf"),
+    (re.compile(rb"solid\b[^\n]*\n\s*facet\s"), "model/stl"),
+    (re.compile(rb"\{\d+\}\{\d+\}"), "text/x-microdvd"),
+    (re.compile(rb":[0-9A-F]{8}[0-9A-F]*\r?\n:"), "application/x-intel-hex"),
+    (re.compile(rb"S0[0-9A-F]{6,}\r?\nS[1-3]"), "application/x-srecord"),
+    (re.compile(rb"#define\s+\w+_width\s+\d+"), "image/x-xbitmap"),
 )
-_AUDIO_OR_VIDEO: Final = {
-    "mp4": re.compile(r"audio/mp4|video/mp4|video/x-m4v"),
-    "webm": re.compile(r"audio/webm|video/webm"),
-    "matroska": re.compile(r"(?:audio|video)/(?:x-)?matroska(?:-3d)?"),
-    "ogg": re.compile(r"(?:audio|video|application)/ogg"),
-    "asf": re.compile(r"audio/x-ms-wma|video/x-ms-wmv|video/x-ms-asf"),
-}
-# The first entry of an OpenDocument or EPUB file is its type, stored uncompressed.
-_ZIP_MIMETYPE: Final = re.compile(rb"PK\x03\x04.{4}\x00\x00.{16}\x08\x00..mimetype", re.DOTALL)
-_OFFICE_FOLDERS: Final = re.compile(rb"PK\x03\x04.{26}(word|xl|ppt)/", re.DOTALL)
-_OFFICE: Final = {b"word": ".docx", b"xl": ".xlsx", b"ppt": ".pptx"}
 
 
-def _zip(head: bytes, claims: list[str]) -> str | None:
-    if not head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")):
-        return None
-    if _ZIP_MIMETYPE.match(head):
-        size, extra = int.from_bytes(head[22:26], "little"), int.from_bytes(head[28:30], "little")
-        stored = valid_media_type(head[38 + extra : 38 + extra + size].decode("latin-1"))
-        if stored is not None and _IN_ZIP.fullmatch(stored):
-            return stored
-    folder = _OFFICE_FOLDERS.search(head)
-    return _claimed(_IN_ZIP, claims, _TYPES_BY_EXTENSION[_OFFICE[folder[1]]] if folder else "application/zip")
-
-
-def _ole(head: bytes, claims: list[str]) -> str | None:
-    if not head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
-        return None
-    return _claimed(_IN_OLE, claims, "application/x-ole-storage")
-
-
-_BRANDS: Final = {
-    b"avif": "image/avif",
-    b"avis": "image/avif",
-    b"heic": "image/heic",
-    b"heix": "image/heic",
-    b"heim": "image/heic",
-    b"heis": "image/heic",
-    b"hevc": "image/heic-sequence",
-    b"hevx": "image/heic-sequence",
-    b"mif1": "image/heif",
-    b"msf1": "image/heif-sequence",
-    b"crx ": "image/x-canon-cr3",
-    b"qt  ": "video/quicktime",
-    b"M4A ": "audio/mp4",
-    b"M4B ": "audio/mp4",
-    b"M4P ": "audio/mp4",
-    b"M4V ": "video/x-m4v",
-    b"M4VH": "video/x-m4v",
-}
-
-
-def _iso_media(head: bytes, claims: list[str]) -> str | None:
-    """Return the type by the brands of MP4, QuickTime, HEIF and AVIF files (ISO 14496-12, section 4.3)."""
-    if head[4:8] in (b"moov", b"mdat", b"wide") and not _is_text(head):
-        return "video/quicktime"
-    if head[4:8] != b"ftyp":
-        return None
-    major = head[8:12]
-    if major in (b"mif1", b"msf1"):
-        # The general brand of images; the compatible brands name the codec.
-        end = min(int.from_bytes(head[:4], "big"), 256)
-        compatible = [head[start : start + 4] for start in range(16, end, 4)]
-        major = next((brand for brand in compatible if brand in (b"avif", b"avis", b"heic", b"heix", b"hevc")), major)
-    if major in _BRANDS:
-        return _BRANDS[major]
-    if major.startswith(b"3g2"):
-        return "video/3gpp2"
-    if major.startswith(b"3g"):
-        return "video/3gpp"
-    return _claimed(_AUDIO_OR_VIDEO["mp4"], claims, "video/mp4")
-
-
-def _matroska(head: bytes, claims: list[str]) -> str | None:
-    """Return the type by the DocType (0x4282) of the EBML header (RFC 8794, section 11.2.6)."""
-    if not head.startswith(b"\x1aE\xdf\xa3"):
-        return None
-    doc_type = re.search(rb"\x42\x82[\x81-\x90](webm|matroska)", head[:256])
-    if doc_type is None:
-        return None
-    if doc_type[1] == b"webm":
-        return _claimed(_AUDIO_OR_VIDEO["webm"], claims, "video/webm")
-    return _claimed(_AUDIO_OR_VIDEO["matroska"], claims, "video/x-matroska")
-
-
-def _ogg(head: bytes, claims: list[str]) -> str | None:
-    """Return the type by the codecs, whose pages come first (RFC 5334)."""
-    if not head.startswith(b"OggS\x00"):
-        return None
-    if b"\x80theora" in head:
-        return "video/ogg"
-    if re.search(rb"\x01vorbis|OpusHead|\x7fFLAC|Speex   ", head[:512]):
-        return "audio/ogg"
-    return _claimed(_AUDIO_OR_VIDEO["ogg"], claims, "application/ogg")
-
-
-_CHUNKED: Final = {
-    (b"RIFF", b"WAVE"): "audio/wav",
-    (b"RIFF", b"AVI "): "video/x-msvideo",
-    (b"RIFF", b"WEBP"): "image/webp",
-    (b"RF64", b"WAVE"): "audio/wav",
-    (b"FORM", b"AIFF"): "audio/x-aiff",
-    (b"FORM", b"AIFC"): "audio/x-aiff",
-    (b"FORM", b"ILBM"): "image/x-ilbm",
-}
-
-
-def _chunked(head: bytes, claims: list[str]) -> str | None:
-    return _CHUNKED.get((head[:4], head[8:12]))
-
-
-def _asf(head: bytes, claims: list[str]) -> str | None:
-    if not head.startswith(b"0&\xb2u\x8ef\xcf\x11\xa6\xd9\x00\xaa\x00b\xcel"):
-        return None
-    return _claimed(_AUDIO_OR_VIDEO["asf"], claims, "video/x-ms-asf")
-
-
-_DETECTORS: Final[tuple[Callable[[bytes, list[str]], str | None], ...]] = (
-    signature_type,
-    _zip,
-    _ole,
-    _iso_media,
-    _matroska,
-    _ogg,
-    _chunked,
-    _asf,
-    _library,
-    markup_type,
-)
+def _text_kind(head: bytes) -> Finding:
+    """Return the type of a text without markup; a name or a declaration may choose another text type."""
+    first = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    found = next((media_type for beginning, media_type in TEXT_BEGINNINGS if first.startswith(beginning)), None)
+    if found is None and first.startswith(b"#!"):
+        shebang = _SHEBANG.match(first)
+        program = shebang[1].rstrip(b"0123456789.") if shebang else b""
+        found = next((media_type for name, media_type in _INTERPRETERS if program == name), None)
+    if found is None:
+        found = next((media_type for pattern, media_type in _FIRST_LINES if pattern.match(first)), TEXT)
+    return Finding(found, rest="text")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
 Urls = TypeVar("Urls")
@@ -22,6 +23,11 @@ class PerProcess(Generic[T]):
     def __init__(self) -> None:
         self._made: tuple[int, T] | None = None
         self._inherited: list[tuple[int, T]] = []
+        self._reset()
+        _values.add(self)
+
+    def _reset(self) -> None:
+        # One of the parent's may be locked for ever in the child.
         self._lock = threading.Lock()
 
     def get(self, make: Callable[[], T]) -> T:
@@ -43,6 +49,17 @@ class PerProcess(Generic[T]):
         return made[1] if made is not None and made[0] == os.getpid() else None
 
 
+_values: Final[weakref.WeakSet[PerProcess[Any]]] = weakref.WeakSet()
+
+
+def _forget_parent() -> None:
+    for value in list(_values):
+        value._reset()
+
+
+os.register_at_fork(after_in_child=_forget_parent)
+
+
 class BucketConnection(ABC, Generic[Urls]):
     """The client of a storage, which all threads share, and its bucket.
 
@@ -58,13 +75,12 @@ class BucketConnection(ABC, Generic[Urls]):
         self._ready = ready
         self._create_bucket = create_bucket
         self._made = PerProcess[tuple[Any, Urls]]()
-        self._lock = threading.Lock()
         # Whether the bucket is known to exist.
         self._seen = False
 
     @abstractmethod
     def _new_client(self) -> Any:
-        """Return a client of the library's."""
+        """Return a new client of the library."""
 
     @abstractmethod
     def _new_urls(self, client: Any) -> Urls:
@@ -72,7 +88,7 @@ class BucketConnection(ABC, Generic[Urls]):
 
     @abstractmethod
     def _make_bucket(self, client: Any) -> None:
-        """Make the bucket, unless it exists."""
+        """Make the bucket, unless it exists. Several threads may do so at once."""
 
     @abstractmethod
     def _look_for_bucket(self) -> None:
@@ -86,10 +102,9 @@ class BucketConnection(ABC, Generic[Urls]):
     def client(self) -> Any:
         """The client, once the bucket has been made if that was asked for."""
         if self._create_bucket and not self._seen:
-            with self._lock:
-                if not self._seen:
-                    self._make_bucket(self.bare_client)
-                    self._seen = True
+            # Without a lock: if the server is silent, threads would wait one after the other.
+            self._make_bucket(self.bare_client)
+            self._seen = True
         return self.bare_client
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from typing import ClassVar, Final
 
-from depot_lite.errors import DepotError, StorageFailed, StorageFull, StoredFileNotFound
+from depot_lite.errors import DepotError, StorageFailed, StorageFull, StorageTimeout, StoredFileNotFound
 
 NO_BUCKET: Final = "there is no such bucket"
 REFUSED: Final = "the credentials are refused ({code})"
@@ -15,8 +15,13 @@ OVERLOADED: Final = "the server is overloaded or throttles ({code})"
 FULL: Final = "there is no space left ({code})"
 FAILED: Final = "the server refuses or fails ({code}, status {status})"
 BROKEN: Final = "the connection broke ({type})"
+TIMEOUT: Final = "the server did not answer in time ({type})"
 UNREACHABLE: Final = "the endpoint cannot be reached or did not answer ({type})"
 DAMAGED: Final = "the bytes received are not the stored ones (their checksum differs)"
+
+#: Facts of errors, the marks of rows with `TIMEOUT` and `UNREACHABLE`.
+TIMED_OUT: Final = "timed out"
+NOT_REACHED: Final = "not reached"
 
 
 class ErrorTable:
@@ -29,6 +34,9 @@ class ErrorTable:
     #: Rows of a reason and marks. The first row counts that has a mark of the error: its class or one of its base
     #: classes, or the name or the value of one of its facts. The reason may name facts in braces.
     reasons: ClassVar[Sequence[tuple[str, Set[object]]]]
+    #: The reasons that become a `StorageTimeout`, and the others that mean that nobody was there to answer.
+    timeouts: ClassVar[Set[str]] = frozenset({TIMEOUT})
+    down: ClassVar[Set[str]] = frozenset({UNREACHABLE})
 
     def facts(self, error: BaseException) -> Mapping[str, object]:
         """Return the code, status and so on of an error, if it has any."""
@@ -38,8 +46,16 @@ class ErrorTable:
         """Return whether the error says that there is no such object. A missing bucket is another error."""
         return False
 
+    def is_timeout(self, error: BaseException) -> bool:
+        """Return whether the library has waited in vain for the server."""
+        return TIMED_OUT in self.facts(self.subject(error))
+
+    def nobody_answers(self, error: BaseException) -> bool:
+        """Return whether there was no server, or one that was silent."""
+        return not {TIMED_OUT, NOT_REACHED}.isdisjoint(self.facts(self.subject(error)))
+
     def may_have_arrived(self, error: Exception) -> bool:
-        """Return whether the request may have succeeded all the same: its answer was lost, or answers a retry."""
+        """Return whether the request may have succeeded anyway: its answer was lost, or answers a retry."""
         return False
 
     def cause(self, error: Exception) -> Exception | None:
@@ -64,16 +80,51 @@ class ErrorTable:
             raise self.translated(what, error) from self.cause(error)
 
     def translated(self, what: str, error: Exception) -> StorageFailed:
-        """Return our error for one of the library's: `StorageFull` if its reason is ``FULL``."""
+        """Return our error for an error of the library; its class depends on the reason."""
         subject = self.subject(error)
         facts = self.facts(subject)
         marks = {*type(subject).__mro__, *facts, *facts.values()}
         matching = (text for text, those in self.reasons if not marks.isdisjoint(those))
         text = next(matching, "{library} failed ({type})")
         reason = text.format_map({"library": self.library, "type": type(subject).__name__, **facts})
-        kind = StorageFull if text == FULL else StorageFailed
-        return kind(f"cannot {what}: {reason}")
+        kind = StorageTimeout if text in self.timeouts else StorageFull if text == FULL else StorageFailed
+        failed = kind(f"cannot {what}: {reason}")
+        failed.is_down = failed.is_down or text in self.down
+        return failed
+
+    def is_lost(self, error: Exception) -> bool:
+        """Return whether an upload may have succeeded, and the server still answers, so that it can be asked."""
+        return self.may_have_arrived(error) and not self.is_timeout(error)
 
     def subject(self, error: BaseException) -> BaseException:
         """Return the error that tells the reason: the cause, if the library has wrapped it."""
         return error
+
+
+#: Timeouts of urllib3, requests and botocore, which are no TimeoutError.
+_TIMEOUTS: Final = frozenset({"ConnectTimeoutError", "ReadTimeoutError", "ConnectTimeout", "ReadTimeout"})
+#: Errors of urllib3 and of the system: there was no connection.
+_NO_CONNECTION: Final = frozenset({"NewConnectionError", "NameResolutionError", "ConnectionRefusedError", "gaierror"})
+#: More than errors are nested.
+_DEPTH: Final = 50
+
+
+def facts_of_network(error: BaseException | None) -> dict[str, object]:
+    """Return the facts `TIMED_OUT` and `NOT_REACHED`, as far as an error or one of its causes shows them.
+
+    Libraries wrap the errors of sockets several times: as cause, as argument, or in an attribute of their own.
+    """
+    found: dict[str, object] = {}
+    nested: list[object] = [error]
+    for each in nested:
+        name = type(each).__name__
+        if isinstance(each, DepotError):
+            continue  # that of another storage, which bytes were read from
+        if isinstance(each, TimeoutError) or name in _TIMEOUTS:
+            found[TIMED_OUT] = True
+        if name in _NO_CONNECTION:
+            found[NOT_REACHED] = True
+        if isinstance(each, BaseException) and len(nested) < _DEPTH:
+            before = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
+            nested += [before, *each.args, getattr(each, "kwargs", {}).get("error")]
+    return found

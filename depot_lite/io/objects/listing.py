@@ -41,7 +41,7 @@ def entries_of(ask: Ask, at_once: int) -> Iterator[FileEntry]:
 def _side_by_side(ask: Ask, at_once: int) -> Iterator[FileEntry]:
     waiting: deque[tuple[str, str | None]] = deque((digit, None) for digit in _DIGITS)
     running: dict[Future[Page], str] = {}
-    # Not the executor of the storage: whoever lists may run in the last of its threads.
+    # Not the executor of the storage: the caller may run in the last of its threads.
     executor = ThreadPoolExecutor(min(at_once, len(_DIGITS)), "depot_lite listing")
     try:
         while waiting or running:

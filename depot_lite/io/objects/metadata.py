@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,8 +15,7 @@ from depot_lite.errors import ConfigurationError
 from depot_lite.io.content import CHUNK_SIZE, Content, clean_filename
 from depot_lite.io.disposition import INLINE_TYPES, content_disposition
 from depot_lite.io.interfaces import UNNAMED, FileInfo, StoredFile
-from depot_lite.io.media_types import OCTET_STREAM
-from depot_lite.io.media_types.detection import valid_media_type
+from depot_lite.io.media_types import OCTET_STREAM, valid_media_type
 
 #: Keys of the metadata; the first two are filedepot's.
 _FILENAME: Final = "x-depot-filename"
@@ -39,11 +39,38 @@ def time_of(header: str | None) -> datetime:
         return datetime.now(UTC)
 
 
-def metadata_of(info: FileInfo) -> dict[str, str]:
-    """Return the metadata of a new object, with the mark of this attempt to store it."""
-    # Headers are ASCII, so the name is encoded, as filedepot does.
-    name = quote(info.filename, safe="!#$&+-.^_`|~")
-    return {_FILENAME: name, **attempt_at(info.last_modified), **checksum_metadata(info.checksum)}
+def metadata_of(info: FileInfo, max_value: int | None = None) -> dict[str, str]:
+    """Return the metadata of a new object, with the mark of this attempt to store it.
+
+    Args:
+        max_value: the longest value that the server takes; a longer name is shortened there, the row keeps it whole.
+    """
+    return {
+        _FILENAME: _encoded_name(info.filename, max_value),
+        **attempt_at(info.last_modified),
+        **checksum_metadata(info.checksum),
+    }
+
+
+def _encoded_name(filename: str, max_size: int | None) -> str:
+    """Return a name in ASCII, as headers need it and filedepot writes it; a long one without the end of its stem."""
+    encoded = _encode(filename)
+    if max_size is None or len(encoded) <= max_size:
+        return encoded
+    stem, extension = os.path.splitext(filename)
+    if len(_encode(extension)) > max_size // 2:
+        stem, extension = filename, ""
+    left, kept = max_size - len(_encode(extension)), ""
+    for character in map(_encode, stem):
+        left -= len(character)
+        if left < 0:
+            break
+        kept += character
+    return kept + _encode(extension)
+
+
+def _encode(text: str) -> str:
+    return quote(text, safe="!#$&+-.^_`|~")
 
 
 def attempt_at(when: datetime) -> dict[str, str]:

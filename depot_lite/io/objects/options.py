@@ -15,16 +15,28 @@ from depot_lite.io.options import integer
 LONGEST: Final = 7 * 24 * 3600
 
 
-def seconds(option: str, value: object) -> int:
+def expiry_of(option: str, value: object) -> int:
     """Return the expiry of a signature in seconds.
 
-    >>> seconds("expires_in", timedelta(minutes=5))
+    >>> expiry_of("expires_in", timedelta(minutes=5))
     300
 
     Raises:
         ConfigurationError: it is no positive number of seconds, or longer than signatures last.
     """
     return integer(option, int(value.total_seconds()) if isinstance(value, timedelta) else value, 1, LONGEST)
+
+
+def max_value_of(value: object) -> int | None:
+    """Return the option ``max_metadata_value``: None for no limit.
+
+    >>> max_value_of("256")
+    256
+
+    Raises:
+        ConfigurationError: it is no number of bytes that leaves space for a name.
+    """
+    return None if value is None else integer("max_metadata_value", value, 64, 8192)
 
 
 def mapping(option: str, value: object) -> dict[str, Any]:

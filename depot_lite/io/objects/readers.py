@@ -19,7 +19,7 @@ _TRIES: Final = 4
 
 
 class PiecewiseReader(io.RawIOBase):
-    """A file of remote bytes. A subclass gets those at the position; seeking makes no request.
+    """A file of remote bytes. A subclass gets the bytes at the position; seeking makes no request.
 
     Args:
         length: the number of bytes.
@@ -92,6 +92,8 @@ class ResumingReader(PiecewiseReader, Generic[ObjectBody]):
     table: ClassVar[ErrorTable]
     #: Errors that would come again.
     lasting: ClassVar[tuple[type[Exception], ...]] = ()
+    #: How often in a row nothing of a body may come in time.
+    patience: ClassVar[int] = 2
     #: A gap up to this much is read over: a new request takes longer.
     nearby: ClassVar[int] = 64 * 1024
     #: How much of a body is read at `close`, so that its connection serves the next request.
@@ -125,7 +127,8 @@ class ResumingReader(PiecewiseReader, Generic[ObjectBody]):
                 raise
             except errors as error:
                 self._drop()
-                if attempt == _TRIES or isinstance(error, self.lasting):
+                in_vain = attempt >= self.patience and self.table.is_timeout(error)
+                if attempt == _TRIES or in_vain or isinstance(error, self.lasting):
                     raise self.table.translated(self._what, error) from self.table.cause(error)
         raise AssertionError("the last attempt returns or raises")
 

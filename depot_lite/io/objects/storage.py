@@ -6,6 +6,7 @@ A backend has the requests.
 
 from __future__ import annotations
 
+import logging
 import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,18 +14,21 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Final, Generic, TypeVar, cast
 from urllib.parse import quote
 
-from depot_lite.errors import StorageFailed
+from depot_lite.errors import StorageFailed, StorageTimeout, StoredFileNotFound
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import is_file_id, is_note_id
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
 from depot_lite.io.objects.errors import ErrorTable
 from depot_lite.io.objects.metadata import ATTEMPT, crc32_of, format_crc32, now, parse_crc32, response_headers
-from depot_lite.io.objects.options import seconds, web_address
+from depot_lite.io.objects.options import expiry_of, web_address
 from depot_lite.io.objects.readers import SummedReader
+from depot_lite.io.objects.silence import DEFAULT, Patience, Silence
 from depot_lite.io.options import boolean, executor_of, integer
+
+logger: Final = logging.getLogger("depot_lite")
 
 #: str for a storage whose files all have URLs, else ``str | None``.
 Url = TypeVar("Url", bound=str | None)
@@ -46,7 +50,7 @@ class ObjectStorage(FileStorage, Generic[Url, Record]):
         prefix: str,
         # How many files a flush uploads at once.
         concurrency: int | str,
-        # The threads for it; by default all storages share some.
+        # The threads for it; by default the storage has its own.
         executor: Executor | None,
         # Whether `url` signs. Unsigned URLs work only if the objects are public.
         sign_urls: bool | str,
@@ -54,13 +58,16 @@ class ObjectStorage(FileStorage, Generic[Url, Record]):
         signed_url_expiry: int | str | timedelta,
         # The address at which a CDN or the server itself shows the objects: URLs are this, a slash and the key.
         public_base_url: str | None,
+        # How long a call may be without progress, and how long the server may take to copy or complete a file.
+        patience: Patience = DEFAULT,
     ) -> None:
         self._prefix = prefix
         self._concurrency = integer("concurrency", concurrency, 1, 1000)
         self._executor = executor_of("executor", executor)
         self._sign_urls = boolean("sign_urls", sign_urls)
-        self._expiry = seconds("signed_url_expiry", signed_url_expiry)
+        self._expiry = expiry_of("signed_url_expiry", signed_url_expiry)
         self._public_base_url = web_address("public_base_url", public_base_url)
+        self._silence = Silence(patience)
 
     @property
     @abstractmethod
@@ -88,7 +95,7 @@ class ObjectStorage(FileStorage, Generic[Url, Record]):
         return self._store(file_id, content)
 
     def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
-        with source._open(source_id) as file:
+        with self._opened(source, source_id) as file:
             return self._store(file_id, self._verified(file), parse_crc32(file.checksum))
 
     def _store(self, file_id: str, content: Content, known: int | None = None, *, new: bool = False) -> FileInfo:
@@ -131,6 +138,55 @@ class ObjectStorage(FileStorage, Generic[Url, Record]):
         """
         return info
 
+    # --- notes ----------------------------------------------------------------------------------------------------
+
+    #: The version of no object, by which servers are recognised that ignore conditions; None if they never do.
+    _no_version: Any = None
+    #: Until the server turns out to have no conditional writes, and whether it is known to have them.
+    notes_are_conditional = True
+    _obeys_conditions = False
+
+    def _version_in(self, record: Record) -> Any:
+        """Return the version of an object, for `_put_if`."""
+        return None
+
+    def _put_if(self, info: FileInfo, data: bytes, version: Any) -> bool | None:
+        """Store content that is in memory if the object has this version; if it is None, if there is no object.
+
+        Return whether it was stored; None if the server has no conditions.
+        """
+        return None
+
+    def _note_version(self, file_id: str) -> Any:
+        try:
+            with self.table.translating(self._what("look at", file_id), file_id), self._looking():
+                return self._version_in(self._look(file_id))
+        except StoredFileNotFound:
+            return None
+
+    def _swap_note(self, file_id: str, text: bytes, version: Any) -> bool:
+        # A subclass may store other bytes than it is given, such as encrypted ones.
+        if self.notes_are_conditional and type(self)._save is ObjectStorage._save:
+            stored = self._put_note(file_id, text, version)
+            # A server that cannot compare versions refuses them all.
+            if stored or (stored is False and self._note_version(file_id) != version):
+                return stored
+            self.notes_are_conditional = False
+            logger.warning("%r has no conditional writes: of two changes of a note at once, one may be lost", self)
+        return super()._swap_note(file_id, text, version)
+
+    def _put_note(self, file_id: str, text: bytes, version: Any) -> bool | None:
+        """Store a note on condition, and return whether it was stored; None if the server obeys no conditions."""
+        info = self._new_info(file_id, "note.txt", "text/plain")
+        info = replace(info, content_length=len(text), checksum=format_crc32(zlib.crc32(text)))
+        if version is not None and self._no_version is not None and not self._obeys_conditions:
+            if self._put_if(info, text, self._no_version) is not False:
+                return None
+            self._obeys_conditions = True
+        return self._put_if(info, text, version)
+
+    # --- errors ---------------------------------------------------------------------------------------------------
+
     @contextmanager
     def _sending(self, file_id: str, metadata: Mapping[str, str]) -> Iterator[None]:
         """Translate the errors of an upload. A lost answer is no error if the object was stored."""
@@ -143,10 +199,11 @@ class ObjectStorage(FileStorage, Generic[Url, Record]):
     def _unless_stored(self, file_id: str, metadata: Mapping[str, str], error: Exception) -> None:
         """Raise the error of an upload, unless the object was stored and the answer was lost.
 
-        The metadata name the attempt that made an object. An object of another attempt does not count.
+        The metadata name the attempt that made an object. An object of another attempt does not count. A server that
+        was silent is not asked: another call to it would take as long again.
         """
         errors: tuple[type[Exception], ...] = (*self.table.errors, StorageFailed)
-        if self.table.may_have_arrived(error):
+        if self.table.is_lost(error):
             try:
                 found = self._metadata_in(self._look(file_id))
             except errors:
@@ -217,7 +274,9 @@ class ObjectStorage(FileStorage, Generic[Url, Record]):
         """Delete an object; an error of the library if it is missing counts as success."""
 
     def _delete(self, file_id: str) -> None:
-        with self.table.translating(self._what("delete", file_id)):
+        what = self._what("delete", file_id)
+        self._silence.check(what)
+        with self.table.translating(what):
             self._unless_missing(lambda: self._delete_object(self._key(file_id)))
 
     @property
@@ -232,7 +291,11 @@ class ObjectStorage(FileStorage, Generic[Url, Record]):
     def _delete_many(self, file_ids: list[str]) -> dict[str, Exception]:
         failed: dict[str, Exception] = {}
         for batch in batches(file_ids, self._batch_limit):
-            failed |= self._delete_batch(batch)
+            try:
+                self._silence.check(self._what("delete", batch[0]))
+                failed |= self._delete_batch(batch)
+            except StorageTimeout as error:
+                failed |= dict.fromkeys(batch, error)
         return failed
 
     def _delete_each(self, file_ids: list[str]) -> dict[str, Exception]:
@@ -270,7 +333,7 @@ class ObjectStorage(FileStorage, Generic[Url, Record]):
         gives the ones stored with the object.
         """
         file_id = self._id(file_or_id)
-        expiry = self._expiry if expires_in is None else seconds("expires_in", expires_in)
+        expiry = self._expiry if expires_in is None else expiry_of("expires_in", expires_in)
         headers = response_headers(filename, disposition, content_type)
         if not self._sign_urls or self._public_base_url is not None:
             return self._plain_url(file_id)

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Generic, Self, cast
 
 from depot_lite.errors import DepotError
 from depot_lite.io.content import Content
+from depot_lite.io.content.sources import reading_source
 from depot_lite.io.interfaces import FileInfo, FileStorage
 from depot_lite.io.objects.metadata import now
 from depot_lite.io.objects.readers import ObjectFile, PiecewiseReader
@@ -73,7 +74,8 @@ class VersionedStorage(ObjectStorage[Url, Record], Generic[Url, Record]):
     def _save_from(self, source: FileStorage, source_id: str, file_id: str) -> FileInfo:
         if self._reaches(source):
             source = cast(Self, source)
-            record = source._found(source_id)
+            with reading_source():
+                record = source._found(source_id)
             known = source._info_in(source_id, record)
             info = self._new_info(file_id, known.filename, known.content_type)
             try:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import Executor
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from depot_lite.concurrency.greenlets import Greenlets, run_blocking
 from depot_lite.errors import ConfigurationError, StorageFailed
@@ -26,22 +26,28 @@ from depot_lite.io.aio import AsyncChunks, AsyncStorage
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import checked_or_new
 from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage, StoredFile
+from depot_lite.io.objects.options import max_value_of
 from depot_lite.io.objects.readers import ObjectFile, SummedReader
+from depot_lite.io.objects.silence import Patience
 from depot_lite.io.objects.storage import ObjectStorage, entries_below
 from depot_lite.io.objectstore.client import StoreClient
 from depot_lite.io.objectstore.errors import (
     ERRORS,
     OBSTORE_ERRORS,
     is_changed,
+    is_conflict,
     is_no_container,
     is_refusal,
     translating,
 )
 from depot_lite.io.objectstore.files import InAttributes, InHeader, attributes_of, info_of
-from depot_lite.io.objectstore.options import CLOUDS, address_of, prefix_of, store_of
+from depot_lite.io.objectstore.options import CLOUDS, address_of, prefix_of, stores_of
 from depot_lite.io.objectstore.stream import ChunkedBody, ObjectReader
 from depot_lite.io.objectstore.urls import ObjectUrls
 from depot_lite.io.options import integer
+
+if TYPE_CHECKING:
+    from obstore import PutMode
 
 __all__ = ["ObjectStoreStorage"]
 
@@ -89,20 +95,31 @@ class ObjectStoreStorage(ObjectStorage[str | None, Record]):
         sign_urls: bool | str = True,
         signed_url_expiry: int | str | timedelta = 3600,
         public_base_url: str | None = None,
+        # The longest value of one attribute of an object that the server takes: 256 for Swift.
+        max_metadata_value: int | str | None = None,
         # Content of this size and more is sent in parts of this size, so many at a time.
         part_size: int | str = 8 * 1024 * 1024,
         parts_at_once: int | str = 4,
         concurrency: int | str = 16,
         executor: Executor | None = None,
+        timeout: float | str | timedelta = 60,
+        copy_timeout: float | str | timedelta = 300,
     ) -> None:
-        self._address = address_of(url)
-        super().__init__(prefix_of(prefix), concurrency, executor, sign_urls, signed_url_expiry, public_base_url)
+        patience = Patience.of(timeout, copy_timeout)
+        self._address, prefix = address_of(url), prefix_of(prefix)
+        super().__init__(prefix, concurrency, executor, sign_urls, signed_url_expiry, public_base_url, patience)
+        self._max_value = max_value_of(max_metadata_value)
         self._part_size = integer("part_size", part_size, *_PARTS)
         self._layout = self._new_layout()
+        # obstore replaces no known version of a file in a folder.
+        self.notes_are_conditional = self._address.kind not in {"local", "http"}
+        if self._address.kind == "s3":
+            self._no_version = {"e_tag": '"00000000000000000000000000000000"'}
         # A web server may limit its listings without saying so.
         self.list_is_complete = self._address.kind != "http"
-        store = store_of(self._address, config, client_options, retry_config, credential_provider, mkdir)
-        self._client = StoreClient(store, integer("parts_at_once", parts_at_once, 1, 100))
+        given = (config, client_options, retry_config, credential_provider, mkdir)
+        stores = stores_of(self._address, *given, patience)
+        self._client = StoreClient(stores, integer("parts_at_once", parts_at_once, 1, 100), self._silence)
         self._urls = ObjectUrls(self._client, self._address, provided=credential_provider is not None)
         # Whether the container is known to exist.
         self._seen = self._address.kind not in CLOUDS
@@ -164,10 +181,29 @@ class ObjectStoreStorage(ObjectStorage[str | None, Record]):
         return super()._reading(content) if in_memory else run_blocking
 
     def _put(self, info: FileInfo, data: bytes, *, new: bool) -> None:
-        metadata = attributes_of(info)
+        self._put_in_mode(info, data, "create" if new and self._can_refuse else "overwrite")
+
+    def _put_in_mode(self, info: FileInfo, data: bytes, mode: PutMode) -> None:
+        metadata = attributes_of(info, self._max_value)
         attributes, header = self._layout.encode(metadata)
         with self._sending(info.file_id, metadata):
-            self._client.put(self._key(info.file_id), header + data, attributes, new=new and self._can_refuse)
+            self._client.put(self._key(info.file_id), header + data, attributes, mode)
+
+    def _version_in(self, record: Record) -> Any:
+        return {name: record[0][name] for name in ("e_tag", "version") if record[0][name] is not None}
+
+    def _put_if(self, info: FileInfo, data: bytes, version: Any) -> bool | None:
+        if not self._can_refuse:
+            return None
+        try:
+            self._put_in_mode(info, data, "create" if version is None else version)
+        except StorageFailed as error:
+            if is_conflict(error.__cause__):
+                return False
+            if is_refusal(error.__cause__):
+                return None
+            raise
+        return True
 
     @property
     def _can_refuse(self) -> bool:
@@ -177,7 +213,7 @@ class ObjectStoreStorage(ObjectStorage[str | None, Record]):
 
     def _put_large(self, info: FileInfo, content: SummedReader, size: int | None, *, new: bool) -> Mapping[str, str]:
         """Store content in parts, several at a time."""
-        metadata = attributes_of(info)
+        metadata = attributes_of(info, self._max_value)
         attributes, header = self._layout.encode(metadata)
         what = self._what("store", info.file_id)
         if self._address.kind == "http":
@@ -320,7 +356,9 @@ class ObjectStoreStorage(ObjectStorage[str | None, Record]):
     def _delete_batch(self, file_ids: list[str]) -> dict[str, Exception]:
         try:
             self._client.delete([self._key(each) for each in file_ids])
-        except OBSTORE_ERRORS:
+        except OBSTORE_ERRORS as error:
+            if ERRORS.nobody_answers(error):
+                return dict.fromkeys(file_ids, ERRORS.translated(self._what("delete", file_ids[0]), error))
             # obstore reports one failure of a batch, and some stores fail for missing objects: so one by one.
             return self._delete_each(file_ids)
         return {}

@@ -7,8 +7,9 @@ wait for ever, so it refuses every request.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
@@ -17,6 +18,9 @@ from obstore.store import ObjectStore
 
 from depot_lite.concurrency.greenlets import in_greenlet, wait_for
 from depot_lite.errors import ConfigurationError
+from depot_lite.io.objects.silence import Silence
+from depot_lite.io.objectstore.errors import ERRORS, OBSTORE_ERRORS, seconds_of
+from depot_lite.io.objectstore.options import Stores
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,26 +56,56 @@ os.register_at_fork(after_in_child=_process.fork)
 class StoreClient:
     """Requests to one store, synchronous or awaited."""
 
-    def __init__(self, store: ObjectStore, concurrency: int) -> None:
-        self.store = store
+    def __init__(self, stores: Stores, concurrency: int, silence: Silence) -> None:
+        self.store = stores.store
+        self._stores = stores
         self._parts_at_once = concurrency
+        self._silence = silence
 
     def _ask(
         self, call: Callable[P, T], awaitable: Callable[P, Awaitable[T]], /, *args: P.args, **options: P.kwargs
     ) -> T:
         _process.begin()
-        return wait_for(awaitable(*args, **options)) if in_greenlet() else call(*args, **options)
+        with self._listening():
+            return wait_for(awaitable(*args, **options)) if in_greenlet() else call(*args, **options)
 
-    def put(self, key: str, data: bytes, attributes: dict[str, str] | None, *, new: bool) -> None:
-        """Store an object with one request; with ``new``, replace none."""
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Note whether the server answers."""
+        began = time.monotonic()
+        try:
+            yield
+        except OBSTORE_ERRORS as error:
+            if ERRORS.nobody_answers(error):
+                self._silence.missed(began)
+            else:
+                self._silence.heard()
+            raise
+        self._silence.heard()
+
+    @contextmanager
+    def _sending(self) -> Iterator[None]:
+        """Note whether the server answers. Errors of parts only say how long they took."""
+        with self._listening():
+            try:
+                yield
+            except OSError as error:
+                if seconds_of(error) >= self._silence.patience.timeout / 2:
+                    raise TimeoutError(str(error)) from error
+                raise
+
+    def put(
+        self, key: str, data: bytes, attributes: dict[str, str] | None, mode: obstore.PutMode = "overwrite"
+    ) -> None:
+        """Store an object with one request; ``create`` replaces none, and a version replaces only that one."""
         self._ask(
             obstore.put,
             obstore.put_async,
-            self.store,
+            self._stores.uploading,
             key,
             data,
             attributes=cast(Any, attributes),
-            mode="create" if new else "overwrite",
+            mode=mode,
             use_multipart=False,
         )
 
@@ -83,7 +117,7 @@ class StoreClient:
             "buffer_size": part_size,
             "max_concurrency": self._parts_at_once,
         }
-        return PartsUpload(self.store, key, options)
+        return PartsUpload(self._stores.uploading, key, options, self._sending)
 
     def get(self, key: str, **options: Any) -> obstore.GetResult:
         """Return an object, whose bytes are on their way; or a range of it, or only its attributes."""
@@ -106,7 +140,7 @@ class StoreClient:
 
     def copy(self, source: str, key: str) -> None:
         """Let the store copy an object."""
-        self._ask(obstore.copy, obstore.copy_async, self.store, source, key)
+        self._ask(obstore.copy, obstore.copy_async, self._stores.copying, source, key)
 
     def pages(self, prefix: str, size: int = _PAGE) -> Iterator[list[obstore.ObjectMeta]]:
         """Yield the objects below a prefix, page by page."""
@@ -124,7 +158,14 @@ class StoreClient:
 class PartsUpload:
     """An upload in parts. Its object appears when it is finished."""
 
-    def __init__(self, store: ObjectStore, key: str, options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        key: str,
+        options: dict[str, Any],
+        listening: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self._listening = listening
         self._awaited = in_greenlet()
         self._writer: Any = (
             obstore.open_writer_async(store, key, **options)
@@ -138,11 +179,13 @@ class PartsUpload:
 
     def write(self, data: bytes) -> None:
         """Send some bytes, once there are enough for a part."""
-        self._done(self._writer.write(data))
+        with self._listening():
+            self._done(self._writer.write(data))
 
     def finish(self) -> None:
-        """Let the object appear."""
-        self._done(self._writer.close())
+        """Complete the upload, so that the object appears."""
+        with self._listening():
+            self._done(self._writer.close())
 
     def abort(self, error: BaseException) -> None:
         """Remove the parts. If that fails too, the first error counts."""
@@ -151,5 +194,5 @@ class PartsUpload:
             error,
             error.__traceback__,
         )
-        with suppress(Exception):
+        with suppress(Exception), self._listening():
             self._done(self._writer.__exit__(*details) if not self._awaited else self._writer.__aexit__(*details))

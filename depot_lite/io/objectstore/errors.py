@@ -10,12 +10,23 @@ from typing import Final
 from obstore import exceptions as obstore
 
 from depot_lite.errors import StorageFailed
-from depot_lite.io.objects.errors import FAILED, FULL, OVERLOADED, REFUSED, ErrorTable
+from depot_lite.io.objects.errors import (
+    FAILED,
+    FULL,
+    NOT_REACHED,
+    OVERLOADED,
+    REFUSED,
+    TIMED_OUT,
+    TIMEOUT,
+    UNREACHABLE,
+    ErrorTable,
+)
 
 # The code and status of a server's answer are in the text of an error only.
 _CODE: Final = re.compile(r"<Code>(\w+)</Code>")
 _STATUS: Final = re.compile(r"status code: (\d{3})")
 _OS_ERROR: Final = re.compile(r"\(os error (\d+)\)")
+_TOOK: Final = re.compile(r" in (\d+(?:\.\d+)?)(m?s)\b")
 #: Texts of servers that distinguish a missing bucket or container from a missing object.
 _NO_CONTAINER: Final = (
     "NoSuchBucket",
@@ -42,6 +53,8 @@ _SECRETS: Final = re.compile(r"\bsig=|X-Amz-Signature=|X-Goog-Signature=|://[^/\
 #: Texts of obstore: a request was not sent, or not answered.
 _BUILDER: Final = "builder error"
 _HTTP: Final = "HTTP error"
+#: The same, in the texts for programmers that follow.
+_NETWORK: Final = {"kind: Timeout": TIMED_OUT, "kind: Connect": NOT_REACHED}
 
 
 class _ObstoreErrors(ErrorTable):
@@ -59,6 +72,8 @@ class _ObstoreErrors(ErrorTable):
         (FULL, _FULL),
         (FAILED, {"status"}),
         ("the address is refused; http:// needs client_options={{'allow_http': True}}", {_BUILDER}),
+        (TIMEOUT, {TIMED_OUT}),
+        (UNREACHABLE, {NOT_REACHED}),
         ("the server cannot be reached or did not answer", {_HTTP}),
         ("the disk fails ({disk})", {"disk"}),
         ("{library} failed ({code})", {"code"}),
@@ -68,6 +83,9 @@ class _ObstoreErrors(ErrorTable):
         text, status = str(error), _status(error)
         code, number = _CODE.search(text), _OS_ERROR.search(text)
         facts: dict[str, object] = {sign: True for sign in (*_NO_CONTAINER, _BUILDER, _HTTP) if sign in text}
+        if isinstance(error, TimeoutError):
+            facts[TIMED_OUT] = True
+        facts |= {fact: True for sign, fact in _NETWORK.items() if sign in text}
         facts["code"] = type(error).__name__ if code is None else code[1]
         if status:
             facts["status"] = status
@@ -97,6 +115,12 @@ class _ObstoreErrors(ErrorTable):
         return failed if number is None else StorageFailed(int(number[1]), str(failed))
 
 
+def seconds_of(error: BaseException) -> float:
+    """Return how long a request took until it failed, as far as obstore tells."""
+    found = _TOOK.search(str(error))
+    return 0.0 if found is None else float(found[1]) / (1000 if found[2] == "ms" else 1)
+
+
 def is_no_container(error: Exception) -> bool:
     """Return whether the error says that there is no such bucket or container."""
     return any(each in str(error) for each in _NO_CONTAINER)
@@ -105,6 +129,12 @@ def is_no_container(error: Exception) -> bool:
 def is_changed(error: Exception) -> bool:
     """Return whether the object is no longer the requested version."""
     return isinstance(error, obstore.PreconditionError)
+
+
+def is_conflict(error: BaseException | None) -> bool:
+    """Return whether an object was not stored because of its condition."""
+    conflicts = (obstore.PreconditionError, obstore.AlreadyExistsError)
+    return isinstance(error, conflicts) or (isinstance(error, FileNotFoundError) and not is_no_container(error))
 
 
 def is_refusal(error: BaseException | None) -> bool:

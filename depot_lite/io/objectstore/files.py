@@ -23,9 +23,9 @@ _TYPE: Final = "Content-Type"
 _DISPOSITION: Final = "Content-Disposition"
 
 
-def attributes_of(info: FileInfo) -> dict[str, str]:
+def attributes_of(info: FileInfo, max_value: int | None) -> dict[str, str]:
     """Return the metadata of a new object, with the mark of this attempt to store it."""
-    metadata = metadata_of(info)
+    metadata = metadata_of(info, max_value)
     # Copies made by the store keep the attributes, and would have the time of their source.
     del metadata[MODIFIED]
     return {_TYPE: info.content_type, _DISPOSITION: disposition_of(info), **metadata}

@@ -1,4 +1,4 @@
-"""The options of an `ObjectStoreStorage`, converted to a store of obstore's.
+"""The options of an `ObjectStoreStorage`, converted to a store of obstore.
 
 obstore ignores some unknown names, and accepts some options without using them; here both are refused. Values are never
 quoted, since any of them may hold a secret.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from obstore import exceptions, parse_scheme
@@ -17,6 +17,7 @@ from obstore.store import ObjectStore, from_url
 
 from depot_lite.errors import ConfigurationError
 from depot_lite.io.objects.options import known, mapping
+from depot_lite.io.objects.silence import Patience
 from depot_lite.io.options import boolean
 
 #: Stores with attributes, buckets, credentials and configurations.
@@ -24,6 +25,18 @@ CLOUDS: Final = {"s3", "gcs", "azure"}
 _RETRIES: Final = {"max_retries", "retry_timeout", "backoff"}
 _BACKOFF: Final = {"init_backoff", "max_backoff", "base"}
 _SCHEMES: Final = "s3://bucket, gs://bucket, az://container, file:///folder, memory:// or https://server/folder"
+
+
+#: A year, in seconds.
+_NEVER: Final = 366 * 24 * 3600.0
+
+
+class Stores(NamedTuple):
+    """One store with different timeouts."""
+
+    store: ObjectStore
+    uploading: ObjectStore
+    copying: ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +106,16 @@ def prefix_of(prefix: str | None) -> str:
     return f"{folder}/"
 
 
-def store_of(
+def stores_of(
     address: Address,
     config: object,
     client_options: object,
     retry_config: object,
     credential_provider: Callable[[], Any] | None,
     mkdir: object,
-) -> ObjectStore:
-    """Return the store, without a request.
+    patience: Patience,
+) -> Stores:
+    """Return the stores, without a request.
 
     Raises:
         ConfigurationError: an option is unknown, or does not apply to this kind of store.
@@ -117,13 +131,36 @@ def store_of(
     if foreign := sorted(set(options) - _options_of_kind(address.kind)):
         raise ConfigurationError(f"{', '.join(foreign)}: no option of a store at {address.url}")
     try:
-        return _made(address.url, **options)
+        return _patient(address, options, patience)
     except exceptions.UnknownConfigurationKeyError:
         unknown = [name for name in options["config"] if not _is_known(address, name)]
         raise ConfigurationError(f"config: unknown {', '.join(map(repr, unknown))} for {address.url}") from None
     except (exceptions.BaseError, ValueError, TypeError, OSError) as error:
         # Without the cause: its text may quote the refused value.
         raise ConfigurationError(f"obstore makes no store for {address.url}: {_complaint(error)}") from None
+
+
+def _patient(address: Address, options: dict[str, Any], patience: Patience) -> Stores:
+    """Return the stores, with timeouts where the caller has set none."""
+    if not {"client_options", "retry_config"} <= _options_of_kind(address.kind):
+        return Stores(*3 * [_made(address.url, **options)])
+
+    def store(read: float, retry: float) -> ObjectStore:
+        # The timeout of a whole request would end large files, however fast they come.
+        timeouts = {"timeout": _NEVER, "connect_timeout": patience.connect, "read_timeout": read}
+        client = {each: timedelta(seconds=number) for each, number in timeouts.items()}
+        return _made(
+            address.url,
+            **options
+            | {
+                "client_options": client | options.get("client_options", {}),
+                "retry_config": {"retry_timeout": timedelta(seconds=retry)} | options.get("retry_config", {}),
+            },
+        )
+
+    # An upload has more time for one request, and is not repeated in vain: obstore does not see its bytes move.
+    half = patience.timeout / 2
+    return Stores(store(patience.read, half), store(half, patience.read), store(patience.copy_timeout, 0))
 
 
 def _made(url: str, **options: Any) -> ObjectStore:

@@ -45,6 +45,8 @@ class ObjectReader(ResumingReader[ChunkedBody]):
 
     table = ERRORS
     nearby = 256 * 1024
+    # obstore has repeated the request already.
+    patience = 1
     # obstore manages connections by itself, and nothing can be awaited during garbage collection.
     leftover = -1
 

@@ -6,7 +6,7 @@ The rows of a page are counted by the statement that reads them. How the pages c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -24,13 +24,15 @@ from sqlalchemy import (
     true,
     type_coerce,
 )
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from depot_lite.errors import ConfigurationError, MaintenanceStopped
 from depot_lite.fields.tracking.transfers import off_loop
+from depot_lite.maintenance.rows.blocks import Blocks
 from depot_lite.maintenance.rows.places import Place
-from depot_lite.maintenance.rows.ranges import KeyRanges, keyed
+from depot_lite.maintenance.rows.ranges import TIMES, KeyRanges, keyed
+from depot_lite.maintenance.rows.slices import Slice
 from depot_lite.maintenance.run.reports import Step, Watcher
 
 #: Rows per page; fewer if they are fetched in an event loop, which they block.
@@ -76,15 +78,38 @@ class Database:
             with bind.connect() as connection:
                 yield connection
 
+    def schema_of(self, place: Place) -> str:
+        """Return the schema of a table in the database, after `schema_translate_map`; empty if that is not known.
+
+        Raises:
+            MaintenanceStopped: the database cannot be reached.
+        """
+        table: Any = place.table
+        try:
+            with self.connection(place) as connection:
+                current = _CURRENT_SCHEMA.get(connection.dialect.name)
+                found = connection.schema_for_object(table)
+                if found is None and current is not None:
+                    found = connection.scalar(text(current))
+                self._end(connection, place)
+                return found or ""
+        except SQLAlchemyError as error:
+            raise MaintenanceStopped(f"{place} cannot be read: {first_line(error)}{_of_keys(place, error)}") from error
+
     def owns_transactions(self, place: Place) -> bool:
         """Return whether transactions are begun and ended here, and not by the user of a connection."""
         return isinstance(self._bind_of(place), Engine)
 
-    def pages(self, place: Place, *, size: int | None = None) -> Iterator[list[Row]]:
+    def pages(
+        self, place: Place, *, size: int | None = None, within: Slice | None = None, exact: bool = False
+    ) -> Iterator[list[Row]]:
         """Yield all rows that name files, about ``size`` of them at a time, each page from a transaction of its own.
 
-        No connection is held between two pages, except for a table that has no primary key in the database: it is
-        streamed in one transaction. Rows that are written meanwhile may be among the rows or not.
+        With ``within``, only those of a slice. Keys of values that Python does not have, such as PostgreSQL's infinity,
+        are texts, as are all others of their page; with ``exact``, which a search by key needs, they are an error.
+
+        No connection is held between two pages, except for a table that has no primary key in the database, on MariaDB
+        and in a view: it is streamed in one transaction. Rows that are written meanwhile may be among the rows or not.
 
         Raises:
             MaintenanceStopped: the table cannot be read, or another number of rows was read than the database counts.
@@ -97,12 +122,30 @@ class Database:
                 ranges = KeyRanges.of(connection, known) if known.key else None
                 self._end(connection, place)
             if ranges is None:
-                yield from self._streamed(place, place, true(), size)
+                yield from self._without_key(place, size)
                 return
-            for page in self._parts(place, ranges, size):
+            found = self._parts(place, ranges, size, exact=exact)
+            if within is not None:
+                found = self._ranges(place, ranges, within.condition(ranges), size, exact=exact)
+            for page in found:
                 yield page if place.key else [row._replace(key=()) for row in page]
         except (SQLAlchemyError, LookupError) as error:  # a LookupError is an Enum's, for a value that it does not know
-            raise MaintenanceStopped(f"{place} cannot be read: {_short(error)}") from error
+            raise MaintenanceStopped(f"{place} cannot be read: {first_line(error)}{_of_keys(place, error)}") from error
+
+    def following(self, place: Place, last: Slice | None, size: int) -> Slice | None:
+        """Return the slice of a table that has the next ``size`` rows; None after the last one.
+
+        Raises:
+            MaintenanceStopped: the table cannot be read.
+        """
+        try:
+            with self.connection(place) as connection:
+                ranges = KeyRanges.of(connection, place) if place.key else None
+                found = Slice.following(connection, ranges, last, size)
+                self._end(connection, place)
+                return found
+        except SQLAlchemyError as error:
+            raise MaintenanceStopped(f"{place} cannot be read: {first_line(error)}{_of_keys(place, error)}") from error
 
     def read(self, place: Place, remember: Callable[[list[Row]], Any], watcher: Watcher | None) -> int:
         """Call a function with each page of a table, tell a watcher of it, and return the number of rows.
@@ -126,18 +169,20 @@ class Database:
             if query is not None:
                 table: Any = place.table
                 names = {"name": table.name, "schema": connection.schema_for_object(table)}
-                found = connection.scalar(text(query), names)
+                # PostgreSQL aborts the transaction of a query that fails, such as one without the right to read this.
+                with nullcontext() if self.owns_transactions(place) else connection.begin_nested():
+                    found = connection.scalar(text(query), names)
             else:
                 found = _count(connection, place, true())
             self._end(connection, place)
             return None if found is None or found < 0 else int(found)
         return None
 
-    def _parts(self, place: Place, ranges: KeyRanges, size: int) -> Iterator[list[Row]]:
+    def _parts(self, place: Place, ranges: KeyRanges, size: int, *, exact: bool) -> Iterator[list[Row]]:
         read: set[tuple[str, ...]] = set()
         while new := self._values(place, ranges) - read:  # again at the end, for values that were new meanwhile
             for values in sorted(new):
-                yield from self._ranges(place, ranges, ranges.part(values), size)
+                yield from self._ranges(place, ranges, ranges.part(values), size, exact=exact)
             read |= new
             if not ranges.leading:
                 return
@@ -148,14 +193,17 @@ class Database:
             self._end(connection, place)
             return found
 
-    def _ranges(self, place: Place, ranges: KeyRanges, part: ColumnElement[bool], size: int) -> Iterator[list[Row]]:
+    def _ranges(
+        self, place: Place, ranges: KeyRanges, part: ColumnElement[bool], size: int, *, exact: bool
+    ) -> Iterator[list[Row]]:
         known, after = ranges.place, None
         while True:
             with self.connection(place) as connection:
                 query = ranges.bound(part, after, size)
                 until = None if query is None else connection.execute(query).first()
                 within = ranges.within(part, after, until)
-                rows = _rows(connection, known, within)
+                rows = _rows(connection, known, within, exact=exact)
+                ranges.check(connection)
                 stuck = not rows and until is not None and not _has_rows(connection, known, within)
                 self._end(connection, place)
             if stuck:  # the value read is not the value stored, such as a rounded FLOAT: no bound can be trusted
@@ -165,6 +213,19 @@ class Database:
             if until is None:
                 return
             after = until
+
+    def _without_key(self, place: Place, size: int) -> Iterator[list[Row]]:
+        with self.connection(place) as connection:
+            blocks = Blocks.of(connection, place.table)
+            self._end(connection, place)
+        if blocks is not None:
+            for condition in blocks.conditions():
+                with self.connection(place) as connection:
+                    rows = _rows(connection, place, condition)
+                    blocks.check(connection)
+                    self._end(connection, place)
+                yield rows
+        yield from self._streamed(place, place, true() if blocks is None else blocks.changed, size)
 
     def _end(self, connection: Connection, place: Place) -> None:
         if self.owns_transactions(place):
@@ -186,6 +247,12 @@ class Database:
             _compare(place, read, counted)
 
 
+#: The schema of tables whose schema is not named.
+_CURRENT_SCHEMA: Final = {
+    "postgresql": "SELECT current_schema()",
+    **dict.fromkeys(("mysql", "mariadb"), "SELECT database()"),
+}
+
 #: What servers know of the number of rows in a table without counting them; negative if it was never analysed.
 _ESTIMATES: Final = {
     "postgresql": (
@@ -200,14 +267,21 @@ _ESTIMATES: Final = {
 }
 
 
-def _rows(connection: Connection, place: Place, condition: ColumnElement[bool]) -> list[Row]:
+def _rows(connection: Connection, place: Place, condition: ColumnElement[bool], *, exact: bool = False) -> list[Row]:
     """Return the rows that fulfil a condition, as many as the database counts.
 
     Raises:
         MaintenanceStopped: another number of rows was read.
     """
     query = _query(place, connection.dialect.name, condition).order_by(*place.key)
-    found = connection.execute(query).all()  # faster than fetching one by one
+    try:
+        found = connection.execute(query).all()  # faster than fetching one by one
+    except DataError:
+        # PostgreSQL's infinity, for example.
+        if exact or connection.dialect.name != "postgresql":
+            raise
+        query = _query(place, "postgresql", condition, cast_keys=True)
+        found = connection.execute(query).all()
     counted = found[0][-1] if found else _count(connection, place, condition)
     if not found and counted:  # a row was written between two statements
         found = connection.execute(query).all()
@@ -216,11 +290,12 @@ def _rows(connection: Connection, place: Place, condition: ColumnElement[bool]) 
     return _as_rows(place, found)
 
 
-def _query(place: Place, dialect: str, condition: ColumnElement[bool]) -> Select[Any]:
+def _query(place: Place, dialect: str, condition: ColumnElement[bool], *, cast_keys: bool = False) -> Select[Any]:
     """Return the query for rows, each with the number of all of them: one statement sees one state of the table."""
     matches = place.has_value, condition
     count = select(func.count()).select_from(place.table).where(*matches).correlate(None).scalar_subquery()
-    return select(*place.key, as_text(place, dialect), _valid(place, dialect), count).where(*matches)
+    key = (cast(each, Text) if cast_keys else each for each in place.key)
+    return select(*key, as_text(place, dialect), _valid(place, dialect), count).where(*matches)
 
 
 def _count(connection: Connection, place: Place, condition: ColumnElement[bool]) -> int:
@@ -240,8 +315,8 @@ def _compare(place: Place, read: int, counted: int) -> None:
 
 def _as_rows(place: Place, found: Sequence[Any]) -> list[Row]:
     if len(place.key) == 1:  # the common case, and faster
-        return _as_text(place, [Row((key,), text, valid) for key, text, valid, _ in found])
-    return _as_text(place, [Row(tuple(row[:-3]), row[-3], row[-2]) for row in found])
+        return _decoded(place, [Row((key,), text, valid) for key, text, valid, _ in found])
+    return _decoded(place, [Row(tuple(row[:-3]), row[-3], row[-2]) for row in found])
 
 
 def as_text(place: Place, dialect: str) -> ColumnElement[str]:
@@ -256,7 +331,7 @@ def _valid(place: Place, dialect: str) -> ColumnElement[Any]:
     return func.json_valid(place.text)
 
 
-def _as_text(place: Place, rows: list[Row]) -> list[Row]:
+def _decoded(place: Place, rows: list[Row]) -> list[Row]:
     """Return the rows with text, decoded if the driver returns bytes."""
     if {type(text) for _, text, _ in rows} <= {str}:
         return rows
@@ -270,7 +345,15 @@ def _decode(place: Place, held: object) -> str:
         raise MaintenanceStopped(f"{place} contains bytes that are not UTF-8: {error}") from error
 
 
-def _short(error: Exception) -> str:
+def _of_keys(place: Place, error: Exception) -> str:
+    """Return the end of a message about a value that the driver cannot read: the columns that may have it."""
+    names = [f"{place.name}.{each.name}" for each in place.key if isinstance(each.type, TIMES)]
+    if not names or not isinstance(error, DataError):
+        return ""
+    return f": a value in {' or '.join(names)}, in the primary key, that Python does not have"
+
+
+def first_line(error: Exception) -> str:
     """Return the first line of the database's message, without the statement and its parameters."""
     message = getattr(error, "orig", None) or error
     return str(message).strip().partition("\n")[0] or type(message).__name__

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, false, literal, 
 from sqlalchemy.orm import Mapper, Session, lazyload
 
 from depot_lite.errors import ConfigurationError
-from depot_lite.fields.columns import columns_of_mapper, mappers_with_files
+from depot_lite.fields.columns import mapped_attribute
 from depot_lite.maintenance.rows.places import Place
 
 
@@ -25,15 +25,8 @@ class MappedColumn:
     @classmethod
     def of(cls, place: Place) -> Self | None:
         """Return the attribute of a column in the topmost class that maps it; None if no class does."""
-        found: dict[Mapper[Any], str] = {}
-        for mapper in mappers_with_files():
-            for key, each in columns_of_mapper(mapper).items():
-                if each.column is place.column:
-                    found[mapper] = key
-        for mapper, key in found.items():
-            if not any(above in found for above in mapper.iterate_to_root() if above is not mapper):
-                return cls(place, mapper, key)
-        return None
+        found = mapped_attribute(place.column)
+        return None if found is None else cls(place, *found)
 
     def engine(self, bind: Any) -> Engine:
         """Return the engine of the rows, for transactions of our own.
@@ -41,17 +34,26 @@ class MappedColumn:
         Raises:
             ConfigurationError: the bind is a connection.
         """
-        found = bind.get_bind(self.mapper) if isinstance(bind, Session) else bind
-        if not isinstance(found, Engine):
-            # A commit on the user's connection may be undone later, after the replaced files were deleted.
-            raise ConfigurationError(f"expected an engine, or a session bound to one, to commit rows, got {bind!r}")
-        return found
+        return engine_of(bind, self.mapper)
 
     def locked(self, session: Session, keys: Sequence[tuple[Any, ...]]) -> Sequence[Any]:
         """Return the objects of rows, locked until the transaction of the session ends."""
         matches = or_(*(_is_row(self.place, key) for key in keys))
         _lock(session.connection(), self.place, matches)
         return session.scalars(select(self.mapper).where(matches).options(lazyload("*"))).all()
+
+
+def engine_of(bind: Any, mapper: Mapper[Any] | None) -> Engine:
+    """Return the engine of the rows of a mapper, for transactions of our own.
+
+    Raises:
+        ConfigurationError: the bind is a connection.
+    """
+    found = bind.get_bind(mapper) if isinstance(bind, Session) else bind
+    if not isinstance(found, Engine):
+        # A commit on the user's connection may be undone later, after the replaced files were deleted.
+        raise ConfigurationError(f"expected an engine, or a session bound to one, to commit rows, got {bind!r}")
+    return found
 
 
 def _is_row(place: Place, key: Sequence[Any]) -> ColumnElement[bool]:

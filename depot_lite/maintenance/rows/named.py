@@ -15,7 +15,7 @@ from depot_lite.io.fileid import FILE_ID
 from depot_lite.maintenance.ids import packed
 from depot_lite.maintenance.rows.database import Database, Row
 from depot_lite.maintenance.rows.places import Place
-from depot_lite.maintenance.rows.references import ANY_ID, PATH, parsed, paths_in, where
+from depot_lite.maintenance.rows.references import ANY_ID, PATH, not_too_deep, parsed, paths_in, where
 from depot_lite.maintenance.run.reports import Step, Watcher
 
 _QUOTED_PATH: Final = re.compile(rf'"([^"/]+)/({FILE_ID})"')
@@ -98,7 +98,9 @@ def named_files(place: Place, row: Row) -> list[NamedFile]:
     data = parsed(place, row)
     found: dict[tuple[str, str], NamedFile] = {}
     # Most informative first: the dictionary of a file, a path under some key, a path in the list of all files.
-    for _, each in sorted(_walked(data, "", 1), key=lambda pair: pair[0]):
+    with not_too_deep(place, row):
+        walked = sorted(_walked(data, "", 1), key=lambda pair: pair[0])
+    for _, each in walked:
         found.setdefault((each.depot_name, each.file_id), each)
     if not found and data not in (None, []):
         raise MaintenanceStopped(f"{where(place, row)} names no file, and is not empty: {row.text[:80]!r}")

@@ -10,33 +10,90 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from sqlalchemy import (
     BindParameter,
     Column,
     ColumnElement,
     Connection,
+    Date,
+    DateTime,
+    Dialect,
     Enum,
+    Integer,
     MetaData,
     Select,
     String,
     Table,
+    Text,
     and_,
+    cast,
     inspect,
     literal,
     or_,
     select,
+    text,
     true,
     tuple_,
     type_coerce,
 )
 from sqlalchemy.dialects import mysql
+from sqlalchemy.dialects.postgresql.ranges import AbstractRange
 from sqlalchemy.exc import NoSuchTableError, UnreflectableTableError
-from sqlalchemy.types import NullType
+from sqlalchemy.types import NullType, TypeDecorator, TypeEngine
 
 from depot_lite.errors import MaintenanceStopped
+from depot_lite.fields.tracking.rows import unlimited
 from depot_lite.maintenance.rows.places import Place
+
+
+class _Bit(TypeDecorator[int]):
+    """A BIT of MariaDB as a number."""
+
+    impl = Integer
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """Return the number of the bytes that drivers read."""
+        return int.from_bytes(value, "big") if isinstance(value, bytes) else value
+
+
+class _AsText(TypeDecorator[str]):
+    """A time or a range of PostgreSQL as text: drivers cannot read infinity, and dates that Python does not have.
+
+    Args:
+        kind: its type in the database.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, kind: TypeEngine[Any]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return the text of a column."""
+        return cast(column, Text)
+
+    def bind_expression(self, bindparam: BindParameter[Any]) -> ColumnElement[Any]:
+        """Return the value of a text."""
+        return cast(bindparam, self.kind)
+
+
+def _bounded(column: Column[Any], kind: TypeEngine[Any], dialect: str) -> ColumnElement[Any]:
+    """Return a column as bounds are read from it and compared with it."""
+    if isinstance(kind, mysql.BIT):
+        # MariaDB compares a BIT with the bytes that it is read as in one way if it uses an index, and else in another.
+        return type_coerce(column, _Bit)
+    if dialect == "postgresql" and isinstance(kind, TIMES):
+        return type_coerce(column, _AsText(kind))
+    return column
+
+
+#: Types of PostgreSQL with values that Python does not have.
+TIMES: Final = (DateTime, Date, AbstractRange)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +105,9 @@ class KeyRanges:
     #: The first columns of the key, if they cannot be bounded: the rows of each of their values are divided apart.
     leading: tuple[Column[Any], ...]
     #: Columns of the key by which ranges are bounded; may be empty.
-    columns: tuple[Column[Any], ...]
+    columns: tuple[ColumnElement[Any], ...]
+    #: The version of SQLite's schema, if the key is a ``rowid``, which VACUUM changes; else None.
+    schema_version: int | None = None
 
     @classmethod
     def of(cls, connection: Connection, place: Place) -> Self:
@@ -63,14 +122,37 @@ class KeyRanges:
         types = [known.get(column.name, {}).get("type", column.type) for column in place.key]
         ordered = (n for n, each in enumerate(types) if dialect not in _MYSQL or not isinstance(each, _UNORDERED))
         first = next(ordered, len(types))
-        return cls(place, dialect, place.key[:first], place.key[first:])
+        version = _schema_version(connection, place.table) if place.key[0].name not in known else None
+        columns = (
+            _bounded(column, kind, dialect) for column, kind in zip(place.key[first:], types[first:], strict=True)
+        )
+        return cls(place, dialect, place.key[:first], tuple(columns), version)
+
+    def check(self, connection: Connection) -> None:
+        """Look whether all rows still have the keys that they had.
+
+        Raises:
+            MaintenanceStopped: they may have others.
+        """
+        if self.schema_version is not None and _schema_version(connection, self.place.table) != self.schema_version:
+            raise MaintenanceStopped(
+                f"{self.place.name} has no primary key, and the database was changed by VACUUM or ALTER TABLE while it "
+                "was read: run this again"
+            )
+
+    def as_stored(self) -> Self:
+        """Return the same division, with bounds as the driver gives and takes them."""
+        stored = (
+            each if isinstance(each.type, _Bit | _AsText) else type_coerce(each, NullType()) for each in self.columns
+        )
+        return replace(self, columns=tuple(stored))
 
     def values(self, connection: Connection) -> set[tuple[str, ...]]:
         """Return the current values of the leading columns; a single empty one without such columns."""
         if not self.leading:
             return {()}
-        texts = [type_coerce(column, String) for column in self.leading]
-        return {tuple(each) for each in connection.execute(select(*texts).distinct())}
+        query: Any = select(*(type_coerce(column, String) for column in self.leading)).distinct()
+        return {tuple(each) for each in connection.execute(unlimited(query, connection))}
 
     def part(self, values: Sequence[str]) -> ColumnElement[bool]:
         """Return the condition for rows with these values in the leading columns."""
@@ -141,11 +223,38 @@ def with_key(connection: Connection, table: Any, names: Iterable[str]) -> Table 
     except (NoSuchTableError, UnreflectableTableError):
         return None
     keys, known = constraint["constrained_columns"], _columns_of(connection, table)
-    if not keys or not known.keys() >= set(keys):  # dropped meanwhile
+    columns = [Column(each, known[each]["type"], primary_key=True) for each in keys if each in known]
+    if not keys and (rowid := _rowid(connection, table, known)) is not None:
+        columns = [Column(rowid, Integer, primary_key=True)]
+    if not columns or len(columns) < len(keys):  # dropped meanwhile
         return None
-    columns = [Column(each, known[each]["type"], primary_key=True) for each in keys]
     others = [Column(each, NullType()) for each in names if each not in keys]
     return Table(table.name, MetaData(), *columns, *others, schema=table.schema)
+
+
+def _rowid(connection: Connection, table: Any, known: dict[str, Any]) -> str | None:
+    """Return the name of the number that SQLite gives each row of a table without a primary key; None for a view."""
+    if connection.dialect.name != "sqlite":
+        return None
+    master = _qualified(connection, table, "sqlite_master")
+    query = f"SELECT sql FROM {master} WHERE type = 'table' AND name = :name COLLATE NOCASE"  # noqa: S608  # quoted
+    made = connection.scalar(text(query), {"name": table.name})
+    if made is None or made.lstrip().upper().startswith("CREATE VIRTUAL"):
+        return None
+    names = {each.lower() for each in known}
+    return next((each for each in ("rowid", "_rowid_", "oid") if each not in names), None)
+
+
+def _schema_version(connection: Connection, table: Any) -> int | None:
+    if connection.dialect.name != "sqlite":
+        return None
+    found: int = connection.exec_driver_sql(f"PRAGMA {_qualified(connection, table, 'schema_version')}").scalar_one()
+    return found
+
+
+def _qualified(connection: Connection, table: Any, name: str) -> str:
+    schema = connection.schema_for_object(table)
+    return name if schema is None else f"{connection.dialect.identifier_preparer.quote(schema)}.{name}"
 
 
 def _columns_of(connection: Connection, table: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from depot_lite.depots import Depots
@@ -43,6 +44,8 @@ class References:
         self._depots = depots_at(self._depot_name)
         self._resolved: dict[str, str] = {}
         self._prefix = f'"{depot_name}/'
+        #: The key of a path before it, as the databases write JSON.
+        self._keyed = f'"path": {self._prefix}', f'"path":{self._prefix}'
         #: The ids of files of other depots that rows name, by the name of the depot in the rows.
         self.elsewhere: dict[str, FileIds] = {}
 
@@ -60,10 +63,12 @@ class References:
         ends, prefix = _ENDS.findall, self._prefix
         for row in rows:
             _, text, valid = row
-            # Most rows name one depot by one name. If all strings like paths begin with it, no JSON is parsed.
-            ids = ends(text) if valid else []
+            # Most rows name one depot by one name. If all strings like paths begin with it, no JSON is parsed; lists
+            # are, since one of their values may name nothing.
+            ids = ends(text) if valid and text[:1] == "{" else []
             is_ours = ids and text.count(prefix) == len(ids) and "\\" not in text
-            if is_ours and text.count('"file_id"') <= text.count('"path"'):
+            paths = text.count('"path"')
+            if is_ours and text.count('"file_id"') <= paths == sum(map(text.count, self._keyed)):
                 found += ids if len(ids) != 2 or ids[0] != ids[1] else ids[1:]
             else:
                 for name, file_id in paths_in(place, row):
@@ -114,22 +119,37 @@ def paths_in(place: Place, row: Row) -> list[tuple[str, str]]:
         MaintenanceStopped: the row cannot be parsed.
     """
     data = parsed(place, row)
-    found = dict.fromkeys(_strings(data))
-    if not found and data not in (None, []):
-        raise MaintenanceStopped(f"{where(place, row)} names no file, and is not empty: {row.text[:80]!r}")
+    found: dict[tuple[str, str], None] = {}
+    for each in data if isinstance(data, list) else [data]:
+        with not_too_deep(place, row):
+            named = dict.fromkeys(_strings(each))
+        if not named and each is not None:
+            value = "" if each is data else ", in one of its values"
+            raise MaintenanceStopped(f"{where(place, row)} names no file{value}, and is not empty: {row.text[:80]!r}")
+        found |= named
     return list(found)
 
 
 def parsed(place: Place, row: Row) -> Any:
-    """Return the JSON value of a row.
+    """Return the JSON value of a row. Blank text, which columns of filedepot may hold, is None, as in a loaded row.
 
     Raises:
         MaintenanceStopped: the row is not valid JSON.
     """
     try:
-        return json.loads(row.text)
+        with not_too_deep(place, row):
+            return json.loads(row.text) if row.text.strip() else None
     except ValueError as error:
         raise MaintenanceStopped(f"{where(place, row)} is damaged: {error}") from error
+
+
+@contextmanager
+def not_too_deep(place: Place, row: Row) -> Iterator[None]:
+    """Raise `MaintenanceStopped` for a row whose value is nested deeper than Python's stack allows."""
+    try:
+        yield
+    except RecursionError:
+        raise MaintenanceStopped(f"{where(place, row)} is damaged: its lists are nested too deeply") from None
 
 
 def _strings(data: Any) -> Iterator[tuple[str, str]]:

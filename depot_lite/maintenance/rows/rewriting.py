@@ -14,8 +14,11 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Integer,
+    LargeBinary,
+    String,
     Text,
     Update,
+    Uuid,
     and_,
     bindparam,
     case,
@@ -29,13 +32,19 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.exc import SQLAlchemyError
 
-from depot_lite.errors import ConfigurationError
-from depot_lite.maintenance.rows.database import Row, as_text
+from depot_lite.errors import ConfigurationError, MaintenanceStopped
+from depot_lite.maintenance.rows.database import Database, Row, as_text
 from depot_lite.maintenance.rows.places import Place
+from depot_lite.maintenance.rows.references import where
 
 #: The first versions that lock rows without waiting for those of others.
 _SKIPS_LOCKED: Final = {"postgresql": (9, 5), "mariadb": (10, 6), "mysql": (8, 0, 1)}
+
+
+class KeyNotFound(MaintenanceStopped):
+    """Raised when a row is there, and is not found by the key that was read."""
 
 
 class RowSwap:
@@ -51,6 +60,7 @@ class RowSwap:
         self._place = place
         self._dialect = dialect
         self._select = select(as_text(place, dialect)).where(*key)
+        self._same = select(*place.key).where(still).limit(1)
         values: dict[Any, Any] = {place.column: new}
         self._version: Update | None = None
         self._generator: Callable[[Any], Any] | None = None
@@ -65,6 +75,7 @@ class RowSwap:
                 values[version] = counted
             else:
                 self._version = _versioning(place, version, counted, [*key, still])
+        self._finds_keys = True
         self._values = values
         self._update = update(table).where(*key, still).values(values)
 
@@ -83,8 +94,11 @@ class RowSwap:
         least = _SKIPS_LOCKED.get("mariadb" if getattr(connection.dialect, "is_mariadb", False) else self._dialect)
         return least is not None and known >= least and self._generator is None and self._version is None
 
-    def lock(self, connection: Connection, rows: Sequence[Row]) -> dict[tuple[Any, ...], Any]:
-        """Begin a transaction with a lock on the rows that no other one has locked, and return their texts by key."""
+    def lock(self, connection: Connection, rows: Sequence[Row]) -> dict[str, Any]:
+        """Begin a transaction with a lock on the rows that no other one has locked, and return their texts.
+
+        By the ``repr`` of their keys, since an array or a SET cannot be hashed.
+        """
         if self._dialect in {"mysql", "mariadb"}:
             # In a small table, MariaDB reads every row, and would keep those locked that are not written.
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
@@ -92,7 +106,7 @@ class RowSwap:
         query = (
             select(*key, as_text(self._place, self._dialect)).where(self._are(rows)).with_for_update(skip_locked=True)
         )
-        return {tuple(found[:-1]): found[-1] for found in connection.execute(query)}
+        return {repr(tuple(found[:-1])): found[-1] for found in connection.execute(query)}
 
     def swap_several(self, connection: Connection, pairs: Sequence[tuple[Row, str]]) -> bool:
         """Write new values to locked rows, and return whether all of them still had the values that were read."""
@@ -114,8 +128,30 @@ class RowSwap:
         return and_(*(column == each for column, each in zip(self._place.key, row.key, strict=True)))
 
     def text(self, connection: Connection, row: Row) -> Any:
-        """Return the current value of the row."""
-        return connection.execute(self._select, _keys(row)).scalar()
+        """Return the current value of the row.
+
+        Raises:
+            KeyNotFound: the row is there, and is not found by its key.
+        """
+        found = connection.execute(self._select, _keys(row)).first()
+        if found is not None:
+            return found[0]
+        if self._finds_keys and not all(map(_is_read_as_stored, self._place.key)):
+            # A file has one owner, so a row with the same value is this row. The first one stands for all others.
+            same = connection.execute(self._same, {"depot_old": row.text}).first()
+            # Under another key, it is a row whose key was changed meanwhile.
+            self._finds_keys = same is None or repr(tuple(same)) != repr(row.key)
+        if not self._finds_keys:
+            raise KeyNotFound(
+                f"{where(self._place, row)}: the database does not find the row by its key, which is read otherwise "
+                "than it is stored, as a rounded FLOAT is"
+            )
+        return None
+
+
+def _is_read_as_stored(column: Column[Any]) -> bool:
+    """Return whether a row is certainly found by a value that was read from this column."""
+    return isinstance(column.type, Integer | String | Uuid | LargeBinary) and not isinstance(column.type, mysql.SET)
 
 
 def _keys(row: Row) -> dict[str, Any]:
@@ -152,3 +188,43 @@ def _ancestor(column: Column[Any], table: Any) -> Column[Any] | None:
         if (found := _ancestor(key.column, table)) is not None:
             return found
     return None
+
+
+class Rewriter:
+    """The statements of all columns of a database, and the current values of rows."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._statements: dict[tuple[int, str], RowSwap] = {}
+
+    def statements(self, place: Place, dialect: str) -> RowSwap:
+        """Return the statements of a column."""
+        key = id(place), dialect
+        if key not in self._statements:
+            self._statements[key] = RowSwap(place, dialect)
+        return self._statements[key]
+
+    def row_now(self, place: Place, row: Row, connection: Connection | None) -> Row | None:
+        """Return the current row; None if it is gone or has NULL.
+
+        Raises:
+            KeyNotFound: it is there, and is not found by its key.
+            MaintenanceStopped: it cannot be read.
+        """
+        try:
+            if connection is None:
+                with self._database.connection(place) as new:
+                    return self.row_now(place, row, new)
+            try:
+                text = self.statements(place, connection.dialect.name).text(connection, row)
+            finally:
+                if self._database.owns_transactions(place):
+                    connection.rollback()
+        except SQLAlchemyError as error:
+            raise MaintenanceStopped(f"{where(place, row)} cannot be read: {error}") from error
+        return None if text is None else Row(row.key, as_decoded(text), None)
+
+
+def as_decoded(held: Any) -> Any:
+    """Return text that the driver may have returned as bytes."""
+    return held.decode() if isinstance(held, bytes) else held

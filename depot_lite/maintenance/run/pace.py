@@ -7,9 +7,10 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
+from itertools import islice
 from typing import Any, BinaryIO, Final, Generic, TypeVar, cast
 
 from depot_lite.errors import MaintenanceStopped
@@ -20,8 +21,18 @@ from depot_lite.io.options import integer
 
 T = TypeVar("T")
 
+#: Seconds after which a job that waits for transfers looks up, to tell its watcher and to renew leases.
+BEAT: Final = 0.25
+
 #: The default number of transfers at a time.
 WORKERS: Final = 16
+
+
+def iterate_off_loop(items: Iterable[T], size: int) -> Iterator[T]:
+    """Yield items that are fetched in threads, ``size`` of them at a time, so that an event loop is not blocked."""
+    left = iter(items)
+    while some := off_loop(lambda: list(islice(left, size))):
+        yield from some
 
 
 class Pace:

@@ -111,8 +111,11 @@ class UnusedReport:
     kept: int = 0
     #: Not named, and deleted by others before they were checked.
     gone: int = 0
-    #: Named by a row as files of another depot, which lacks them. They are in use, since ids are never used twice.
+    #: Named by a row as files of another depot, which lacks them or has its files in the same place. They are in use,
+    #: since ids are never used twice.
     misplaced: int = 0
+    #: Whether nothing was to be marked or deleted.
+    dry_run: bool = True
     #: The reasons for which a deletion stops.
     objections: list[str] = field(default_factory=list)
     #: The unused files: marked ones, waiting ones, and files selected for deletion.
@@ -121,6 +124,8 @@ class UnusedReport:
     waiting: int = 0
     #: Of these, files that an earlier run marked and whose time has come; all files if nothing is marked first.
     due: int = 0
+    #: Of these, files that are newer than every file that a row names, and are marked although ``trash`` is 0.
+    newer: int = 0
     #: Number of files that this run marked; None after a dry run.
     marked: int | None = None
     #: Number of marks taken off, of files that are named, kept or gone.
@@ -136,3 +141,53 @@ class UnusedReport:
     def bytes(self) -> int:
         """The total size of the unused files."""
         return self.files.bytes
+
+
+@dataclass(slots=True)
+class TransferReport:
+    """The result of copying files from one depot to another."""
+
+    source: str
+    target: str
+    #: Files copied, or to be copied in a dry run.
+    files: int = 0
+    #: The total size of these.
+    bytes: int = 0
+    dry_run: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class MigrationReport(TransferReport):
+    """The result of a migration."""
+
+    #: Rows that name copies now, or would after a dry run.
+    rows: int = 0
+    #: Rows that name no file of the source, or are in another part.
+    skipped: int = 0
+    #: Rows that other transactions changed at each attempt; another run moves them.
+    changed: int = 0
+    #: Rows whose files could not be copied, or that could not be rewritten.
+    failed: list[FailedRow] = field(default_factory=list)
+    #: Units of a shared migration that are not done: other processes have them, or rows in them failed.
+    left: int = 0
+
+
+@dataclass(slots=True)
+class CopyReport(TransferReport):
+    """The result of copying the files of a depot."""
+
+    #: Files in the listing of the source.
+    listed: int = 0
+    #: Files that the target already has.
+    unchanged: int = 0
+    #: Files deleted meanwhile, or not completely uploaded yet.
+    gone: int = 0
+    #: Files of the target that the source does not have.
+    surplus: int = 0
+    #: Of these, files that were deleted; None unless asked for, and if files could not be copied.
+    pruned: int | None = None
+    #: File id -> error for files that could not be copied.
+    failed: dict[str, Exception] = field(default_factory=dict)
+    #: Units of a shared copy that are not done: other processes have them, or files in them failed.
+    left: int = 0
