@@ -41,9 +41,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Selection(config), "selection")
     # The same examples in each run, on each machine: a search for new ones is `--hypothesis-profile=search`.
     settings.register_profile("repeated", derandomize=True, deadline=None, database=None)
+    settings.register_profile("quick", settings.get_profile("repeated"), max_examples=25)
     settings.register_profile("search", deadline=None, max_examples=1000)
     if config.getoption("--hypothesis-profile", None) is None:
-        settings.load_profile("repeated")
+        settings.load_profile("repeated" if config.option.all or config.option.markexpr else "quick")
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -58,9 +59,8 @@ def pytest_collection() -> Iterator[None]:
     try:
         return (yield)
     finally:
-        gc.enable()
-        gc.collect()
         gc.freeze()
+        gc.enable()
 
 
 def sqlite_engine(path: Path | str, **options: Any) -> Engine:

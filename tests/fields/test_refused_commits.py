@@ -84,7 +84,7 @@ every_end = pytest.mark.parametrize("end", [Session.rollback, Session.close])
 
 @refusing
 @every_change
-@every_end
+@pytest.mark.parametrize("end", [Session.rollback, pytest.param(Session.close, marks=pytest.mark.matrix)])
 def test_a_refused_commit_changes_no_file(pooled: World, change: Change, end: End) -> None:
     with pooled.session() as session:
         refused(session, change)

@@ -20,7 +20,7 @@ from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.conftest import World
 from tests.io.backends import KINDS, Place, Servers, on, place_on
-from tests.support.models import Base, Document
+from tests.support.models import Document
 from tests.support.sweeps import sweep
 
 
@@ -58,16 +58,16 @@ def test_a_sweep_and_undelete_at_once_lose_no_change(world: World, monkeypatch: 
         session.add(Document(id=1, content=b"named", report=b"named"))
         session.commit()
     first = storage.create(b"first")
-    assert sweep(world.engine, models=[Base], trash=week).marked == 1
+    assert sweep(world.engine, models=[Document], trash=week).marked == 1
     second = storage.create(b"second")
     with monkeypatch.context() as patch:
         before_the_first_writing(patch, lambda: undelete("default", [first]))
-        assert sweep(world.engine, models=[Base], trash=week).marked == 1
+        assert sweep(world.engine, models=[Document], trash=week).marked == 1
     if not storage.notes_are_conditional:
         pytest.skip("this server has no conditional writes")
     assert marked(storage) == {second}
     with monkeypatch.context() as patch:
-        before_the_first_writing(patch, lambda: sweep(world.engine, models=[Base], trash=week))
+        before_the_first_writing(patch, lambda: sweep(world.engine, models=[Document], trash=week))
         assert undelete("default", [second]).unmarked == (second,)
     assert marked(storage) == {first}
 

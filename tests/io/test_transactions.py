@@ -40,6 +40,7 @@ def _parts_agree(depots: dict[str, FileStorage]) -> Iterator[None]:
             assert second == (first if isinstance(depot, MirrorStorage) else set())
 
 
+@pytest.mark.matrix
 @every_action
 @some_ends("commit", "rollback", "roll back a savepoint and commit")
 @on(*KINDS)

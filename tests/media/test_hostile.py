@@ -187,6 +187,10 @@ def test_an_index_that_leads_to_itself_is_read_once() -> None:
     check(Counted(film))
 
 
+#: What fifty megabytes are compressed to.
+ZEROS: Final = zlib.compress(bytes(50_000_000), 1)
+
+
 def _pdf(content: bytes, start: int = 9) -> bytes:
     return b"%PDF-1.5\n" + content + b"\nstartxref\n%d\n%%%%EOF" % start
 
@@ -203,8 +207,8 @@ def _stream(dictionary: bytes, data: bytes) -> bytes:
         _pdf(b"xref\n0 1\n0000000000 65535 f \ntrailer " + b"<< /A " * 20_000),
         _pdf(b"xref\n0 1\n0000000000 65535 f \ntrailer << /Root " + b"(" * 60_000),
         _pdf(b"xref\n0 1\n0000000000 65535 f \ntrailer << /Root " + b"<a" * 30_000),
-        _pdf(_stream(b"/W [1 2 1] /Size 99999999999", zlib.compress(bytes(50_000_000)))),
-        _pdf(_stream(b"/W [1 0 0] /Root 1 0 R /Index [%s]" % (b"0 9 " * 10_000), zlib.compress(bytes(50_000_000)))),
+        _pdf(_stream(b"/W [1 2 1] /Size 99999999999", ZEROS)),
+        _pdf(_stream(b"/W [1 0 0] /Root 1 0 R /Index [%s]" % (b"0 9 " * 10_000), ZEROS)),
         _pdf(_stream(b"/W [1 2 1] /Root 1 0 R /Index [0 9]", zlib.compress(b"\2\0\1\0" * 9))),
         _pdf(_stream(b"/W [1 2 1] /DecodeParms << /Predictor 12 /Columns 9999999 >>", zlib.compress(bytes(999)))),
         _pdf(_stream(b"/W [1 2 1] /Size 9 /Root 1 0 R /Prev 9 /XRefStm 9", zlib.compress(bytes(99)))),

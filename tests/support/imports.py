@@ -29,19 +29,22 @@ def needs(path: Path) -> frozenset[str]:
     packages = [
         each / "__init__.py" for each in path.parents if each.is_relative_to(_OURS["depot_lite"] / "depot_lite")
     ]
-    waiting = [path, *(each for each in packages if each.is_file())]
+    waiting = {str(path), *(str(each) for each in packages if each.is_file())}
+    seen: set[str] = set()
     while waiting:
-        new = _imported(waiting.pop()) - found
-        found |= new
-        waiting += [file for name in new for file in _files(name)]
+        file = waiting.pop()
+        seen.add(file)
+        names, files = _imported(file)
+        found |= names
+        waiting |= files - seen
     return frozenset(found)
 
 
 @cache
-def _imported(path: Path) -> frozenset[str]:
-    """Return the names of modules, and the names imported from them, since these may be modules too."""
+def _imported(path: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the names of modules, with the names imported from them, which may be modules too, and ours' files."""
     found: set[str] = set()
-    _, _, text = path.read_text().partition('"""')[2].partition('"""')
+    _, _, text = Path(path).read_text().partition('"""')[2].partition('"""')
     code = _CODE.search(text)
     for statement in ast.parse(text[: code.start()] if code else text).body:
         if isinstance(statement, ast.Import):
@@ -50,11 +53,11 @@ def _imported(path: Path) -> frozenset[str]:
             found.add(statement.module)
             if statement.module.split(".")[0] in _OURS:
                 found.update(f"{statement.module}.{each.name}" for each in statement.names)
-    return frozenset(found)
+    return frozenset(found), frozenset(file for name in found for file in _files(name))
 
 
 @cache
-def _files(name: str) -> list[Path]:
+def _files(name: str) -> list[str]:
     """Return the files that are executed when a module of ours is imported."""
     top, *rest = name.split(".")
     if top not in _OURS:
@@ -64,4 +67,4 @@ def _files(name: str) -> list[Path]:
     for part in rest:
         found += [folder / f"{part}.py", folder / part / "__init__.py"]
         folder /= part
-    return [each for each in found if each.is_file()]
+    return [str(each) for each in found if each.is_file()]
