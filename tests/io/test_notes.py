@@ -49,6 +49,7 @@ def marked(storage: FileStorage) -> set[str]:
 
 
 @on(*KINDS, "real s3")
+@pytest.mark.matrix
 def test_a_sweep_and_undelete_at_once_lose_no_change(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of them is interrupted by the other between the reading and the writing of the marks."""
     storage, week = world.depots["default"], timedelta(days=7)
