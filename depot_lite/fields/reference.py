@@ -8,9 +8,10 @@ raises `DamagedReference`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from typing import Any, Final, Self, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Self, TypeVar, cast
 
+from depot_lite import renditions
 from depot_lite.depots import Depots
 from depot_lite.errors import DamagedReference, InvalidContent, InvalidFileId, UnknownDepot
 from depot_lite.fields import parsing
@@ -31,22 +32,39 @@ DAMAGED: Final = "damaged"
 class Reference(dict[str, Any]):
     """A dictionary whose keys are also attributes."""
 
-    # Says where a damaged value is. It is not set for others, so that loading is fast.
-    __slots__ = ("_locate",)
+    # Set for values with variants and for damaged ones only, so that loading is fast.
+    __slots__ = ("_declared_variants", "_locate")
 
     @classmethod
-    def loader(cls, locate: Callable[[object], str] | None = None) -> Callable[[Any], Self | None]:
+    def loader(
+        cls, locate: Callable[[object], str] | None = None, variants: Mapping[str, Any] | None = None
+    ) -> Callable[[Any], Self | None]:
         """Return a function that makes a stored reference from the JSON in a row, and None from NULL.
 
         It is called for every row that is loaded, so it avoids attribute lookups.
 
         Args:
             locate: returns the table, column and primary key of a damaged value, for errors.
+            variants: the column's variants by name.
         """
-        load_any = cls._loader_of_any(locate)
-        parse, new, fill = parsing.parse_plain, dict.__new__, dict.update
-        if parse is None:
-            return load_any
+        load = cls._loader_of_any(locate)
+        if parsing.parse_plain is not None:
+            load = cls._loader_of_plain(parsing.parse_plain, load)
+        if not variants:
+            return load
+
+        def load_declared(found: Any) -> Any:
+            value = load(found)
+            return value if value is None else value.declare_variants(variants)
+
+        return load_declared
+
+    @classmethod
+    def _loader_of_plain(
+        cls, parse: Callable[[str], Any], load_any: Callable[[Any], Self | None]
+    ) -> Callable[[Any], Self | None]:
+        """Return a loader that is faster for rows with the usual keys, and has ``load_any`` load the others."""
+        new, fill = dict.__new__, dict.update
         new_list, extend, others = list.__new__, list.extend, 0
 
         def load(found: Any) -> Any:
@@ -157,6 +175,33 @@ class Reference(dict[str, Any]):
     def foreign_paths(self) -> list[str]:
         """The paths that a stored value names without owning them. They are neither deleted nor copied with it."""
         return self.own_and_foreign_paths[1]
+
+    @property
+    def pending(self) -> bool:
+        """Whether the bytes have not been stored yet."""
+        return False
+
+    @property
+    def declared_variants(self) -> Mapping[str, Any]:
+        """The variants that the column of this stored value declares, by name, whether they have been made or not."""
+        try:
+            return cast("Mapping[str, Any]", object.__getattribute__(self, "_declared_variants"))
+        except AttributeError:
+            return {}
+
+    @property
+    def derived_paths(self) -> list[str]:
+        """The paths of this value's variants on demand, whether they have been made or not."""
+        recipes = [each for each in self.declared_variants.values() if each.make == "on_demand"]
+        if not recipes or self.pending or self.get("path") not in self.own_and_foreign_paths[0]:
+            return []
+        return renditions.derived_paths(self["path"], recipes)
+
+    def declare_variants(self, variants: Mapping[str, Any]) -> Self:
+        """Set the variants that the column of this value declares, and return the value."""
+        if variants:
+            object.__setattr__(self, "_declared_variants", variants)
+        return self
 
     def _optional(self, key: str, kind: type[T]) -> T | None:
         """Return the value of a key that may be missing or null. Text of rows is returned as UTF-8 can encode it.
