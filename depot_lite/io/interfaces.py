@@ -18,39 +18,31 @@ called with checked file ids and recognised content. The rules, all of which `de
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from concurrent.futures import Executor
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import filterfalse
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, cast
 
 from depot_lite.concurrency.pools import StoragePools
-from depot_lite.errors import StorageFailed, StoredFileNotFound
+from depot_lite.errors import StoredFileNotFound
 from depot_lite.io.aio import AsyncStorage
 from depot_lite.io.content import Content
 from depot_lite.io.content.sources import reading_source
-from depot_lite.io.fileid import check_file_id, checked_or_new, id_of, is_note_id, new_file_id, note_id
+from depot_lite.io.fileid import check_file_id, checked_or_new, id_of, is_note_id, new_file_id
+from depot_lite.io.notes import StorageNotes
 from depot_lite.io.stored import UNNAMED, FileEntry, FileInfo, KnownContent, Listing, StoredFile
 from depot_lite.io.urls import StorageUrls
 
 __all__ = ["UNNAMED", "FileEntry", "FileInfo", "FileStorage", "StoredFile"]
 
-#: The number of each note in its reserved id.
-_NOTES: Final = {"owners": 1, "trash": 2}
 
-#: How often a change of a note is repeated if others change it meanwhile.
-_ATTEMPTS: Final = 50
-
-
-class FileStorage(StorageUrls, ABC):
+class FileStorage(StorageUrls, StorageNotes, ABC):
     """The base class of storages: the public methods are the same for all, a backend implements the private ones."""
 
     #: Whether ``list`` never omits a complete file that persists. If it may, maintenance never sweeps the storage.
     list_is_complete: bool = True
-
-    #: Whether a note is replaced only if it has not changed meanwhile. If not, of two changes at once one may be lost.
-    notes_are_conditional: bool = False
 
     #: The values of `concurrency` and `executor`, which a backend sets from its options.
     _concurrency: int = 1
@@ -142,37 +134,6 @@ class FileStorage(StorageUrls, ABC):
     def _undelete(self, file_id: str, *, dry_run: bool) -> bool:
         """Bring back a deleted file, for `undelete`. Override it if the backend keeps deleted files."""
         return False
-
-    def _note_version(self, file_id: str) -> Any:
-        """Return the version of a note, for `_swap_note`; None if it is missing."""
-        return None
-
-    def _swap_note(self, file_id: str, text: bytes, version: Any) -> bool:
-        """Store a note if its version is still this one, and return whether it was stored.
-
-        Override it if the backend can store on a condition, and set `notes_are_conditional`. This one stores in any
-        case, and returns whether the note is read back: a change that another process has made since the note was read
-        is lost.
-        """
-        self._save(file_id, Content.of(text, "note.txt", "text/plain"))
-        return self._load_note(file_id) == text
-
-    def _load_note(self, file_id: str) -> bytes | None:
-        try:
-            with self._open(file_id) as file:
-                return file.read()
-        except StoredFileNotFound:
-            return None
-
-    def _change_note(self, file_id: str, change: Callable[[bytes | None], bytes]) -> None:
-        """Change a note, for `update_note`; a missing one is None."""
-        for _ in range(_ATTEMPTS):
-            version = self._note_version(file_id)  # first: that of a newer text would allow to replace that one
-            text = self._load_note(file_id)
-            changed = change(text)
-            if changed == (text or b"") or self._swap_note(file_id, changed, version):
-                return
-        raise StorageFailed(f"a note of {self!r} was changed by others at each of {_ATTEMPTS} attempts to change it")
 
     def _now(self) -> datetime:
         """Return the current time, for `now`. Override it if the times of files come from another machine."""
@@ -390,40 +351,6 @@ class FileStorage(StorageUrls, ABC):
             StorageFailed: the storage cannot be asked.
         """
         return self._now()
-
-    # --- notes ----------------------------------------------------------------------------------------------------
-
-    def read_note(self, name: str) -> bytes | None:
-        """Return the text that maintenance keeps in the storage under a name; None if it keeps no such note.
-
-        A note is stored like a file, under a reserved id that no other method accepts and ``list`` omits.
-
-        Args:
-            name: ``owners`` or ``trash``.
-        """
-        return self._load_note(note_id(_NOTES[name])) or None
-
-    def write_note(self, name: str, text: bytes) -> None:
-        """Store or replace a note, whatever it was; an empty one is removed. To change a note, use `update_note`."""
-        if text:
-            self._save(note_id(_NOTES[name]), Content.of(text, f"{name}.txt", "text/plain"))
-        else:
-            self._delete(note_id(_NOTES[name]))
-
-    def update_note(self, name: str, change: Callable[[bytes], bytes]) -> None:
-        """Change the text of a note as it is now, so that no change of another process is lost.
-
-        One that is made at the same moment may be lost unless `notes_are_conditional`.
-
-        Args:
-            name: ``owners`` or ``trash``.
-            change: returns the new text for the present one; empty is none, in both. It is called again with the newer
-                text if the note was changed meanwhile.
-
-        Raises:
-            StorageFailed: the storage cannot be read or written, or the note was changed by others each time.
-        """
-        self._change_note(note_id(_NOTES[name]), lambda text: change(text or b""))
 
     # --- filedepot's helpers --------------------------------------------------------------------------------------
 
