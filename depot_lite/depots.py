@@ -19,20 +19,17 @@ All methods may be called from any thread.
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, Final
 from urllib.parse import quote
 
 from depot_lite.errors import ConfigurationError, UnknownDepot
+from depot_lite.hooks import LaterHooks
 from depot_lite.io.interfaces import FileStorage, StoredFile
 from depot_lite.registry import (
-    Configuration,
     Depot,
     Middleware,
-    check_hook,
     check_name,
     checked_visibility,
     split_path,
@@ -43,12 +40,8 @@ from depot_lite.signing import Signer
 _log: Final = logging.getLogger("depot_lite")
 
 
-class Depots:
+class Depots(LaterHooks):
     """The depots, configured and found through class methods; it is never instantiated."""
-
-    _state: ClassVar[Configuration] = Configuration()
-    # Held by writers only, also while a storage is built. Reentrant, because a storage may configure another depot.
-    _lock: ClassVar[threading.RLock] = threading.RLock()
 
     # --- configuring ----------------------------------------------------------------------------------------------
 
@@ -267,71 +260,6 @@ class Depots:
         except Exception as error:  # third-party backends may raise anything
             return dict.fromkeys(file_ids, error)
 
-    # --- deleting later -------------------------------------------------------------------------------------------
-
-    @classmethod
-    def set_delete_later(cls, hook: Callable[[list[str]], object] | None) -> None:
-        """Let a function take the files that a COMMIT has condemned, instead of deleting them immediately.
-
-        The function passes their paths (``depot_name/file_id``) to a task queue, whose task calls `delete_files`. It is
-        called after the outermost COMMIT, with at most 1000 paths at a time, in the thread that committed; under
-        ``AsyncSession`` in a thread beside the event loop. Its result is ignored. If it raises, the error is logged and
-        the files are deleted immediately. Files of a transaction that rolled back, and adopted direct uploads, never go
-        through it.
-
-        Args:
-            hook: the function, which replaces the previous one; None deletes in the thread that commits again.
-
-        Raises:
-            ConfigurationError: ``hook`` cannot be called, or has to be awaited.
-        """
-        if hook is not None:
-            check_hook("delete_later", hook, "a list of paths")
-        with cls._lock:
-            cls._set(delete_later=hook)
-
-    @classmethod
-    def get_delete_later(cls) -> Callable[[list[str]], object] | None:
-        """Return the function set by `set_delete_later`, None if files are deleted immediately."""
-        return cls._state.delete_later
-
-    @classmethod
-    def set_process_later(cls, hook: Callable[..., object] | None, *, fallback: Literal["now", "none"] = "now") -> None:
-        """Let a function take images whose variants are to be made after a COMMIT, instead of making them there.
-
-        The function passes its arguments to a task queue, whose task calls `depot_lite.maintenance.make_variants` with
-        them. It is called after the outermost COMMIT, once for each stored image with ``make="later"`` variants, in the
-        thread that committed; under ``AsyncSession`` in a thread beside the event loop. Its result is ignored. Images
-        of a transaction that rolled back never go through it.
-
-        It gets four JSON values: the model, as ``"package.module:Class"``; the primary key, as a list, or None if it is
-        not known or has no form in JSON; the name of the attribute; and the path of the image.
-
-        Args:
-            hook: the function, which replaces the previous one; with None the variants are made before ``commit()``
-                returns.
-            fallback: if the hook raises, the error is logged and the variants are made at once (``"now"``), or left to
-                `depot_lite.maintenance.make_missing_variants` (``"none"``).
-
-        Raises:
-            ConfigurationError: ``hook`` cannot be called, or has to be awaited, or ``fallback`` is something else.
-        """
-        if hook is not None:
-            check_hook("process_later", hook, "a model, a primary key, an attribute and a path")
-        if fallback not in ("now", "none"):
-            raise ConfigurationError(f"process_later: fallback={fallback!r}: expected 'now' or 'none'")
-        with cls._lock:
-            cls._set(process_later=hook, makes_variants_if_refused=fallback == "now")
-
-    @classmethod
-    def get_process_later(cls) -> Callable[..., object] | None:
-        """Return the function set by `set_process_later`, None if variants are made immediately."""
-        return cls._state.process_later
-
-    @classmethod
-    def _makes_variants_if_refused(cls) -> bool:
-        return cls._state.makes_variants_if_refused
-
     # --- serving --------------------------------------------------------------------------------------------------
 
     @classmethod
@@ -402,29 +330,6 @@ class Depots:
     def has_middleware(cls) -> bool:
         """Return whether a middleware has been registered."""
         return cls._state.middleware is not None
-
-    # --- state, for tests -----------------------------------------------------------------------------------------
-
-    @classmethod
-    def _set(cls, **changes: Any) -> None:
-        # Not on cls: a subclass would get a state of its own with its first change.
-        Depots._state = replace(Depots._state, **changes)
-
-    @classmethod
-    def _clear(cls) -> None:
-        """Reset the configuration, for tests: depots, aliases, middleware, keys, hooks. The files stay."""
-        cls._restore(Configuration())
-
-    @classmethod
-    def _snapshot(cls) -> Configuration:
-        """Return the configuration, for `_restore`."""
-        return cls._state
-
-    @classmethod
-    def _restore(cls, snapshot: Configuration) -> None:
-        """Go back to the configuration of a `_snapshot`."""
-        with cls._lock:
-            Depots._state = snapshot
 
 
 def discard(paths: Iterable[str]) -> None:

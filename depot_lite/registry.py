@@ -5,12 +5,12 @@ A `Registry` never changes. Each change returns a new one, so that readers need 
 
 from __future__ import annotations
 
-import inspect
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from types import FunctionType
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from depot_lite.errors import AlreadyConfigured, ConfigurationError, InvalidFileId, UnknownDepot
 from depot_lite.io.fileid import check_file_id
@@ -164,6 +164,35 @@ class Configuration:
             )
 
 
+class CurrentConfiguration:
+    """The configuration of this process, in class attributes."""
+
+    _state: ClassVar[Configuration] = Configuration()
+    # Held by writers only, also while a storage is built. Reentrant, because a storage may configure another depot.
+    _lock: ClassVar[threading.RLock] = threading.RLock()
+
+    @classmethod
+    def _set(cls, **changes: Any) -> None:
+        # Not on cls: a subclass would get a state of its own with its first change.
+        CurrentConfiguration._state = replace(CurrentConfiguration._state, **changes)
+
+    @classmethod
+    def _clear(cls) -> None:
+        """Reset the configuration, for tests: depots, aliases, middleware, keys, hooks. The files stay."""
+        cls._restore(Configuration())
+
+    @classmethod
+    def _snapshot(cls) -> Configuration:
+        """Return the configuration, for `_restore`."""
+        return cls._state
+
+    @classmethod
+    def _restore(cls, snapshot: Configuration) -> None:
+        """Go back to the configuration of a `_snapshot`."""
+        with cls._lock:
+            CurrentConfiguration._state = snapshot
+
+
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """Return the names of the settings that differ, for messages: values may be secret."""
     missing = object()
@@ -216,23 +245,6 @@ def checked_visibility(value: object, label: str) -> str:
     if value is None or value in _VISIBILITIES:
         return str(value or "unlisted")
     raise ConfigurationError(f"{label}: visibility={value!r}: expected one of {', '.join(_VISIBILITIES)}")
-
-
-def check_hook(name: str, hook: object, arguments: str) -> None:
-    """Raise ConfigurationError if a hook cannot be called after a COMMIT.
-
-    Args:
-        name: of the hook, for messages.
-        hook: called there.
-        arguments: the arguments that it is called with, for messages.
-    """
-    if not callable(hook):
-        raise ConfigurationError(f"{name}: expected a function that takes {arguments}, got {hook!r}")
-    if inspect.iscoroutinefunction(hook) or inspect.iscoroutinefunction(type(hook).__call__):
-        raise ConfigurationError(
-            f"{name}: {hook!r} has to be awaited, but nothing awaits it after a COMMIT: expected an ordinary "
-            "function, also under AsyncSession, where it runs in a thread"
-        )
 
 
 def split_path(path: object) -> tuple[str, str]:
