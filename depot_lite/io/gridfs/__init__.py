@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any, BinaryIO, Final, cast
 
@@ -34,13 +34,24 @@ from bson import Int64, ObjectId
 from pymongo.errors import DuplicateKeyError
 
 from depot_lite.errors import ConfigurationError, StorageFailed, StorageTimeout, StoredFileNotFound
-from depot_lite.io.content import Content, clean_filename
-from depot_lite.io.fileid import check_file_id, id_of_object_id, is_note_id, object_id_in
+from depot_lite.io.content import Content
+from depot_lite.io.fileid import id_of_object_id, is_note_id, object_id_in
 from depot_lite.io.gridfs.client import GridFSConnection, database_of
+from depot_lite.io.gridfs.documents import (
+    FILEDEPOTS,
+    LISTED,
+    NEWEST,
+    NOT_OURS,
+    Document,
+    bson_now,
+    entry_of,
+    info_of,
+    revision_of,
+    versions_of,
+)
 from depot_lite.io.gridfs.errors import MONGO_ERRORS, translating
 from depot_lite.io.gridfs.stream import CHUNK, ChunkReader, ChunkWriter
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
-from depot_lite.io.media_types import OCTET_STREAM
 from depot_lite.io.objects.silence import Patience, Silence
 from depot_lite.io.objects.storage import batches
 from depot_lite.io.options import executor_of, integer
@@ -52,14 +63,6 @@ logger: Final = logging.getLogger("depot_lite")
 #: How many files three requests delete, and how many documents one request of a listing returns.
 _DELETE_LIMIT: Final = 1000
 _PAGE: Final = 1000
-
-_NEWEST: Final = [("metadata.revision", -1)]
-_NOT_OURS: Final = {"metadata.file_id": {"$exists": False}}
-_FILEDEPOTS: Final = {"last_modified": {"$exists": True}}
-#: The fields that a listing requests.
-_LISTED: Final = {"length": 1, "uploadDate": 1, "metadata.file_id": 1}
-
-_Document = Mapping[str, Any]
 
 
 class GridFSStorage(FileStorage):
@@ -140,7 +143,7 @@ class GridFSStorage(FileStorage):
 
     def _note_version(self, file_id: str) -> int | None:
         try:
-            return _revision(self._find(file_id))
+            return revision_of(self._find(file_id))
         except StoredFileNotFound:
             return None
 
@@ -173,7 +176,7 @@ class GridFSStorage(FileStorage):
                     "contentType": content_type,
                     "length": Int64(writer.length),
                     "chunkSize": CHUNK,
-                    "uploadDate": _now(),
+                    "uploadDate": bson_now(),
                     "metadata": {"file_id": file_id, "revision": 0, "checksum": writer.checksum},
                 }
                 is_new = enter(file_id, document)
@@ -185,7 +188,7 @@ class GridFSStorage(FileStorage):
             return None
         if not is_new:
             self._drop_older(file_id, document)
-        return _info_of(file_id, document)
+        return info_of(file_id, document)
 
     def _enter(self, file_id: str, document: dict[str, Any]) -> bool:
         """Insert the document of the file, and return whether the file is new."""
@@ -193,7 +196,7 @@ class GridFSStorage(FileStorage):
             return True
         while True:
             latest = self._latest(file_id, {"metadata.revision": 1})
-            document["metadata"]["revision"] = 0 if latest is None else _revision(latest) + 1
+            document["metadata"]["revision"] = 0 if latest is None else revision_of(latest) + 1
             with suppress(DuplicateKeyError):  # another writer was faster; that version is the older one
                 self._connection.files.insert_one(document)
                 return latest is None
@@ -209,7 +212,7 @@ class GridFSStorage(FileStorage):
             return None
         # Others may have inserted this revision and the next one, and have removed this one.
         latest = self._latest(file_id, {"metadata.revision": 1})
-        return False if latest is not None and _revision(latest) == version + 1 else None
+        return False if latest is not None and revision_of(latest) == version + 1 else None
 
     def _is_first(self, file_id: str, document: Mapping[str, Any]) -> bool:
         """Insert the document unless the file has one, with one request; return whether it was inserted."""
@@ -230,20 +233,20 @@ class GridFSStorage(FileStorage):
             self._connection.files.delete_one({"_id": generation})
             self._connection.chunks.delete_many({"files_id": generation})
 
-    def _drop_older(self, file_id: str, document: _Document) -> None:
+    def _drop_older(self, file_id: str, document: Document) -> None:
         """Delete the versions before this one. The file is replaced already, so a failure only leaves them behind."""
-        older = {"metadata.revision": {"$not": {"$gte": _revision(document)}}}
+        older = {"metadata.revision": {"$not": {"$gte": revision_of(document)}}}
         try:
-            self._drop({"$and": [_versions_of([file_id]), older]})
+            self._drop({"$and": [versions_of([file_id]), older]})
         except MONGO_ERRORS as error:
             logger.warning("an older version of file %s was left in %r: %s", file_id, self, type(error).__name__)
 
     # --- finding --------------------------------------------------------------------------------------------------
 
-    def _latest(self, file_id: str, fields: Mapping[str, Any] | None = None) -> _Document | None:
-        return self._connection.files.find_one(_versions_of([file_id]), fields, sort=_NEWEST)
+    def _latest(self, file_id: str, fields: Mapping[str, Any] | None = None) -> Document | None:
+        return self._connection.files.find_one(versions_of([file_id]), fields, sort=NEWEST)
 
-    def _find(self, file_id: str) -> _Document:
+    def _find(self, file_id: str) -> Document:
         with translating(self._what("look for", file_id)):
             found = self._latest(file_id)
         if found is None:
@@ -253,15 +256,15 @@ class GridFSStorage(FileStorage):
     def _open(self, file_id: str) -> StoredFile:
         document = self._find(file_id)
         # The reader needs the file, whose info it may renew.
-        file = StoredFile(_info_of(file_id, document), lambda: cast(BinaryIO, reader))
+        file = StoredFile(info_of(file_id, document), lambda: cast(BinaryIO, reader))
         reader = ChunkReader(
             self._connection.chunks, document, self._what("read", file_id), partial(self._renew, file_id, file)
         )
         return file
 
-    def _renew(self, file_id: str, file: StoredFile) -> _Document:
+    def _renew(self, file_id: str, file: StoredFile) -> Document:
         document = self._find(file_id)
-        file.info = _info_of(file_id, document)
+        file.info = info_of(file_id, document)
         return document
 
     def _exists(self, file_id: str) -> bool:
@@ -271,28 +274,28 @@ class GridFSStorage(FileStorage):
     def _list(self) -> Iterator[FileEntry]:
         """Yield filedepot's files, then ours. A file of filedepot that is replaced meanwhile may come twice."""
         for document in self._theirs():
-            yield _entry(id_of_object_id(str(document["_id"])), document)
+            yield entry_of(id_of_object_id(str(document["_id"])), document)
         held: FileEntry | None = None
         for document in self._ours():
             if is_note_id(document["metadata"]["file_id"]):
                 continue
-            entry = _entry(document["metadata"]["file_id"], document)
+            entry = entry_of(document["metadata"]["file_id"], document)
             if held is not None and held != entry:
                 yield held
             held = entry
         if held is not None:
             yield held
 
-    def _theirs(self) -> Iterator[_Document]:
+    def _theirs(self) -> Iterator[Document]:
         """Yield filedepot's documents, in the order of their ids."""
         after, order = ObjectId(bytes(12)), [("_id", 1)]
-        while page := self._page({**_NOT_OURS, **_FILEDEPOTS, "_id": {"$gt": after}}, order):
+        while page := self._page({**NOT_OURS, **FILEDEPOTS, "_id": {"$gt": after}}, order):
             yield from page
             if len(page) < _PAGE:
                 return
             after = page[-1]["_id"]
 
-    def _ours(self) -> Iterator[_Document]:
+    def _ours(self) -> Iterator[Document]:
         """Yield our documents, sorted by file and version.
 
         A version stored meanwhile comes after the ones that it replaces, so no file is missed.
@@ -306,11 +309,11 @@ class GridFSStorage(FileStorage):
             there = [each["_id"] for each in page if each["metadata"]["file_id"] == last]
             after, seen = last, [*seen, *there] if last == after else there
 
-    def _page(self, where: Mapping[str, Any], order: list[tuple[str, int]]) -> list[_Document]:
+    def _page(self, where: Mapping[str, Any], order: list[tuple[str, int]]) -> list[Document]:
         """Return the next documents. Each page is a new query: a server forgets a cursor that waits ten minutes."""
         with translating(f"list {self._connection.collection!r} in database {self._connection.database!r}"):
             # One more than possible, so that the server knows that nothing follows.
-            found = self._connection.files.find(where, _LISTED, sort=order, limit=_PAGE, batch_size=_PAGE + 1)
+            found = self._connection.files.find(where, LISTED, sort=order, limit=_PAGE, batch_size=_PAGE + 1)
             return list(found)
 
     # --- deleting -------------------------------------------------------------------------------------------------
@@ -319,7 +322,7 @@ class GridFSStorage(FileStorage):
         what = self._what("delete", file_id)
         self._silence.check(what)
         with self._asking(what):
-            self._drop(_versions_of([file_id]))
+            self._drop(versions_of([file_id]))
 
     def _delete_many(self, file_ids: list[str]) -> dict[str, Exception]:
         failed: dict[str, Exception] = {}
@@ -328,7 +331,7 @@ class GridFSStorage(FileStorage):
                 what = self._what("delete", f"{batch[0]} and {len(batch) - 1} more")
                 self._silence.check(what)
                 with self._asking(what):
-                    self._drop(_versions_of(batch))
+                    self._drop(versions_of(batch))
             except StorageFailed as error:
                 failed |= dict.fromkeys(batch, error)
         return failed
@@ -350,7 +353,7 @@ class GridFSStorage(FileStorage):
         Args:
             older_than: the least age of an upload; longer than any upload takes.
         """
-        limit, removed = _now() - older_than, 0
+        limit, removed = bson_now() - older_than, 0
         with translating(f"clean {self._connection.collection!r} in database {self._connection.database!r}"):
             chunks = self._connection.chunks
             batch: list[ObjectId] = []
@@ -372,50 +375,3 @@ class GridFSStorage(FileStorage):
         if orphans:
             self._connection.chunks.delete_many({"files_id": {"$in": orphans}})
         return len(orphans)
-
-
-def _now() -> datetime:
-    """Return the time in whole milliseconds, the precision of BSON."""
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
-
-
-def _versions_of(file_ids: list[str]) -> dict[str, Any]:
-    """Return the filter for all versions of some files, filedepot's included."""
-    ours = {"metadata.file_id": file_ids[0] if len(file_ids) == 1 else {"$in": file_ids}}
-    old = [ObjectId(digits) for each in file_ids if (digits := object_id_in(each)) is not None]
-    return {"$or": [ours, {"_id": {"$in": old}, **_NOT_OURS}]} if old else ours
-
-
-def _metadata(document: _Document) -> Mapping[str, Any]:
-    """Return the metadata of a document, empty if another program has put something else there."""
-    metadata = document.get("metadata")
-    return metadata if isinstance(metadata, Mapping) else {}
-
-
-def _revision(document: _Document) -> int:
-    return int(_metadata(document).get("revision", 0))
-
-
-def _info_of(file_id: str, document: _Document) -> FileInfo:
-    metadata = _metadata(document)
-    content_type = document.get("contentType") or metadata.get("contentType") or OCTET_STREAM
-    name = clean_filename(document.get("filename")) or UNNAMED
-    checksum = metadata.get("checksum")
-    return FileInfo(
-        file_id,
-        name,
-        str(content_type),
-        int(document["length"]),
-        _aware(document["uploadDate"]),
-        checksum if isinstance(checksum, str) else None,
-    )
-
-
-def _aware(when: datetime) -> datetime:
-    """Return a time of the database in UTC; clients return times with or without a zone."""
-    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
-
-
-def _entry(file_id: str, document: _Document) -> FileEntry:
-    return FileEntry.told(check_file_id(file_id), int(document["length"]), _aware(document["uploadDate"]))
