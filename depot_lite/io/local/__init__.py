@@ -17,7 +17,6 @@ The storage needs POSIX: hard links, ``flock`` and directories that can be synce
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import stat
 import tempfile
@@ -29,12 +28,11 @@ from functools import partial
 from io import FileIO
 from pathlib import Path
 from secrets import token_hex
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, cast
 
 from depot_lite.errors import ConfigurationError, DepotError, StorageFailed, StoredFileNotFound
 from depot_lite.io.checksums import CHECKSUMS, checksum_algorithm, damaged
 from depot_lite.io.content import Content
-from depot_lite.io.fileid import ID_LENGTH, is_file_id
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.io.local.disk import (
     DataFile,
@@ -50,11 +48,10 @@ from depot_lite.io.local.disk import (
     remove_with_data,
     unlink,
 )
+from depot_lite.io.local.listing import found_files
 from depot_lite.io.on_disk import DiskSource
 from depot_lite.io.options import boolean, directory_mode, executor_of, integer, permissions
 from depot_lite.io.stored import UNNAMED, FileEntry, FileInfo, StoredFile
-
-_SHARD: Final = re.compile(r"[0-9a-f]{2}")
 
 
 class LocalStoredFile(StoredFile):
@@ -287,35 +284,8 @@ class LocalFileStorage(FileStorage):
     # --- listing --------------------------------------------------------------------------------------------------
 
     def _list(self) -> Iterator[FileEntry]:
-        shards, folders = [], False
-        for name in names_in(self._root):
-            if _SHARD.fullmatch(name):
-                shards.append(name)
-            elif is_file_id(name) and os.path.isdir(f"{self._root}/{name}"):
-                folders = True
-                yield FileEntry(name, partial(self._look, name, f"{self._root}/{name}/file"))
-        for shard in shards:
-            # The ids of a shard are remembered, since an id may have a sidecar and one or more data files.
-            complete: set[str] = set()
-            data: dict[str, str] = {}
-            look, folder = self._look, f"{self._root}/{shard}"
-            for name in names_in(folder):
-                file_id = name[:ID_LENGTH]
-                if file_id in complete:
-                    continue
-                if file_id not in data and (
-                    id_of_name(name) is None or file_id[:2] != shard or not is_file_id(file_id)
-                ):
-                    continue
-                if name[ID_LENGTH:] != ".json":
-                    data.setdefault(file_id, name)
-                    continue
-                complete.add(file_id)
-                if not (folders and os.path.isdir(f"{self._root}/{file_id}")):
-                    yield FileEntry(file_id, partial(look, file_id, f"{folder}/{name}"))
-            for file_id, name in data.items():
-                if file_id not in complete and not (folders and os.path.isdir(f"{self._root}/{file_id}")):
-                    yield FileEntry(file_id, partial(look, file_id, f"{folder}/{name}"), unfinished=True)
+        for file_id, path, unfinished in found_files(self._root):
+            yield FileEntry(file_id, partial(self._look, file_id, path), unfinished=unfinished)
 
     def _entry(self, file_id: str) -> FileEntry:
         return FileEntry(file_id, partial(self._look, file_id))
