@@ -16,6 +16,7 @@ marked, and deleted by a sweep some days later (`depot_lite.maintenance.trash`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -90,8 +91,7 @@ def find_unused(
             the time for which a direct upload may wait for its row.
         protect: columns outside all models, ``"[schema.]table.column"``: files whose ids appear in them are kept.
         keep_if: called with each file that would count as unused; files for which it returns True are kept.
-        models: the declarative bases whose columns are read; by default all. Files that only other models name seem
-            unused.
+        models: the declarative bases whose columns are read; by default all. Files that only others name seem unused.
         max_delete: the number of files that one run may mark, and that it may delete, or their share such as ``"10%"``.
             By default a tenth of the depot or 1,000 files, whichever is less, but at least 10.
         allow_empty: tables that may be empty, ``"[schema.]table"``, and depots of which rows may name no file.
@@ -150,14 +150,18 @@ def delete_unused_files(
     sweep = _Sweep(bind, depot_name, options, protect, models, ignore_columns, progress)
     with DeletionLog(log, sweep.depot_name) as opened:
         report = sweep.find(dry_run=False)
-        if report.objections:
-            reasons = "; ".join(report.objections)
-            raise MaintenanceStopped(f"depot {report.depot!r} was not swept: {reasons}", report)
+        _refuse_objections(report)
         deletion = Deletion(sweep.storage, sweep.readings, sweep.trash, older_than, opened, progress)
         try:
             return deletion.run(report, settle)
         except MaintenanceStopped as error:
             raise MaintenanceStopped(f"{error}; {report.deleted} files were deleted before", report) from error
+
+
+def _refuse_objections(report: UnusedReport) -> None:
+    if report.objections:
+        reasons = "; ".join(report.objections)
+        raise MaintenanceStopped(f"depot {report.depot!r} was not swept: {reasons}", report)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +213,8 @@ class _Sweep:
 
     def find(self, *, dry_run: bool = True) -> UnusedReport:
         # The limit is computed before anything is listed: files stored later are younger.
-        report = UnusedReport(
-            self.depot_name, off_loop(partial(_limit, self.options.older_than, self.storage)), dry_run=dry_run
-        )
+        before = off_loop(partial(_limit, self.options.older_than, self.storage))
+        report = UnusedReport(self.depot_name, before, dry_run=dry_run)
         with partial_report(report):
             self._search(report)
         return report
@@ -226,9 +229,8 @@ class _Sweep:
         report.objections += self._newer(listed, named, report)
         del listed, named
         self.derived = FileIds()
-        self.trash = off_loop(
-            partial(Trash.of, self.storage, self.options.trash, report.before + self.options.older_than, self.newer)
-        )
+        now = report.before + self.options.older_than
+        self.trash = off_loop(partial(Trash.of, self.storage, self.options.trash, now, self.newer))
         for each in report.files:
             key = packed(each.file_id)
             report.due += self.trash.is_due(key)
@@ -350,11 +352,9 @@ class _Sweep:
             if key in known:
                 yield key, *known[key]
                 continue
-            try:
+            with suppress(StoredFileNotFound):
                 entry = self.storage.entry(unpacked(key))
                 yield key, entry.size, entry.last_modified.timestamp()
-            except StoredFileNotFound:
-                continue
 
 
 def _newer_than(when: float, report: UnusedReport) -> Iterator[bytes]:
