@@ -111,6 +111,12 @@ class Row:
             self.find_key = None
         self.written = True
 
+    def mark_read(self, held: Files) -> None:
+        """Record that the row was read, and the files that it had when it was read first."""
+        self.written = True
+        if self.before is None:
+            self.before = {path for value in held.values() for path in paths_of(value)}
+
 
 @dataclass(eq=False)
 class Candidates:
@@ -192,9 +198,7 @@ class Candidates:
         """
         row = self.row(table, key, options, find_key)
         if held is not None:
-            row.written = True
-            if row.before is None:
-                row.before = {path for value in held.values() for path in paths_of(value)}
+            row.mark_read(held)
         if deleted:
             self.deleted.add(row)
         kept = {path for value in named for each in files_in(value) for path in each.named_paths}

@@ -111,18 +111,22 @@ class ObjectStoreStorage(ObjectStorage[str | None, Record]):
         self._max_value = max_value_of(max_metadata_value)
         self._part_size = integer("part_size", part_size, *_PARTS)
         self._layout = self._new_layout()
-        # obstore replaces no known version of a file in a folder.
-        self.notes_are_conditional = self._address.kind not in {"local", "http"}
-        if self._address.kind == "s3":
-            self._no_version = {"e_tag": '"00000000000000000000000000000000"'}
-        # A web server may limit its listings without saying so.
-        self.list_is_complete = self._address.kind != "http"
+        self._adapt_to(self._address.kind)
         given = (config, client_options, retry_config, credential_provider, mkdir)
         stores = stores_of(self._address, *given, patience)
         self._client = StoreClient(stores, integer("parts_at_once", parts_at_once, 1, 100), self._silence)
         self._urls = ObjectUrls(self._client, self._address, provided=credential_provider is not None)
+
+    def _adapt_to(self, kind: str) -> None:
+        """Note the differences between the kinds of stores."""
+        # obstore replaces no known version of a file in a folder.
+        self.notes_are_conditional = kind not in {"local", "http"}
+        if kind == "s3":
+            self._no_version = {"e_tag": '"00000000000000000000000000000000"'}
+        # A web server may limit its listings without saying so.
+        self.list_is_complete = kind != "http"
         # Whether the container is known to exist.
-        self._seen = self._address.kind not in CLOUDS
+        self._seen = kind not in CLOUDS
 
     def _new_layout(self) -> InAttributes | InHeader:
         """Return the layout of the metadata in this store."""
