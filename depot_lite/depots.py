@@ -92,7 +92,7 @@ class Depots(LaterHooks):
 
         Only keys that begin with the prefix count: ``backend`` is the storage class or its dotted name
         (`LocalFileStorage` if not given), all others are options of that class. Other keys are ignored, because the
-        settings may be those of a whole application. The settings are never changed.
+        settings may belong to a whole application. The settings are never changed.
 
         Raises:
             ConfigurationError: an option is unknown, missing or refused by the storage.

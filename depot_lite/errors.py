@@ -218,7 +218,7 @@ class StorageFailed(DepotError, OSError):
     #: Whether nobody was there to answer, so that other calls will fail, too, for a while.
     is_down: bool = False
 
-    #: Whether the source of a copy could not be read: its storage failed, and not the one that stores.
+    #: Whether the source of a copy could not be read, rather than the copy stored.
     of_source: bool = False
 
     def __new__(cls, *args: Any) -> Self:

@@ -24,7 +24,7 @@ class DepotManager(Depots):
 
         Args:
             app: the WSGI application, which gets all other requests.
-            options: those of ``depot_lite.middleware.DepotMiddleware``.
+            options: the options of ``depot_lite.middleware.DepotMiddleware``.
 
         Raises:
             AlreadyConfigured: one with other options has been registered; it keeps serving.
@@ -39,7 +39,7 @@ class DepotManager(Depots):
 
         Args:
             app: the ASGI application, which gets all other requests; None to mount the `DepotASGI` in an application.
-            options: those of ``depot_lite.asgi.DepotASGI``.
+            options: the options of ``depot_lite.asgi.DepotASGI``.
 
         Raises:
             AlreadyConfigured: one with other options has been registered; it keeps serving.

@@ -126,7 +126,7 @@ def upload_ticket(
     filename: str | None = None,
     expires_in: int | timedelta = 600,
 ) -> Ticket:
-    """Return a ticket for one file. Everybody who has the ticket may send that file, so check the user first.
+    """Return a ticket for one file. Anyone with the ticket can send the file, so check the user first.
 
     No request is made, except that an S3 storage may fetch credentials for signing.
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from depot_lite.depots import Depots
 
-#: Names of steps; one that ends with a space stands for all steps that begin like this, as for each depot.
+#: Names of steps. A name that ends with a space stands for all steps with this prefix, such as one for each depot.
 Phases = tuple[str, ...]
 
 

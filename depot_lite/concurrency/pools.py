@@ -125,7 +125,7 @@ class ThreadPool(Executor):
         return self._threads
 
     def join(self, timeout: float) -> bool:
-        """Wait until there is no work, and return whether there is none."""
+        """Wait until there is no work; return False if the time is over first."""
         with self._quiet:
             return self._quiet.wait_for(lambda: not self._queue and self._waiting == self._threads, timeout)
 

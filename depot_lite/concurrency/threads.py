@@ -58,7 +58,7 @@ class Batch:
                 self.stop()
 
     def run(self) -> None:
-        """Run the jobs in this thread and others; of several errors, raise that of the first job in the sequence."""
+        """Run the jobs in this thread and others; if several fail, raise the error of the first in the sequence."""
         others: list[Future[None]] = []
         try:
             self._submit(self._lanes - 1, others)
@@ -150,7 +150,7 @@ async def in_thread(
 ) -> T:
     """Run ``call`` in a thread and return its result. A cancellation is raised at once.
 
-    A call that has not begun then never begins. Of one that has, ``drop`` gets the result, in its thread.
+    A call that has not begun then never begins. If it has begun, ``drop`` gets its result, in its thread.
     """
     work = _Call(call, drop)
     future: Future[T] = executor.submit(contextvars.copy_context().run, work.run)

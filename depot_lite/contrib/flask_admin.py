@@ -77,7 +77,7 @@ class ModelView(_ModelView):  # type: ignore[misc]  # likewise
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Before Flask-Admin's formatters for lists and dictionaries, but after those of the view.
+        # Before Flask-Admin's formatters for lists and dictionaries, but after the view's own.
         self.column_type_formatters = _files_first(self.column_type_formatters, self._thumbnails)
         self.column_type_formatters_detail = _files_first(self.column_type_formatters_detail, self._viewer)
         self.column_type_formatters_export = _files_first(self.column_type_formatters_export, _names)
@@ -128,7 +128,7 @@ class ModelView(_ModelView):  # type: ignore[misc]  # likewise
 
 
 def _files_first(formatters: Any, formatter: Any) -> dict[Any, Any]:
-    """Return the formatters with one for files first, since the first match is used; those of the view replace it."""
+    """Return the formatters with one for files first, since the first match is used; the view's own replace it."""
     return {UploadedFile: formatter, FileList: formatter, **formatters}
 
 

@@ -34,7 +34,7 @@ class File(_Field):
 
     Args:
         upload_type: the class of loaded values.
-        options: those of every field.
+        options: the options of any field of marshmallow.
     """
 
     def __init__(self, upload_type: type[DepotFileInfo] = UploadedFile, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""`FileColumn`: a mapped attribute that holds files, and turns assigned values into those of its column.
+"""`FileColumn`: a mapped attribute that holds files, and turns assigned values into values of its column.
 
 It needs no session: attributes are also set on objects that are not in one.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def files_in(held: object) -> Sequence[DepotFileInfo]:
-    """Return the files of an attribute: one, those of a list, or none."""
+    """Return the files of an attribute: of a value, of a list, or none."""
     if isinstance(held, DepotFileInfo):
         return (held,)
     return held if isinstance(held, FileList) else ()

@@ -96,7 +96,7 @@ def is_bound(column: ListColumn, files: FileList[Any], state: InstanceState[Any]
 def empty_list(column: ListColumn, state: InstanceState[Any]) -> FileList[Any]:
     """Return the list of an object that has none yet. Changing it sets the attribute.
 
-    Reading it does not: session.merge() would mistake an attribute that has a value for one that was assigned.
+    Reading it does not: session.merge() would take an attribute that has a value for an assigned one.
     """
     lists: dict[str, FileList[Any]] = state.info.setdefault(_EMPTY_LISTS, {})
     files = lists.get(column.key)

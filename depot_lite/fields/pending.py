@@ -31,7 +31,7 @@ class Pending:
     A value shares its content with its twins and copies; the rest is its own.
     """
 
-    #: None if the content is the file of ``original`` or, outside a flush, that of ``adopts``.
+    #: None if the content is the file of ``original`` or, outside a flush, the file of ``adopts``.
     content: Content | None
     #: The stored value to copy, if one was assigned.
     original: DepotFileInfo | None = None
@@ -133,7 +133,7 @@ class StorableReference(Reference, ABC):
             raise
 
     def _renew_id(self) -> None:
-        """Take a new id, without files: those of an attempt to store belong to the former id."""
+        """Take a new id, without files: the files of a failed attempt belong to the former id."""
         file_id = new_file_id()
         dict.update(self, files=[], file_id=file_id, path=f"{self['depot_name']}/{file_id}")
 
@@ -274,12 +274,12 @@ class StorableReference(Reference, ABC):
             pending.announce = None
 
     def _make_files(self, original: DepotFileInfo | None, filters: Iterable[FileFilter]) -> None:
-        """Store the files of this value: those of its content, or copies of its original's, and those of filters."""
+        """Store the files of this value: its content or copies of its original's files, and the files of filters."""
         if original is None:
             self.process_content(self.original_content)
         else:
             self._copy_files(original)
-        # The copy of an original with several files has those of the filters already.
+        # The copy of an original with several files has the files of the filters already.
         for each in filters if original is None or len(original.paths) < 2 else ():
             each.on_save(self)
 

@@ -49,7 +49,7 @@ def relocated(data: Any, moved: Mapping[str, str]) -> Any:
     """Return the data with new paths and ids in place of the old ones.
 
     Old paths and ids are replaced anywhere in a string, ``depot_name`` if the file named beside it moved, and the
-    public URLs of the former storage (``_public_url``, ``_thumb_public_url``) by those of the new one.
+    public URLs of the former storage (``_public_url``, ``_thumb_public_url``) by URLs of the new one.
 
     Args:
         moved: old path -> new path. A path that is mapped to itself stays, and so does the id in it.

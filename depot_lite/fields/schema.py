@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Annotated, Any, NotRequired, get_type_hints
 
-from typing_extensions import TypedDict  # Pydantic refuses that of `typing` before Python 3.12
+from typing_extensions import TypedDict  # Pydantic refuses the one in `typing` before Python 3.12
 
 from depot_lite.errors import InvalidContent
 from depot_lite.fields import adoption
@@ -62,7 +62,7 @@ class FileData(TypedDict):
 
 
 class ImageData(FileData):
-    """An image as other programs see it: the keys of `UploadedImage.as_dict`, those of a placeholder if it has one."""
+    """An image as other programs see it: the keys of `UploadedImage.as_dict`, with a placeholder if it has one."""
 
     blurhash: NotRequired[str | None]
     dominant_colour: NotRequired[str | None]

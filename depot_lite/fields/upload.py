@@ -191,7 +191,7 @@ class UploadedFile(DepotFileInfo):
 
     @property
     def _label(self) -> str | None:
-        """The name for URLs, if it is not the one that the storage knows."""
+        """The name for URLs, if it differs from the name that the storage knows."""
         return clean_filename(self.get("filename")) if self.get(RENAMED) else None
 
     def url_for(

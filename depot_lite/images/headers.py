@@ -15,7 +15,7 @@ FORMATS: Final = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "HEIF", "
 #: Other names of theirs.
 _ALIASES: Final = {"JPG": "JPEG", "TIF": "TIFF", "HEIC": "HEIF", "JP2": "JPEG2000"}
 
-#: The formats that are read unless others are named: those of browsers, and of phones.
+#: The formats that are read by default: the formats of browsers and phones.
 DEFAULT_FORMATS: Final = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "HEIF")
 
 #: The largest number of pixels: Pillow's threshold for a warning, 256 MiB at three bytes each. That is more than

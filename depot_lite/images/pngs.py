@@ -59,7 +59,7 @@ def picture_of(file: BinaryIO) -> tuple[BinaryIO, bytes | None]:
 
 
 def _is_right(file: BinaryIO, position: int, length: int) -> bool:
-    """Return whether the checksum of a chunk is that of its name and data."""
+    """Return whether the checksum of a chunk matches its name and data."""
     if length > _MAX_CHUNK:
         return False
     file.seek(position + 4)
@@ -70,7 +70,7 @@ def _is_right(file: BinaryIO, position: int, length: int) -> bool:
 def _profile(chunks: dict[bytes, bytes], grey: bool) -> bytes | None:
     """Return the profile of an image; None if it is sRGB, or not known.
 
-    The order is that of the PNG specification, third edition, section 4.3. HDR (PQ and HLG) counts as sRGB.
+    The order follows the PNG specification, third edition, section 4.3. HDR (PQ and HLG) counts as sRGB.
     """
     if (code := chunks.get(b"cICP")) is not None and len(code) == 4 and code[0] in PRIMARIES and code[2] == 0:
         curve = CURVES.get(code[1])

@@ -71,7 +71,7 @@ class WorkerProcess:
 
     #: The module with its program.
     program: ClassVar[str] = "depot_lite.images.worker"
-    #: What it works on, for messages.
+    #: A description of the job, for messages.
     subject: ClassVar[str] = "image"
 
     def __init__(self, options: Options) -> None:

@@ -59,7 +59,7 @@ def receive(connection: socket.socket, size: int) -> bytes:
 
 
 def limit_memory(memory: int, before: int | None = None) -> None:
-    """Limit the memory of this process to what it takes now, or took before, and so many bytes more."""
+    """Limit the memory of this process to so many bytes more than it has taken so far."""
     _limit(resource.RLIMIT_CORE, 0)
     if (used := used_memory()) is not None:
         _limit(resource.RLIMIT_AS, (used if before is None else before) + memory)
@@ -74,7 +74,7 @@ def used_memory() -> int | None:
 
 
 def limit_time(seconds: float) -> None:
-    """Limit the processor time of this process to what it has taken, and so many seconds more."""
+    """Limit the processor time of this process to so many seconds more than it has taken so far."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     # Whole seconds only: at least as many as requested.
     _limit(resource.RLIMIT_CPU, int(usage.ru_utime + usage.ru_stime + seconds) + 1)

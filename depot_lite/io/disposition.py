@@ -41,7 +41,7 @@ def content_disposition(disposition: str, filename: str) -> str:
         return disposition
     plain = _plain_name(name)
     value = f'{disposition}; filename="{plain}"'
-    # `safe` lists those of RFC 8187's attr-char that quote() would escape.
+    # `safe` lists the characters of RFC 8187's attr-char that quote() would escape.
     return value if plain == name else f"{value}; filename*=UTF-8''{quote(name, safe='!#$&+^`|')}"
 
 

@@ -109,7 +109,7 @@ class FileStorage(StorageUrls, StorageNotes, ABC):
 
     @staticmethod
     def _opened(source: FileStorage, source_id: str) -> StoredFile:
-        """Return a file of another storage. Errors are those of that storage."""
+        """Return a file of another storage; errors are marked as errors of that storage."""
         with reading_source():
             return source._open(source_id)
 

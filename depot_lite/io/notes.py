@@ -61,7 +61,7 @@ class StorageNotes(ABC):
     def _change_note(self, file_id: str, change: Callable[[bytes | None], bytes]) -> None:
         """Change a note, for `update_note`; a missing one is None."""
         for _ in range(_ATTEMPTS):
-            version = self._note_version(file_id)  # first: that of a newer text would allow to replace that one
+            version = self._note_version(file_id)  # first, since the version of a newer text would let us replace it
             text = self._load_note(file_id)
             changed = change(text)
             if changed == (text or b"") or self._swap_note(file_id, changed, version):

@@ -113,7 +113,7 @@ class Catalogue:
         for place in self.places:
             with reading(self.database, place) as connection:
                 of_engines.setdefault(connection.engine, place)
-                # Names in a schema of the engine's `schema_translate_map` mean other tables than those of the models.
+                # Names in a schema of the engine's `schema_translate_map` mean other tables than the models do.
                 known = ".".join(filter(None, (connection.schema_for_object(_table(place)), _table(place).name)))
                 self._known.setdefault(connection.engine, set()).add((known, place.column.name))
         for place in of_engines.values():

@@ -133,7 +133,7 @@ def both_depots(source: str, target: str) -> tuple[str, str]:
     names = Depots.resolve_alias(source), Depots.resolve_alias(target)
     if Depots.get(names[0]) is Depots.get(names[1]):
         raise ConfigurationError(
-            f"source={source!r}, target={target!r}: expected two storages, but both lead to that of {names[1]!r}"
+            f"source={source!r}, target={target!r}: expected two storages, but both lead to the storage of {names[1]!r}"
         )
     return names
 

@@ -61,7 +61,7 @@ def unpacked(key: bytes) -> str:
 
 
 def is_derived(key: bytes) -> bool:
-    """Return whether packed ids are those of a variant on demand.
+    """Return whether a packed id belongs to a variant on demand.
 
     >>> is_derived(packed("00112233-4455-5677-8899-aabbccddeeff"))
     True

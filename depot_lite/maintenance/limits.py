@@ -22,7 +22,7 @@ from depot_lite.maintenance.rows.places import Place
 #: Without a limit of the user's: a tenth of the depot, but at most 1,000 files, and not less than 10.
 _SHARE, _MOST, _LEAST = 0.1, 1000, 10
 
-#: The longest time that an option may be: one that is subtracted from now has to be a date.
+#: The longest time that an option may be: now minus the time has to be a date.
 _LONGEST: Final = timedelta(days=36525)
 
 _EXPECTED: Final = "max_delete: expected a number of files such as 500, or a share such as '10%'"

@@ -149,7 +149,7 @@ def _following_ids(listed: int, files: int, last: Any) -> Any:
 def copy_name(*names: str) -> str:
     """Return the name of the job of a copy, which tells depots with the same names and other locations apart.
 
-    Their `location` does not serve: that of a folder is another one on another machine, and before it is made.
+    Their `location` does not serve: a folder has another one on another machine, and before it is made.
     """
     parts = [part for name in names for part in Depots.get(name).parts]
     known = [type(each).__name__ if type(each).__repr__ is object.__repr__ else repr(each) for each in parts]

@@ -84,7 +84,7 @@ def verify(
     A file is reported only after a second reading, since an application may replace it during the first one.
 
     Args:
-        bind: the database, whose rows contain lengths and checksums, too; None to use those of the storage only.
+        bind: the database, whose rows contain lengths and checksums, too; None to rely on the storage only.
         depot_name: a depot or an alias; by default the default depot.
         sample: the share of files to read, chosen at random: 0.01 for one in a hundred; at least one file is read.
         state: a file in which progress is recorded, so that the next run resumes if this one is interrupted. A run that

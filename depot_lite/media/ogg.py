@@ -57,7 +57,7 @@ def read(reader: Reader, found: Recording) -> None:
     found.duration = max(0, _last_position(reader, sound.stream) - sound.begin) / sound.rate if sound.rate else 0
     mark = next((each for each in _MARKS if packets.startswith(each)), None)
     if mark is not None:
-        # Longer ones, with a picture, break off: what came before is kept.
+        # Longer ones, with a picture, are cut off: the tags in front of the cut are kept.
         read_comments(Reader(io.BytesIO(packets)), len(mark), len(packets), found)
 
 
@@ -89,7 +89,7 @@ def _sound(page: _Page) -> _Sound | None:
 
 
 def _last_position(reader: Reader, stream: int) -> int:
-    """Return the last position of a stream in the tail of the file, 0 if there is none."""
+    """Return the last position of a stream in the tail of the file, or 0 if not found."""
     tail = reader.at(max(0, reader.size - _TAIL), _TAIL)
     end = len(tail)
     while (start := tail.rfind(b"OggS", 0, end)) >= 0:

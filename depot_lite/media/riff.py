@@ -25,7 +25,7 @@ def chunks(reader: Reader, start: int, end: int) -> Iterator[Chunk]:
 
 
 def read_wave(reader: Reader, found: Recording) -> None:
-    """Set the properties of a WAV file; one that breaks off lasts as long as it is.
+    """Set the properties of a WAV file; a truncated one lasts as long as its bytes.
 
     Raises:
         Unreadable: there is no sound.

@@ -22,7 +22,7 @@ MAX_READ: Final = 128 * 1024**2
 #: The bytes that a worker may ask for at once.
 MAX_PART: Final = 256 * 1024
 
-#: The limits, unless those of images were configured.
+#: The limits, unless `depot_lite.images.isolated` has set others.
 _DEFAULTS: Final = Options(workers=2, memory=512 * 1024**2, seconds=10, python=sys.executable)
 
 

@@ -49,7 +49,7 @@ class _Libraries:
         self._before = used_memory()
 
     def load(self, kind: str) -> None:
-        """Import what a kind of preview needs, and limit the memory."""
+        """Import the libraries that a kind of preview needs, and limit the memory."""
         if kind not in self._loaded:
             used = used_memory()
             limit_memory(self._memory, (self._before or 0) + 1024**3)

@@ -36,7 +36,7 @@ def viewer(held: object, label: str = "") -> Markup:
 
 
 def editor(name: str, field_id: str, **options: Any) -> Markup:
-    """Return the editor of a form field; the options are those of the macro."""
+    """Return the editor of a form field; it takes the options of the macro."""
     return _macro("editor")(name, field_id, **options)
 
 

@@ -140,7 +140,7 @@ class FilesField(Field):
 
 
 def arguments(column: FileColumn, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a `FilesField`, from those of a converter for any column."""
+    """Return the arguments of a `FilesField`, from the arguments of a converter."""
     # Converters require a value for a column that is NOT NULL, but a list without files is empty and not NULL.
     may_be_empty = column.type.multiple and not column.column.nullable
     validators = list(given.get("validators") or ())

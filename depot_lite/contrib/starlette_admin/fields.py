@@ -149,7 +149,7 @@ class FilesField(BaseField):
         """Return the edit that a form describes.
 
         Raises:
-            HTTPException: the values are not those of an editor.
+            HTTPException: the values do not come from an editor.
         """
         try:
             edit = FormEdit.of_form(form_data.getlist(self.id))

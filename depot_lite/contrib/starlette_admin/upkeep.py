@@ -214,7 +214,7 @@ def _row(place: Place, file: MissingFile, database: Database, link: Link) -> dic
 
 
 def _filename(place: Place, file: MissingFile, database: Database) -> str | None:
-    """Return the file name stored in the row; for a variant, that of its original."""
+    """Return the file name stored in the row; for a variant, the name of its original."""
     text = _text(place, file.key, database)
     with suppress(MaintenanceStopped):
         for each in [] if text is None else named_files(place, Row(file.key, text, None)):

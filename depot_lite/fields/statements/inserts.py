@@ -137,7 +137,7 @@ class InsertFiles:
     def mapping(
         self, row: Mapping[Any, Any], *, beside: Mapping[Any, Any] | None = None, own_row: bool = True
     ) -> dict[Any, Any]:
-        """Return a copy of a row in which each file is one that is going to be stored.
+        """Return a copy of a row in which each file is going to be stored.
 
         Args:
             row: the values that the statement gives to a row.

@@ -88,7 +88,7 @@ class Target:
     """The table that a statement writes to, as it is or as a mapped class sees it.
 
     ``source`` is the name in the statement: the table or an alias of it. ``entity`` is the class, or its alias.
-    ``columns`` are the file columns that the statement may assign to: those of a DELETE are none.
+    ``columns`` are the file columns that the statement may assign to; a DELETE has none.
     """
 
     session: Session

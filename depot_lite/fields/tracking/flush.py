@@ -140,7 +140,7 @@ class Slot:
         """Merge the object's files with those that its row has now, so that no deleted file is named.
 
         Stored images take the variants that the row has by now. Changes of two sessions to one list are merged. A
-        stored value that the row does not name any more gives way to the one that it names now.
+        stored value that the row does not name any more gives way to the file that it names now.
 
         Raises:
             StaleDataError: both have changed the order of the list, or the model has a version counter.

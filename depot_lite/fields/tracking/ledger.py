@@ -70,7 +70,7 @@ class Ledger:
 
 
 def _known_ledger(session: Session) -> Ledger | None:
-    """Return the ledger of a session, None if it has none; ``Session(info=other.info)`` copies that of another."""
+    """Return the ledger of a session, or None; ``Session(info=other.info)`` copies the ledger of another session."""
     found: Ledger | None = session.info.get(LEDGER)
     return found if found is not None and found.session is session else None
 

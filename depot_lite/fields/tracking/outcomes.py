@@ -327,8 +327,8 @@ def _roll_back(connection: Connection) -> None:
 def surely_failed(error: BaseException) -> bool:
     """Return whether COMMIT was surely not carried out: the server has refused it, or it was never sent.
 
-    The drivers of PostgreSQL have the server's SQLSTATE, and those of MariaDB its number. Numbers from 2000 to 2999 are
-    of the client: it could not send (2006, or 0 if the socket is closed), or got no answer (2013).
+    Drivers of PostgreSQL give the server's SQLSTATE, drivers of MariaDB its number. Numbers from 2000 to 2999 are of
+    the client: it could not send (2006, or 0 if the socket is closed), or got no answer (2013).
     """
     original: Any = error.orig if isinstance(error, DBAPIError) else None
     if original is None:

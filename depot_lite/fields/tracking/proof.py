@@ -152,7 +152,7 @@ def _compare(
 def _read_by_key(
     connection: Connection, table: Table, keys: list[tuple[Any, ...]], options: dict[str, Any], answer: Answer
 ) -> tuple[list[tuple[tuple[Any, ...], set[str]]], bool]:
-    """Return the keys and paths of those of the rows that are there, and whether their table is ambiguous."""
+    """Return the keys and paths of the rows that are there, and whether their table is ambiguous."""
     key: list[ColumnElement[Any]] = list(table.primary_key)
     files, aside = list(stored_files(table).values()), circumstances(connection.dialect, table, options)
     if aside is None:

@@ -329,7 +329,7 @@ def _select_rows(
 
 
 def begin_writing(connection: Connection) -> None:
-    """Let SQLite begin the transaction now, as one that writes.
+    """Let SQLite begin the transaction now, as a writing one.
 
     It knows no locks of rows, and Python's sqlite3 module sends BEGIN only before the first statement that writes: what
     is read before could be changed by others until then.

@@ -68,7 +68,7 @@ class Candidate:
 
     @property
     def content_type(self) -> str:
-        """The media type that the bytes show; among those that they allow, the one of the name, then the claimed one.
+        """The media type that the bytes show; if they allow several, the type of the name, then the claimed type.
 
         Some types are always shown by the bytes: a file called ``photo.png`` that is not a PNG has the type
         ``application/octet-stream``.

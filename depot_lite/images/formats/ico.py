@@ -98,7 +98,7 @@ def _png(start: int, length: int, head: bytes) -> _Entry:
 
 def _bmp(start: int, length: int, head: bytes) -> _Entry:
     header, width, twice, _, bits, compression = struct.unpack("<IiiHHI", head[:20])
-    # The height is that of the colours and the mask of transparency together.
+    # The height counts the colours and the mask of transparency.
     height = twice // 2
     if header not in _BMP_HEADERS or compression or not 0 < width <= _MAX_BMP_SIDE or not 0 < height <= _MAX_BMP_SIDE:
         raise broken("is broken or truncated")

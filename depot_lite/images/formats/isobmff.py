@@ -306,7 +306,7 @@ class _Pictures:
         self._count_picture(width, height, 8)
 
     def _sample_lengths(self, table: _Numbers) -> tuple[int, list[int]]:
-        """Return the length of all samples, or that of each."""
+        """Return the length that all samples have, or the length of each."""
         table.take(4)
         length, count = table.take(4), table.take(4)
         if count > _MAX_PARTS:

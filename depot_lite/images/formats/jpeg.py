@@ -136,7 +136,7 @@ def _segment(file: BinaryIO) -> bytes:
 
 
 def _next_marker(file: BinaryIO) -> int:
-    """Move behind the next marker in coded data and return its code; the end of the file is that of the image."""
+    """Move behind the next marker in coded data and return its code; the end of the file ends the image, too."""
     before = b""
     while part := file.read(_PART):
         data = before + part

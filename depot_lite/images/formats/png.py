@@ -14,7 +14,7 @@ _MAX_METADATA: Final = 32_000_000
 def measure(file: BinaryIO, size: int) -> Measures:
     """Return the measures of a PNG, and refuse one of very many chunks or with much metadata.
 
-    The memory is that of the largest chunk with pixels: Pillow reads the rest behind the last pixel at once.
+    The largest chunk with pixels determines the memory: Pillow reads the rest behind the last pixel at once.
     """
     steps = Steps(_MAX_CHUNKS, _MAX_METADATA)
     width = height = announced = controls = largest = 0

@@ -112,7 +112,7 @@ class CompositeStorage(FileStorage):
 
     @property
     def notes_are_conditional(self) -> bool:  # type: ignore[override]  # derived from the storages
-        """Whether those of every storage are."""
+        """Whether the notes of every storage are conditional."""
         return all(each.notes_are_conditional for each in self._storages)
 
     @property
@@ -153,7 +153,7 @@ class CompositeStorage(FileStorage):
         return next((note for note in notes if note is not None), None)
 
     def _change_note(self, file_id: str, change: Callable[[bytes | None], bytes]) -> None:
-        """Change the note of the first storage, which is that of another one if it has none."""
+        """Change the note of the first storage, which starts from another storage's note if it has none."""
 
         def change_first(text: bytes | None) -> bytes:
             return change(self._load_note(file_id) if text is None else text)

@@ -99,7 +99,7 @@ class MirrorStorage(CompositeStorage):
         return infos[0]
 
     def _undo(self, file_id: str, done: Iterable[FileStorage], failed: FileStorage, *, new: bool) -> None:
-        """Restore the previous state of the storages, from the one that failed, whose own state has not changed.
+        """Restore the previous state of the storages, from the one that failed: its own state has not changed.
 
         If that one does not answer, nothing is deleted, since rows may name an older file with this id, unless it is a
         new one. The new file of a flush is deleted by the rollback.

@@ -355,7 +355,7 @@ def _find_upload(content: Any) -> tuple[Any, object, str | None] | None:
 
     Uploads of Werkzeug and Falcon have a ``stream``, others (Starlette, cgi, multipart, aiohttp, Bottle) a ``file``;
     their name is ``filename``. Django's have ``chunks``, and their name is ``name``, which is the name of the form
-    field in the others. Their truth value is not used: cgi.FieldStorage raises, and Werkzeug's is that of the name.
+    field in the others. Their truth value is not used: cgi.FieldStorage raises, and Werkzeug's looks at the name.
     """
     if _has(content, "file_id") and _has(content, "read"):
         return None

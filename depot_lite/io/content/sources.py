@@ -56,7 +56,7 @@ def reading(given: Any) -> Iterator[None]:
 
 @contextmanager
 def reading_source() -> Iterator[None]:
-    """Mark the failures of a storage that is read from: they tell nothing about the one that stores."""
+    """Mark the failures of a storage that is read from: they tell nothing about the target."""
     try:
         yield
     except StorageFailed as error:
@@ -167,7 +167,7 @@ class Source(ABC):
 
     def __init__(self, given: Any) -> None:
         self.given = given
-        # The first bytes, and what they showed: recognition is most of the cost of a small file.
+        # The first bytes and the finding: recognition is most of the cost of a small file.
         self._recognised: tuple[bytes, Finding] | None = None
 
     @property

@@ -63,8 +63,8 @@ class GCSStorage(VersionedStorage[str | None, ObjectRecord]):
     those of a service account can; else the application has to serve the files. Credentials that impersonate one make a
     request for each new URL. Name and disposition count for files that a browser shows (images, PDF, audio, video,
     plain text). All others are downloads, under the name that they were stored with, and all have the type that they
-    were stored with: in Google's storage the headers of an object take precedence over those of a URL. Objects are
-    public with the policy ``public-read``, with ``sign_urls`` off, and with a ``public_base_url``.
+    were stored with: in Google's storage the headers of an object take precedence over the parameters of a URL. Objects
+    are public with the policy ``public-read``, with ``sign_urls`` off, and with a ``public_base_url``.
     """
 
     table = ERRORS

@@ -296,8 +296,8 @@ class LocalFileStorage(FileStorage):
             info, _ = self._find(file_id)
             return info.content_length, info.last_modified
         with _failing("look at", file_id):
-            # Not the modification time: adopted data has that of its source, and a sweep that spares recent files must
-            # see that this one is recent.
+            # Not the modification time: adopted data keeps the time of its source, and a sweep that spares recent files
+            # must see that this one is recent.
             for path in (seen or self._unfinished(file_id), f"{self._root}/{file_id}"):
                 try:
                     found = os.stat(path)

@@ -24,7 +24,7 @@ _WORD, _SHEET, _SLIDES = (
     f"{_OOXML}.presentationml.presentation",
 )
 
-# The types of main parts, without ".main+xml", and those of the files.
+# The type of a main part, without ".main+xml" -> the type of the file.
 _MAIN_PARTS: Final = {
     f"{_OOXML}.wordprocessingml.document": _WORD,
     f"{_OOXML}.wordprocessingml.template": f"{_OOXML}.wordprocessingml.template",

@@ -116,7 +116,7 @@ def recognise(sample: Sample) -> Finding:
 _PAGES: Final = frozenset({"text/html", "application/xhtml+xml", "image/svg+xml"})
 _PDF: Final = "application/pdf"
 
-# Signatures that are words are none in a text: GIF, PDF and RTF are what they say all the same.
+# A signature that is a word may also begin a text. GIF, PDF and RTF are recognised all the same.
 _NO_WORDS: Final = frozenset({"image/gif", _PDF, "application/rtf", "application/postscript", "model/vnd.dwf"})
 _LONGEST_WORD: Final = 7
 

@@ -158,7 +158,7 @@ class MpegFrame(NamedTuple):
 
 
 def mpeg_frame(head: bytes, position: int) -> MpegFrame | None:
-    """Return the frame of MPEG sound at a position (ISO 11172-3, section 2.4.2.3), None if there is none."""
+    """Return the frame of MPEG sound at a position (ISO 11172-3, section 2.4.2.3), None if it has no frame."""
     header = head[position : position + 4]
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return None

@@ -1,4 +1,4 @@
-"""`register`: types of users, beside those of `depot_lite.io.media_types.kinds`."""
+"""`register`: users' own types, beside `depot_lite.io.media_types.kinds`."""
 
 from __future__ import annotations
 

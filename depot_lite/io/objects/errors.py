@@ -51,7 +51,7 @@ class ErrorTable:
         return TIMED_OUT in self.facts(self.subject(error))
 
     def nobody_answers(self, error: BaseException) -> bool:
-        """Return whether there was no server, or one that was silent."""
+        """Return whether the server was absent or silent."""
         return not {TIMED_OUT, NOT_REACHED}.isdisjoint(self.facts(self.subject(error)))
 
     def may_have_arrived(self, error: Exception) -> bool:

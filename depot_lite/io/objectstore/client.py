@@ -31,7 +31,7 @@ _PAGE: Final = 1000
 
 
 class _Process:
-    """The use of obstore in this process and the one that it was forked from."""
+    """The use of obstore in this process and in its parent before the fork."""
 
     used = False
     forked = False

@@ -23,7 +23,7 @@ _AT_ONCE: Final = 250
 _FINDS_BLOCKS: Final = (14,)
 
 #: Not for a table that others inherit, whose rows are in several files, nor for one whose rows are not in blocks of its
-#: own: those of Citus are in its shards, and other access methods than ``heap`` have other places.
+#: own: the rows of Citus are in its shards, and other access methods than ``heap`` have other places.
 _QUERY: Final = text(
     "SELECT c.oid, pg_relation_filenode(c.oid), pg_relation_size(c.oid) / current_setting('block_size')::int, "
     "txid_snapshot_xmin(txid_current_snapshot()) % 4294967296 "

@@ -207,7 +207,7 @@ def _compared(columns: Sequence[Any], values: Sequence[Any], operator: str, last
 
 
 def keyed(connection: Connection, place: Place) -> Place:
-    """Return a place without a primary key with the one that the table has in the database, if it has one."""
+    """Return a place whose model has no primary key with the primary key of the table, if the database has one."""
     found, name = with_key(connection, place.table, []), str(place.column.key)
     if found is None or name in found.columns:
         return place

@@ -39,7 +39,7 @@ from depot_lite.maintenance.rows.database import Database, Row, as_text
 from depot_lite.maintenance.rows.places import Place
 from depot_lite.maintenance.rows.references import where
 
-#: The first versions that lock rows without waiting for those of others.
+#: The first versions that can skip rows which others have locked.
 _SKIPS_LOCKED: Final = {"postgresql": (9, 5), "mariadb": (10, 6), "mysql": (8, 0, 1)}
 
 

@@ -8,7 +8,7 @@
             units.finish(unit, {"files": 12})
         units.end()
 
-The work of a unit is anything that JSON can say. A unit is made when a worker needs one, out of that of the last one.
+The work of a unit is anything that JSON can say. A unit is made from the work of the last one, when a worker needs it.
 
 A worker that has not renewed its lease for some minutes is taken for dead, and another one does its unit again. A
 thread renews it, however long the worker lists files or waits for a lock; under asyncio, only `Units.renew` does.
@@ -91,7 +91,7 @@ _NOW: Final = {
 
 
 def create_units_table(bind: Session | Engine, *, dry_run: bool = False) -> bool:
-    """Make the table of units, if there is none, and return whether it exists now.
+    """Make the table of units if it is missing, and return whether it exists now.
 
     Args:
         bind: an engine, or a session bound to one.
@@ -110,7 +110,7 @@ def create_units_table(bind: Session | Engine, *, dry_run: bool = False) -> bool
 
 
 def engine_of(bind: Session | Engine) -> Engine:
-    """Return an engine, or the one that a session is bound to; if it has several, that of the first model with files.
+    """Return an engine, or that of a session; if it has several, the engine of the first model with files.
 
     The first one by name, so that it is the same in all processes.
 
@@ -247,11 +247,11 @@ class Units:
             connection.commit()
 
     def take(self, following: Callable[[Any], Any]) -> Unit | None:
-        """Lease a unit, and return it; None if there is none that is neither finished nor leased.
+        """Lease a unit, and return it; None if all units are finished or leased.
 
         Args:
-            following: called with the work of the last unit, or None, to return that of the next one; None after the
-                last one.
+            following: called with the work of the last unit, or None; returns the work of the next one, or None if
+                nothing is left.
         """
         unit = self._free()
         while unit is None:
@@ -376,7 +376,7 @@ class Units:
 
     @property
     def _is_same(self) -> ColumnElement[bool]:
-        """The condition that the row of the job is that of the job in which this worker takes part."""
+        """The condition that the row is of the job in which this worker takes part."""
         return UNITS.c.worker == self._begun_by
 
     @property
