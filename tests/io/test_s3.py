@@ -25,6 +25,7 @@ from depot_lite.io.boto3 import S3Storage
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import new_file_id
 from depot_lite.testing import StorageContract, some_bytes
+from tests.io.amazon import Amazon
 from tests.io.s3_proxy import Fault, S3Proxy
 from tests.io.s3_server import Requests, Server, moto_server
 from tests.support.streams import Stream
@@ -393,9 +394,9 @@ def test_public_urls_are_for_what_is_public(server: Server, bucket: str) -> None
     assert cdn.url(file_id) == cdn.public_url(file_id) == f"https://cdn.example.com/m/%C3%BC/{file_id}"
 
 
-def test_amazons_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_amazons_addresses(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bucket is in the host name; without credentials there is an address and no signature."""
-    storage = S3Storage("key", "secret", "bucket", "eu-west-1", sign_urls=False)
+    storage = Amazon(server, "eu-west-1").attach(S3Storage("key", "secret", "bucket", "eu-west-1", sign_urls=False))
     file_id = new_file_id()
     assert storage.url(file_id) == f"https://bucket.s3.eu-west-1.amazonaws.com/{file_id}"
     for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE"):

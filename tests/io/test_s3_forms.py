@@ -97,9 +97,9 @@ def test_a_form_makes_no_request_and_names_everything_but_the_file(server: Serve
         assert form_of(storage, new_file_id())[1]["Content-Type"] == "application/octet-stream"
 
 
-def test_the_acl_of_the_public_is_not_for_what_nobody_has_looked_at() -> None:
+def test_the_acl_of_the_public_is_not_for_what_nobody_has_looked_at(server: Server) -> None:
     def fields(**options: object) -> dict[str, str]:
-        storage = S3Storage("key", "secret", "bucket", "us-east-1", **options)  # type: ignore[arg-type]  # any of them
+        storage = server.storage("bucket", **options)
         return form_of(storage, new_file_id())[1]
 
     assert "acl" not in fields(policy="public-read")

@@ -72,10 +72,10 @@ class S3Storage(VersionedStorage[str, Headers]):
 
     The first eight are filedepot's, by position too. Of two names for one option, one is given.
 
-    `ObjectStorage` describes the options for URLs and threads. Signed URLs end with the credentials if those expire (a
-    role). Unsigned URLs give the name, disposition and type that the object was stored with: S3 lets only signed ones
-    change them. Objects are public with the policy ``public-read``, with ``sign_urls`` off, and with a
-    ``public_base_url``.
+    `ObjectStorage` describes the options for URLs and threads. URLs and forms are for the region of the bucket, which is
+    asked for once if no request has told it. Signed URLs end with the credentials if those expire (a role). Unsigned URLs
+    give the name, disposition and type that the object was stored with: S3 lets only signed ones change them. Objects
+    are public with the policy ``public-read``, with ``sign_urls`` off, and with a ``public_base_url``.
     """
 
     table = ERRORS
@@ -129,7 +129,8 @@ class S3Storage(VersionedStorage[str, Headers]):
     def _connect(self, client: Any, new: NewClient, *, create_bucket: bool) -> None:
         if client is not None and new.is_given:
             raise ConfigurationError("client and the options of a new client contradict each other")
-        arguments = new.arguments(self._concurrency, self._silence.patience)
+        arguments = partial(new.arguments, self._concurrency, self._silence.patience)
+        arguments()  # now, so that invalid options are refused early
         # Unless the user's config decides, the abilities of the server do.
         self._validates = client is None and new.leaves_validation
         acl = self._upload.get("ACL")
@@ -403,8 +404,10 @@ class S3Storage(VersionedStorage[str, Headers]):
             return None
         limits = {"max_size": max_size, "expires_in": expiry_of("expires_in", expires_in)}
         with translating(self._what("sign a form for", file_id)):
+            client = self._client  # which makes the bucket if that is asked for
+            self._connection.urls.prepare()
             return form_of(
-                self._client,
+                client,
                 self._bucket,
                 self._key(file_id),
                 self._upload,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.exceptions import ClientError
@@ -11,6 +12,7 @@ from botocore.exceptions import ClientError
 from depot_lite.errors import ConfigurationError, StorageFailed
 from depot_lite.io.boto3.errors import S3_ERRORS, code_of, is_missing, translating
 from depot_lite.io.boto3.listing import prepare
+from depot_lite.io.boto3.region import BucketRegion, is_amazons
 from depot_lite.io.boto3.stream import send_at_once
 from depot_lite.io.boto3.urls import ObjectUrls
 from depot_lite.io.boto3.waiting import Waiting
@@ -25,7 +27,7 @@ class S3Connection(BucketConnection[ObjectUrls]):
         self,
         bucket: str,
         ready: Any,
-        arguments: Mapping[str, Any],
+        arguments: Callable[[str | None], Mapping[str, Any]],
         create_bucket: bool,
         acl: str | None,
         silence: Silence,
@@ -35,17 +37,24 @@ class S3Connection(BucketConnection[ObjectUrls]):
         self._acl = acl
         # A client of the caller's has timeouts and repetitions of its own.
         self._waiting = Waiting(silence, decides=ready is None)
+        self._region = BucketRegion(bucket)
 
     def _new_urls(self, client: Any) -> ObjectUrls:
         prepare(client)
         self._waiting.watch(client)
+        self._region.watch(client)
         client.meta.events.register_last("before-call.s3", send_at_once)
-        return ObjectUrls(client, self.bucket)
+        return ObjectUrls(client, self.bucket, self._region)
 
     def _new_client(self) -> Any:
         try:
             # A new session: the one that boto3 shares is not safe for threads.
-            return boto3.Session().client("s3", **self._arguments)
+            session = boto3.Session()
+            client = session.client("s3", **self._arguments(None))
+            # It may come from the environment or from ~/.aws/config, and is treated like one that is given.
+            if not _is_default(endpoint := client.meta.endpoint_url):
+                client = session.client("s3", **self._arguments(endpoint))
+            return client
         except (*S3_ERRORS, ValueError, TypeError) as error:
             # Without text and traceback, which may quote the refused value.
             name = type(error).__name__
@@ -90,6 +99,11 @@ _PUBLIC_BY_ACL = {
     "BlockPublicPolicy": True,
     "RestrictPublicBuckets": True,
 }
+
+
+def _is_default(endpoint: str) -> bool:
+    """Return whether boto3 chooses this endpoint by itself; a VPC's is Amazon's, too, and has to be configured."""
+    return is_amazons(endpoint) and (urlsplit(endpoint).hostname or "").startswith("s3")
 
 
 def _is_no_bucket(error: ClientError) -> bool:

@@ -6,16 +6,15 @@ Values that may hold a secret are quoted neither in errors nor in representation
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
 
 import boto3
 from boto3.s3.transfer import S3Transfer, TransferConfig
 from botocore.config import Config
 
 from depot_lite.errors import ConfigurationError
+from depot_lite.io.boto3.region import is_amazons
 from depot_lite.io.objects.options import choice, known, mapping, web_address
 from depot_lite.io.objects.silence import Patience
 
@@ -101,8 +100,12 @@ class NewClient(NamedTuple):
         own = mapping("connection_kwargs", self.connection_kwargs).get("config")
         return getattr(own, "response_checksum_validation", None) is None
 
-    def arguments(self, concurrency: int, patience: Patience) -> dict[str, Any]:
-        """Return the arguments of ``boto3.Session.client``."""
+    def arguments(self, concurrency: int, patience: Patience, configured: str | None = None) -> dict[str, Any]:
+        """Return the arguments of ``boto3.Session.client``.
+
+        Args:
+            configured: the endpoint that boto3 takes from its files or the environment, if it is not Amazon's.
+        """
         found = mapping("connection_kwargs", self.connection_kwargs)
         known("connection_kwargs", found, _CLIENT_OPTIONS)
         if bool(self.access_key_id) != bool(self.secret_access_key):
@@ -121,7 +124,7 @@ class NewClient(NamedTuple):
         if isinstance(endpoint, str) and endpoint and "://" not in endpoint:
             endpoint = f"https://{endpoint}"  # as Piccolo's page writes it
         found["endpoint_url"] = web_address("endpoint_url", endpoint)
-        found["config"] = _config(found.get("config"), found["endpoint_url"], concurrency, patience)
+        found["config"] = _config(found.get("config"), found["endpoint_url"] or configured, concurrency, patience)
         return found
 
 
@@ -136,12 +139,11 @@ def _config(given: Any, endpoint_url: str | None, concurrency: int, patience: Pa
         # Otherwise some regions sign URLs by version 2, which most servers no longer accept.
         "signature_version": "s3v4",
     }
-    endpoint = endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    if endpoint and not (urlsplit(endpoint).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn")):
+    if endpoint_url and not is_amazons(endpoint_url):
         # Since 1.36 boto3 sends checksums in trailers. Servers that do not support these refuse every upload
         # (https://github.com/boto/boto3/issues/4392). `S3Storage` asks for those of answers.
         chosen["request_checksum_calculation"] = chosen["response_checksum_validation"] = "when_required"
-    elif not endpoint:
+    elif not endpoint_url:
         # Otherwise signed URLs lead to the global address, which redirects to a host that was not signed.
         chosen["s3"] = {"addressing_style": "virtual"}
     config = Config(**chosen)

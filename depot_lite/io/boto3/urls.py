@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from botocore.exceptions import NoCredentialsError
 
+from depot_lite.io.boto3.region import BucketRegion, signed_region
 from depot_lite.io.objects.options import LONGEST
 from depot_lite.signing import rounded
 
@@ -32,14 +33,20 @@ class _Probe:
     signer: Any
     #: ``region/service``; None if it was not signed by version 4.
     scope: str | None
+    #: The bucket's region when it was made, None if it was not known.
+    region: str | None
 
 
 class ObjectUrls:
-    """The URLs of the objects of one bucket, as one client requests them. Makes no request."""
+    """The URLs of the objects of one bucket, as one client requests them.
 
-    def __init__(self, client: Any, bucket: str) -> None:
+    Makes no request, unless the bucket's region is not known yet.
+    """
+
+    def __init__(self, client: Any, bucket: str, region: BucketRegion) -> None:
         self._client = client
         self._bucket = bucket
+        self._region = region
         self._probing = threading.local()
         self._found: _Probe | None = None
         client.meta.events.register("before-sign.s3.GetObject", self._capture)
@@ -70,13 +77,18 @@ class ObjectUrls:
         start, expiry = rounded(time.time(), expires_in, LONGEST)
         return _signed(self._at(probe, key), headers, credentials, probe.scope, start, expiry)
 
+    def prepare(self) -> None:
+        """Let the client sign forms for the bucket's region."""
+        self._region.find(self._client)
+
     def _at(self, probe: _Probe, key: str) -> str:
         # "/" stands between the folders of a prefix; "~" is unreserved (RFC 3986).
         return probe.url + quote(key, safe="/~")
 
     def _probe(self) -> _Probe:
-        """Return the sample, made once: host and path depend on region, endpoint and bucket."""
-        if self._found is None:
+        """Return the sample, made once for each region: host and path depend on region, endpoint and bucket."""
+        region, found = self._region.find(self._client), self._found
+        if found is None or found.region != region:
             self._probing.request = None
             self._probing.active = True
             params, url = {"Bucket": self._bucket, "Key": "k"}, ""
@@ -87,19 +99,17 @@ class ObjectUrls:
             finally:
                 self._probing.active = False
             base, signer = self._probing.request
-            self._found = _Probe(
-                base.partition("?")[0].removesuffix("k"), signer, self._scope(parse_qs(urlsplit(url).query))
-            )
-        return self._found
+            scope = self._scope(parse_qs(urlsplit(url).query), region)
+            found = self._found = _Probe(base.partition("?")[0].removesuffix("k"), signer, scope, region)
+        return found
 
-    def _scope(self, query: Mapping[str, list[str]]) -> str | None:
+    def _scope(self, query: Mapping[str, list[str]], region: str | None) -> str | None:
         """Return the region and service of a signature of version 4."""
         if "X-Amz-Credential" in query:
             return "/".join(query["X-Amz-Credential"][0].split("/")[-3:-1])
         # By default boto3 signs URLs by version 2, although it signs requests by version 4.
         if "AWSAccessKeyId" in query and self._client.meta.config.signature_version == "s3v4":
-            region = self._client.meta.region_name
-            return f"{'us-east-1' if region in {None, 'aws-global'} else region}/s3"
+            return f"{region or signed_region(self._client.meta.region_name)}/s3"
         return None
 
     def _capture(self, request: Any, request_signer: Any, **_: object) -> None:

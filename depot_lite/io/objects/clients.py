@@ -114,7 +114,7 @@ class BucketConnection(ABC, Generic[Urls]):
 
     @property
     def urls(self) -> Urls:
-        """The URLs of the bucket's objects, which need no request and so no bucket."""
+        """The URLs of the bucket's objects, for which the bucket need not exist."""
         return self._made.get(self._make)[1]
 
     def check_bucket(self) -> None:
