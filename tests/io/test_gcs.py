@@ -521,6 +521,20 @@ def test_public_urls_are_for_what_is_public(server: Server, bucket: str) -> None
     assert cdn.url(file_id) == cdn.public_url(file_id) == f"https://cdn.example.com/m/%C3%BC/{file_id}"
 
 
+def test_urls_lead_to_the_server_as_browsers_reach_it(server: Server, bucket: str) -> None:
+    """Requests go to the other address, and the signature is for the host in the URL."""
+    storage = server.storage(bucket, public_endpoint_url="https://files.example.org/")
+    file_id = storage.create(b"x")
+    assert storage.exists(file_id)
+    same = GCSStorage("project", signing(), bucket, endpoint_url="https://files.example.org")
+    assert storage.url(file_id) == same.url(file_id)
+    form = storage.upload_form(file_id, max_size=1)
+    assert form is not None
+    assert form[0] == f"https://files.example.org/{bucket}/"
+    public = server.storage(bucket, sign_urls=False, public_endpoint_url="https://files.example.org")
+    assert public.url(file_id) == f"https://files.example.org/{bucket}/{file_id}"
+
+
 def test_googles_addresses() -> None:
     storage = GCSStorage("project", signing(), "bucket", sign_urls=False)
     file_id = new_file_id()

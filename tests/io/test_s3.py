@@ -267,6 +267,7 @@ def test_the_checksum_that_a_server_knows_counts(server: Server, bucket: str, mo
         ({"bucket": "a", "endpoint_url": "ftp://127.0.0.1"}, "endpoint_url"),
         ({"bucket": "a", "endpoint_url": "http://me:hush@localhost"}, "endpoint_url"),
         ({"bucket": "a", "public_base_url": "cdn"}, "public_base_url"),
+        ({"bucket": "a", "public_endpoint_url": "https://example.org/s3"}, "public_endpoint_url"),
         ({"bucket": "a", "sign_urls": "maybe"}, "sign_urls"),
         ({"bucket": "a", "signed_url_expiry": 700_000}, "signed_url_expiry"),
         ({"bucket": "a", "concurrency": "0"}, "concurrency"),
@@ -392,6 +393,23 @@ def test_public_urls_are_for_what_is_public(server: Server, bucket: str) -> None
     assert unsigned.url(file_id) == unsigned.public_url(file_id) == plain
     cdn = server.storage(bucket, public_base_url="https://cdn.example.com/m/", prefix="ü/")
     assert cdn.url(file_id) == cdn.public_url(file_id) == f"https://cdn.example.com/m/%C3%BC/{file_id}"
+
+
+def test_urls_lead_to_the_server_as_browsers_reach_it(server: Server, bucket: str) -> None:
+    """Requests go to the other address; a client of the user keeps its own URLs."""
+    outside = {"public_endpoint_url": "https://files.example.org/"}
+    for made in (server.storage(bucket, **outside), server.storage(bucket, client=server.client(), **outside)):
+        with made.get(made.create(b"x")) as file:
+            assert file.read() == b"x"
+            url = made.url(file, filename="a.txt")
+        assert url.startswith(f"https://files.example.org/{bucket}/")
+        form = made.upload_form(new_file_id(), max_size=1)
+        assert form is not None
+        assert form[0] == f"https://files.example.org/{bucket}"
+    own = server.client().generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"})
+    assert own.startswith(server.url)
+    public = server.storage(bucket, policy="public-read", **outside)
+    assert public.public_url(file_id := new_file_id()) == f"https://files.example.org/{bucket}/{file_id}"
 
 
 def test_amazons_addresses(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

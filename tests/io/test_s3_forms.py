@@ -22,6 +22,7 @@ from depot_lite.manager import DepotManager
 from depot_lite.testing import some_bytes, temporary_depots
 from depot_lite.uploads import adoptable, upload_ticket
 from tests.conftest import sqlite_engine
+from tests.io.s3_proxy import S3Proxy
 from tests.io.s3_server import Requests, Server, moto_server, real_server
 
 PNG = b"\x89PNG\r\n\x1a\n" + some_bytes(1000)
@@ -81,6 +82,14 @@ def test_what_a_browser_sent_is_a_file_with_its_name_and_type(server: Server) ->
         assert posted(form_of(storage, file_id, content_type="image/png"), PNG) == 204
         with storage.get(file_id) as file:
             assert (file.read(), file.filename, file.content_type) == (PNG, "Zoë.png", "image/png")
+
+
+def test_a_form_is_sent_to_the_server_as_browsers_reach_it(server: Server) -> None:
+    with server.bucket() as bucket, S3Proxy(server.url) as proxy:
+        storage, file_id = server.storage(bucket, public_endpoint_url=proxy.url), new_file_id()
+        assert posted(form_of(storage, file_id), PNG) == 204
+        assert proxy.taken() == ["POST"]
+        assert storage.exists(file_id)
 
 
 def test_a_form_makes_no_request_and_names_everything_but_the_file(server: Server) -> None:

@@ -105,6 +105,18 @@ def test_a_signed_url_says_name_disposition_and_type(storage: S3Storage) -> None
     assert headers["X-Evil"] is None
 
 
+def test_a_url_is_signed_for_the_server_as_browsers_reach_it(server: Server, bucket: str) -> None:
+    """And for no other host: the application uses another address, behind the proxy."""
+    with S3Proxy(server.url) as proxy:
+        storage = server.storage(bucket, public_endpoint_url=proxy.url)
+        file_id = storage.create(b"bytes")
+        assert proxy.taken() == []
+        url = storage.url(file_id, filename="ü.txt")
+        assert fetched(url)[:2] == (200, b"bytes")
+        assert proxy.taken() == ["GET"]
+        assert fetched(url.replace(proxy.url, server.url))[0] == 403
+
+
 def test_strange_prefixes_are_signed_right(server: Server, bucket: str) -> None:
     storage = server.storage(bucket, prefix="a b/ü~+c&d=e/")
     assert fetched(storage.url(storage.create(b"bytes")))[:2] == (200, b"bytes")

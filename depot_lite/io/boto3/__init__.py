@@ -36,7 +36,7 @@ from depot_lite.io.boto3.options import NewClient, bucket_of, prefix_of, transfe
 from depot_lite.io.boto3.stream import RangeReader, request_body
 from depot_lite.io.interfaces import FileEntry, FileInfo, FileStorage, StoredFile
 from depot_lite.io.objects.metadata import time_of
-from depot_lite.io.objects.options import expiry_of, max_value_of
+from depot_lite.io.objects.options import expiry_of, max_value_of, web_server
 from depot_lite.io.objects.readers import SummedReader
 from depot_lite.io.objects.silence import Patience
 from depot_lite.io.objects.versions import ObjectVersion, VersionedStorage
@@ -72,10 +72,10 @@ class S3Storage(VersionedStorage[str, Headers]):
 
     The first eight are filedepot's, by position too. Of two names for one option, one is given.
 
-    `ObjectStorage` describes the options for URLs and threads. URLs and forms are for the region of the bucket, which is
-    asked for once if no request has told it. Signed URLs end with the credentials if those expire (a role). Unsigned URLs
-    give the name, disposition and type that the object was stored with: S3 lets only signed ones change them. Objects
-    are public with the policy ``public-read``, with ``sign_urls`` off, and with a ``public_base_url``.
+    `ObjectStorage` describes the options for URLs and threads. URLs and forms are for the region of the bucket, which
+    is asked for once if no request has told it. Signed URLs end with the credentials if those expire (a role). Unsigned
+    URLs give the name, disposition and type that the object was stored with: S3 lets only signed ones change them.
+    Objects are public with the policy ``public-read``, with ``sign_urls`` off, and with a ``public_base_url``.
     """
 
     table = ERRORS
@@ -109,6 +109,8 @@ class S3Storage(VersionedStorage[str, Headers]):
         # A boto3 client, instead of keys, region, endpoint and connection_kwargs.
         client: Any = None,
         public_base_url: str | None = None,
+        # The server as browsers reach it, if it has another address for the application: URLs are signed for this one.
+        public_endpoint_url: str | None = None,
         # A boto3.s3.transfer.TransferConfig, or its arguments.
         transfer_config: TransferConfig | Mapping[str, Any] | str | None = None,
         # Make the bucket at first use if it is missing.
@@ -124,9 +126,10 @@ class S3Storage(VersionedStorage[str, Headers]):
         self._upload = upload_arguments(policy, storage_class, upload_metadata)
         self._max_value, self._transfer = max_value_of(max_metadata_value), transfer_of(transfer_config)
         new = NewClient(access_key_id, secret_access_key, region_name, endpoint_url, connection_kwargs)
-        self._connect(client, new, create_bucket=boolean("create_bucket", create_bucket))
+        public = web_server("public_endpoint_url", public_endpoint_url)
+        self._connect(client, new, public, create_bucket=boolean("create_bucket", create_bucket))
 
-    def _connect(self, client: Any, new: NewClient, *, create_bucket: bool) -> None:
+    def _connect(self, client: Any, new: NewClient, public: str | None, *, create_bucket: bool) -> None:
         if client is not None and new.is_given:
             raise ConfigurationError("client and the options of a new client contradict each other")
         arguments = partial(new.arguments, self._concurrency, self._silence.patience)
@@ -134,7 +137,7 @@ class S3Storage(VersionedStorage[str, Headers]):
         # Unless the user's config decides, the abilities of the server do.
         self._validates = client is None and new.leaves_validation
         acl = self._upload.get("ACL")
-        self._connection = S3Connection(self._bucket, client, arguments, create_bucket, acl, self._silence)
+        self._connection = S3Connection(self._bucket, client, arguments, public, create_bucket, acl, self._silence)
 
     @property
     def location(self) -> Hashable:
@@ -405,14 +408,14 @@ class S3Storage(VersionedStorage[str, Headers]):
         limits = {"max_size": max_size, "expires_in": expiry_of("expires_in", expires_in)}
         with translating(self._what("sign a form for", file_id)):
             client = self._client  # which makes the bucket if that is asked for
-            self._connection.urls.prepare()
-            return form_of(
-                client,
-                self._bucket,
-                self._key(file_id),
-                self._upload,
-                self._max_value,
-                content_type=content_type,
-                filename=filename,
-                **limits,
-            )
+            with self._connection.urls.signing():
+                return form_of(
+                    client,
+                    self._bucket,
+                    self._key(file_id),
+                    self._upload,
+                    self._max_value,
+                    content_type=content_type,
+                    filename=filename,
+                    **limits,
+                )

@@ -28,12 +28,14 @@ class S3Connection(BucketConnection[ObjectUrls]):
         bucket: str,
         ready: Any,
         arguments: Callable[[str | None], Mapping[str, Any]],
+        public_endpoint: str | None,
         create_bucket: bool,
         acl: str | None,
         silence: Silence,
     ) -> None:
         super().__init__(bucket, ready, create_bucket=create_bucket)
         self._arguments = arguments
+        self._public_endpoint = public_endpoint
         self._acl = acl
         # A client of the caller's has timeouts and repetitions of its own.
         self._waiting = Waiting(silence, decides=ready is None)
@@ -44,7 +46,7 @@ class S3Connection(BucketConnection[ObjectUrls]):
         self._waiting.watch(client)
         self._region.watch(client)
         client.meta.events.register_last("before-call.s3", send_at_once)
-        return ObjectUrls(client, self.bucket, self._region)
+        return ObjectUrls(client, self.bucket, self._region, self._public_endpoint)
 
     def _new_client(self) -> Any:
         try:

@@ -12,8 +12,9 @@ import hashlib
 import hmac
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qs, quote, urlsplit
@@ -41,15 +42,21 @@ class ObjectUrls:
     """The URLs of the objects of one bucket, as one client requests them.
 
     Makes no request, unless the bucket's region is not known yet.
+
+    Args:
+        public_endpoint: the server as browsers reach it, if it has another address for the client.
     """
 
-    def __init__(self, client: Any, bucket: str, region: BucketRegion) -> None:
+    def __init__(self, client: Any, bucket: str, region: BucketRegion, public_endpoint: str | None = None) -> None:
         self._client = client
         self._bucket = bucket
         self._region = region
+        self._public_endpoint = public_endpoint
         self._probing = threading.local()
         self._found: _Probe | None = None
         client.meta.events.register("before-sign.s3.GetObject", self._capture)
+        if public_endpoint is not None:
+            client.meta.events.register_last("before-endpoint-resolution.s3", self._lead_outside)
 
     def plain(self, key: str) -> str:
         """Return the URL without a signature."""
@@ -77,9 +84,19 @@ class ObjectUrls:
         start, expiry = rounded(time.time(), expires_in, LONGEST)
         return _signed(self._at(probe, key), headers, credentials, probe.scope, start, expiry)
 
-    def prepare(self) -> None:
-        """Let the client sign forms for the bucket's region."""
+    @contextmanager
+    def signing(self) -> Iterator[None]:
+        """Let the client sign URLs and forms for the bucket's region, and for the server as browsers reach it."""
         self._region.find(self._client)
+        endpoint = _endpoint.set(self._public_endpoint)
+        try:
+            yield
+        finally:
+            _endpoint.reset(endpoint)
+
+    def _lead_outside(self, builtins: Any, params: Any, **_: object) -> None:
+        if _endpoint.get() == self._public_endpoint and params.get("Bucket") == self._bucket:
+            builtins["SDK::Endpoint"] = self._public_endpoint
 
     def _at(self, probe: _Probe, key: str) -> str:
         # "/" stands between the folders of a prefix; "~" is unreserved (RFC 3986).
@@ -94,7 +111,7 @@ class ObjectUrls:
             params, url = {"Bucket": self._bucket, "Key": "k"}, ""
             try:
                 # The unsigned URL needs no credentials: it is captured before boto3 looks for them.
-                with suppress(NoCredentialsError):
+                with self.signing(), suppress(NoCredentialsError):
                     url = self._client.generate_presigned_url("get_object", Params=params, ExpiresIn=60)
             finally:
                 self._probing.active = False
@@ -116,6 +133,9 @@ class ObjectUrls:
         if getattr(self._probing, "active", False):
             self._probing.request = request.url, request_signer
 
+
+# The public endpoint for which this thread signs: the client may be the user's, whose own URLs lead elsewhere.
+_endpoint: Final[ContextVar[str | None]] = ContextVar("_endpoint", default=None)
 
 #: Parameters of GetObject for headers of the answer.
 _PARAMETERS: Final = {

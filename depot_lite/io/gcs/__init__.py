@@ -42,7 +42,7 @@ from depot_lite.io.objects.metadata import (
     checksum_metadata,
     time_of,
 )
-from depot_lite.io.objects.options import expiry_of, web_address
+from depot_lite.io.objects.options import expiry_of, web_address, web_server
 from depot_lite.io.objects.silence import Patience
 from depot_lite.io.objects.versions import ObjectVersion, VersionedStorage
 from depot_lite.io.options import boolean, integer
@@ -90,6 +90,8 @@ class GCSStorage(VersionedStorage[str | None, ObjectRecord]):
         sign_urls: bool | str = True,
         signed_url_expiry: int | str | timedelta = 3600,
         public_base_url: str | None = None,
+        # The server as browsers reach it, if it has another address for the application: URLs are signed for this one.
+        public_endpoint_url: str | None = None,
         # How many bytes of large content one request sends; two such pieces of each upload are in memory.
         chunk_size: int | str = 8 * 1024 * 1024,
         # For how many seconds a request is repeated after a passing error; by default two thirds of timeout.
@@ -112,7 +114,8 @@ class GCSStorage(VersionedStorage[str | None, ObjectRecord]):
         endpoint, create = web_address("endpoint_url", endpoint_url), boolean("create_bucket", create_bucket)
         new = NewClient(credentials_of(credentials), project_id, endpoint, self._concurrency + 10)
         retries = patience.limit if retry_for is None else integer("retry_for", retry_for, 1, 24 * 3600)
-        self._connection = GCSConnection(self._bucket, client, new, create, retries, self._silence)
+        public = web_server("public_endpoint_url", public_endpoint_url)
+        self._connection = GCSConnection(self._bucket, client, new, public, create, retries, self._silence)
 
     @property
     def location(self) -> Hashable:
@@ -340,10 +343,11 @@ class GCSStorage(VersionedStorage[str | None, ObjectRecord]):
     ) -> tuple[str, dict[str, str]] | None:
         expiry = expiry_of("expires_in", expires_in)
         with translating(self._what("sign a form for", file_id)):
-            if not self._connection.urls.can_sign:
+            if not (urls := self._connection.urls).can_sign:
                 return None
             return form_of(
                 self._connection.bare_client,
+                urls.plain(""),
                 self._bucket,
                 self._key(file_id),
                 self._acl,

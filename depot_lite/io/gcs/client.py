@@ -47,10 +47,18 @@ class GCSConnection(BucketConnection[ObjectUrls]):
     """The client of a `GCSStorage`, and its bucket."""
 
     def __init__(
-        self, bucket: str, ready: Any, new: NewClient, create_bucket: bool, retry_for: float, silence: Silence
+        self,
+        bucket: str,
+        ready: Any,
+        new: NewClient,
+        public_endpoint: str | None,
+        create_bucket: bool,
+        retry_for: float,
+        silence: Silence,
     ) -> None:
         super().__init__(bucket, ready, create_bucket=create_bucket)
         self._new = new
+        self._public_endpoint = public_endpoint
         self._retry_for = retry_for
         self._silence = silence
         #: Seconds to wait before the first repetition of a request; the wait doubles each time.
@@ -166,7 +174,7 @@ class GCSConnection(BucketConnection[ObjectUrls]):
         return cast(Session, self.client._http)
 
     def _new_urls(self, client: Any) -> ObjectUrls:
-        return ObjectUrls(str(client.api_endpoint), self.bucket, client._credentials)
+        return ObjectUrls(self._public_endpoint or str(client.api_endpoint), self.bucket, client._credentials)
 
     def _new_client(self) -> Any:
         credentials, project, endpoint, connections = self._new

@@ -96,6 +96,7 @@ class ObjectUrls:
 
 def form_of(
     client: Any,
+    url: str,
     bucket: str,
     key: str,
     acl: str | None,
@@ -106,7 +107,7 @@ def form_of(
     filename: str | None,
     expires_in: int,
 ) -> tuple[str, dict[str, str]]:
-    """Return the URL and the fields of a form that stores one object.
+    """Return the URL and the fields of a form that stores one object; the fields do not depend on the URL.
 
     Google refuses fields that the policy does not name. The object is a download, and no more public than its bucket,
     since nobody has checked it yet. Adoption makes a copy with the ACL, the metadata and the type of a regular file.
@@ -127,4 +128,4 @@ def form_of(
     form = client.generate_signed_post_policy_v4(
         bucket, key, timedelta(seconds=expires_in), conditions=conditions, fields=fields
     )
-    return form["url"], form["fields"]
+    return url, form["fields"]

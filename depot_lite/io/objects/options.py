@@ -83,6 +83,19 @@ def web_address(option: str, value: str | None) -> str | None:
     return value.rstrip("/")
 
 
+def web_server(option: str, value: str | None) -> str | None:
+    """Return the URL of a server, without a slash at its end.
+
+    Raises:
+        ConfigurationError: it is no URL, or has more than a host and a port. Signatures cover the path that the server
+            sees, which a proxy would have changed.
+    """
+    found = web_address(option, value)
+    if found is not None and urlsplit(found).path:
+        raise ConfigurationError(f"{option}: expected a URL without a path, since paths are signed; got {found!r}")
+    return found
+
+
 def known(option: str, names: Collection[str], allowed: Collection[str]) -> None:
     """Check the names in a dictionary of options.
 
