@@ -12,18 +12,21 @@ from typing import Any
 
 from depot_lite.io.content import Content
 from depot_lite.io.interfaces import FileStorage
+from depot_lite.io.options import web_address
 from depot_lite.io.stored import UNNAMED, FileEntry, FileInfo, StoredFile
 
 
 class MemoryFileStorage(FileStorage):
     """Files in the memory of this process.
 
-    Every option is accepted and ignored, so that tests can keep the settings of the storage that this one replaces.
+    Every option is accepted, so that tests can keep the settings of the storage that this one replaces. All are ignored
+    but ``public_base_url``, to which URLs add a slash and the file id.
     """
 
     notes_are_conditional = True
 
-    def __init__(self, *_: object, **options: object) -> None:
+    def __init__(self, *_: object, public_base_url: str | None = None, **options: object) -> None:
+        self._public_base_url = web_address("public_base_url", public_base_url)
         self._files: dict[str, tuple[FileInfo, bytes]] = {}
         self._lock = threading.Lock()
         self._note_lock = threading.Lock()

@@ -6,6 +6,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from typing import Final
+from urllib.parse import urlsplit
 
 from depot_lite.durations import parse_duration
 from depot_lite.errors import ConfigurationError
@@ -119,3 +120,29 @@ def executor_of(option: str, value: object) -> Executor | None:
     if value is None or (isinstance(value, Executor) and not isinstance(value, ProcessPoolExecutor)):
         return value
     raise ConfigurationError(f"{option}={value!r}: expected a concurrent.futures.Executor of threads")
+
+
+def web_address(option: str, value: str | None) -> str | None:
+    """Return a URL without a slash at its end.
+
+    Raises:
+        ConfigurationError: it is no URL, or has more than a host, a port and a path. A password would be repeated by
+            every error about a connection.
+    """
+    if not value:
+        return None
+    try:
+        parts = urlsplit(value)
+        plain = (
+            parts.scheme in {"http", "https"}
+            and parts.hostname
+            and "@" not in parts.netloc
+            and not set(value) & set("?#")
+        )
+    except ValueError:
+        plain = False
+    if not plain:
+        raise ConfigurationError(
+            f"{option}: expected a URL such as 'https://cdn.example.com', without user name, password or query"
+        )
+    return value.rstrip("/")

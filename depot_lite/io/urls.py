@@ -4,24 +4,38 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import cached_property
+from urllib.parse import quote
 
 from depot_lite.io.fileid import check_file_id, id_of
 from depot_lite.io.stored import StoredFile
 
 
 class StorageUrls:
-    """The URLs of a `FileStorage`: none, unless its backend overrides these methods."""
+    """The URLs of a `FileStorage`: none, unless it has a public base URL or its backend overrides these methods."""
+
+    #: The address at which another server shows the files, such as a CDN, without a slash at its end.
+    _public_base_url: str | None = None
 
     @cached_property
     def has_urls(self) -> bool:
-        """Whether the storage may have URLs of its own, that is, overrides ``url`` or ``public_url``."""
+        """Whether the storage may have URLs of its own: it has a public base URL, or overrides one of the methods."""
         kind = type(self)
-        return kind.url is not StorageUrls.url or kind.public_url is not StorageUrls.public_url
+        overridden = kind.url is not StorageUrls.url or kind.public_url is not StorageUrls.public_url
+        return overridden or self._public_base_url is not None
 
     def public_url(self, file_or_id: StoredFile | str) -> str | None:
         """Return the storage's own URL of a file, or None if the application has to serve it; makes no request."""
-        id_of(file_or_id)
-        return None
+        return self._url_at_public_base(id_of(file_or_id))
+
+    def _public_path(self, file_id: str) -> str | None:
+        """Return the path of a file below the public base URL; None if there is no such file. Makes no request."""
+        return file_id
+
+    def _url_at_public_base(self, file_id: str) -> str | None:
+        if self._public_base_url is None or (path := self._public_path(file_id)) is None:
+            return None
+        # "/" stands between folders; "~" is unreserved (RFC 3986).
+        return f"{self._public_base_url}/{quote(path, safe='/~')}"
 
     def url(
         self,
@@ -34,7 +48,8 @@ class StorageUrls:
     ) -> str | None:
         """Return a URL by which anyone can download the file from the storage itself, or None if it has no URLs.
 
-        Makes no request, so that a page may show hundreds; the file need not exist.
+        Makes no request, so that a page may show hundreds; the file need not exist. A URL at a public base URL does not
+        expire, and has none of the options.
 
         Args:
             expires_in: the least time for which the URL is valid, in seconds; the default is the storage's.
@@ -45,8 +60,7 @@ class StorageUrls:
         Raises:
             ConfigurationError: one of the arguments is invalid.
         """
-        id_of(file_or_id)
-        return None
+        return self._url_at_public_base(id_of(file_or_id))
 
     def upload_form(
         self,

@@ -623,6 +623,13 @@ class _Client(dict[str, Any]):
         self.closed = True
 
 
+def test_another_server_may_show_the_files(server: Server, database: Any) -> None:
+    """Below an address, by their ids."""
+    storage = server.storage(database, public_base_url="https://cdn.example.org/m/")
+    file_id = storage.create(b"x")
+    assert storage.url(file_id) == storage.public_url(file_id) == f"https://cdn.example.org/m/{file_id}"
+
+
 @pytest.fixture
 def clients(server: Server, monkeypatch: pytest.MonkeyPatch) -> list[_Client]:
     """The clients that are made, in order."""

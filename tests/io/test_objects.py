@@ -35,10 +35,11 @@ from depot_lite.io.objects.metadata import (
     now,
     response_headers,
 )
-from depot_lite.io.objects.options import choice, expiry_of, known, mapping, max_value_of, web_address
+from depot_lite.io.objects.options import choice, expiry_of, known, mapping, max_value_of
 from depot_lite.io.objects.readers import ObjectFile, ResumingReader, SummedReader
 from depot_lite.io.objects.storage import ObjectStorage, batches, entries_below
 from depot_lite.io.objects.versions import ObjectVersion, VersionedStorage
+from depot_lite.io.options import web_address
 from tests.support.children import in_child
 from tests.support.streams import Stream
 

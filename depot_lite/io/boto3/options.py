@@ -15,8 +15,9 @@ from botocore.config import Config
 
 from depot_lite.errors import ConfigurationError
 from depot_lite.io.boto3.region import is_amazons
-from depot_lite.io.objects.options import choice, known, mapping, web_address
+from depot_lite.io.objects.options import choice, known, mapping
 from depot_lite.io.objects.silence import Patience
+from depot_lite.io.options import web_address
 
 _POLICIES: Final = (
     "private",

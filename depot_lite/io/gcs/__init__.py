@@ -42,10 +42,10 @@ from depot_lite.io.objects.metadata import (
     checksum_metadata,
     time_of,
 )
-from depot_lite.io.objects.options import expiry_of, web_address, web_server
+from depot_lite.io.objects.options import expiry_of, web_server
 from depot_lite.io.objects.silence import Patience
 from depot_lite.io.objects.versions import ObjectVersion, VersionedStorage
-from depot_lite.io.options import boolean, integer
+from depot_lite.io.options import boolean, integer, web_address
 
 __all__ = ["GCSStorage"]
 

@@ -50,7 +50,7 @@ from depot_lite.io.local.disk import (
 )
 from depot_lite.io.local.listing import found_files
 from depot_lite.io.on_disk import DiskSource
-from depot_lite.io.options import boolean, directory_mode, executor_of, integer, permissions
+from depot_lite.io.options import boolean, directory_mode, executor_of, integer, permissions, web_address
 from depot_lite.io.stored import UNNAMED, FileEntry, FileInfo, StoredFile
 
 
@@ -127,6 +127,8 @@ class LocalFileStorage(FileStorage):
         concurrency: int | str = 1,
         # The threads for this; by default the storage has its own.
         executor: Executor | None = None,
+        # The address at which a web server shows the folder: URLs are this, a slash and the path of the data.
+        public_base_url: str | None = None,
     ) -> None:
         if not os.fspath(storage_path):
             raise ConfigurationError("storage_path is empty: expected the path of a folder")
@@ -137,6 +139,7 @@ class LocalFileStorage(FileStorage):
         self._concurrency = integer("concurrency", concurrency, 1, 1000)
         self._executor = executor_of("executor", executor)
         self._algorithm = checksum_algorithm("checksum", checksum)
+        self._public_base_url = web_address("public_base_url", public_base_url)
         # Shard folders whose entry in the root was synced by this process. A folder made by another process does not
         # count, since that process may not have synced it when the first file of this one is committed.
         self._shards: set[str] = set()
@@ -279,6 +282,11 @@ class LocalFileStorage(FileStorage):
         text = read_small(f"{self._root}/{file_id}/metadata.json")
         with suppress(FileNotFoundError):
             return None if text is None else (decode_filedepot(file_id, text, os.stat(path)), path)
+        return None
+
+    def _public_path(self, file_id: str) -> str | None:
+        with suppress(StoredFileNotFound, StorageFailed):  # the middleware's URL tells which
+            return self._find(file_id)[1].removeprefix(f"{self._root}/")
         return None
 
     # --- listing --------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from depot_lite.errors import ConfigurationError
-from depot_lite.io.options import integer
+from depot_lite.io.options import integer, web_address
 
 #: Seven days: S3, Google and Azure's user delegation keys sign for no longer.
 LONGEST: Final = 7 * 24 * 3600
@@ -55,32 +55,6 @@ def mapping(option: str, value: object) -> dict[str, Any]:
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return dict(value)
     raise ConfigurationError(f"{option}: expected a dictionary, or a string that holds one as JSON")
-
-
-def web_address(option: str, value: str | None) -> str | None:
-    """Return a URL without a slash at its end.
-
-    Raises:
-        ConfigurationError: it is no URL, or has more than a host, a port and a path. A password would be repeated by
-            every error about a connection.
-    """
-    if not value:
-        return None
-    try:
-        parts = urlsplit(value)
-        plain = (
-            parts.scheme in {"http", "https"}
-            and parts.hostname
-            and "@" not in parts.netloc
-            and not set(value) & set("?#")
-        )
-    except ValueError:
-        plain = False
-    if not plain:
-        raise ConfigurationError(
-            f"{option}: expected a URL such as 'https://cdn.example.com', without user name, password or query"
-        )
-    return value.rstrip("/")
 
 
 def web_server(option: str, value: str | None) -> str | None:

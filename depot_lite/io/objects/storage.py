@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final, Generic, TypeVar, cast
-from urllib.parse import quote
 
 from depot_lite.errors import StorageFailed, StorageTimeout, StoredFileNotFound
 from depot_lite.io.content import Content
@@ -23,10 +22,10 @@ from depot_lite.io.fileid import is_file_id, is_note_id
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
 from depot_lite.io.objects.errors import ErrorTable
 from depot_lite.io.objects.metadata import ATTEMPT, crc32_of, format_crc32, now, parse_crc32, response_headers
-from depot_lite.io.objects.options import expiry_of, web_address
+from depot_lite.io.objects.options import expiry_of
 from depot_lite.io.objects.readers import SummedReader
 from depot_lite.io.objects.silence import DEFAULT, Patience, Silence
-from depot_lite.io.options import boolean, executor_of, integer
+from depot_lite.io.options import boolean, executor_of, integer, web_address
 
 logger: Final = logging.getLogger("depot_lite")
 
@@ -349,9 +348,12 @@ class ObjectStorage(FileStorage, Generic[Url, Record]):
         """Return the public URL of a file that is opened; notes have none."""
         return None if is_note_id(file_id) else self.public_url(file_id)
 
+    def _public_path(self, file_id: str) -> str:
+        return self._key(file_id)
+
     def _plain_url(self, file_id: str) -> Url:
         if self._public_base_url is not None:
-            return cast(Url, f"{self._public_base_url}/{quote(self._key(file_id), safe='/~')}")
+            return cast(Url, self._url_at_public_base(file_id))
         with self.table.translating(self._what("find the URL of", file_id)):
             return self._unsigned_url(self._key(file_id))
 

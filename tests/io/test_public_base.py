@@ -1,0 +1,135 @@
+"""Files that another server shows, such as a CDN or a web server in front of the folder: ``public_base_url``."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from depot_lite.errors import ConfigurationError
+from depot_lite.fields.sqlalchemy import UploadedFileField
+from depot_lite.fields.upload import UploadedFile
+from depot_lite.io.composite.mirror import MirrorStorage
+from depot_lite.io.fileid import new_file_id
+from depot_lite.io.interfaces import FileStorage
+from depot_lite.io.local import LocalFileStorage
+from depot_lite.io.memory import MemoryFileStorage
+from depot_lite.serving import Delivery, respond
+from depot_lite.testing import temporary_depots
+from tests.conftest import sqlite_engine
+
+CDN = "https://cdn.example.org/media"
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Photo(Base):
+    __tablename__ = "photo"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    file: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[str]:
+    """Give the address of a web server that shows tmp_path."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=os.fspath(tmp_path)))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def fetched(url: str | None) -> bytes:
+    assert url is not None
+    with urlopen(url, timeout=10) as answer:
+        found: bytes = answer.read()
+    return found
+
+
+def test_a_web_server_finds_the_files_of_a_folder(tmp_path: Path, web: str) -> None:
+    """Also when they have been replaced."""
+    storage = LocalFileStorage(tmp_path, public_base_url=f"{web}/")
+    file_id = storage.create(b"bytes", "ü.txt")
+    assert fetched(storage.url(file_id)) == fetched(storage.public_url(file_id)) == b"bytes"
+    before = storage.url(file_id)
+    storage.replace(file_id, b"other")
+    assert storage.url(file_id) != before
+    assert fetched(storage.url(file_id, expires_in=60, filename="a.txt", disposition="attachment")) == b"other"
+
+
+def test_a_web_server_finds_files_of_filedepot(tmp_path: Path, web: str) -> None:
+    file_id = new_file_id()
+    (tmp_path / file_id).mkdir()
+    (tmp_path / file_id / "file").write_bytes(b"old")
+    described = {"filename": "a.txt", "content_type": "text/plain", "content_length": 3}
+    (tmp_path / file_id / "metadata.json").write_text(json.dumps(described | {"last_modified": "2020-01-01 00:00:00"}))
+    assert fetched(LocalFileStorage(tmp_path, public_base_url=web).url(file_id)) == b"old"
+
+
+def test_a_missing_file_of_a_folder_has_no_url(tmp_path: Path) -> None:
+    """The path of its bytes is not known; the URL of the middleware answers 404."""
+    storage = LocalFileStorage(tmp_path, public_base_url=CDN)
+    file_id = storage.create(b"x")
+    storage.delete(file_id)
+    assert (storage.url(file_id), storage.public_url(file_id), storage.has_urls) == (None, None, True)
+
+
+def test_other_storages_have_the_file_id_as_path() -> None:
+    storage = MemoryFileStorage(public_base_url=f"{CDN}/")
+    assert storage.url(file_id := new_file_id()) == storage.public_url(file_id) == f"{CDN}/{file_id}"
+    assert storage.has_urls
+
+
+def test_a_part_of_a_mirror_may_have_one(tmp_path: Path) -> None:
+    storage = MirrorStorage(LocalFileStorage(tmp_path), MemoryFileStorage(public_base_url=CDN))
+    file_id = storage.create(b"x")
+    assert (storage.url(file_id), storage.has_urls) == (f"{CDN}/{file_id}", True)
+
+
+@pytest.mark.parametrize("make", [partial(LocalFileStorage, "media"), MemoryFileStorage])
+def test_it_is_an_address(make: Any) -> None:
+    for wrong in ("cdn", "https://me:hunter2@cdn.example.org", f"{CDN}?a=b", "javascript:alert(1)"):
+        with pytest.raises(ConfigurationError, match="public_base_url") as caught:
+            make(public_base_url=wrong)
+        assert "hunter2" not in str(caught.value)
+    storage: FileStorage = make(public_base_url="")
+    assert (storage.url(new_file_id()), storage.has_urls) == (None, False)
+
+
+def test_values_and_the_middleware_lead_there(tmp_path: Path, web: str) -> None:
+    """A value has the URL once its file is stored, and so has the row; ``proxy`` hides it from the middleware's."""
+    with temporary_depots() as manager:
+        options = {"depot.storage_path": str(tmp_path / "media"), "depot.public_base_url": f"{web}/media"}
+        manager.configure("default", options)
+        engine = sqlite_engine(tmp_path / "rows.db")
+        Base.metadata.create_all(engine)
+        with Session(engine) as session:
+            session.add(Photo(id=1, file=UploadedFile(b"bytes", filename="a.txt")))
+            session.commit()
+            photo = session.scalars(select(Photo)).one()
+            assert photo.file is not None
+            assert fetched(photo.file.url) == b"bytes"
+            assert photo.file.url == photo.file["_public_url"] == photo.file.as_dict()["url"]
+            with respond("GET", {}, "default", photo.file.file_id) as answer:
+                assert (answer.status, dict(answer.headers)["Location"]) == (302, photo.file.url)
+            with respond("GET", {}, "default", photo.file.file_id, delivery=Delivery(proxy=True)) as answer:
+                assert (answer.status, b"".join(answer.body or ())) == (200, b"bytes")
