@@ -77,6 +77,10 @@ class DepotASGI:
         """
         return self.server.url_for(path)
 
+    def hides_storage(self, depot_name: str) -> bool:
+        """Return whether this is a proxy for the files of a depot, so that no URL leads to its storage."""
+        return self.server.hides_storage(depot_name)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer requests for files; pass all others to the application."""
         path = self._below_mountpoint(scope) if scope["type"] == "http" else None

@@ -331,6 +331,12 @@ class Depots(LaterHooks):
         """Return whether a middleware has been registered."""
         return cls._state.middleware is not None
 
+    @classmethod
+    def hides_storage(cls, depot_name: str) -> bool:
+        """Return whether clients read and send a depot's files through the middleware only (``proxy=True``)."""
+        hiding = cls._state.hiding
+        return hiding is not None and hiding.hides_storage(depot_name)
+
 
 def discard(paths: Iterable[str]) -> None:
     """Delete files as `Depots.delete_files` does; log those that fail and leave them to maintenance."""

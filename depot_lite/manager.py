@@ -55,22 +55,24 @@ class DepotManager(Depots):
         settings = {"class": kind, **options}
         with cls._lock:
             cls._state.refuse_second_middleware(settings)
-            cls._check_private_depots(options.get("authorize"))
             middleware = kind(app, **options)
+            cls._check_private_depots(middleware.server)
             if cls._state.middleware is None:
                 cls._set(middleware=middleware, middleware_options=settings)
         return middleware
 
     @classmethod
-    def _check_private_depots(cls, authorize: object) -> None:
+    def _check_private_depots(cls, server: FileServer) -> None:
         """Refuse private depots whose files nobody could read, before the first request does.
 
         Raises:
             ConfigurationError: there are neither signing keys nor URLs of the storage nor an ``authorize`` hook.
+                With ``proxy=True``, URLs of the storage do not count.
         """
-        unsigned = cls._state.signer is None and authorize is None
+        unsigned = cls._state.signer is None and server.authorize is None
         for depot in cls._state.registry.depots.values() if unsigned else ():
-            if depot.visibility == "private" and not depot.storage.has_urls:
+            has_urls = depot.storage.has_urls and not server.hides_storage(depot.name)
+            if depot.visibility == "private" and not has_urls:
                 raise ConfigurationError(
                     f"depot {depot.name!r} is private, but nothing signs its URLs: call DepotManager.configure_signing "
                     "before the middleware is made, or give it an authorize hook"

@@ -78,6 +78,10 @@ class DepotMiddleware:
         """
         return self.server.url_for(path)
 
+    def hides_storage(self, depot_name: str) -> bool:
+        """Return whether this is a proxy for the files of a depot, so that no URL leads to its storage."""
+        return self.server.hides_storage(depot_name)
+
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer requests for files; pass all others to the application."""
         path = self._below_mountpoint(environ)

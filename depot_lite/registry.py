@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from types import FunctionType
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
 from depot_lite.errors import AlreadyConfigured, ConfigurationError, InvalidFileId, UnknownDepot
 from depot_lite.io.fileid import check_file_id
@@ -136,6 +136,15 @@ class Middleware(Protocol):
         ...
 
 
+@runtime_checkable
+class HidingMiddleware(Middleware, Protocol):
+    """A middleware that may send the files of storages that have URLs of their own."""
+
+    def hides_storage(self, depot_name: str) -> bool:
+        """Return whether all files of a depot are read and sent through the middleware, never at its storage."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Configuration:
     """The whole configuration at one moment, replaced as a whole by each change: readers need no lock."""
@@ -149,6 +158,13 @@ class Configuration:
     process_later: Callable[..., object] | None = None
     #: Whether variants that the hook has not taken are made at once.
     makes_variants_if_refused: bool = True
+    #: The middleware, if it may hide storages.
+    hiding: HidingMiddleware | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Look once what the middleware offers; URLs are made by the hundred."""
+        middleware = self.middleware
+        object.__setattr__(self, "hiding", middleware if isinstance(middleware, HidingMiddleware) else None)
 
     def refuse_second_middleware(self, options: Mapping[str, Any] | None = None) -> None:
         """Raise AlreadyConfigured if a middleware is registered, unless it was made with the same options."""

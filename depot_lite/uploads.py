@@ -150,15 +150,16 @@ def upload_ticket(
     )
     expires_at = datetime.fromtimestamp(int(time.time()) + seconds, UTC)
     token = token_of(upload, seconds + _GRACE)
-    form = Depots.get(name).upload_form(
-        upload.file_id,
-        max_size=upload.max_size,
-        content_type=upload.content_type,
-        filename=upload.filename,
-        expires_in=seconds,
-    )
-    if form is not None:
-        return Ticket("POST", form[0], form[1], {}, token, expires_at)
+    if not Depots.hides_storage(name):
+        form = Depots.get(name).upload_form(
+            upload.file_id,
+            max_size=upload.max_size,
+            content_type=upload.content_type,
+            filename=upload.filename,
+            expires_in=seconds,
+        )
+        if form is not None:
+            return Ticket("POST", form[0], form[1], {}, token, expires_at)
     sending = Depots.signer().token(_SENDING, _facts(upload), seconds)
     url = f"{Depots.get_middleware().url_for(upload.path)}?{urlencode({PARAMETER: sending})}"
     headers = {} if upload.exact_type is None else {"Content-Type": upload.exact_type}

@@ -34,6 +34,7 @@ from depot_lite.fields.meta import plain_meta
 from depot_lite.fields.reference import DAMAGED
 from depot_lite.fields.schema import FileData, VariantData, core_schema
 from depot_lite.io.content import CHUNK_SIZE, INMEMORY_FILESIZE, Content, clean_filename, encodable
+from depot_lite.io.fileid import check_file_id
 from depot_lite.io.interfaces import FileStorage, StoredFile
 from depot_lite.io.on_disk import DiskSource, OnDisk, content_source
 
@@ -186,7 +187,10 @@ class UploadedFile(DepotFileInfo):
 
     @property
     def url(self) -> str:
-        """The storage's URL of the file if it has one, signed if its files are private; else the middleware's."""
+        """The storage's URL of the file if it has one, signed if its files are private; else the middleware's.
+
+        With ``make_middleware(proxy=True)`` it is always the middleware's.
+        """
         return url_of(self.depot_name, self.file_id, self.get("_public_url"), label=self._label)
 
     @property
@@ -311,9 +315,12 @@ def url_of(
 ) -> str:
     """Return the storage's URL of a file if it has one, else ``public_url``, else the middleware's.
 
+    With a middleware that is a proxy, it is always the middleware's.
+
     Args:
         public_url: the public URL in the row, if it has one. Ignored if the depot has become private, if any of the
-            following is given, and if it is neither an address of the web nor a path that begins with one slash.
+            following is given, if the middleware is a proxy, and if it is neither an address of the web nor a path that
+            begins with one slash.
         expires_in: the minimum lifetime, in seconds or as a timedelta.
         download: whether browsers save files of every type instead of showing them.
         filename: the name to save the file under.
@@ -322,12 +329,16 @@ def url_of(
     Raises:
         ConfigurationError: none of the three exists: no middleware serves the files.
     """
-    disposition, name = "attachment" if download else None, filename or label
-    storage_url = Depots.get(depot_name).url(file_id, expires_in=expires_in, filename=name, disposition=disposition)
-    if storage_url is not None:
-        return storage_url
-    if expires_in is None and not download and filename is None and _is_public(depot_name, public_url):
-        return str(public_url)
+    storage = Depots.get(depot_name)
+    if Depots.hides_storage(depot_name):
+        check_file_id(file_id)
+    else:
+        disposition, name = "attachment" if download else None, filename or label
+        storage_url = storage.url(file_id, expires_in=expires_in, filename=name, disposition=disposition)
+        if storage_url is not None:
+            return storage_url
+        if expires_in is None and not download and filename is None and _is_public(depot_name, public_url):
+            return str(public_url)
     path = f"{depot_name}/{file_id}"
     return Depots.url_for(path, expires_in=expires_in, download=download, filename=filename, label=label)
 
@@ -349,7 +360,7 @@ _WEB_ADDRESS: Final = re.compile(r"(?:https?://|/(?!/))[^\s\x00-\x20\x7f\\\ud800
 def _is_public(depot_name: str, public_url: object) -> bool:
     """Return whether the public URL in a row is to be used."""
     is_address = isinstance(public_url, str) and _WEB_ADDRESS.fullmatch(public_url) is not None
-    return is_address and Depots.visibility(depot_name) != "private"
+    return is_address and Depots.visibility(depot_name) != "private" and not Depots.hides_storage(depot_name)
 
 
 @contextmanager

@@ -97,7 +97,8 @@ class FileServer:
     Args:
         mountpoint: the path, as browsers see it.
         cache_max_age: seconds that a browser may cache a file without revalidation; 0 requires it each time.
-        proxy: send the bytes even if the storage has URLs of its own, instead of redirecting there.
+        proxy: hide the storages: send the bytes even if a storage has URLs of its own, instead of redirecting there.
+            If this is the registered middleware, URLs of values and direct uploads lead here, too.
         authorize: the hook for access control, see above.
         x_sendfile: let the web server in front send local files (Apache's mod_xsendfile, lighttpd): the response names
             the file in ``X-Sendfile``.
@@ -147,6 +148,10 @@ class FileServer:
     def serves(self, path: str) -> bool:
         """Return whether a path below the mountpoint is for this server, and not for the application behind it."""
         return self._depots is None or path.partition("/")[0] in self._depots
+
+    def hides_storage(self, depot_name: str) -> bool:
+        """Return whether this is a proxy for the files of a depot, so that no URL leads to its storage."""
+        return self._delivery.proxy and self.serves(depot_name)
 
     def _find_depot(self, name: str) -> Depot:
         return Depots.find(name) if self._depots is None else Depots.holding(name, self._depots[name])

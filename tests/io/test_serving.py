@@ -17,6 +17,7 @@ import pytest
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.disposition import content_disposition
 from depot_lite.io.interfaces import FileStorage
+from depot_lite.uploads import adoptable, upload_ticket
 from tests.io.backends import KINDS, WITH_URLS, Place, on
 from tests.io.serving import DATA, HTML, Answers, private_depot, serving, signed
 
@@ -179,6 +180,22 @@ def test_over_http_we_send_the_bytes_if_told_to(storage: FileStorage) -> None:
         part = client.get(url, headers={"Range": "bytes=-5"})
         assert (part.status_code, part.content) == (206, DATA[-5:])
         assert client.get(url, headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+
+
+@with_urls
+def test_a_value_s_urls_are_ours_then(storage: FileStorage) -> None:
+    """And work, for a client that does not reach the storage; so does a direct upload."""
+    value = UploadedFile(DATA, filename="a.png", content_type="image/png")
+    value.store()
+    with serving(proxy=True) as client:
+        for url in (value.url, value.url_for(expires_in=60, download=True)):
+            answer = client.get(url)
+            assert (answer.status_code, answer.content == DATA) == (200, True)
+        ticket = upload_ticket()
+        assert client.request(ticket.method, ticket.url, content=DATA).status_code == 201
+        upload = adoptable(ticket.token)
+        assert upload is not None
+        assert storage.get(upload.file_id).read() == DATA
 
 
 @every_kind
