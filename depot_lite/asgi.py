@@ -70,12 +70,16 @@ class DepotASGI:
         self.server = FileServer(mountpoint, cache_max_age, **options)
 
     def url_for(self, path: str) -> str:
-        """Return the URL, without a host, of the file with this path (``depot_name/file_id``).
+        """Return the URL of the file with this path (``depot_name/file_id``); without a ``base_url``, it has no host.
 
         Raises:
             UnknownDepot: this was made with ``depots``, and the file's is none of them.
         """
         return self.server.url_for(path)
+
+    def path_for(self, path: str) -> str:
+        """Return the same URL without a host, for requests to the application itself."""
+        return self.server.path_for(path)
 
     def hides_storage(self, depot_name: str) -> bool:
         """Return whether this is a proxy for the files of a depot, so that no URL leads to its storage."""

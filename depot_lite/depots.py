@@ -271,6 +271,7 @@ class Depots(LaterHooks):
         download: bool = False,
         filename: str | None = None,
         label: str | None = None,
+        absolute: bool = False,
     ) -> str:
         """Return the URL at which the middleware serves the file with this path (``depot_name/file_id``).
 
@@ -284,11 +285,19 @@ class Depots(LaterHooks):
             filename: the name to save it under.
             label: the name to save it under, which an unsigned URL has as its last part. The server takes it if it has
                 the extension of the stored file.
+            absolute: whether the URL needs a scheme and a host, as in a mail. All URLs of a middleware with a
+                ``base_url`` have them.
 
         Raises:
-            ConfigurationError: no middleware or no signing keys have been set.
+            ConfigurationError: no middleware or no signing keys have been set; or the URL is to be absolute, and the
+                middleware has no ``base_url``.
         """
         url = cls.get_middleware().url_for(path)
+        if absolute and not is_absolute(url):
+            raise ConfigurationError(
+                f"absolute=True: the middleware serves files at {url!r} and does not know its host; make it with "
+                "base_url='https://files.example.org'"
+            )
         private = cls._is_private(path.partition("/")[0])
         if not (private or download) and expires_in is None and filename is None:
             return url if label is None else f"{url}/{quote(label, safe='')}"
@@ -334,8 +343,27 @@ class Depots(LaterHooks):
     @classmethod
     def hides_storage(cls, depot_name: str) -> bool:
         """Return whether clients read and send a depot's files through the middleware only (``proxy=True``)."""
-        hiding = cls._state.hiding
-        return hiding is not None and hiding.hides_storage(depot_name)
+        own = cls._state.own_middleware
+        return own is not None and own.hides_storage(depot_name)
+
+    @classmethod
+    def path_for(cls, path: str) -> str:
+        """Return the unsigned URL of a file on the application's own host: without the ``base_url`` of the middleware.
+
+        Raises:
+            ConfigurationError: no middleware has been registered.
+        """
+        own = cls._state.own_middleware
+        return cls.get_middleware().url_for(path) if own is None else own.path_for(path)
+
+
+def is_absolute(url: str) -> bool:
+    """Return whether a URL has a scheme and a host.
+
+    >>> is_absolute("https://files.example.org/depot"), is_absolute("/depot")
+    (True, False)
+    """
+    return url.lower().startswith(("https://", "http://"))
 
 
 def discard(paths: Iterable[str]) -> None:

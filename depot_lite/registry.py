@@ -137,8 +137,12 @@ class Middleware(Protocol):
 
 
 @runtime_checkable
-class HidingMiddleware(Middleware, Protocol):
-    """A middleware that may send the files of storages that have URLs of their own."""
+class OwnMiddleware(Middleware, Protocol):
+    """A middleware of this library, which knows more than the URLs of files."""
+
+    def path_for(self, path: str) -> str:
+        """Return the URL of the file with this path, without a host."""
+        ...
 
     def hides_storage(self, depot_name: str) -> bool:
         """Return whether all files of a depot are read and sent through the middleware, never at its storage."""
@@ -158,13 +162,13 @@ class Configuration:
     process_later: Callable[..., object] | None = None
     #: Whether variants that the hook has not taken are made at once.
     makes_variants_if_refused: bool = True
-    #: The middleware, if it may hide storages.
-    hiding: HidingMiddleware | None = field(init=False)
+    #: The middleware, if it is one of this library.
+    own_middleware: OwnMiddleware | None = field(init=False)
 
     def __post_init__(self) -> None:
         """Look once what the middleware offers; URLs are made by the hundred."""
         middleware = self.middleware
-        object.__setattr__(self, "hiding", middleware if isinstance(middleware, HidingMiddleware) else None)
+        object.__setattr__(self, "own_middleware", middleware if isinstance(middleware, OwnMiddleware) else None)
 
     def refuse_second_middleware(self, options: Mapping[str, Any] | None = None) -> None:
         """Raise AlreadyConfigured if a middleware is registered, unless it was made with the same options."""

@@ -161,7 +161,7 @@ def upload_ticket(
         if form is not None:
             return Ticket("POST", form[0], form[1], {}, token, expires_at)
     sending = Depots.signer().token(_SENDING, _facts(upload), seconds)
-    url = f"{Depots.get_middleware().url_for(upload.path)}?{urlencode({PARAMETER: sending})}"
+    url = f"{Depots.path_for(upload.path)}?{urlencode({PARAMETER: sending})}"
     headers = {} if upload.exact_type is None else {"Content-Type": upload.exact_type}
     return Ticket("PUT", url, {}, headers, token, expires_at)
 

@@ -509,7 +509,7 @@ class TestMiddleware:
         unknown, _, known = str(caught.value).partition("; the options are ")
         assert unknown.endswith(": unknown option mount")
         own = {"replace_wsgi_filewrapper"} if name == "make_middleware" else set()
-        shared = {"mountpoint", "cache_max_age", "proxy", "authorize", "x_sendfile", "x_accel_redirect"}
+        shared = {"mountpoint", "cache_max_age", "base_url", "proxy", "authorize", "x_sendfile", "x_accel_redirect"}
         shared |= {"uploads_at_once", "upload_idle", "upload_rate"}
         assert {*known.split(", ")} == own | shared
         make(None, proxy=True)

@@ -26,7 +26,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self
 
-from depot_lite.depots import Depots
+from depot_lite.depots import Depots, is_absolute
 from depot_lite.errors import NameRefused, StoredFileNotFound
 from depot_lite.fields.frozen import FrozenDict
 from depot_lite.fields.interfaces import RENAMED, DepotFileInfo
@@ -199,7 +199,12 @@ class UploadedFile(DepotFileInfo):
         return clean_filename(self.get("filename")) if self.get(RENAMED) else None
 
     def url_for(
-        self, *, expires_in: int | timedelta | None = None, download: bool = False, filename: str | None = None
+        self,
+        *,
+        expires_in: int | timedelta | None = None,
+        download: bool = False,
+        filename: str | None = None,
+        absolute: bool = False,
     ) -> str:
         """Return a URL like `url`, with options.
 
@@ -209,9 +214,12 @@ class UploadedFile(DepotFileInfo):
             expires_in: the minimum lifetime, in seconds or as a timedelta.
             download: whether browsers save files of every type instead of showing them.
             filename: the name to save the file under.
+            absolute: whether the URL needs a scheme and a host, as in a mail. All URLs of storages and of a middleware
+                with a ``base_url`` have them.
 
         Raises:
-            ConfigurationError: ``expires_in`` is not positive, nothing serves the files, or there are no signing keys.
+            ConfigurationError: ``expires_in`` is not positive, nothing serves the files, there are no signing keys, or
+                the URL is to be absolute and the middleware has no ``base_url``.
         """
         name = self.filename if download and filename is None else filename
         return url_of(
@@ -222,6 +230,7 @@ class UploadedFile(DepotFileInfo):
             download=download,
             filename=name,
             label=self._label,
+            absolute=absolute,
         )
 
     def as_dict(self) -> FileData:
@@ -283,7 +292,10 @@ class UploadedFile(DepotFileInfo):
         found = super().__getattr__(name)
         if name.endswith("_url") and isinstance(path := self.get(f"{name[:-4]}_path"), str):
             depot_name, _, file_id = path.partition("/")
-            return found if _is_public(depot_name, found) else url_of(depot_name, file_id)
+            if not _is_public(depot_name, found):
+                return url_of(depot_name, file_id)
+            # A path is that of the middleware, which may have moved, or have a host today.
+            return Depots.url_for(path) if found.startswith("/") and Depots.has_middleware() else found
         return found
 
     def process_content(self, content: Any, filename: str | None = None, content_type: str | None = None) -> None:
@@ -312,6 +324,7 @@ def url_of(
     download: bool = False,
     filename: str | None = None,
     label: str | None = None,
+    absolute: bool = False,
 ) -> str:
     """Return the storage's URL of a file if it has one, else ``public_url``, else the middleware's.
 
@@ -325,9 +338,10 @@ def url_of(
         download: whether browsers save files of every type instead of showing them.
         filename: the name to save the file under.
         label: the present name of a file that was renamed; used where it needs no signature of its own.
+        absolute: whether the URL needs a scheme and a host.
 
     Raises:
-        ConfigurationError: none of the three exists: no middleware serves the files.
+        ConfigurationError: none of the three exists: no middleware serves the files, or none at an absolute URL.
     """
     storage = Depots.get(depot_name)
     if Depots.hides_storage(depot_name):
@@ -335,12 +349,15 @@ def url_of(
     else:
         disposition, name = "attachment" if download else None, filename or label
         storage_url = storage.url(file_id, expires_in=expires_in, filename=name, disposition=disposition)
-        if storage_url is not None:
+        if storage_url is not None and (is_absolute(storage_url) or not absolute):
             return storage_url
-        if expires_in is None and not download and filename is None and _is_public(depot_name, public_url):
+        plain = expires_in is None and not download and filename is None
+        if plain and _is_public(depot_name, public_url) and (is_absolute(str(public_url)) or not absolute):
             return str(public_url)
     path = f"{depot_name}/{file_id}"
-    return Depots.url_for(path, expires_in=expires_in, download=download, filename=filename, label=label)
+    return Depots.url_for(
+        path, expires_in=expires_in, download=download, filename=filename, label=label, absolute=absolute
+    )
 
 
 def url_or_none(

@@ -42,6 +42,7 @@ from depot_lite.errors import (
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import check_file_id, derived_id
 from depot_lite.io.interfaces import FileStorage
+from depot_lite.io.objects.options import web_address
 from depot_lite.io.options import boolean
 from depot_lite.registry import Depot, check_name
 from depot_lite.renditions import parse_requested
@@ -96,6 +97,8 @@ class FileServer:
 
     Args:
         mountpoint: the path, as browsers see it.
+        base_url: scheme and host of URLs, such as ``https://cdn.example.org``; without it they have no host. A path in
+            it precedes the mountpoint.
         cache_max_age: seconds that a browser may cache a file without revalidation; 0 requires it each time.
         proxy: hide the storages: send the bytes even if a storage has URLs of its own, instead of redirecting there.
             If this is the registered middleware, URLs of values and direct uploads lead here, too.
@@ -117,6 +120,7 @@ class FileServer:
         mountpoint: str = "/depot",
         cache_max_age: int | str = DEFAULT_CACHE_MAX_AGE,
         *,
+        base_url: str | None = None,
         proxy: bool | str = False,
         authorize: Authorize | None = None,
         x_sendfile: bool | str = False,
@@ -128,6 +132,7 @@ class FileServer:
     ) -> None:
         self.uploads = Uploads(uploads_at_once, upload_idle, upload_rate)
         self.mountpoint = _mountpoint(mountpoint)
+        self._base_url = web_address("base_url", base_url) or ""
         self.authorize = authorize
         self.cache_max_age = _seconds(cache_max_age)
         self._delivery = Delivery(self.cache_max_age, boolean("proxy", proxy), checked=authorize is not None)
@@ -136,7 +141,15 @@ class FileServer:
         self._depots = None if depots is None else _checked_depots(depots)
 
     def url_for(self, path: str) -> str:
-        """Return the URL, without a host, of the file with this path (``depot_name/file_id``).
+        """Return the URL of the file with this path (``depot_name/file_id``); without a ``base_url``, it has no host.
+
+        Raises:
+            UnknownDepot: the server was given ``depots``, and this one is not among them.
+        """
+        return f"{self._base_url}{self.path_for(path)}"
+
+    def path_for(self, path: str) -> str:
+        """Return the same URL without a host, for requests to the application itself.
 
         Raises:
             UnknownDepot: the server was given ``depots``, and this one is not among them.

@@ -34,8 +34,8 @@ class WithThumbnailFilter(FileFilter):
     def on_save(self, uploaded_file: UploadedFile) -> None:
         """Make the thumbnail and store it.
 
-        The row keeps the URL of the middleware, since a URL of the storage may expire; None if there is no middleware,
-        or the depot is private, so that this one would expire too. The attribute gives the present URL in any case.
+        The row keeps the URL of the middleware, without a host, since a URL of the storage may expire; None if there is
+        no middleware, or the depot is private, so that this one would expire too. The attribute has the present URL.
 
         Raises:
             ImageRefused: the file is not an image, is truncated, or has too many pixels.
@@ -51,7 +51,7 @@ class WithThumbnailFilter(FileFilter):
         uploaded_file[f"{self._name}_id"] = file_id
         uploaded_file[f"{self._name}_path"] = path
         lasting = Depots.has_middleware() and Depots.visibility(uploaded_file["depot_name"]) != "private"
-        uploaded_file[f"{self._name}_url"] = Depots.url_for(path) if lasting else None  # filedepot's key
+        uploaded_file[f"{self._name}_url"] = Depots.path_for(path) if lasting else None  # filedepot's key
 
     def _render(self, content: Content) -> images.Rendition:
         with at_hand(content) as source, source.open() as file:

@@ -78,11 +78,23 @@ class ImageVariant:
         return url_or_none(self.depot_name, self.file_id)
 
     def url_for(
-        self, *, expires_in: int | timedelta | None = None, download: bool = False, filename: str | None = None
+        self,
+        *,
+        expires_in: int | timedelta | None = None,
+        download: bool = False,
+        filename: str | None = None,
+        absolute: bool = False,
     ) -> str | None:
         """Return a URL with options, as `UploadedFile.url_for` does."""
         name = self.filename if download and filename is None else filename
-        return url_of(self.depot_name, self.file_id, expires_in=expires_in, download=download, filename=name)
+        return url_of(
+            self.depot_name,
+            self.file_id,
+            expires_in=expires_in,
+            download=download,
+            filename=name,
+            absolute=absolute,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +115,19 @@ class _OnDemand(ImageVariant):
         return self.url_for() if Depots.has_middleware() else None
 
     def url_for(
-        self, *, expires_in: int | timedelta | None = None, download: bool = False, filename: str | None = None
+        self,
+        *,
+        expires_in: int | timedelta | None = None,
+        download: bool = False,
+        filename: str | None = None,
+        absolute: bool = False,
     ) -> str:
         path = f"{self.depot_name}/{renditions.requested(self.original.file_id, self.recipe)}"
         name = self.filename if download and filename is None else filename
         label = self.filename if RENAMED in self.original else None
-        return Depots.url_for(path, expires_in=expires_in, download=download, filename=name, label=label)
+        return Depots.url_for(
+            path, expires_in=expires_in, download=download, filename=name, label=label, absolute=absolute
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +158,16 @@ class _Unmade(ImageVariant):
         return None if image is None else url_or_none(image.depot_name, image.file_id, image.get("_public_url"))
 
     def url_for(
-        self, *, expires_in: int | timedelta | None = None, download: bool = False, filename: str | None = None
+        self,
+        *,
+        expires_in: int | timedelta | None = None,
+        download: bool = False,
+        filename: str | None = None,
+        absolute: bool = False,
     ) -> str | None:
-        options: dict[str, Any] = {"expires_in": expires_in, "download": download, "filename": filename}
-        return None if self.stand_in is None else self.stand_in.url_for(**options)
+        if self.stand_in is None:
+            return None
+        return self.stand_in.url_for(expires_in=expires_in, download=download, filename=filename, absolute=absolute)
 
 
 class ImageVariants(Mapping[str, ImageVariant]):
