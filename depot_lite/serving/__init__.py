@@ -180,7 +180,9 @@ def _respond(method: str, headers: Mapping[str, str], depot: Depot, file_id: str
     public = depot.visibility == "public" and not delivery.checked
     file, response = depot.storage.get(file_id), None
     try:
-        url = None if delivery.proxy else _storage_url(method, depot.storage, file, delivery)
+        # HEAD is answered here: a URL that a storage has signed for GET refuses it, and its headers are known.
+        redirects = method == "GET" and not delivery.proxy
+        url = _storage_url(depot.storage, file, delivery) if redirects else None
         if url is not None:
             return _redirect(url, delivery.cache_max_age)
         response = _answer(method, headers, file, delivery, public=public)
@@ -190,15 +192,14 @@ def _respond(method: str, headers: Mapping[str, str], depot: Depot, file_id: str
             file.close()
 
 
-def _storage_url(method: str, storage: FileStorage, file: StoredFile, delivery: Delivery) -> str | None:
+def _storage_url(storage: FileStorage, file: StoredFile, delivery: Delivery) -> str | None:
     """Return the storage's URL of the file, None if it has none."""
     info, has_urls = file.info, storage.has_urls
     # In backends written for filedepot the file has it, in ours the storage.
     public = file.public_url or (storage.public_url(file) if has_urls else None)
     if public is not None and not delivery.download and delivery.filename is None:
         return public
-    # A signature is valid for one method, and HEAD can be answered without the storage.
-    if method == "HEAD" or not has_urls:
+    if not has_urls:
         return None
     return storage.url(
         file,

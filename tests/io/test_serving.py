@@ -14,12 +14,16 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
+from depot_lite.fields.specialized.image import UploadedImage
+from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
+from depot_lite.images.recipes import Thumbnail
 from depot_lite.io.disposition import content_disposition
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.uploads import adoptable, upload_ticket
 from tests.io.backends import KINDS, WITH_URLS, Place, on
 from tests.io.serving import DATA, HTML, Answers, private_depot, serving, signed
+from tests.support.files import png
 
 with_urls = on(*WITH_URLS)
 every_kind = on(*KINDS)
@@ -95,8 +99,25 @@ def test_the_url_has_our_name_and_type(client: httpx.Client, storage: FileStorag
 
 @with_urls
 def test_head_is_answered_before(client: httpx.Client, storage: FileStorage) -> None:
-    answer = client.head(signed(storage, DATA))
+    url = signed(storage, DATA)
+    answer = client.head(url)
     assert (answer.status_code, answer.headers["content-length"]) == (200, str(SIZE))
+    assert client.head(url, headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+
+
+@with_urls
+def test_head_of_a_variant_on_demand_makes_it(client: httpx.Client, storage: FileStorage) -> None:
+    """As GET does, and a player or a crawler asks with HEAD first."""
+    variants = UploadedFileField((), UploadedImage, variants={"small": Thumbnail(9, 9, make="on_demand")}).variants
+    value = UploadedImage(png(), filename="a.png")
+    value.store()
+    small = value.declare_variants(variants).variants["small"]
+    answer = client.head(str(small.url))
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
+    assert int(answer.headers["content-length"]) == len(storage.get(small.file_id).read())
+    assert (
+        client.get(str(small.url), follow_redirects=True).headers["content-length"] == answer.headers["content-length"]
+    )
 
 
 @with_urls
