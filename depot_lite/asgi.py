@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from concurrent.futures import Executor
 from functools import partial
@@ -27,7 +26,7 @@ from urllib.parse import unquote
 from depot_lite.concurrency.pools import ThreadPool
 from depot_lite.concurrency.threads import Closing, ended, finished, in_thread
 from depot_lite.errors import InvalidContent, StorageFailed, UnknownDepot
-from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Body, Response, refusal
+from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Body, Response, refusal, unavailable
 from depot_lite.serving.fileserver import FileServer, ReadRequest, Request
 from depot_lite.uploads import Upload
 
@@ -39,8 +38,6 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApplication = Callable[[Any, Any, Any], Awaitable[None]]
 
 T = TypeVar("T")
-
-_log: Final = logging.getLogger("depot_lite")
 
 #: Bytes of one part. Each part costs a step in a thread and a copy in the server; two are in memory at a time.
 PART_SIZE: Final = 256 * 1024
@@ -195,10 +192,9 @@ class DepotASGI:
             return response, b""
         try:
             part = body.read(PART_SIZE) if body.left else b""
-        except StorageFailed:
-            _log.exception("%s cannot be served", request.path)
+        except StorageFailed as error:
             response.close()
-            return refusal(503), b""
+            return unavailable(f"{request.path} cannot be served", error), b""
         except BaseException:
             response.close()
             raise

@@ -13,7 +13,6 @@ directly, around one application or around each other, with different mountpoint
 from __future__ import annotations
 
 import inspect
-import logging
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,15 +25,13 @@ from typing import TYPE_CHECKING, Any, Final
 from depot_lite.errors import ConfigurationError, InvalidContent, StorageFailed
 from depot_lite.io.content import CHUNK_SIZE
 from depot_lite.io.options import boolean
-from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Response, refusal
+from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Response, refusal, unavailable
 from depot_lite.serving.fileserver import FileServer, ReadRequest, Request
 from depot_lite.serving.receiving import MinimumRate
 from depot_lite.uploads import Upload
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
-
-_log = logging.getLogger("depot_lite")
 
 
 class DepotMiddleware:
@@ -95,9 +92,9 @@ class DepotMiddleware:
         try:
             try:
                 body = self._sent(environ, response)
-            except StorageFailed:  # a small file, which was read at once, is damaged
-                _log.exception("%s cannot be served", path)
-                response, body = refusal(503), []
+            except StorageFailed as error:  # at the first chunk
+                response.close()
+                response, body = unavailable(f"{path} cannot be served", error), []
             # A new list: servers add headers of their own to it.
             start_response(_status_line(response.status), list(response.headers))
             # From here on the server closes it (PEP 3333), also if the client has disconnected.
@@ -167,8 +164,10 @@ class DepotMiddleware:
         if body.length <= _AT_ONCE:
             return body.taken()
         wrapper = None if self.replace_wsgi_filewrapper else environ.get("wsgi.file_wrapper")
-        # A server sends a wrapped file until its end, and some servers from its start, whatever its position.
-        if wrapper is None or not body.is_whole:
+        # A server sends a wrapped file until its end, and some servers from its start, whatever its position. It gains
+        # nothing by wrapping a remote file, and waitress would read it in the thread that serves all clients.
+        if wrapper is None or not body.is_whole or body.file.local_path is None:
+            body.begin()
             return body
         wrapped: Iterable[bytes] = wrapper(body.file, CHUNK_SIZE)
         return wrapped

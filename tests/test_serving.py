@@ -251,7 +251,7 @@ class TestRefused:
         storage = Failing()
         with caplog.at_level(logging.ERROR, "depot_lite"):
             status, headers, body = ask(storage)
-        assert (status, headers, body) == (503, NOTHING, b"")
+        assert (status, headers, body) == (503, NOTHING | {"Retry-After": "5"}, b"")
         assert "/srv/secret/path" in caplog.text
         assert storage.info.file_id in caplog.text
 

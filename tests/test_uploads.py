@@ -331,10 +331,14 @@ def test_a_client_that_goes_leaves_nothing(depot: Breaking, put: Put) -> None:
 @pytest.mark.parametrize(
     ("error", "status"), [(OSError(errno.ENOSPC, "full"), 507), (OSError(errno.EIO, "broken"), 503), (OSError(), 503)]
 )
-def test_a_storage_that_fails_says_nothing(depot: Breaking, put: Put, error: OSError, status: int) -> None:
+def test_a_storage_that_fails_says_nothing(
+    depot: Breaking, put: Put, error: OSError, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
     depot.error = error
     ticket = upload_ticket()
     assert put(ticket.url, [b"x"]) == status
+    [record] = caplog.records
+    assert (record.levelname, record.exc_info) == ("ERROR", None)
     depot.error = None
     assert put(ticket.url, [b"x"]) == 201
 

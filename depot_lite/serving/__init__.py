@@ -44,6 +44,9 @@ _log = logging.getLogger("depot_lite")
 #: Seconds that a browser may cache a file: a week, as in filedepot.
 DEFAULT_CACHE_MAX_AGE: Final = 3600 * 24 * 7
 
+#: After how many seconds a client may try again.
+RETRY_AFTER: Final = "5"
+
 
 class Body:
     """A range of a stored file to send, iterated in chunks. It has to be closed.
@@ -58,6 +61,7 @@ class Body:
         self.start = part.start
         #: The number of bytes, and of those still to be read.
         self.length = self.left = len(part)
+        self._first = b""
 
     @property
     def is_whole(self) -> bool:
@@ -80,8 +84,15 @@ class Body:
     def __iter__(self) -> Self:
         return self
 
+    def begin(self) -> None:
+        """Read the first chunk, which iterating returns first: a storage that is down fails here, as in `read`."""
+        self._first = next(self, b"")
+
     def __next__(self) -> bytes:
         """Return the next chunk, as `read` does."""
+        if self._first:
+            first, self._first = self._first, b""
+            return first
         if not self.left:
             raise StopIteration
         return self.read(CHUNK_SIZE)
@@ -171,9 +182,8 @@ def respond(
         return _respond(method, headers, found, file_id, delivery or Delivery(cache_max_age))
     except (UnknownDepot, InvalidFileId, StoredFileNotFound):
         return refusal(404)
-    except StorageFailed:
-        _log.exception("file %s of depot %r cannot be served", file_id, found.name)
-        return refusal(503)
+    except StorageFailed as error:
+        return unavailable(f"file {file_id} of depot {found.name!r} cannot be served", error)
 
 
 def _respond(method: str, headers: Mapping[str, str], depot: Depot, file_id: str, delivery: Delivery) -> Response:
@@ -275,6 +285,15 @@ _NO_BODY: Final = ("Content-Type", "text/plain"), ("Content-Length", "0"), ("Cac
 def refusal(status: int, *headers: tuple[str, str]) -> Response:
     """Return an empty response, which is not cached: a pending file has its URL before it is stored."""
     return Response(status, (*headers, *_NO_BODY))
+
+
+def unavailable(what: str, error: StorageFailed) -> Response:
+    """Log in one line why a storage could not answer, and return the response: the client may try again soon.
+
+    A storage that is down fails for each request, and a traceback shows nothing but the way to its client.
+    """
+    _log.error("%s: %s", what, " ".join(str(error).split()) or type(error).__name__)
+    return refusal(503, ("Retry-After", RETRY_AFTER))
 
 
 def _redirect(url: str, cache_max_age: int) -> Response:

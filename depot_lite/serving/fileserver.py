@@ -46,8 +46,8 @@ from depot_lite.io.objects.options import web_address
 from depot_lite.io.options import boolean
 from depot_lite.registry import Depot, check_name
 from depot_lite.renditions import parse_requested
-from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Delivery, Response, refusal, respond
-from depot_lite.serving.receiving import AT_ONCE, IDLE, RATE, RETRY_AFTER, TooSlow, Uploads
+from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, RETRY_AFTER, Delivery, Response, refusal, respond, unavailable
+from depot_lite.serving.receiving import AT_ONCE, IDLE, RATE, TooSlow, Uploads
 from depot_lite.uploads import PARAMETER, Upload, receivable
 
 _log = logging.getLogger("depot_lite")
@@ -238,8 +238,8 @@ class FileServer:
         except InvalidContent as error:
             return refusal(408 if isinstance(error, TooSlow) else 400)
         except StorageFailed as error:
-            _log.exception("the upload %s could not be stored", upload.path)
-            return refusal(507 if isinstance(error, StorageFull) else 503)
+            response = unavailable(f"the upload {upload.path} could not be stored", error)
+            return refusal(507) if isinstance(error, StorageFull) else response
 
     @staticmethod
     def _store(upload: Upload, body: object) -> Response:
@@ -296,9 +296,8 @@ class FileServer:
         except ImagesBusy as error:
             _log.warning("%s", error)
             return refusal(503, ("Retry-After", RETRY_AFTER))
-        except StorageFailed:
-            _log.exception("a variant of %s/%s cannot be made", file.depot.name, file.file_id)
-            return refusal(503)
+        except StorageFailed as error:
+            return unavailable(f"a variant of {file.depot.name}/{file.file_id} cannot be made", error)
         return self.answer(request, file)
 
     def _handed_over(self, response: Response) -> Response:

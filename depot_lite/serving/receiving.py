@@ -19,7 +19,7 @@ from depot_lite.depots import Depots
 from depot_lite.errors import ConfigurationError, InvalidContent
 from depot_lite.io.options import integer
 from depot_lite.io.sizes import size_of
-from depot_lite.serving import Response, refusal
+from depot_lite.serving import RETRY_AFTER, Response, refusal
 
 T = TypeVar("T")
 
@@ -31,9 +31,6 @@ _MOST_AT_ONCE: Final = 256
 AT_ONCE: Final = 64
 IDLE: Final = 30
 RATE: Final = 1024
-
-#: After how many seconds a client may try again.
-RETRY_AFTER: Final = "5"
 
 
 class TooSlow(InvalidContent):

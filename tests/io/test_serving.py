@@ -5,6 +5,7 @@ moto and Google's emulator refuse no signature: wrong ones are tried on a real S
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -19,7 +20,9 @@ from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.images.recipes import Thumbnail
 from depot_lite.io.disposition import content_disposition
+from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import FileStorage
+from depot_lite.manager import DepotManager
 from depot_lite.uploads import adoptable, upload_ticket
 from tests.io.backends import KINDS, WITH_URLS, Place, on
 from tests.io.serving import DATA, HTML, Answers, private_depot, serving, signed
@@ -103,6 +106,14 @@ def test_head_is_answered_before(client: httpx.Client, storage: FileStorage) -> 
     answer = client.head(url)
     assert (answer.status_code, answer.headers["content-length"]) == (200, str(SIZE))
     assert client.head(url, headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+
+
+@on("real s3")
+def test_head_of_a_signed_url_is_refused_by_the_storage(client: httpx.Client, storage: FileStorage) -> None:
+    """Which is why we answer it."""
+    url = signed(storage, DATA)
+    location = client.get(url).headers["location"]
+    assert (httpx.head(location, timeout=30).status_code, client.head(url).status_code) == (403, 200)
 
 
 @with_urls
@@ -287,3 +298,26 @@ def test_only_storages_with_urls_have_urls(storage: FileStorage, place: Place) -
     told: list[Any] = [storage.url(file_id), storage.public_url(file_id), storage.upload_form(file_id, max_size=10)]
     if not storage.has_urls:
         assert told == [None, None, None]
+
+
+# --- a server that is down --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("proxy", [False, True])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_server_that_is_down_is_503(method: str, proxy: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """One line in the log says which file and why; the client may try again soon."""
+    from tests.io.s3_server import Server
+
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        endpoint = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+    storage, file_id = Server(endpoint, "key", "secret").storage("bucket", timeout=10), new_file_id()
+    with private_depot(storage), serving(proxy=proxy) as client:
+        answer = client.request(method, DepotManager.url_for(f"default/{file_id}"))
+    assert (answer.status_code, answer.content, answer.headers["retry-after"]) == (503, b"", "5")
+    [record] = [each for each in caplog.records if each.name == "depot_lite"]
+    assert (record.levelname, record.exc_info) == ("ERROR", None)
+    assert file_id in record.getMessage()
+    assert "the endpoint cannot be reached" in record.getMessage()
+    assert "\n" not in record.getMessage()

@@ -21,7 +21,8 @@ from depot_lite.fields.columns import FileColumn
 from depot_lite.fields.staging import Staged, stage
 from depot_lite.io.fileid import new_upload_id
 from depot_lite.io.sizes import shown_size
-from depot_lite.serving.receiving import AT_ONCE, IDLE, RATE, RETRY_AFTER, TooSlow, Uploads
+from depot_lite.serving import RETRY_AFTER
+from depot_lite.serving.receiving import AT_ONCE, IDLE, RATE, TooSlow, Uploads
 
 _log = logging.getLogger("depot_lite")
 
@@ -53,10 +54,10 @@ async def receive(request: Request, column: FileColumn, *, max_size: int | None)
     except ImagesBusy:
         return JSONResponse({"errors": [BUSY]}, 503, {"Retry-After": "30"})
     except StorageFailed as error:
-        _log.exception("an upload for %s could not be stored", column)
-        full = isinstance(error, StorageFull)
-        message = "there is no space left" if full else "could not be stored"
-        return JSONResponse({"errors": [message]}, 507 if full else 503)
+        _log.error("an upload for %s could not be stored: %s", column, " ".join(str(error).split()))
+        if isinstance(error, StorageFull):
+            return JSONResponse({"errors": ["there is no space left"]}, 507)
+        return JSONResponse({"errors": ["could not be stored"]}, 503, {"Retry-After": RETRY_AFTER})
     data = {"token": staged.token, "type": staged.info.content_type, "size": shown_size(staged.info.content_length)}
     return JSONResponse(data, 201)
 
