@@ -41,21 +41,21 @@ class LaterHooks(CurrentConfiguration):
 
     @classmethod
     def set_process_later(cls, hook: Callable[..., object] | None, *, fallback: Literal["now", "none"] = "now") -> None:
-        """Let a function take images whose variants are to be made after a COMMIT, instead of making them there.
+        """Let a function take files whose variants or facts are made after a COMMIT, instead of making them there.
 
         The function passes its arguments to a task queue, whose task calls `depot_lite.maintenance.make_variants` with
-        them. It is called after the outermost COMMIT, once for each stored image with ``make="later"`` variants, in the
-        thread that committed; under ``AsyncSession`` in a thread beside the event loop. Its result is ignored. Images
-        of a transaction that rolled back never go through it.
+        them. It is called after the outermost COMMIT, once for each stored file with ``make="later"`` variants or
+        ``run="later"`` analyzers, in the thread that committed; under ``AsyncSession`` in a thread beside the event
+        loop. Its result is ignored. Files of a transaction that rolled back never go through it.
 
         It gets four JSON values: the model, as ``"package.module:Class"``; the primary key, as a list, or None if it is
-        not known or has no form in JSON; the name of the attribute; and the path of the image.
+        not known or has no form in JSON; the name of the attribute; and the path of the file.
 
         Args:
-            hook: the function, which replaces the previous one; with None the variants are made before ``commit()``
-                returns.
-            fallback: if the hook raises, the error is logged and the variants are made at once (``"now"``), or left to
-                `depot_lite.maintenance.make_missing_variants` (``"none"``).
+            hook: the function, which replaces the previous one; with None variants and facts are made before
+                ``commit()`` returns.
+            fallback: if the hook raises, the error is logged, and variants and facts are made at once (``"now"``), or
+                left to `make_missing_variants` and `add_missing_facts` of `depot_lite.maintenance` (``"none"``).
 
         Raises:
             ConfigurationError: ``hook`` cannot be called, or has to be awaited, or ``fallback`` is something else.
@@ -65,16 +65,16 @@ class LaterHooks(CurrentConfiguration):
         if fallback not in ("now", "none"):
             raise ConfigurationError(f"process_later: fallback={fallback!r}: expected 'now' or 'none'")
         with cls._lock:
-            cls._set(process_later=hook, makes_variants_if_refused=fallback == "now")
+            cls._set(process_later=hook, processes_if_refused=fallback == "now")
 
     @classmethod
     def get_process_later(cls) -> Callable[..., object] | None:
-        """Return the function set by `set_process_later`, None if variants are made immediately."""
+        """Return the function set by `set_process_later`, None if variants and facts are made immediately."""
         return cls._state.process_later
 
     @classmethod
-    def _makes_variants_if_refused(cls) -> bool:
-        return cls._state.makes_variants_if_refused
+    def _processes_if_refused(cls) -> bool:
+        return cls._state.processes_if_refused
 
 
 def check_hook(name: str, hook: object, arguments: str) -> None:

@@ -160,8 +160,8 @@ class Configuration:
     signer: Signer | None = None
     delete_later: Callable[[list[str]], object] | None = None
     process_later: Callable[..., object] | None = None
-    #: Whether variants that the hook has not taken are made at once.
-    makes_variants_if_refused: bool = True
+    #: Whether variants and facts of files that the hook has not taken are made at once.
+    processes_if_refused: bool = True
     #: The middleware, if it is one of this library.
     own_middleware: OwnMiddleware | None = field(init=False)
 

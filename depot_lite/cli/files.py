@@ -17,7 +17,7 @@ from depot_lite.cli.output import format_count, format_table, printable
 from depot_lite.cli.reports.report import Report
 from depot_lite.depots import Depots
 from depot_lite.errors import DepotError, StorageFailed, StoredFileNotFound
-from depot_lite.fields.analyzers import facts_of, shown_facts
+from depot_lite.fields.analyzers import findings, shown_facts
 from depot_lite.fields.validators.candidate import Candidate
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import check_file_id
@@ -98,7 +98,7 @@ def info(options: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Rep
         raise WrongUsage("--rows needs a database: --url URL, or DATABASE_URL in the environment")
     with Depots.get(depot_name).get(file_id) as stored:
         found, local_path = stored.info, stored.local_path
-        facts = facts_of(Candidate.of(stored, found.filename, found.content_type))
+        facts = findings(Candidate.of(stored, found.filename, found.content_type)).facts
     rows = _rows(bind, depot_name, file_id, watcher) if options.rows else None
     data = {
         "command": "info",

@@ -7,9 +7,9 @@
 
     movie.trailer.facts["duration"]
 
-They are called at the flush, before the file is stored, with the content as it was handed in. What they find is kept in
-the row under the key ``facts``. An analyzer never keeps a file from being stored: one that fails gives no facts, and a
-line in the log.
+They are called at the flush, before the file is stored, with the content as it was handed in; those with
+``run="later"`` after the COMMIT, with the stored file. What they find is kept in the row under the key ``facts``. An
+analyzer never keeps a file from being stored: one that fails gives no facts, and a line in the log.
 
 ``duration``
     seconds, to the millisecond
@@ -30,14 +30,16 @@ import logging
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final, Literal, cast
 
 from depot_lite import images, media
-from depot_lite.errors import MetaRefused
-from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.depots import Depots
+from depot_lite.errors import ConfigurationError, MetaRefused
+from depot_lite.fields.interfaces import ANALYZED, DepotFileInfo
 from depot_lite.fields.meta import plain_meta
-from depot_lite.fields.validators.candidate import Candidate
+from depot_lite.fields.validators.candidate import Candidate, StoredCandidate
 from depot_lite.fields.validators.refusals import candidate_of
 from depot_lite.io.content import encodable
 from depot_lite.io.fileid import FILE_ID
@@ -63,18 +65,45 @@ class Analyzer(ABC):
                     return {"lines": opened.read(1_000_000).count(b"\n")}
 
     Its time and memory are its own concern: it should read a bounded number of bytes.
+
+    Args:
+        run: ``"now"``, the default, calls it at the flush, ``"later"`` after the COMMIT. It is then part of the job
+            that makes later variants (`DepotManager.set_process_later`).
+
+    Raises:
+        ConfigurationError: ``run`` is something else.
     """
 
     #: The types of the files that it is called for, such as ``"video/*"``; empty for files of every type.
     content_types: ClassVar[Sequence[str]] = ()
+    run: Literal["now", "later"] = "now"
+
+    def __init__(self, *, run: Literal["now", "later"] | None = None) -> None:
+        if run is not None:
+            self.run = run
+        self.check_run()
+
+    def check_run(self) -> None:
+        """Raise ConfigurationError if ``run``, which a class may set as well, is neither ``"now"`` nor ``"later"``."""
+        if self.run not in ("now", "later"):
+            raise ConfigurationError(f"{type(self).__name__}: run={self.run!r}: expected 'now' or 'later'")
+
+    @property
+    def name(self) -> str:
+        """The name by which rows remember that it was called for their file: that of the class.
+
+        If an analyzer comes to find other facts, give it another name: `depot_lite.maintenance.add_missing_facts` then
+        calls it for all files.
+        """
+        return type(self).__name__
 
     @abstractmethod
     def facts_of(self, file: Candidate) -> Mapping[str, Any]:
         """Return the facts about a file by their names, with values that JSON can keep. It may raise anything."""
 
     def __repr__(self) -> str:
-        """Show the name of the class."""
-        return f"{type(self).__name__}()"
+        """Show the name of the class, and whether it runs later."""
+        return f"{type(self).__name__}({'' if self.run == 'now' else f'run={self.run!r}'})"
 
 
 class Dimensions(Analyzer):
@@ -127,7 +156,10 @@ class PdfPages(Analyzer):
 def _recording(file: Candidate) -> media.Recording:
     def read() -> media.Recording:
         with file.open() as opened:
-            return media.read_recording(opened)
+            found = media.read_recording(opened)
+        if found.problem and not (found.tags or found.duration or found.width):
+            raise media.Unreadable(found.problem)
+        return found
 
     return file.cached(media.read_recording, read)
 
@@ -145,59 +177,118 @@ ALL: Final = (Dimensions(), Duration(), AudioTags(), PdfPages())
 #: Text that maintenance would take for the path of a file of the row: a hostile tag must not name the file of others.
 _PATH: Final = re.compile(f"/{FILE_ID}")
 
+#: Errors of a storage, a disk or an installation, which say nothing about the file.
+_PASSING: Final = (OSError, MemoryError, ConfigurationError)
+
+
+@dataclass(slots=True)
+class Findings:
+    """The result of analyzing one file."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    #: The names of the analyzers that were called and need not be called again, whether they found something or not.
+    analyzed: list[str] = field(default_factory=list)
+    #: The first error of an analyzer that cannot read such a file; None if all could.
+    unreadable: Exception | None = None
+    #: The first error that has nothing to do with the file, such as one of the storage: its analyzer is called again.
+    failed: Exception | None = None
+
 
 def analyze(value: DepotFileInfo, analyzers: Sequence[Analyzer]) -> None:
-    """Set the facts of a pending value. The copy of a value that has facts keeps them.
+    """Set the facts of a pending value that are found at the flush. The copy of a value that has facts keeps them.
 
     Raises:
         InvalidContent: the content is a stream that cannot be read; it is copied to a temporary file first.
         ValidationError: the stream has more bytes than its limit allows.
     """
-    if not value.pending or "facts" in value:
+    seen = analyzed(value)
+    called = [each for each in analyzers if each.run == "now" and each.name not in seen]
+    if not value.pending or not called:
         return
     candidate = candidate_of(value)
     try:
-        facts = facts_of(candidate, analyzers)
+        found = findings(candidate, called)
     finally:
         candidate.close()
-    if facts:
-        value["facts"] = facts
+    value.update(keys_of(found, value))
 
 
-def facts_of(file: Candidate, analyzers: Sequence[Analyzer] = ALL) -> dict[str, Any]:
+def analyze_stored(value: DepotFileInfo, analyzers: Sequence[Analyzer]) -> Findings:
+    """Return the facts about the file of a stored value. It raises nothing: see `Findings.failed`."""
+    candidate = StoredCandidate(value, lambda: Depots.get_file(value["path"]))
+    try:
+        return findings(candidate, analyzers)
+    except Exception as error:
+        return Findings(failed=error)
+    finally:
+        candidate.close()
+
+
+def analyzed(value: DepotFileInfo) -> list[str]:
+    """Return the names of the analyzers that were called for a value."""
+    names = value.get(ANALYZED)
+    return names if isinstance(names, list) else []
+
+
+def missing_analyzers(
+    value: DepotFileInfo, analyzers: Sequence[Analyzer], run: Sequence[str] = ("now", "later")
+) -> list[Analyzer]:
+    """Return the analyzers for the type of a stored file that were not called for it, of those that run at a time."""
+    if value.pending or value.is_damaged:
+        return []
+    seen, media_type = analyzed(value), str(value.get("content_type"))
+    return [each for each in analyzers if each.run in run and each.name not in seen and _is_for(each, media_type)]
+
+
+def keys_of(found: Findings, value: DepotFileInfo) -> dict[str, Any]:
+    """Return the keys of a value that findings change; empty if others have called the same analyzers before."""
+    seen = analyzed(value)
+    names = [each for each in found.analyzed if each not in seen]
+    if not names:
+        return {}
+    facts = {**(value.get("facts") or {}), **found.facts}
+    return {ANALYZED: [*seen, *names], **({"facts": facts} if facts else {})}
+
+
+def findings(file: Candidate, analyzers: Sequence[Analyzer] = ALL) -> Findings:
     """Return the facts that analyzers find about a file; of a fact that several find, the last one's.
 
     Raises:
         InvalidContent: as from `analyze`.
         ValidationError: as from `analyze`.
     """
-    facts, media_type = dict[str, Any](), file.content_type
+    found, media_type = Findings(), file.content_type
     called = [each for each in analyzers if _is_for(each, media_type)]
     if called:
         file.spool()
     for each in called:
-        facts.update(_found_by(each, file))
-    return facts
+        _call(each, file, found)
+    return found
 
 
 def _is_for(analyzer: Analyzer, media_type: str) -> bool:
     return not analyzer.content_types or any(matches(media_type, each) for each in analyzer.content_types)
 
 
-def _found_by(analyzer: Analyzer, file: Candidate) -> dict[str, Any]:
+def _call(analyzer: Analyzer, file: Candidate, found: Findings) -> None:
     try:
         facts = plain_meta(analyzer.facts_of(file))
         text = json.dumps(facts, ensure_ascii=False)
         text.encode()  # databases keep neither lone surrogates nor, in PostgreSQL, the character zero
         if "\\u0000" in text or _PATH.search(text):
             raise ValueError("it has text that no row should have")
+        found.facts.update(facts)
+    except _PASSING as error:
+        _log.info("%r failed for %r: %r", analyzer, file.filename, error)
+        found.failed = found.failed or error
+        return
     except (media.Unreadable, MetaRefused, ValueError) as error:
         _log.debug("%r found nothing in %r: %s", analyzer, file.filename, error)
+        found.unreadable = found.unreadable or error
     except Exception as error:
         _log.info("%r failed for %r: %r", analyzer, file.filename, error)
-    else:
-        return facts
-    return {}
+        found.unreadable = found.unreadable or error
+    found.analyzed.append(analyzer.name)
 
 
 # --- for people -------------------------------------------------------------------------------------------------------

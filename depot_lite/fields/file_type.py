@@ -110,13 +110,20 @@ class FileType(TypeDecorator[Any]):
 
     @property
     def analyzers(self) -> tuple[Any, ...]:
-        """The analyzers, which find facts about each file before it is stored."""
+        """The analyzers, which find facts about each file before it is stored, or after the COMMIT."""
         return self._analyzers
 
     @property
     def variants(self) -> Mapping[str, Any]:
         """The recipes of the variants made from each image, by name."""
         return self._variants
+
+    @property
+    def has_later_work(self) -> bool:
+        """Whether variants are made, or analyzers run, after the COMMIT of a file."""
+        return any(each.make == "later" for each in self._variants.values()) or any(
+            each.run == "later" for each in self._analyzers
+        )
 
     @property
     def meta(self) -> Mapping[str, Any] | None:

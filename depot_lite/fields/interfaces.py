@@ -24,6 +24,9 @@ from depot_lite.uploads import Upload
 
 logger: Final = logging.getLogger("depot_lite")
 
+#: The key of a row for the names of the analyzers that were called for its file.
+ANALYZED: Final = "analyzed"
+
 
 class FileFilter(ABC):
     """A step that follows the storing of a file, such as making a thumbnail or setting a key.
@@ -65,6 +68,8 @@ class DepotFileInfo(StorableReference):
     validators: ClassVar[Sequence[Any]] = ()
     #: Analyzers of every column of this class, called before the column's own (`depot_lite.fields.analyzers`).
     analyzers: ClassVar[Sequence[Any]] = ()
+    #: The keys that a row may get after the COMMIT of its file, from the file itself.
+    derived_keys: ClassVar[Sequence[str]] = ("facts", ANALYZED)
 
     @classmethod
     def check_variants(cls, variants: Mapping[str, Any]) -> None:
@@ -89,7 +94,12 @@ class DepotFileInfo(StorableReference):
         Args:
             present: the value of the row, of the same file.
         """
-        return self
+        changed = {key: present[key] for key in self.derived_keys if key in present and present[key] != self.get(key)}
+        return self._with_data({**self, **changed}) if changed else self
+
+    def with_keys(self, changed: Mapping[str, Any]) -> Self:
+        """Return this stored value with other values of keys that are derived from its file, such as facts."""
+        return self._with_data({**self, **changed}) if changed else self
 
     # --- copies of other values -----------------------------------------------------------------------------------
 

@@ -63,12 +63,13 @@ def checked_analyzers(analyzers: Iterable[Any], upload_type: type[DepotFileInfo]
     """Return the analyzers of a column, those of the class of its values first.
 
     Raises:
-        ConfigurationError: one is not an analyzer.
+        ConfigurationError: one is not an analyzer, or runs at no known time.
     """
     found = (*upload_type.analyzers, *_listed("analyzers", analyzers))
     for each in found:
         if not isinstance(each, Analyzer):
             raise ConfigurationError(f"analyzers={analyzers!r}: expected an instance of Analyzer, got {each!r}")
+        each.check_run()
     return found
 
 

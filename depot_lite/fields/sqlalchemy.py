@@ -91,7 +91,7 @@ class UploadedFileField(FileType):
         multiple: an ordered list of files instead of one.
         meta: the names and types of the metadata of each file, such as ``{"alt": str, "focus": tuple[float, float]}``;
             by default any JSON is accepted.
-        analyzers: called with each file before it is stored; their findings are in its ``facts``
+        analyzers: called with each file before it is stored, or after the COMMIT; their findings are in its ``facts``
             (`depot_lite.fields.analyzers`).
     """
 

@@ -108,7 +108,7 @@ class UploadedFile(DepotFileInfo):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """The facts that the analyzers of the column have found when the file was stored; empty if none were found."""
+        """The facts that the analyzers of the column have found; empty if they found none, or have yet to run."""
         return self._optional("facts", dict) or FrozenDict()
 
     def with_(self, *, filename: str | None = None, meta: Mapping[str, Any] | None = None) -> Self:

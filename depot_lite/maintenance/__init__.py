@@ -20,18 +20,21 @@ from depot_lite.maintenance.missing import DamagedRow, MissingFile, MissingRepor
 from depot_lite.maintenance.owners import ClaimReport, claim
 from depot_lite.maintenance.restoration import RestoreReport, restore_files
 from depot_lite.maintenance.retirement import RetirementReport, prove_replaced
-from depot_lite.maintenance.run.reports import CopyReport, FailedRow, MigrationReport, Progress, UnusedReport, Watcher
+from depot_lite.maintenance.run.reports import (
+    CopyReport,
+    FailedRow,
+    MigrationReport,
+    Progress,
+    RegenerateReport,
+    UnusedReport,
+    Watcher,
+)
 from depot_lite.maintenance.run.units import create_units_table
 from depot_lite.maintenance.sharing import share_copy, share_migration
 from depot_lite.maintenance.statistics import StatisticsReport, statistics
 from depot_lite.maintenance.trash import UndeleteReport, undelete
 from depot_lite.maintenance.unused import delete_unused_files, find_unused
-from depot_lite.maintenance.variants import (
-    RegenerateReport,
-    make_missing_variants,
-    make_variants,
-    regenerate_variants,
-)
+from depot_lite.maintenance.variants import make_missing_variants, make_variants, regenerate_variants
 from depot_lite.maintenance.verdicts import Finding
 from depot_lite.maintenance.verification import VerifyReport, verify
 

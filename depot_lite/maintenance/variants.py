@@ -1,53 +1,23 @@
-"""Variants of stored images: those that are made later, those that rows lack, and those of an older recipe.
-
-Originals stay where they are. Rows show which variants are outdated or missing, and others are skipped: an interrupted
-job is simply started again.
-"""
+"""Variants of stored images: those that are made later, those that rows lack, and those of an older recipe."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, configure_mappers
 
-from depot_lite.errors import ConfigurationError, DepotError, MaintenanceStopped
-from depot_lite.fields.columns import FileColumn, columns_of_mapper, files_in, mapped_attribute
-from depot_lite.fields.lists import FileList
+from depot_lite.fields.columns import mapped_attribute
+from depot_lite.fields.file_type import FileType
+from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.specialized.image import UploadedImage, missing_variants, outdated
 from depot_lite.fields.tracking.later import column_named, key_from_json, lacking
-from depot_lite.fields.tracking.renewal import make_chosen, renew
-from depot_lite.fields.tracking.transfers import off_loop
-from depot_lite.io.options import integer
-from depot_lite.maintenance.limits import count_of
-from depot_lite.maintenance.rows.database import Database, Row
-from depot_lite.maintenance.rows.mapped import MappedColumn, engine_of
-from depot_lite.maintenance.rows.places import Place, chosen, places
-from depot_lite.maintenance.rows.references import parsed, where
-from depot_lite.maintenance.run.reports import FailedRow, Step, Watcher, partial_report
-
-#: Rows per transaction.
-BATCH: Final = 20
-
-
-@dataclass(slots=True)
-class RegenerateReport:
-    """The result of regenerating variants."""
-
-    #: Rows checked, in all columns.
-    rows: int = 0
-    #: Of these, rows whose variants differ from the column's current recipes, or that lack variants.
-    outdated: int = 0
-    #: Rows whose variants were regenerated; None after a dry run.
-    regenerated: int | None = None
-    #: Rows that were replaced or deleted before their turn came.
-    changed: int = 0
-    failed: list[FailedRow] = field(default_factory=list)
+from depot_lite.fields.tracking.renewal import Todo, make_chosen
+from depot_lite.maintenance.renewals import BATCH, Chosen, RenewalJob
+from depot_lite.maintenance.rows.mapped import engine_of
+from depot_lite.maintenance.run.reports import RegenerateReport, Watcher
 
 
 def regenerate_variants(
@@ -82,8 +52,9 @@ def regenerate_variants(
         MaintenanceStopped: a table cannot be read or written.
         ConfigurationError: an argument is invalid.
     """
-    job = _Regeneration(bind, models, batch, dry_run, limit, progress, _ImageColumn.outdated, "regenerating")
-    return job.run(_image_columns(models, columns, where))
+    options: dict[str, Any] = {"batch": batch, "dry_run": dry_run, "limit": limit, "progress": progress}
+    job = RenewalJob(bind, "regenerating", _outdated, **options)
+    return job.run(Chosen(models, columns, where).of_kind(_has_images, "an image column"))
 
 
 def make_missing_variants(
@@ -106,24 +77,26 @@ def make_missing_variants(
         MaintenanceStopped: a table cannot be read or written.
         ConfigurationError: an argument is invalid.
     """
-    job = _Regeneration(bind, models, batch, dry_run, limit, progress, _ImageColumn.missing, "making variants of")
-    return job.run(_image_columns(models, columns, where))
+    options: dict[str, Any] = {"batch": batch, "dry_run": dry_run, "limit": limit, "progress": progress}
+    job = RenewalJob(bind, "making variants of", _missing, **options)
+    return job.run(Chosen(models, columns, where).of_kind(_has_images, "an image column"))
 
 
 def make_variants(
     bind: Session | Engine, model: str, key: Sequence[Any] | None, attribute: str, path: str
 ) -> list[str]:
-    """Make the variants of one image that are to be made later, and return the names of those that were made.
+    """Make the variants of one file that are to be made later, and return the names of those that were made.
 
-    This is the task for the arguments of a `DepotManager.set_process_later` hook. A second run makes nothing, and of
-    two at once one makes the variants. If the image was replaced or deleted in the meantime, nothing is made or kept.
+    This is the task for the arguments of a `DepotManager.set_process_later` hook. It also calls the analyzers that run
+    later, and enters their facts. A second run makes nothing, and of two at once one makes the variants. If the file
+    was replaced or deleted in the meantime, nothing is made or kept.
 
     Args:
         bind: the database; of a session, its engine is used and its own transaction is not touched.
         model: the name of the model, ``"package.module:Class"``; it has to be imported.
         key: the primary key of the row; with None the row is found by the path, which reads the whole table.
         attribute: the name of the attribute.
-        path: the path of the image.
+        path: the path of the file.
 
     Raises:
         ConfigurationError: there is no such model or attribute, or ``key`` is not a key of its table.
@@ -139,150 +112,15 @@ def make_variants(
     return make_chosen(engine, column, found, path, partial(lacking, column=column))
 
 
-# --- columns ------------------------------------------------------------------------------------------------------
+def _outdated(kind: FileType, value: DepotFileInfo) -> Todo:
+    if not isinstance(value, UploadedImage):
+        return Todo()
+    return Todo(outdated(value, kind.variants), placeholder=value.lacks_placeholder)
 
 
-@dataclass(frozen=True, slots=True)
-class _ImageColumn(MappedColumn):
-    """An attribute that holds images, and its column."""
-
-    @property
-    def file_column(self) -> FileColumn:
-        """The attribute, as its class knows it."""
-        return columns_of_mapper(self.mapper)[self.attribute]
-
-    def outdated(self, value: Any) -> list[str]:
-        """Return the names of the variants of an image that are missing, superfluous or of an older recipe."""
-        return outdated(value, self.file_column.type.variants)
-
-    def missing(self, value: Any) -> list[str]:
-        """Return the names of the variants that an image lacks."""
-        return missing_variants(value, self.file_column.type.variants)
-
-    def held(self, row: Row) -> Any:
-        """Return the value that the attribute has after loading a row."""
-        data, kind = parsed(self.place, row), self.place.type
-        if kind is None or data is None:
-            return None
-        if kind.multiple:
-            return FileList.of(kind.upload_type.of_data(each) for each in data)
-        return kind.upload_type.of_data(data)
+def _missing(kind: FileType, value: DepotFileInfo) -> Todo:
+    return Todo(missing_variants(value, kind.variants))
 
 
-def _image_columns(
-    models: Iterable[object] | None, columns: Iterable[str] | None, condition: str | None
-) -> list[_ImageColumn]:
-    images = [each for each in places(models=models) if _has_images(each) and _ImageColumn.of(each) is not None]
-    if isinstance(columns, str):
-        raise ConfigurationError(f"columns: expected a list of names, got {columns!r}")
-    names = None if columns is None else list(dict.fromkeys(columns))
-    known = {str(each): each for each in images}
-    if invalid := [each for each in names or () if each not in known]:
-        listed = ", ".join(known) or "none"
-        raise ConfigurationError(f"columns: {invalid[0]!r} is not an image column of any model; there is {listed}")
-    return [found for each in chosen(images, names, condition) if (found := _mapped(each)) is not None]
-
-
-def _has_images(place: Place) -> bool:
-    return place.type is not None and issubclass(place.type.upload_type, UploadedImage)
-
-
-def _mapped(place: Place) -> _ImageColumn | None:
-    column = _ImageColumn.of(place)
-    if column is not None and not place.key:
-        raise ConfigurationError(f"{place}: the table has no primary key, so its rows cannot be told apart")
-    return column
-
-
-# --- the job ------------------------------------------------------------------------------------------------------
-
-
-class _Regeneration:
-    def __init__(
-        self,
-        bind: Any,
-        models: Iterable[object] | None,
-        batch: int,
-        dry_run: bool,
-        limit: int | None,
-        progress: Watcher | None,
-        choose: Callable[[_ImageColumn, Any], list[str]],
-        name: str,
-    ) -> None:
-        self.choose = choose
-        self.name = name
-        self.bind = bind
-        self.database = Database(bind)
-        self.batch = integer("batch", batch, 1, sys.maxsize)
-        self.dry_run = dry_run
-        self.left = count_of("limit", limit)
-        self.progress = progress
-        self.report = RegenerateReport(regenerated=None if dry_run else 0)
-
-    def run(self, columns: Iterable[_ImageColumn]) -> RegenerateReport:
-        """Renew the chosen variants in these columns, and return the report."""
-        for each in columns:
-            self._process(each)
-        return self.report
-
-    def _process(self, column: _ImageColumn) -> None:
-        engine = column.engine(self.bind)
-        with partial_report(self.report), Step(self.progress, f"{self.name} {column.place}", unit="rows") as step:
-            for page in self.database.pages(column.place, exact=True):
-                keys = self._taken(off_loop(partial(self._outdated, column, page)))
-                step.add(len(page) - len(keys))
-                for start in range(0, len(keys), self.batch):
-                    batch = keys[start : start + self.batch]
-                    if not self.dry_run:
-                        self._regenerate(engine, column, batch)
-                    step.add(len(batch))
-                if self.left == 0:
-                    return
-
-    def _outdated(self, column: _ImageColumn, page: list[Row]) -> list[tuple[Any, ...]]:
-        found = []
-        for row in page:
-            self.report.rows += 1
-            try:
-                if any(self.choose(column, each) for each in files_in(column.held(row))):
-                    found.append(row.key)
-            except DepotError as error:
-                self._failed(column, row.key, error)
-            except (TypeError, ValueError, KeyError, AttributeError) as error:
-                damaged = MaintenanceStopped(f"{where(column.place, row)} is damaged: {error!r}")
-                self._failed(column, row.key, damaged)
-        return found
-
-    def _taken(self, keys: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-        if self.left is not None:
-            keys = keys[: self.left]
-            self.left -= len(keys)
-        self.report.outdated += len(keys)
-        return keys
-
-    def _failed(self, column: _ImageColumn, key: tuple[Any, ...], error: Exception) -> None:
-        self.report.failed.append(FailedRow(str(column.place), key, None, error))
-
-    def _regenerate(self, engine: Engine, column: _ImageColumn, keys: list[tuple[Any, ...]]) -> None:
-        """Write rows in one transaction; if one fails, each in its own."""
-        try:
-            self._transact(engine, column, keys)
-            return
-        except (DepotError, SQLAlchemyError) as error:
-            if len(keys) == 1 and isinstance(error, DepotError):
-                self._failed(column, keys[0], error)
-                return
-        for key in keys:
-            try:
-                self._transact(engine, column, [key])
-            except DepotError as error:
-                self._failed(column, key, error)
-            except SQLAlchemyError as error:
-                raise MaintenanceStopped(f"{column.place} cannot be written: {error}") from error
-
-    def _transact(self, engine: Engine, column: _ImageColumn, keys: list[tuple[Any, ...]]) -> None:
-        result = renew(engine, column.file_column, keys, partial(self.choose, column))
-        for key, error in result.failed.items():
-            self._failed(column, key, error)
-        self.report.regenerated = (self.report.regenerated or 0) + len(result.made)
-        self.report.changed += len(keys) - len(result.made.keys() | result.failed.keys())
+def _has_images(kind: FileType) -> bool:
+    return issubclass(kind.upload_type, UploadedImage)

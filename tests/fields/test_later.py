@@ -314,7 +314,7 @@ def test_a_hook_that_fails_does_not_fail_the_commit(
         session.commit()
     assert len(calls) == 1
     assert variants(database) == [BOTH if fallback == "now" else ["small"]] * 2
-    assert "the process_later hook failed for 2 images" in caplog.text
+    assert "the process_later hook failed for 2 files" in caplog.text
     assert ("left to make_missing_variants" in caplog.text) == (fallback == "none")
     report = make_missing_variants(database, models=[Base])
     assert report.regenerated == (0 if fallback == "now" else 2)

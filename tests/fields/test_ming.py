@@ -597,6 +597,8 @@ def test_an_attribute_that_was_not_loaded_is_not_assigned_and_goes_with_its_docu
         {"validators": ["image/png"]},
         {"validators": [MaxCount(3)]},
         {"variants": {"tiny": Thumbnail(16, 16)}},
+        {"analyzers": [PdfPages(run="later")]},
+        {"upload_type": UploadedImage, "variants": {"tiny": Thumbnail(16, 16, make="later")}},
     ],
     ids=repr,
 )

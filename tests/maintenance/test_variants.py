@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 
 from depot_lite.errors import ConfigurationError, ImageRefused, StoredFileNotFound
 from depot_lite.fields.specialized.image import UploadedImage
-from depot_lite.maintenance.run.reports import Progress
-from depot_lite.maintenance.variants import RegenerateReport, regenerate_variants
+from depot_lite.maintenance.run.reports import Progress, RegenerateReport
+from depot_lite.maintenance.variants import regenerate_variants
 from tests.fields.images import meanwhile
 from tests.maintenance.covers import (
     TODAY,

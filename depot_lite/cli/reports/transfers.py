@@ -10,8 +10,13 @@ from depot_lite.cli.reports.report import Report, dry_run, failed_files, failure
 from depot_lite.durations import format_elapsed
 from depot_lite.io.sizes import shown_size
 from depot_lite.maintenance.restoration import RestoreReport
-from depot_lite.maintenance.run.reports import CopyReport, FailedRow, MigrationReport, TransferReport
-from depot_lite.maintenance.variants import RegenerateReport
+from depot_lite.maintenance.run.reports import (
+    CopyReport,
+    FailedRow,
+    MigrationReport,
+    RegenerateReport,
+    TransferReport,
+)
 
 _LEFT: Final = "units that others have, or in which something failed"
 

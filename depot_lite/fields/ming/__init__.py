@@ -103,6 +103,8 @@ class UploadedFileProperty(FieldProperty):  # type: ignore[misc]  # Ming's class
         renditions.declare(self._variants.items(), self._upload_type)
         if late := [name for name, each in self._variants.items() if each.make == "later"]:
             raise ConfigurationError(f"variants[{late[0]!r}]: make='later' needs a column of SQLAlchemy")
+        if later := [each for each in self._analyzers if each.run == "later"]:
+            raise ConfigurationError(f"analyzers={later!r}: run='later' needs a column of SQLAlchemy")
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Return the value of an object or None, and the property itself for the class."""

@@ -81,6 +81,10 @@ class UploadedImage(ImagePresentation):
     placeholder: ClassVar[bool] = False
 
     workers: ClassVar[int] = PROCESSORS
+    derived_keys: ClassVar[Sequence[str]] = (
+        *(*UploadedFile.derived_keys, "variants", "files", "width", "height", PREVIEW),
+        *("blurhash", "dominant_colour"),
+    )
     #: The rule that comes from the settings of the class.
     _check: ClassVar[Image] = Image(formats=formats, max_pixels=max_pixels, decode=False)
     validators: ClassVar[Sequence[Any]] = (_check,)
@@ -241,9 +245,15 @@ class UploadedImage(ImagePresentation):
             self["width"], self["height"] = image.width, image.height
 
     def _set_placeholder(self, made: dict[str, Rendition]) -> None:
-        if _PLACEHOLDER in made:
-            found = placeholder_of(made.pop(_PLACEHOLDER).data)
-            self.update(blurhash=found.blurhash, dominant_colour=found.dominant_colour)
+        self.update(self._placeholder_keys(made))
+
+    @staticmethod
+    def _placeholder_keys(made: dict[str, Rendition]) -> dict[str, str]:
+        """Take the source of the placeholder out of the renditions, and return the keys that it gives."""
+        if _PLACEHOLDER not in made:
+            return {}
+        found = placeholder_of(made.pop(_PLACEHOLDER).data)
+        return {"blurhash": found.blurhash, "dominant_colour": found.dominant_colour}
 
     def _set_entries(self, made: Mapping[str, Rendition], stored: Mapping[str, FileInfo]) -> None:
         """Set the keys that describe the renditions."""
@@ -273,7 +283,8 @@ class UploadedImage(ImagePresentation):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Make variants of this stored image, and return keys that the row lacks, and the entries of the variants.
 
-        For a file of which no image can be made, and that was kept nevertheless, there are no entries.
+        The keys include those of the placeholder. For a file of which no image can be made, and that was kept
+        nevertheless, there are no entries.
 
         Args:
             recipes: of the variants, by name.
@@ -283,15 +294,21 @@ class UploadedImage(ImagePresentation):
             ImageRefused: the stored original cannot be decoded.
             StoredFileNotFound: it is gone.
         """
+        rendered = {**recipes, _PLACEHOLDER: SOURCE} if self.lacks_placeholder else dict(recipes)
         with self.file as original, self._at_hand(Content.of(original)) as source:
-            info, made = self._render(source, dict(recipes), strip=False)
+            info, made = self._render(source, rendered, strip=False)
+        lacking: dict[str, Any] = self._placeholder_keys(made)
         stored = self._store_renditions(made, ids)
-        lacking: dict[str, Any] = {}
         if self._is_refused(info) and not entries_of(self):
             lacking[PREVIEW] = False
         elif info is not None and "width" not in self:
             lacking.update(width=info.width, height=info.height)
         return lacking, {name: self._entry(made[name], stored[name], recipes[name]) for name in made}
+
+    @property
+    def lacks_placeholder(self) -> bool:
+        """Whether this stored image is from before its class had a `placeholder`."""
+        return self.placeholder and "blurhash" not in self and not self.pending and not self._is_other(self)
 
     def _is_refused(self, info: ImageInfo | None) -> bool:
         """Return whether no image can be made of the file, by the answer of `_render`."""
@@ -308,12 +325,6 @@ class UploadedImage(ImagePresentation):
         files = [path for path in self.paths if path not in former]
         files += [each["path"] for each in entries.values()]
         return self._with_data({**self, **lacking, "variants": dict(entries), "files": files})
-
-    def updated_from(self, present: DepotFileInfo) -> Self:
-        """Return this stored image with the variants that its row has by now."""
-        if self.get("variants") == present.get("variants"):
-            return self
-        return self._with_data({**self, **{key: present[key] for key in _OF_VARIANTS if key in present}})
 
     # --- copies, with the same variants or new ones ---------------------------------------------------------------
 
@@ -345,9 +356,6 @@ class UploadedImage(ImagePresentation):
 
 
 _UNCHANGED: Final = object()
-
-#: The keys that change with the variants of a stored image.
-_OF_VARIANTS: Final = ("variants", "files", "width", "height", PREVIEW)
 
 
 def _stem(filename: str | None) -> str:

@@ -1,6 +1,6 @@
-"""Variants that are made after the COMMIT of their image: by the task queue of the application, or at once.
+"""Variants and facts that are made after the COMMIT of their file: by the task queue of the application, or at once.
 
-An image is described by four JSON values, which `DepotManager.set_process_later` hands over: model, primary key,
+A file is described by four JSON values, which `DepotManager.set_process_later` hands over: model, primary key,
 attribute and path.
 """
 
@@ -23,29 +23,30 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from depot_lite.concurrency.pools import HOOKS
 from depot_lite.depots import Depots
 from depot_lite.errors import ConfigurationError
+from depot_lite.fields.analyzers import missing_analyzers
 from depot_lite.fields.columns import FileColumn, columns_of_mapper, mapped_attribute, mappers_with_files
 from depot_lite.fields.interfaces import DepotFileInfo, logger
 from depot_lite.fields.specialized.image import missing_variants
 from depot_lite.fields.tracking.births import Birth, Candidates, Row
 from depot_lite.fields.tracking.outcomes import Committed
-from depot_lite.fields.tracking.renewal import make_chosen
+from depot_lite.fields.tracking.renewal import Todo, make_chosen
 from depot_lite.fields.tracking.transfers import after_end
 
-#: Model, primary key, attribute and path of an image, all of them JSON.
+#: Model, primary key, attribute and path of a file, all of them JSON.
 Description = tuple[str, list[Any] | None, str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class LateImage:
-    """A committed image that lacks variants which are made later, and the row that names it."""
+class LateFile:
+    """A committed file that lacks variants or facts which are made later, and the row that names it."""
 
     column: FileColumn
     row: Row
     path: str
 
     @classmethod
-    def of(cls, birth: Birth, candidates: Candidates) -> LateImage | None:
-        """Return the image of a birth; None if it lacks no such variants, or no row was to name it."""
+    def of(cls, birth: Birth, candidates: Candidates) -> LateFile | None:
+        """Return the file of a birth; None if it lacks nothing of that kind, or no row was to name it."""
         column, rows = birth.column, candidates.rows.get(str(birth.value.get("path")), ())
         if column is None or not lacking(birth.value, column):
             return None
@@ -53,7 +54,7 @@ class LateImage:
         return None if row is None else cls(column, row, birth.value["path"])
 
     def described(self, dialect: Dialect) -> Description | None:
-        """Return the description of the image; None if its table has no model."""
+        """Return the description of the file; None if its table has no model."""
         mapped = mapped_attribute(self.column.column)
         if mapped is None:
             return None
@@ -61,45 +62,52 @@ class LateImage:
         return name_of(mapper), key_as_json(self.row, dialect), attribute, self.path
 
     def make(self, engine: Engine) -> None:
-        """Make the variants; errors are logged."""
+        """Make the variants and facts; errors are logged."""
         if self.row.schemas:
             engine = engine.execution_options(schema_translate_map=dict(self.row.schemas))
         try:
             make_chosen(engine, self.column, self.row.key, self.path, partial(lacking, column=self.column))
         except Exception:
-            logger.exception("the variants of %s are left to make_missing_variants", self.path)
+            logger.exception("the variants and facts of %s are left to %s", self.path, _UPKEEP)
 
 
-def lacking(value: DepotFileInfo, column: FileColumn) -> list[str]:
-    """Return the names of the variants that an image lacks, and that are made later."""
-    return missing_variants(value, column.type.variants, ("later",))
+#: The jobs that make what was not made after a COMMIT.
+_UPKEEP: Final = "make_missing_variants and add_missing_facts"
+
+
+def lacking(value: DepotFileInfo, column: FileColumn) -> Todo:
+    """Return what a file lacks of the variants and facts that are made later."""
+    kind = column.type
+    return Todo(
+        missing_variants(value, kind.variants, ("later",)), missing_analyzers(value, kind.analyzers, ("later",))
+    )
 
 
 def process(engine: Engine, committed: Committed) -> None:
-    """Hand committed images to the ``process_later`` hook, or make their variants here. Raises only interrupts."""
+    """Hand committed files to the ``process_later`` hook, or make their variants and facts. Raises only interrupts."""
     try:
-        images = [found for each in committed if (found := LateImage.of(*each)) is not None]
-        for each in _left(engine, images) if images else ():
+        files = [found for each in committed if (found := LateFile.of(*each)) is not None]
+        for each in _left(engine, files) if files else ():
             each.make(engine)
     except Exception:  # an executor that is shut down
-        logger.exception("variants are left to make_missing_variants")
+        logger.exception("variants and facts are left to %s", _UPKEEP)
 
 
-def _left(engine: Engine, images: Sequence[LateImage]) -> Sequence[LateImage]:
-    """Hand images to the hook, and return those whose variants are to be made here."""
+def _left(engine: Engine, files: Sequence[LateFile]) -> Sequence[LateFile]:
+    """Hand files to the hook, and return those whose variants and facts are to be made here."""
     hook, refused = Depots.get_process_later(), list[int]()
     if hook is None:
-        return images
-    described = [each.described(engine.dialect) for each in images]
+        return files
+    described = [each.described(engine.dialect) for each in files]
     after_end(partial(_hand_over, hook, described, refused), HOOKS)
-    if refused and not Depots._makes_variants_if_refused():
-        logger.error("the variants of %d images are left to make_missing_variants", len(refused))
+    if refused and not Depots._processes_if_refused():
+        logger.error("the variants and facts of %d files are left to %s", len(refused), _UPKEEP)
         refused = []
-    return [each for number, each in enumerate(images) if described[number] is None or number in refused]
+    return [each for number, each in enumerate(files) if described[number] is None or number in refused]
 
 
 def _hand_over(hook: Callable[..., object], described: Sequence[Description | None], refused: list[int]) -> None:
-    """Give images to the hook, and note the numbers of the rest if it raises.
+    """Give files to the hook, and note the numbers of the rest if it raises.
 
     It is not called again after an error: each call might wait for the timeout of a queue that is down.
     """
@@ -113,7 +121,7 @@ def _hand_over(hook: Callable[..., object], described: Sequence[Description | No
                 raise TypeError("the hook returned a coroutine, which nothing awaits here")
         except Exception:  # the hook is code of the application
             refused += [later for later in range(number, len(described)) if described[later] is not None]
-            logger.exception("the process_later hook failed for %d images: %s ...", len(refused), each[3])
+            logger.exception("the process_later hook failed for %d files: %s ...", len(refused), each[3])
             return
 
 

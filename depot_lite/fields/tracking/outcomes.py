@@ -160,7 +160,8 @@ class Watch:
         for birth in _distinct(end.candidates.births.values()):
             self._end_birth(birth, gone, committed=end.committed)
             is_kept = end.committed or str(birth.value.get("path")) in answer.named
-            if is_kept and gone.isdisjoint(birth.paths) and birth.value.declared_variants:
+            is_later = birth.column is not None and birth.column.type.has_later_work
+            if is_later and is_kept and gone.isdisjoint(birth.paths):
                 self._committed.append((birth, end.candidates))
 
     def _end_birth(self, birth: Birth, gone: set[str], *, committed: bool) -> None:

@@ -1,11 +1,11 @@
-"""Renewal: variants of stored images are made, and entered in the rows of these images by compare and swap.
+"""Renewal: variants, placeholders and facts of stored files are made, and entered in their rows by compare and swap.
 
-The images are rendered and stored while no row is locked. Then the rows are locked and read again: each image is found
-by its path, and its entries are replaced in the value that the row has now. Of an image that was replaced or deleted
-meanwhile, or whose variants another process has entered, the new files go. The files are born and condemned in the
-ledger of a session, so the database is asked about them as about all others.
+Images are rendered and stored, and files analyzed, while no row is locked. Then the rows are locked and read again:
+each file is found by its path, and its entries are replaced in the value that the row has now. Of a file that was
+replaced or deleted meanwhile nothing is entered, and its new variants go, as do those that another process has entered
+before. They are born and condemned in the ledger of a session, so the database is asked about them as about all others.
 
-The UPDATE advances no version (``version_id_col``): variants are derived from the image, and a session that loaded the
+The UPDATE advances no version (``version_id_col``): all of this is derived from the file, and a session that loaded the
 row before writes no deleted file back, since its value takes the variants of the row. Columns with ``onupdate`` are
 set.
 """
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine, delete, false, literal, select, update
@@ -22,9 +21,12 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
 from depot_lite.concurrency.threads import Batch
+from depot_lite.depots import Depots
 from depot_lite.errors import DepotError
+from depot_lite.fields.analyzers import Analyzer, Findings, analyze_stored, keys_of
 from depot_lite.fields.columns import FileColumn, files_in
 from depot_lite.fields.file_type import file_columns
+from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.pending import Pending
 from depot_lite.fields.specialized.image import UploadedImage
@@ -40,6 +42,24 @@ from depot_lite.io.fileid import new_file_id
 Key = tuple[Any, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """What has to be made of a stored file; false if that is nothing."""
+
+    #: The names of variants. Those without a recipe that is made now or later are removed.
+    variants: Sequence[str] = ()
+    analyzers: Sequence[Analyzer] = ()
+    placeholder: bool = False
+
+    def __bool__(self) -> bool:
+        """Return whether anything has to be made."""
+        return bool(self.variants or self.analyzers or self.placeholder)
+
+
+#: Returns what has to be made of a stored file.
+Choice = Callable[[DepotFileInfo], Todo]
+
+
 class _BirthOfVariant(Birth):
     """The birth of one variant, whose image was stored before."""
 
@@ -49,57 +69,74 @@ class _BirthOfVariant(Birth):
 
 @dataclass(eq=False)
 class _Work:
-    """An image whose variants are made, or removed from its row."""
+    """A file whose variants, placeholder and facts are made, or whose variants are removed from its row."""
 
     key: Key
-    value: UploadedImage
+    value: DepotFileInfo
     recipes: Mapping[str, Recipe]
     removed: Collection[str]
+    todo: Todo
+    done: Callable[[], object]
     births: dict[str, Birth] = field(default_factory=dict)
     lacking: dict[str, Any] = field(default_factory=dict)
     entries: dict[str, Any] = field(default_factory=dict)
-    error: DepotError | None = None
+    findings: Findings = field(default_factory=Findings)
+    refused: DepotError | None = None
+
+    @property
+    def error(self) -> Exception | None:
+        """The reason why something could not be made, and has to be tried again."""
+        return self.refused or self.findings.failed
 
     def announce(self, session: Session) -> None:
         """Enter the files that are about to be stored as born."""
         for name in self.recipes:
             birth = self.births[name] = _BirthOfVariant(self.value, Pending(None), {})
-            birth.announce(f"{self.value.depot_name}/{new_file_id()}")
+            birth.announce(f"{self.value['depot_name']}/{new_file_id()}")
         frame_of(session).extend(self.births.values())
 
     def make(self) -> None:
-        """Make the variants, or note why they cannot be made."""
+        """Make everything, or note why it cannot be made."""
+        if self.todo.analyzers:
+            self.findings = analyze_stored(self.value, self.todo.analyzers)
+        if isinstance(self.value, UploadedImage) and (self.recipes or self.todo.placeholder):
+            self._make_variants(self.value)
+        self.done()
+
+    def _make_variants(self, value: UploadedImage) -> None:
         ids = {name: birth.paths[0].rpartition("/")[2] for name, birth in self.births.items()}
         try:
-            self.lacking, self.entries = self.value.make_variants(self.recipes, ids)
+            self.lacking, self.entries = value.make_variants(self.recipes, ids)
         except DepotError as error:
-            error.add_note(f"while making variants of {self.value.path}")
-            self.error = error
+            error.add_note(f"while making variants of {value.path}")
+            self.refused = error
 
 
 @dataclass
 class Renewal:
     """The result of a renewal, by the primary keys of the rows.
 
-    ``made`` has the names of the variants that were entered in a row or removed from it. ``failed`` are rows with an
-    image whose variants cannot be made; the variants of its other images were entered.
+    ``made`` are the rows that were written, each with the names of the variants that were entered in it or removed from
+    it. ``failed`` are rows with a file of which something cannot be made; everything else was entered. ``unreadable``
+    are the files, by their paths, that were analyzed without finding a fact, since an analyzer cannot read them.
     """
 
     made: dict[Key, list[str]] = field(default_factory=dict)
-    failed: dict[Key, DepotError] = field(default_factory=dict)
+    failed: dict[Key, Exception] = field(default_factory=dict)
+    unreadable: dict[Key, dict[str, Exception]] = field(default_factory=dict)
 
 
 def renew(
-    engine: Engine, column: FileColumn, keys: Iterable[Key], choose: Callable[[UploadedImage], Iterable[str]]
+    engine: Engine, column: FileColumn, keys: Iterable[Key], choose: Choice, done: Callable[[], object] = lambda: None
 ) -> Renewal:
-    """Make variants of the images in rows, enter them, and delete those that they replace.
+    """Make variants, placeholders and facts of the files in rows, enter them, and delete the variants they replace.
 
     Args:
         engine: of the database.
         column: the attribute.
         keys: the primary keys of the rows. Rows that are gone are left out.
-        choose: returns the names of the variants of an image to make again. Names without a recipe that is made now or
-            later are removed.
+        choose: returns what has to be made of a file.
+        done: called after each file of which something was made, in the thread that made it.
 
     Raises:
         SQLAlchemyError: the database cannot be read or written. No file is left, unless the end is in doubt.
@@ -108,14 +145,12 @@ def renew(
     with engine.connect() as connection:
         found = read_rows(connection, column.table, keys, lock=False)
     with Session(engine, autoflush=False) as session:
-        work = [each for key, files in found.items() for each in _work(column, key, files, choose, result)]
+        work = [each for key, files in found.items() for each in _work(column, key, files, choose, done, result)]
         if not work:
             return result
         for each in work:
             each.announce(session)
-        value = work[0].value
-        jobs = [each.make for each in work if each.recipes]
-        off_loop(Batch(jobs, value.workers, value.depot.thread_pools.storing).run)
+        off_loop(_batch(work).run)
         made = _enter(session, column, work, result)
         session.commit()
     result.made = made
@@ -123,20 +158,29 @@ def renew(
 
 
 def _work(
-    column: FileColumn, key: Key, files: Files, choose: Callable[[UploadedImage], Iterable[str]], result: Renewal
+    column: FileColumn, key: Key, files: Files, choose: Choice, done: Callable[[], object], result: Renewal
 ) -> list[_Work]:
     found = []
     for value in files_in(files[column.column]):
         try:
-            names = list(choose(value)) if isinstance(value, UploadedImage) else []
+            todo = choose(value)
         except DepotError as error:
             result.failed[key] = error
             continue
-        if isinstance(value, UploadedImage) and names:
-            variants = {name: column.type.variants.get(name) for name in names}
+        if todo:
+            variants = {name: column.type.variants.get(name) for name in todo.variants}
             recipes = {name: each for name, each in variants.items() if each and each.make != "on_demand"}
-            found.append(_Work(key, value, recipes, [name for name in names if name not in recipes]))
+            removed = [name for name in todo.variants if name not in recipes]
+            found.append(_Work(key, value, recipes, removed, todo, done))
     return found
+
+
+def _batch(work: Sequence[_Work]) -> Batch:
+    """Return the jobs: images one for each processor, and facts, which are read, as many as their storage takes."""
+    storage = Depots.get(work[0].value["depot_name"])
+    renders = any(each.recipes or each.todo.placeholder for each in work)
+    at_once = work[0].value.workers if renders else storage.concurrency
+    return Batch([each.make for each in work], at_once, storage.thread_pools.storing)
 
 
 def _enter(session: Session, column: FileColumn, work: Sequence[_Work], result: Renewal) -> dict[Key, list[str]]:
@@ -151,9 +195,9 @@ def _enter(session: Session, column: FileColumn, work: Sequence[_Work], result: 
         values = []
         for value in files_in(held):
             done = by_row[key].get(str(value.get("path")))
-            values.append(value if done is None or done.error else _renewed(value, done, column, names))
-            if done is not None and done.error is not None:
-                result.failed[key] = done.error
+            values.append(value if done is None else _renewed(value, done, column, names))
+            if done is not None:
+                _note_errors(done, result)
         if values == list(files_in(held)):
             continue
         new: Any = FileList.of(values) if column.type.multiple else values[0]
@@ -169,8 +213,19 @@ def _enter(session: Session, column: FileColumn, work: Sequence[_Work], result: 
     return made
 
 
+def _note_errors(work: _Work, result: Renewal) -> None:
+    found, error = work.findings, work.error
+    if error is not None:
+        result.failed[work.key] = error
+    if found.unreadable is not None and found.analyzed and not found.facts:
+        result.unreadable.setdefault(work.key, {})[work.value["path"]] = found.unreadable
+
+
 def _renewed(present: Any, work: _Work, column: FileColumn, names: list[str]) -> Any:
-    """Return an image of a row with its new variants, and add their names."""
+    """Return a file of a row with its new variants and facts, and add the names of the variants."""
+    value = present.with_keys(keys_of(work.findings, present))
+    if not (work.todo.variants or work.todo.placeholder) or work.refused is not None:
+        return value
     entries, seen, known = dict(entries_of(present)), entries_of(work.value), len(names)
     for name, entry in work.entries.items():
         if name not in entries or entries[name]["recipe"] != entry["recipe"]:  # else another process was faster
@@ -182,9 +237,9 @@ def _renewed(present: Any, work: _Work, column: FileColumn, names: list[str]) ->
             names.append(name)
     lacking = {key: each for key, each in work.lacking.items() if key not in present}
     if len(names) == known and present.get("variants") is not None and not lacking:
-        return present
+        return value
     ordered = {name: entries[name] for name in (*column.type.variants, *entries) if name in entries}
-    return present.with_variants(ordered, lacking)
+    return value.with_variants(ordered, lacking)
 
 
 def _begin_writing(connection: Connection, column: FileColumn) -> None:
@@ -201,34 +256,24 @@ def find_key(engine: Engine, column: FileColumn, path: str) -> Key | None:
     return None if row is None else tuple(row)
 
 
-def make_chosen(
-    engine: Engine,
-    column: FileColumn,
-    key: Key | None,
-    path: str,
-    names: Callable[[UploadedImage], Iterable[str]],
-) -> list[str]:
-    """Make variants of one image, and return the names of those that were entered in its row.
+def make_chosen(engine: Engine, column: FileColumn, key: Key | None, path: str, choose: Choice) -> list[str]:
+    """Make variants and facts of one file, and return the names of the variants that were entered in its row.
 
     Args:
         engine: of the database.
         column: the attribute.
         key: the primary key of the row; None if it has to be found by the path.
-        path: of the image. If the row does not name it any more, nothing is made.
-        names: as ``choose`` of `renew`.
+        path: of the file. If the row does not name it any more, nothing is made.
+        choose: as of `renew`.
 
     Raises:
-        DepotError: the variants cannot be made.
+        DepotError: the variants cannot be made, or the file cannot be read.
         SQLAlchemyError: the database cannot be read or written.
     """
     found = find_key(engine, column, path) if key is None else key
     if found is None:
         return []
-    result = renew(engine, column, [found], partial(_names_of, path, names))
+    result = renew(engine, column, [found], lambda value: choose(value) if value.get("path") == path else Todo())
     for error in result.failed.values():
         raise error
     return result.made.get(found, [])
-
-
-def _names_of(path: str, names: Callable[[UploadedImage], Iterable[str]], value: UploadedImage) -> Iterable[str]:
-    return names(value) if value.get("path") == path else ()

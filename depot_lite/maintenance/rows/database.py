@@ -160,6 +160,14 @@ class Database:
                 step.add(len(page))
         return step.done
 
+    def count(self, place: Place) -> int | None:
+        """Return how many rows there are to read; None if the database does not tell."""
+        with suppress(SQLAlchemyError), self.connection(place) as connection:
+            found = _count(connection, place, true())
+            self._end(connection, place)
+            return found
+        return None
+
     def _estimate(self, place: Place) -> int | None:
         """Return about how many rows there are to read, for a bar; None if that is not known at once."""
         if place.condition is not None:

@@ -83,7 +83,7 @@ _INTERVAL: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class FailedRow:
-    """A row that could not be processed and was left unchanged."""
+    """A row of which something could not be done."""
 
     #: ``table.column``.
     place: str
@@ -92,6 +92,24 @@ class FailedRow:
     #: The file that caused the error, if one did.
     path: str | None
     error: Exception
+
+
+@dataclass(slots=True)
+class RegenerateReport:
+    """The result of making variants or facts for rows."""
+
+    #: Rows checked, in all columns.
+    rows: int = 0
+    #: Of these, rows whose variants differ from the column's current recipes, or that lack variants or facts.
+    outdated: int = 0
+    #: Rows whose variants were regenerated, or whose facts were entered; None after a dry run.
+    regenerated: int | None = None
+    #: Rows that were replaced or deleted before their turn came.
+    changed: int = 0
+    #: Rows of which something could not be made; another run tries them again.
+    failed: list[FailedRow] = field(default_factory=list)
+    #: Files without facts that analyzers cannot read, since they are broken or encrypted, say. No other run tries them.
+    unreadable: list[FailedRow] = field(default_factory=list)
 
 
 @dataclass(slots=True)
