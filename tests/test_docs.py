@@ -356,19 +356,22 @@ def test_facts_are_found_as_the_page_says(
     tmp_path: Path, depots: None, disposed: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    found, copied = blocks("docs/facts.md")
+    found, later, backfill, renamed = blocks("docs/facts.md")
     names = run(found, "docs/facts.md", disposed)
     (shown,) = re.findall(r"print\(.*\)  # (.*)", found)
     assert capsys.readouterr().out == f"{shown}\n"
+    run(later, "docs/facts.md", names)
+    assert [each.run for each in names["analyzers"]] == ["now", "later", "later"]
     with Session(names["engine"]) as session:
-        item = names["item"] = session.get_one(names["Item"], 1)
-        item.content = UploadedFile({key: each for key, each in item.content.items() if key != "facts"})
+        session.execute(text("UPDATE item SET content = json_remove(content, '$.facts', '$.analyzed')"))
         session.commit()
+        item = session.get_one(names["Item"], 1)
         assert item.content.facts == {}
-        run(copied, "docs/facts.md", names)
-        session.commit()
-        assert item.content.facts == {"lines": 2}
+        run(backfill, "docs/facts.md", names)
+        session.refresh(item)
+        assert (names["report"].regenerated, item.content.facts) == (1, {"lines": 2})
         assert item.content.file.read() == b"one\ntwo\n"
+    assert run(renamed, "docs/facts.md", names)["Lines"].name == "Lines 2"
 
 
 # --- validators -------------------------------------------------------------------------------------------------------

@@ -63,5 +63,6 @@ COMMANDS: Final = {
     "restore": Command(jobs.restore, "useful", _CONTINUES, unless_dry_run),
     "regenerate": Command(jobs.regenerate, "needed", _CONTINUES, unless_dry_run),
     "variants": Command(jobs.variants, "needed", _CONTINUES, unless_dry_run),
+    "facts": Command(jobs.facts, "needed", _CONTINUES, unless_dry_run),
     "completion": Command(completion.completion, "no application", _RESTARTS),
 }

@@ -166,6 +166,14 @@ def variants(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) 
     return transfers.missing_variants_report(report)
 
 
+def facts(arguments: argparse.Namespace, bind: Any, watcher: Watcher | None) -> Report:
+    """Find the facts that rows lack."""
+    if not arguments.missing:
+        raise WrongUsage("expected --missing, which finds the facts that rows lack")
+    report = maintenance.add_missing_facts(bind, **_variants_options(arguments, watcher))
+    return transfers.missing_facts_report(report)
+
+
 def _variants_options(arguments: argparse.Namespace, watcher: Watcher | None) -> dict[str, Any]:
     return {
         "columns": arguments.columns or None,

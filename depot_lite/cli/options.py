@@ -119,11 +119,10 @@ _ROWS: Final = (
         metavar="SQL",
     ),
 )
+_MADE: Final = (_ROWS[1], _DRY_RUN, _limit("rows"))
 _VARIANTS: Final = (
     _argument("columns", "TABLE.COLUMN", "columns (default: all with variants)", "*"),
-    _ROWS[1],
-    _DRY_RUN,
-    _limit("rows"),
+    *_MADE,
     _number("--batch", 20, "rows whose variants are made before they are written in one transaction"),
 )
 _COPY: Final = (
@@ -317,6 +316,16 @@ COMMANDS: Final = {
         "Makes the image variants that rows lack, such as those that a task queue has lost",
         "It never touches an original nor a variant, and never rewrites an image that was replaced meanwhile",
         (*_VARIANTS, _flag("--missing", "make missing variants; the only way to call this command")),
+    ),
+    "facts": CommandOptions(
+        "Finds the facts that rows lack, such as the duration of films from before their column had analyzers",
+        "It only reads files, and never rewrites a row whose file was replaced meanwhile",
+        (
+            _argument("columns", "TABLE.COLUMN", "columns (default: all with analyzers)", "*"),
+            *_MADE,
+            _number("--batch", 20, "rows whose files are read before they are written in one transaction"),
+            _flag("--missing", "find missing facts; the only way to call this command"),
+        ),
     ),
     "completion": CommandOptions(
         "Writes the script by which a shell completes commands and options",

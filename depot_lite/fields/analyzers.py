@@ -43,6 +43,7 @@ from depot_lite.fields.validators.candidate import Candidate, StoredCandidate
 from depot_lite.fields.validators.refusals import candidate_of
 from depot_lite.io.content import encodable
 from depot_lite.io.fileid import FILE_ID
+from depot_lite.io.media_types import OCTET_STREAM
 from depot_lite.io.media_types.vocabulary import matches
 
 __all__ = ["Analyzer", "AudioTags", "Dimensions", "Duration", "PdfPages"]
@@ -236,7 +237,7 @@ def missing_analyzers(
     """Return the analyzers for the type of a stored file that were not called for it, of those that run at a time."""
     if value.pending or value.is_damaged:
         return []
-    seen, media_type = analyzed(value), str(value.get("content_type"))
+    seen, media_type = analyzed(value), str(value.get("content_type") or OCTET_STREAM)
     return [each for each in analyzers if each.run in run and each.name not in seen and _is_for(each, media_type)]
 
 

@@ -13,6 +13,7 @@ the same functions for asynchronous sessions; the command ``depot-lite`` prints 
 from __future__ import annotations
 
 from depot_lite.maintenance.backup import copy_files
+from depot_lite.maintenance.facts import add_missing_facts
 from depot_lite.maintenance.ids import FoundFile
 from depot_lite.maintenance.memory import limited_memory
 from depot_lite.maintenance.migration import migrate
@@ -57,6 +58,7 @@ __all__ = [
     "UnusedReport",
     "VerifyReport",
     "Watcher",
+    "add_missing_facts",
     "claim",
     "copy_files",
     "create_units_table",

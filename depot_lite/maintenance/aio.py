@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from depot_lite.errors import ConfigurationError
 from depot_lite.maintenance import (
     backup,
+    facts,
     migration,
     missing,
     owners,
@@ -37,6 +38,7 @@ from depot_lite.maintenance.run.reports import CopyReport
 from depot_lite.maintenance.statistics import statistics as count_all
 
 __all__ = [
+    "add_missing_facts",
     "claim",
     "copy_files",
     "create_units_table",
@@ -130,6 +132,7 @@ share_migration = _awaited(sharing.share_migration)
 prove_replaced = _awaited(retirement.prove_replaced)
 restore_files = _awaited_without_rows(restoration.restore_files)
 #: Takes no connection, since it commits.
+add_missing_facts = _awaited(facts.add_missing_facts)
 make_missing_variants = _awaited(variants.make_missing_variants)
 make_variants = _awaited(variants.make_variants)
 regenerate_variants = _awaited(variants.regenerate_variants)

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from depot_lite.errors import ConfigurationError, DepotError, MaintenanceStopped
 from depot_lite.fields.columns import FileColumn, columns_of_mapper, files_in
 from depot_lite.fields.file_type import FileType
-from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.fields.interfaces import DepotFileInfo, logger
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.tracking.renewal import Renewal, Todo, renew
 from depot_lite.fields.tracking.transfers import off_loop
@@ -32,7 +32,7 @@ from depot_lite.maintenance.rows.references import parsed, where
 from depot_lite.maintenance.run.reports import FailedRow, RegenerateReport, Step, Watcher, partial_report
 
 #: Rows per transaction.
-BATCH = 20
+BATCH: Final = 20
 
 Key = tuple[Any, ...]
 #: Returns what has to be made of a file, from the type of its column.
@@ -222,6 +222,7 @@ class RenewalJob:
         for key in result.made.keys() & result.unreadable.keys():
             for path, unreadable in result.unreadable[key].items():
                 self.report.unreadable.append(FailedRow(str(column.place), key, path, unreadable))
+                logger.info("%s, row %s: no facts of %s: %s", column.place, key, path, unreadable)
         self.report.regenerated = (self.report.regenerated or 0) + len(result.made)
         self.report.changed += len(keys) - len(result.made.keys() | result.failed.keys())
 

@@ -6,6 +6,7 @@ import os
 
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from depot_lite.fields.analyzers import Duration, PdfPages
 from depot_lite.fields.specialized.image import UploadedImage
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
@@ -17,6 +18,10 @@ WIDTH = int(os.environ.get("SHOP_WIDTH", "16"))
 NEW = {"new": Thumbnail(4, 4, make="later")} if "SHOP_NEW" in os.environ else {}
 
 
+#: Analyzers, for such a process.
+ANALYZERS = [PdfPages(), Duration()] if "SHOP_ANALYZERS" in os.environ else []
+
+
 class Base(DeclarativeBase):
     """The parent of the model."""
 
@@ -26,7 +31,7 @@ class Product(Base):
 
     __tablename__ = "shop_product"
     id: Mapped[int] = mapped_column(primary_key=True)
-    manual: Mapped[UploadedFile | None] = mapped_column(UploadedFileField)
+    manual: Mapped[UploadedFile | None] = mapped_column(UploadedFileField(analyzers=ANALYZERS))
     photo: Mapped[UploadedImage | None] = mapped_column(
         UploadedFileField(upload_type=UploadedImage, variants={"small": Thumbnail(WIDTH, WIDTH), **NEW})
     )

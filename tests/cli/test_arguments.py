@@ -20,7 +20,7 @@ from depot_lite.maintenance.run.reports import Progress
 
 COMMANDS = [
     *("ls", "info", "cat", "get", "put", "check", "unused", "claim", "undelete", "missing", "verify", "stats"),
-    *("migrate", "copy", "create-units", "may-go", "restore", "regenerate", "variants", "completion"),
+    *("migrate", "copy", "create-units", "may-go", "restore", "regenerate", "variants", "facts", "completion"),
 ]
 
 

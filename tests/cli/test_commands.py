@@ -13,6 +13,7 @@ from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.cli.conftest import ASYNC, CONSENT, Shop
 from tests.cli.model import Product
+from tests.media.samples import packed_pdf
 
 #: Drivers that are awaited, by the names of the databases.
 
@@ -381,6 +382,29 @@ class TestVariants:
         assert (rest.code, rest.out.splitlines()[0]) == (0, "1 row with variants made, of 2")
         after = set(shop.depots["photos"].list())
         assert (len(after - before), before - after) == (2, set())
+
+
+class TestFacts:
+    @pytest.mark.matrix
+    def test_rows_from_before_get_facts_and_files_that_cannot_be_read_are_named(
+        self, local_shop: Shop, tmp_path: Path
+    ) -> None:
+        shop = local_shop
+        shop.add(Product(manual=packed_pdf(3)), Product(manual=b"%PDF-1.4 broken"), Product(manual=b"text"))
+        new = {"SHOP_ANALYZERS": ""}
+        assert shop.run("facts", env=new).code == 2
+        dry = shop.run("facts", "--missing", "--dry-run", env=new)
+        assert (dry.code, dry.out.splitlines()[0]) == (0, "2 rows of 3 with files to analyze")
+        one = shop.run("facts", "shop_product.manual", "--missing", "--limit", "1", "--json", env=new)
+        assert (one.code, one.json["command"], one.json["missing"], one.json["added"]) == (0, "facts", 1, 1)
+        log = tmp_path / "facts.log"
+        rest = shop.run("facts", "--missing", "--log", str(log), env=new, url=async_url(shop))
+        assert (rest.code, rest.out.splitlines()[0]) == (0, "1 row with files analyzed, of 3")
+        assert "1 file without facts, which analyzers cannot read:" in rest.out
+        assert "analyzing shop_product.manual: 3 files" in rest.err
+        assert "no facts of photos/" in log.read_text()
+        again = shop.run("facts", "--missing", "--json", env=new).json
+        assert (again["rows"], again["missing"], again["unreadable"]) == (3, 0, [])
 
 
 @pytest.mark.server

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, Final
@@ -17,12 +18,14 @@ from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 from sqlalchemy.pool import StaticPool
 
 from depot_lite.errors import StoredFileNotFound
+from depot_lite.fields.analyzers import Analyzer
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.specialized.image import UploadedImage
 from depot_lite.fields.sqlalchemy import UploadedFileField
+from depot_lite.fields.validators import Candidate
 from depot_lite.images.recipes import Crop, Recipe, Thumbnail
 from depot_lite.io.memory import MemoryFileStorage
-from depot_lite.maintenance import make_missing_variants, make_variants, regenerate_variants
+from depot_lite.maintenance import add_missing_facts, make_missing_variants, make_variants, regenerate_variants
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.fields.images import meanwhile, picture
@@ -31,6 +34,17 @@ RECIPES: Final[list[dict[str, Recipe]]] = [
     {"small": Thumbnail(4, 4), "large": Thumbnail(8, 8, make="later"), "square": Crop(3, 3, make="on_demand")},
     {"small": Thumbnail(5, 5), "large": Thumbnail(9, 9, make="later"), "new": Crop(2, 2, make="later")},
 ]
+
+
+class Length(Analyzer):
+    """The number of bytes, read from the file."""
+
+    run = "later"
+
+    def facts_of(self, file: Candidate) -> Mapping[str, Any]:
+        """Read the file."""
+        with file.open() as opened:
+            return {"length": len(opened.read())}
 
 
 class Base(DeclarativeBase):
@@ -43,10 +57,10 @@ class Photo(Base):
     __tablename__ = "later_machine_photo"
     id: Mapped[int] = mapped_column(primary_key=True)
     image: Mapped[UploadedImage | None] = mapped_column(
-        UploadedFileField(upload_type=UploadedImage, variants=RECIPES[0])
+        UploadedFileField(upload_type=UploadedImage, variants=RECIPES[0], analyzers=[Length()])
     )
     more: Mapped[FileList[UploadedImage]] = mapped_column(
-        UploadedFileField(upload_type=UploadedImage, variants=RECIPES[0], multiple=True)
+        UploadedFileField(upload_type=UploadedImage, variants=RECIPES[0], multiple=True, analyzers=[Length()])
     )
 
 
@@ -159,6 +173,11 @@ class Later(RuleBasedStateMachine):
         named = {path for image in self.images() for path in image.paths}
         assert named == {f"default/{file_id}" for file_id in self.depot.list()}
 
+    @invariant()
+    def facts_are_those_of_the_file(self) -> None:
+        """Found, or not yet."""
+        assert all(image.facts.get("length") in (None, image.size) for image in self.images())
+
     def images(self) -> list[UploadedImage]:
         """Return the images of all rows."""
         with Session(self.engine) as session:
@@ -168,12 +187,14 @@ class Later(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Every image gets what it lacks."""
         make_missing_variants(self.engine, models=[Base])
+        add_missing_facts(self.engine, models=[Base])
         kind = inspect(Photo).columns["image"].type
         assert isinstance(kind, UploadedFileField)
         declared = kind.variants
         expected = {name for name, recipe in declared.items() if recipe.make != "on_demand"}
         for image in self.images():
             assert expected <= set(image["variants"])
+            assert image.facts == {"length": image.size}
         self.rows_and_depot_have_the_same_files()
         self.stack.close()
 

@@ -51,8 +51,8 @@ def _verify_data(report: VerifyReport, options: argparse.Namespace) -> Mapping[s
 
 
 def _variants_data(report: RegenerateReport, options: argparse.Namespace) -> Mapping[str, Any]:
-    make = transfers.missing_variants_report if options.command == "variants" else transfers.regenerate_report
-    return make(report).data
+    make = {"variants": transfers.missing_variants_report, "facts": transfers.missing_facts_report}
+    return make.get(options.command, transfers.regenerate_report)(report).data
 
 
 def _unused_data(report: UnusedReport, options: argparse.Namespace) -> Mapping[str, Any]:

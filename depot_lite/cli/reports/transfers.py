@@ -180,6 +180,39 @@ def missing_variants_report(report: RegenerateReport) -> Report:
     return _variants_report("variants", report, data, "that are missing", "made", "missing")
 
 
+def missing_facts_report(report: RegenerateReport) -> Report:
+    """Report the files that lacked facts."""
+    data = {
+        "command": "facts",
+        "dry_run": report.regenerated is None,
+        "rows": report.rows,
+        "missing": report.outdated,
+        "added": report.regenerated,
+        "changed": report.changed,
+        "unreadable": ({**_row(each), "path": each.path, "error": str(each.error)} for each in report.unreadable),
+        "failed": ({**_row(each), "error": str(each.error)} for each in report.failed),
+    }
+    return Report(_facts_lines(report), data, bool(report.failed))
+
+
+def _facts_lines(report: RegenerateReport) -> Iterator[str]:
+    if report.regenerated is None:
+        yield f"{format_count(report.outdated, 'rows')} of {format_number(report.rows)} with files to analyze"
+    else:
+        yield f"{format_count(report.regenerated, 'rows')} with files analyzed, of {format_number(report.rows)}"
+    yield from _row_counts(report, "missing")
+    if report.unreadable:
+        yield ""
+        yield f"{format_count(len(report.unreadable), 'files')} without facts, which analyzers cannot read:"
+        yield from listing(
+            report.unreadable,
+            ("column", "key", "file", "why"),
+            lambda each: (each.place, key_text(each.key), each.path or "", each.error),
+        )
+    yield from _row_failures(report)
+    yield from dry_run(report.regenerated is None and report.outdated > 0, "analyzed")
+
+
 def _variants_report(
     command: str, report: RegenerateReport, found: dict[str, Any], which: str, done: str, label: str
 ) -> Report:
@@ -199,18 +232,27 @@ def _variants_lines(report: RegenerateReport, which: str, done: str, label: str)
         yield f"{format_count(report.outdated, 'rows')} of {format_number(report.rows)} with variants {which}"
     else:
         yield f"{format_count(report.regenerated, 'rows')} with variants {done}, of {format_number(report.rows)}"
+    yield from _row_counts(report, label)
+    yield from _row_failures(report)
+    yield from dry_run(report.regenerated is None and report.outdated > 0, "made")
+
+
+def _row_counts(report: RegenerateReport, label: str) -> Iterator[str]:
     yield from counts(
         [
             ("looked at", report.rows, "rows"),
             (label, report.outdated, "rows"),
             ("changed", report.changed or None, "rows that others changed or deleted meanwhile"),
+            ("unreadable", len(report.unreadable) or None, "files"),
             ("failed", len(report.failed) or None, "rows"),
         ]
     )
+
+
+def _row_failures(report: RegenerateReport) -> Iterator[str]:
     yield from _failed_rows(
         report.failed,
         "done",
         ("column", "key", "why"),
         lambda each: (each.place, key_text(each.key), each.error),
     )
-    yield from dry_run(report.regenerated is None and report.outdated > 0, "made")
