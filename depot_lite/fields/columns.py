@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -183,7 +184,10 @@ class FileColumn:
             if not self._row_may_name(value, state):
                 return self.copy(value, state)
             self._check_label(value)
-            return value.declare_variants(self.type.variants)
+            declared = self.type.variants
+            # Another attribute may hold the value, and its column declares other variants.
+            value = value if not declared or value.declared_variants == declared else copy(value)
+            return value.declare_variants(declared)
         if value.owner is not None and not value.is_free_for(state, self.key):
             owner = value.owner[0]()
             # session.merge() assigns the value of a detached object, whose stream cannot be shared: it is handed over.
@@ -223,10 +227,10 @@ class FileColumn:
         own_paths = main_paths(*in_row)
         for index, value in enumerate(files_in(held)):
             if not (value.pending or value.get("path") in own_paths or (is_own is not None and is_own(value))):
-                copy = self.copy(value, state)
+                own = self.copy(value, state)
                 if not isinstance(held, FileList):
-                    return copy
-                held.put(index, copy)
+                    return own
+                held.put(index, own)
         return held
 
     def copy(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:

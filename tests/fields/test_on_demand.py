@@ -47,6 +47,16 @@ class Slide(Base):
     )
 
 
+class Handout(Base):
+    """An image with other variants."""
+
+    __tablename__ = "on_demand_handout"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    image: Mapped[UploadedImage | None] = mapped_column(
+        UploadedFileField((), UploadedImage, variants={"print": Thumbnail(9, 9, make="on_demand")})
+    )
+
+
 def picture(colour: str = "red") -> bytes:
     """Return a PNG."""
     file = io.BytesIO()
@@ -160,6 +170,22 @@ def test_a_copy_has_its_own(world: World) -> None:
         session.delete(session.get_one(Slide, 1))
         session.commit()
     assert world.stored() == set(world.rows()) | made
+
+
+@on_sqlite
+def test_a_value_keeps_the_variants_of_its_column(world: World) -> None:
+    """Also if it is assigned to another attribute, whose own value is not loaded: the flush copies it."""
+    add(world)
+    with world.session() as session:
+        session.add(handout := Handout(id=1, image=picture("green")))
+        session.commit()
+        slide = session.get_one(Slide, 1)
+        handout.image = slide.image
+        assert slide.image is not None
+        assert set(slide.image.variants) == set(VARIANTS)
+        session.commit()
+        assert handout.image is not None
+        assert set(handout.image.variants) == {"print"}
 
 
 def test_a_renamed_image_keeps_them(world: World) -> None:
