@@ -19,11 +19,12 @@ from typing import Final
 
 from depot_lite.concurrency.pools import ThreadPool
 from depot_lite.errors import ImageRefused, ImagesBusy, StoredFileNotFound
+from depot_lite.focus import split_point
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import check_file_id, derived_id, is_derived_id, is_upload_id
 from depot_lite.io.interfaces import StoredFile
 from depot_lite.registry import Depot
-from depot_lite.renditions import Declaration, declarations, fingerprints
+from depot_lite.renditions import Declaration, declarations, declared_names
 
 _log: Final = logging.getLogger("depot_lite")
 
@@ -116,11 +117,12 @@ def _known_error(depot: Depot, file_id: str, fingerprint: str) -> Exception | No
 
 
 def _log_unknown(depot: Depot, file_id: str, fingerprint: str) -> None:
+    fingerprint, _ = split_point(fingerprint)
     with _lock:
         if fingerprint in _unknown or len(_unknown) >= _MOST_LOGGED:
             return
         _unknown.add(fingerprint)
-    known = ", ".join(f"{each} ({declarations(each)[0].name})" for each in fingerprints()) or "none"
+    known = ", ".join(f"{each} ({name})" for each, name in declared_names().items()) or "none"
     _log.warning(
         "a variant of %s/%s was requested, but no column in this process declares its recipe %s on demand: import the "
         "models where files are served, unless the recipe has changed. Declared: %s",

@@ -2,15 +2,19 @@
 
 A URL names a variant by the id of its original and the fingerprint of its recipe, ``<id>~<fingerprint>``, and no size,
 so that only declared recipes are ever made. `depot_lite.rendering` makes them.
+
+The fingerprint of a recipe that follows the focus of its image ends with a point. Anybody could invent ten thousand of
+these, so that such a URL ends with a signature, ``<id>~<fingerprint>-<point>~<signature>``, and is refused without it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from depot_lite.focus import DIGITS, split_point
 from depot_lite.io.fileid import derived_id
 
 if TYPE_CHECKING:
@@ -52,13 +56,23 @@ def declare(variants: Iterable[tuple[str, Any]], maker: Maker) -> None:
 
 
 def declarations(fingerprint: str) -> tuple[Declaration, ...]:
-    """Return the declarations of a recipe, one per class of values; none if no column has declared it."""
-    return tuple(_declared.get(fingerprint, {}).values())
+    """Return the declarations of a recipe, one per class of values; none if no column has declared it.
+
+    A recipe that follows the focus is none without a point, and is that for this point.
+    """
+    of, point = split_point(fingerprint)
+    found = [each for each in _declared.get(of, {}).values() if each.recipe.follows_focus is (point is not None)]
+    return tuple(each if point is None else replace(each, recipe=each.recipe.at(point)) for each in found)
+
+
+def declared_names() -> dict[str, str]:
+    """Return the names of all declared recipes by their fingerprints, each as one of its columns has it."""
+    return {fingerprint: next(iter(by_maker.values())).name for fingerprint, by_maker in _declared.items()}
 
 
 def fingerprints() -> tuple[str, ...]:
-    """Return the fingerprints of all declared recipes."""
-    return tuple(_declared)
+    """Return the fingerprints of the declared recipes that are the same for all images."""
+    return tuple(each for each in _declared if declarations(each))
 
 
 def derived_paths(path: str, recipes: Iterable[Any]) -> list[str]:
@@ -69,23 +83,43 @@ def derived_paths(path: str, recipes: Iterable[Any]) -> list[str]:
 
 # --- URLs -------------------------------------------------------------------------------------------------------------
 
-_REQUESTED: Final = re.compile(r"([^~]+)~([0-9a-f]{12})")
+_REQUESTED: Final = re.compile(rf"([^~]+)~([0-9a-f]{{12}}(?:-{DIGITS})?)(?:~([A-Za-z0-9_-]{{1,64}}))?")
 
 
-def requested(file_id: str, fingerprint: str) -> str:
-    """Return the part of a URL that stands for the id of a variant.
+class Requested(NamedTuple):
+    """The part of a URL that stands for a file: its id, or that of an original with the fingerprint of a recipe.
 
-    >>> requested("b3a1c6de-...-e2", "0123456789ab")
+    >>> str(Requested("b3a1c6de-...-e2", "0123456789ab"))
     'b3a1c6de-...-e2~0123456789ab'
     """
-    return f"{file_id}~{fingerprint}"
+
+    file_id: str
+    #: None if the URL stands for the file itself.
+    fingerprint: str | None = None
+    signature: str | None = None
+
+    @property
+    def has_point(self) -> bool:
+        """Whether the variant is that of a recipe for one point, and its URL needs a signature."""
+        return self.fingerprint is not None and has_point(self.fingerprint)
+
+    def __str__(self) -> str:
+        return "~".join(each for each in self if each is not None)
 
 
-def parse_requested(text: str) -> tuple[str, str | None]:
-    """Return the file id in a URL, and the fingerprint of a recipe if it stands for a variant.
+def has_point(fingerprint: str) -> bool:
+    """Return whether a fingerprint is that of a recipe for one point."""
+    return split_point(fingerprint)[1] is not None
 
-    >>> parse_requested("b3a1c6de-...-e2~0123456789ab"), parse_requested("b3a1c6de-...-e2")
-    (('b3a1c6de-...-e2', '0123456789ab'), ('b3a1c6de-...-e2', None))
+
+def parse_requested(text: str) -> Requested:
+    """Return the part of a URL, taken to pieces.
+
+    >>> parse_requested("b3a1c6de-...-e2~0123456789ab-025100~c2lnbmVk")
+    Requested(file_id='b3a1c6de-...-e2', fingerprint='0123456789ab-025100', signature='c2lnbmVk')
+    >>> parse_requested("b3a1c6de-...-e2")
+    Requested(file_id='b3a1c6de-...-e2', fingerprint=None, signature=None)
     """
     found = _REQUESTED.fullmatch(text)
-    return (found[1], found[2]) if found else (text, None)
+    requested = Requested(*found.groups()) if found else Requested(text)
+    return requested if requested.has_point is (requested.signature is not None) else Requested(text)

@@ -1,4 +1,4 @@
-"""Signatures of URLs and upload tokens, with an expiry.
+"""Signatures of URLs and upload tokens, with an expiry, and of variants on demand, without one.
 
 Each signature covers its purpose and its file, so that it is valid for no other.
 
@@ -114,6 +114,14 @@ class Signer:
             return None
         facts: dict[str, Any] = json.loads(itsdangerous.encoding.base64_decode(payload))
         return facts if facts.pop("expires") > time.time() else None
+
+    def variant_signature(self, file_id: str, fingerprint: str) -> str:
+        """Return the signature of a variant on demand that depends on the point of its image. It never expires."""
+        return self._signature("variant", [file_id, fingerprint])
+
+    def allows_variant(self, file_id: str, fingerprint: str, signature: str) -> bool:
+        """Return whether this is the signature of a variant."""
+        return self._verified("variant", [file_id, fingerprint], signature)
 
     def _signer(self, purpose: str) -> itsdangerous.Signer:
         return itsdangerous.Signer(

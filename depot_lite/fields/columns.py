@@ -21,7 +21,7 @@ from depot_lite.fields.edits import FileEdit
 from depot_lite.fields.file_type import FileType, file_columns, file_type
 from depot_lite.fields.interfaces import RENAMED, DepotFileInfo
 from depot_lite.fields.lists import FileList
-from depot_lite.fields.meta import check_meta, plain_meta
+from depot_lite.fields.meta import check_focus, check_meta, plain_meta
 from depot_lite.fields.validators import Extensions, FileName
 from depot_lite.fields.validators.candidate import Candidate
 from depot_lite.io.content import Content, is_empty_upload
@@ -256,6 +256,8 @@ class FileColumn:
         meta = value.get("meta")
         if meta and self.type.meta is not None:
             check_meta(self.type.meta, plain_meta(meta))
+        if meta and self.type.follows_focus:
+            check_focus(plain_meta(meta))
 
     def _prepare(self, value: DepotFileInfo, state: InstanceState[Any] | None) -> DepotFileInfo:
         """Give a pending value the depot of the column, and the attribute as its owner."""

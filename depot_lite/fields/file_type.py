@@ -15,6 +15,7 @@ from depot_lite.fields.meta import checked_declaration
 from depot_lite.fields.options import (
     checked_analyzers,
     checked_filters,
+    checked_focus,
     checked_storage,
     checked_type,
     checked_validators,
@@ -65,11 +66,13 @@ class FileType(TypeDecorator[Any]):
         self._analyzers = checked_analyzers(analyzers, self.upload_type)
         self._variants = checked_variants(variants)
         self._meta = checked_declaration(meta)
-        #: Whether files are checked at the flush: by validators, or since their metadata is declared.
-        self.has_rules = bool(self._validators) or self._meta is not None
         self._text_on: dict[str, bool] = {}
         self._columns: set[str] = set()
         self.upload_type.check_variants(self._variants)
+        #: Whether variants follow the focus of their image.
+        self.follows_focus = checked_focus(self._variants, self._meta)
+        #: Whether files are checked at the flush: by validators, or since there are rules for their metadata.
+        self.has_rules = bool(self._validators) or self._meta is not None or self.follows_focus
         renditions.declare(self._variants.items(), self.upload_type)
 
     def with_variant(self, type_: Any, *dialect_names: str) -> Any:

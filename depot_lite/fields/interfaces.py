@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Final, Self, cast
 
@@ -88,11 +88,13 @@ class DepotFileInfo(StorableReference):
         """Return the file as an ordinary dictionary for other programs, ready for JSON."""
         return {key: self.get(key) for key in ("filename", "content_type", "size", "checksum")}
 
-    def updated_from(self, present: DepotFileInfo) -> Self:
+    def updated_from(self, present: DepotFileInfo, is_born: Callable[[str], bool]) -> Self:
         """Return this stored value with the data that its row has got by itself since it was loaded, such as variants.
 
         Args:
             present: the value of the row, of the same file.
+            is_born: returns whether a file was stored for this value in the open transaction, which the row may not
+                name yet.
         """
         changed = {key: present[key] for key in self.derived_keys if key in present and present[key] != self.get(key)}
         return self._with_data({**self, **changed}) if changed else self

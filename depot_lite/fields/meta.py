@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 
 from depot_lite.errors import ConfigurationError, MetaRefused
 from depot_lite.fields.frozen import frozen
+from depot_lite.focus import FOCUS, point_in
 
 _SIMPLE: Final = (str, int, float, bool, type(None))
 
@@ -55,6 +56,13 @@ def check_meta(declared: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
             expected = kind.__name__ if isinstance(kind, type) and get_origin(kind) is None else kind
             message = f"has the metadata {name!r}: expected {expected}, got {value!r}"
             raise MetaRefused(message, rule="meta", limit=kind, value=value)
+
+
+def check_focus(meta: Mapping[str, Any]) -> None:
+    """Raise MetaRefused if metadata has a focus that is not a point of the image."""
+    if meta.get(FOCUS) is not None and point_in(meta) is None:
+        message = f"has the metadata {FOCUS!r}: expected two numbers from 0 to 1, [x, y], got {meta[FOCUS]!r}"
+        raise MetaRefused(message, rule="meta", limit="two numbers from 0 to 1", value=meta[FOCUS])
 
 
 def _is_type(kind: Any) -> bool:

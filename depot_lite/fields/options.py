@@ -9,6 +9,7 @@ from depot_lite.errors import ConfigurationError
 from depot_lite.fields.analyzers import Analyzer
 from depot_lite.fields.interfaces import DepotFileInfo, FileFilter
 from depot_lite.fields.validators.base import Validator
+from depot_lite.focus import FOCUS
 
 
 def checked_type(upload_type: Any) -> Any:
@@ -82,6 +83,25 @@ def checked_variants(variants: Any) -> dict[str, Any]:
     if variants is not None and not isinstance(variants, Mapping):
         raise ConfigurationError(f"variants={variants!r}: expected a dictionary of names to recipes")
     return dict(variants or {})
+
+
+def checked_focus(variants: Mapping[str, Any], meta: Mapping[str, Any] | None) -> bool:
+    """Return whether recipes of a column follow the focus of the image.
+
+    Args:
+        variants: the recipes by name.
+        meta: the names and types of the metadata of the column; None if it accepts any.
+
+    Raises:
+        ConfigurationError: the metadata of the column has no focus.
+    """
+    following = [name for name, recipe in variants.items() if recipe.follows_focus]
+    if following and meta is not None and FOCUS not in meta:
+        raise ConfigurationError(
+            f"variants[{following[0]!r}] follows the focus of the image: meta= has to declare it, as "
+            f'{{"{FOCUS}": tuple[float, float]}}'
+        )
+    return bool(following)
 
 
 def checked_storage(upload_storage: Any) -> str | None:

@@ -8,7 +8,7 @@ raises `DamagedReference`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Self, TypeVar, cast
 
 from depot_lite import renditions
@@ -192,10 +192,18 @@ class Reference(dict[str, Any]):
     @property
     def derived_paths(self) -> list[str]:
         """The paths of this value's variants on demand, whether they have been made or not."""
-        recipes = [each for each in self.declared_variants.values() if each.make == "on_demand"]
+        return self._derived_paths([each for each in self.declared_variants.values() if each.make == "on_demand"])
+
+    @property
+    def focused_paths(self) -> list[str]:
+        """Those of `derived_paths` that depend on the point in the value's metadata."""
+        variants = self.declared_variants.values()
+        return self._derived_paths([each for each in variants if each.follows_focus and each.make == "on_demand"])
+
+    def _derived_paths(self, recipes: Sequence[Any]) -> list[str]:
         if not recipes or self.pending or self.get("path") not in self.own_and_foreign_paths[0]:
             return []
-        return renditions.derived_paths(self["path"], recipes)
+        return renditions.derived_paths(self["path"], [each.for_meta(self.get("meta")) for each in recipes])
 
     def declare_variants(self, variants: Mapping[str, Any]) -> Self:
         """Set the variants that the column of this value declares, and return the value."""

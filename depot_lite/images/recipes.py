@@ -7,6 +7,7 @@ that columns can be declared, compared and described anywhere; `depot_lite.image
 
     Thumbnail(400, 400)              the whole image within 400 x 400, never enlarged
     Crop(200, 200)                   exactly 200 x 200, cropped around the centre
+    Crop(200, 200, focus=True)       the same, around the point in the metadata of each image
     Pad(600, 400, background="#eee") exactly 600 x 400, the whole image centred on a background
 
 Sizes are in pixels of the displayed image, after the EXIF orientation has been applied.
@@ -16,10 +17,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from depot_lite.errors import ConfigurationError
+from depot_lite.focus import CENTRE, Point, point_in, with_point
 
 #: Increased when the same recipe produces a better rendition; it is part of every fingerprint.
 RECIPE_VERSION: Final = 1
@@ -119,6 +122,19 @@ class Recipe:
         red, green, blue, opacity = bytes.fromhex((digits + "ff")[:8])
         return red, green, blue, opacity
 
+    @property
+    def follows_focus(self) -> bool:
+        """Whether the rendition depends on the point in the metadata of the image: `Crop` with ``focus=True``."""
+        return False
+
+    def for_meta(self, meta: Any) -> Recipe:
+        """Return the recipe for an image with this metadata: itself, unless it follows the point in there."""
+        return self
+
+    def at(self, point: Point) -> Recipe:
+        """Return the recipe for an image with this point: itself, unless it follows the point."""
+        return self
+
     def region(self, width: int, height: int) -> Region:
         """Return the part of a source of this size that is shown, and its size in the rendition."""
         raise ConfigurationError(f"{self!r} is only a size: use Thumbnail, Crop or Pad")
@@ -151,36 +167,75 @@ class Crop(Recipe):
 
     Args:
         focus: the point of the source that is centred as far as the edges allow: from ``(0, 0)``, the top left
-            corner, to ``(1, 1)``, the bottom right one.
+            corner, to ``(1, 1)``, the bottom right one. With True, it is that of each image, ``meta["focus"]``, to a
+            hundredth; the centre if the image has none.
 
     >>> Crop(200, 200).region(6000, 4000)
     Region(box=(1000.0, 0.0, 5000.0, 4000.0), size=(200, 200))
     """
 
-    focus: tuple[float, float] = (0.5, 0.5)
+    focus: tuple[float, float] | Literal[True] = (0.5, 0.5)
 
     def __post_init__(self) -> None:
         """Also check the focus."""
         Recipe.__post_init__(self)
+        if self.focus is True:
+            return
         try:
             x, y = (float(part) for part in self.focus)
         except (TypeError, ValueError):
             x = y = -1.0
         if not (0 <= x <= 1 and 0 <= y <= 1):
-            raise _wrong(self, "focus", "two fractions from 0 to 1, (x, y)")
+            raise _wrong(self, "focus", "two fractions from 0 to 1, (x, y), or True")
         object.__setattr__(self, "focus", (x, y))
+
+    @property
+    def follows_focus(self) -> bool:
+        """Whether the rendition depends on the point in the metadata of the image."""
+        return self.focus is True
+
+    def for_meta(self, meta: Any) -> Recipe:
+        """Return the recipe for an image with this metadata.
+
+        >>> recipe = Crop(200, 200, focus=True)
+        >>> recipe.for_meta({"focus": [0.25, 1]}).fingerprint == f"{recipe.fingerprint}-025100"
+        True
+        """
+        return self.at(point_in(meta) or CENTRE) if self.follows_focus else self
+
+    def at(self, point: Point) -> Recipe:
+        """Return the recipe for an image with this point."""
+        if not self.follows_focus:
+            return self
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        focus = (point[0] / 100, point[1] / 100)
+        return _CropAt(**{**values, "focus": focus, "point": point, "of": self.fingerprint})
 
     def region(self, width: int, height: int) -> Region:
         """Return the largest part with the required aspect ratio, as near to the focus as possible."""
         scale = min(width / self.width, height / self.height)
         wide, high = min(self.width * scale, width), min(self.height * scale, height)
-        left = min(max(self.focus[0] * width - wide / 2, 0), width - wide)
-        top = min(max(self.focus[1] * height - high / 2, 0), height - high)
+        x, y = (0.5, 0.5) if self.focus is True else self.focus
+        left = min(max(x * width - wide / 2, 0), width - wide)
+        top = min(max(y * height - high / 2, 0), height - high)
         return Region((left, top, left + wide, top + high), (self.width, self.height))
 
     def size_for(self, width: int | None, height: int | None) -> tuple[int | None, int | None]:
         """Return the exact size, whatever that of the source."""
         return self.width, self.height
+
+
+@dataclass(frozen=True, slots=True)
+class _CropAt(Crop):
+    """A crop of images with one point; ``of`` is the fingerprint of the recipe that follows the point."""
+
+    point: Point = CENTRE
+    of: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the recipe with the point."""
+        return with_point(self.of, self.point)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +262,11 @@ class Pad(Recipe):
     def size_for(self, width: int | None, height: int | None) -> tuple[int | None, int | None]:
         """Return the exact size, whatever that of the source."""
         return self.width, self.height
+
+
+def for_meta(recipes: Mapping[str, Recipe], meta: Any) -> dict[str, Recipe]:
+    """Return the recipes of a column, by name, for an image with this metadata."""
+    return {name: recipe.for_meta(meta) for name, recipe in recipes.items()}
 
 
 def _within(width: int, height: int, most_wide: int, most_high: int) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
 
@@ -12,7 +12,7 @@ from depot_lite.io.fileid import derived_id, is_file_id
 from depot_lite.maintenance.ids import FileIds, is_derived, packed, unpacked
 from depot_lite.maintenance.rows.database import Database, Row
 from depot_lite.maintenance.rows.places import Place
-from depot_lite.maintenance.rows.references import References
+from depot_lite.maintenance.rows.references import References, parsed
 from depot_lite.maintenance.run.reports import Watcher
 from depot_lite.renditions import fingerprints
 
@@ -25,6 +25,8 @@ class Readings:
     places: list[Place]
     references: References
     progress: Watcher | None
+    #: The ids of variants on demand of the focus that rows have, as the last reading found them.
+    focused: FileIds = field(default_factory=FileIds)
     #: When the last reading began, by the monotonic clock.
     begun: float = 0.0
     #: The number of references found so far.
@@ -38,6 +40,7 @@ class Readings:
         """
         self.begun = monotonic()
         self.references.elsewhere.clear()
+        self.focused = FileIds()
         named = FileIds()
         for place in self.places:
             before = self._found
@@ -52,14 +55,29 @@ class Readings:
     def _remember(self, place: Place, named: FileIds, only: set[bytes] | None, page: list[Row]) -> None:
         found = self.references.in_rows(place, page)
         self._found += len(found)
+        focused = list(_focused_in(place, page))
+        self.focused.add(focused)
         if only is not None:
             if any(map(is_derived, only)):
-                found = [*found, *variants_of([unpacked(packed(each)) for each in found])]
+                found = [*found, *variants_of([unpacked(packed(each)) for each in found]), *focused]
             found = [each for each in found if packed(each) in only]
         named.add(found)
 
 
+def _focused_in(place: Place, page: Iterable[Row]) -> Iterator[str]:
+    """Yield the ids of the variants on demand that depend on the focus in rows."""
+    kind = place.type
+    if kind is None or not kind.follows_focus:
+        return
+    for row in page:
+        data = parsed(place, row)
+        for each in data if isinstance(data, list) else [data]:
+            if isinstance(each, dict):
+                value = kind.upload_type.of_data(each).declare_variants(kind.variants)
+                yield from (path.partition("/")[2] for path in value.focused_paths)
+
+
 def variants_of(file_ids: Iterable[str]) -> Iterator[str]:
-    """Yield the ids of the variants on demand of files, by all recipes that this process declares."""
+    """Yield the ids of the variants on demand of files, by all declared recipes that are the same for all images."""
     declared = fingerprints()
     return (derived_id(each, fingerprint) for each in file_ids if is_file_id(each) for fingerprint in declared)

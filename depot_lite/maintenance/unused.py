@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from heapq import heappush, heapreplace, nlargest
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -278,7 +279,7 @@ class _Sweep:
         derived = FileIds()
         if off_loop(lambda: any(is_derived(key) for prefix in prefixes(listed) for key in listed.keys(prefix))):
             with Step(self.progress, "looking at variants on demand"):
-                off_loop(lambda: derived.add(variants_of(named)))
+                off_loop(lambda: derived.add(chain(variants_of(named), self.readings.focused)))
         return derived
 
     def _subtract(self, listed: ListedFiles, named: FileIds, report: UnusedReport) -> None:

@@ -10,7 +10,8 @@ Access to a file:
 A URL whose signature is invalid or has expired is refused in every depot.
 
 A variant on demand has the URL of its original with the fingerprint of its recipe, and the same access control. Its
-file is made at the first request (`depot_lite.rendering`).
+file is made at the first request (`depot_lite.rendering`). If it depends on a point of its image, the URL contains a
+signature of that in every depot.
 
 Files are received only with a ticket of `depot_lite.uploads`, one file per ticket.
 """
@@ -42,10 +43,9 @@ from depot_lite.errors import (
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import check_file_id, derived_id
 from depot_lite.io.interfaces import FileStorage
-from depot_lite.io.objects.options import web_address
-from depot_lite.io.options import boolean
+from depot_lite.io.options import boolean, web_address
 from depot_lite.registry import Depot, check_name
-from depot_lite.renditions import parse_requested
+from depot_lite.renditions import Requested, parse_requested
 from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, RETRY_AFTER, Delivery, Response, refusal, respond, unavailable
 from depot_lite.serving.receiving import AT_ONCE, IDLE, RATE, TooSlow, Uploads
 from depot_lite.uploads import PARAMETER, Upload, receivable
@@ -193,12 +193,15 @@ class FileServer:
         delivery = self._signed_delivery(request, found) if signed else self._labelled_delivery(request)
         if delivery is None:
             return refusal(403)
-        file_id, fingerprint = parse_requested(found[1])
+        requested = parse_requested(found[1])
+        file_id, fingerprint, _ = requested
         if self.authorize is not None or fingerprint is not None:
             try:  # before the hook, which may ask a database: those take no NUL byte, for example
                 check_file_id(file_id)
             except InvalidFileId:
                 return refusal(404)
+        if requested.has_point and not _is_ours(requested):
+            return refusal(404)
         return ReadRequest(depot, file_id, delivery, bool(signed) or self.authorize is None, fingerprint)
 
     def _labelled_delivery(self, request: Request) -> Delivery:
@@ -320,6 +323,18 @@ class FileServer:
             if real.is_relative_to(folder):
                 return "X-Accel-Redirect", quote(f"{location}/{real.relative_to(folder)}")
         return ("X-Sendfile", quote(str(path))) if self._x_sendfile else None
+
+
+def _is_ours(requested: Requested) -> bool:
+    """Return whether this process, or another with its keys, has made the URL of a variant for one point.
+
+    Else a client could have each image rendered, and stored, for ten thousand points.
+    """
+    try:
+        signer = Depots.signer()
+    except ConfigurationError:  # without keys, no signature is valid
+        return False
+    return signer.allows_variant(requested.file_id, str(requested.fingerprint), str(requested.signature))
 
 
 #: Request headers that only the sender of the bytes can evaluate: its tag and time of the file may differ from ours.

@@ -13,6 +13,8 @@ def test_fingerprints_are_those_of_rows_that_were_written_before() -> None:
     assert Thumbnail(128, 128).fingerprint == "30e1d0bf164a"
     assert Crop(200, 100, format="WEBP", quality=80, focus=(0.25, 0.5)).fingerprint == "5887005fa615"
     assert Pad(60, 40, background="#eee").fingerprint == "3c484ded2e69"
+    assert Crop(200, 100, focus=True).fingerprint == "df43df92d13a"
+    assert Crop(200, 100, focus=True).for_meta({"focus": [0.25, 1]}).fingerprint == "df43df92d13a-025100"
 
 
 @pytest.mark.parametrize("make", ["now", "later", "on_demand"])

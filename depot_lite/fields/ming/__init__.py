@@ -105,6 +105,10 @@ class UploadedFileProperty(FieldProperty):  # type: ignore[misc]  # Ming's class
             raise ConfigurationError(f"variants[{late[0]!r}]: make='later' needs a column of SQLAlchemy")
         if later := [each for each in self._analyzers if each.run == "later"]:
             raise ConfigurationError(f"analyzers={later!r}: run='later' needs a column of SQLAlchemy")
+        if now := [name for name, each in self._variants.items() if each.follows_focus and each.make == "now"]:
+            raise ConfigurationError(
+                f"variants[{now[0]!r}]: focus=True needs make='on_demand', or a column of SQLAlchemy"
+            )
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Return the value of an object or None, and the property itself for the class."""

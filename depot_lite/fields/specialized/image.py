@@ -35,12 +35,12 @@ from depot_lite.errors import ConfigurationError, ImageRefused
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.specialized.presentation import PREVIEW, ImagePresentation
 from depot_lite.fields.specialized.recipes import ORIGINAL, apply_recipes, check_recipes
-from depot_lite.fields.specialized.variants import ImageVariant, differences, entries_of
+from depot_lite.fields.specialized.variants import ImageVariant, differences, entries_of, moved_variants
 from depot_lite.fields.upload import UploadedFile, at_hand, url_of
 from depot_lite.fields.validators import Image
 from depot_lite.images import ImageInfo, Rendition
 from depot_lite.images.placeholder import SOURCE, placeholder_of
-from depot_lite.images.recipes import Recipe, Thumbnail
+from depot_lite.images.recipes import Recipe, Thumbnail, for_meta
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import FileInfo, StoredFile
@@ -174,8 +174,12 @@ class UploadedImage(ImagePresentation):
 
     def _recipes(self) -> dict[str, Recipe]:
         """Return the recipes of the variants to make now, and those that a subclass adds under other names."""
-        recipes = {name: each for name, each in self._pending_state().variants.items() if each.make == "now"}
+        recipes = {name: each for name, each in self._resolved_variants().items() if each.make == "now"}
         return {**recipes, _PLACEHOLDER: SOURCE} if self.placeholder else recipes
+
+    def _resolved_variants(self) -> dict[str, Recipe]:
+        """Return the recipes of the column, by name, for the metadata of this pending image."""
+        return for_meta(self._pending_state().variants, self.get("meta"))
 
     @classmethod
     def _recipe_of_original(cls) -> Recipe | None:
@@ -260,7 +264,7 @@ class UploadedImage(ImagePresentation):
         self.pop(PREVIEW, None)
         self["variants"] = {
             name: self._entry(made[name], stored[name], recipe)
-            for name, recipe in self._pending_state().variants.items()
+            for name, recipe in self._resolved_variants().items()
             if name in made
         }
 
@@ -326,13 +330,21 @@ class UploadedImage(ImagePresentation):
         files += [each["path"] for each in entries.values()]
         return self._with_data({**self, **lacking, "variants": dict(entries), "files": files})
 
+    def updated_from(self, present: DepotFileInfo, is_born: Callable[[str], bool]) -> Self:
+        """Return this stored image with the variants that its row has by now, and those that it is about to get."""
+        updated = super().updated_from(present, is_born)
+        if self.get("variants") == present.get("variants"):
+            return updated
+        born = {name: each for name, each in entries_of(self).items() if is_born(each["path"])}
+        return updated.with_variants({**entries_of(updated), **born}, {}) if born else updated
+
     # --- copies, with the same variants or new ones ---------------------------------------------------------------
 
     def _copy_files(self, original: DepotFileInfo) -> None:
         """Copy all files, but make the variants again if the column has other recipes by now."""
         renew = self.get("variants", _UNCHANGED) is None
         is_image = renew or not self._is_other(original)
-        variants = self._pending_state().variants
+        variants = self._resolved_variants()
         if not is_image or (not renew and not differences(original, variants, ("now",))):
             super()._copy_files(original)
             return
@@ -367,12 +379,12 @@ def missing_variants(
 ) -> list[str]:
     """Return the names of the variants that a stored image lacks, of those that are to be made at one of these times.
 
-    A file that is no image lacks none.
+    It lacks those that show another point than the one in its metadata, too. A file that is no image lacks none.
     """
     if not isinstance(value, UploadedImage) or value.pending or value._is_other(value):
         return []
-    made = entries_of(value)
-    return [name for name, recipe in variants.items() if recipe.make in make and name not in made]
+    made, moved = entries_of(value), {name for each in make for name in moved_variants(value, variants, each)}
+    return [name for name, recipe in variants.items() if recipe.make in make and (name not in made or name in moved)]
 
 
 def outdated(value: UploadedImage, variants: Mapping[str, Recipe]) -> list[str]:

@@ -11,6 +11,7 @@ from depot_lite.fields.specialized import markup
 from depot_lite.fields.specialized.variants import ImageVariant, ImageVariants, entries_of
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.images.placeholder import data_url
+from depot_lite.images.recipes import for_meta
 
 #: A key of rows whose file can have no variants, as was found when they were made.
 PREVIEW: Final = "preview"
@@ -41,7 +42,7 @@ class ImagePresentation(UploadedFile):
     def variants(self) -> Mapping[str, ImageVariant]:
         """The variants by name, those of the row and those that the column declares; empty while pending."""
         entries = None if self.pending else entries_of(self)
-        declared = {} if self._is_other(self) else self.declared_variants
+        declared = {} if self._is_other(self) else for_meta(self.declared_variants, self.get("meta"))
         return ImageVariants(self, entries, declared, show_original=self.unmade_variants == "original")
 
     @property

@@ -8,17 +8,19 @@ from datetime import timedelta
 from pathlib import PurePath
 from typing import Any, Final
 
-from depot_lite import rendering, renditions
+from depot_lite import rendering
 from depot_lite.depots import Depots
-from depot_lite.errors import DamagedReference, StoredFileNotFound
+from depot_lite.errors import ConfigurationError, DamagedReference, StoredFileNotFound
 from depot_lite.fields.interfaces import RENAMED, DepotFileInfo
 from depot_lite.fields.schema import VariantData
 from depot_lite.fields.upload import UploadedFile, url_of, url_or_none
+from depot_lite.focus import is_moved
 from depot_lite.images.headers import output_type
-from depot_lite.images.recipes import Recipe
+from depot_lite.images.recipes import Recipe, for_meta
 from depot_lite.io.content import encodable
 from depot_lite.io.fileid import derived_id
 from depot_lite.io.interfaces import StoredFile
+from depot_lite.renditions import Requested, has_point
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +124,29 @@ class _OnDemand(ImageVariant):
         filename: str | None = None,
         absolute: bool = False,
     ) -> str:
-        path = f"{self.depot_name}/{renditions.requested(self.original.file_id, self.recipe)}"
+        path = f"{self.depot_name}/{self._requested()}"
         name = self.filename if download and filename is None else filename
         label = self.filename if RENAMED in self.original else None
         return Depots.url_for(
             path, expires_in=expires_in, download=download, filename=name, label=label, absolute=absolute
         )
+
+    def _requested(self) -> Requested:
+        """Return the part of the URL that stands for the file.
+
+        Raises:
+            ConfigurationError: it needs a signature, and no signing keys have been set.
+        """
+        file_id = self.original.file_id
+        if not has_point(self.recipe):
+            return Requested(file_id, self.recipe)
+        try:
+            signature = Depots.signer().variant_signature(file_id, self.recipe)
+        except ConfigurationError as error:
+            raise ConfigurationError(
+                f"the URL of the variant {self.name!r}, which follows the focus of its image, is signed: {error}"
+            ) from None
+        return Requested(file_id, self.recipe, signature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +195,7 @@ class ImageVariants(Mapping[str, ImageVariant]):
     Args:
         image: the value.
         entries: the entries of the row by name; None for an image that is not stored yet.
-        declared: the recipes of the column by name.
+        declared: the recipes of the column by name, for the metadata of the image.
         show_original: whether the original stands for a variant that has yet to be made.
     """
 
@@ -273,6 +292,34 @@ def differences(
         variants: the recipes of its column, by name.
         make: a variant is lacking if its recipe makes it at one of these times.
     """
-    made = {name: each["recipe"] for name, each in entries_of(value).items()}
-    current = {name: recipe.fingerprint for name, recipe in variants.items() if name in made or recipe.make in make}
+    made, recipes = {name: each["recipe"] for name, each in entries_of(value).items()}, _recipes_for(value, variants)
+    current = {name: recipe.fingerprint for name, recipe in recipes.items() if name in made or recipe.make in make}
     return [name for name in dict.fromkeys((*current, *made)) if current.get(name) != made.get(name)]
+
+
+def moved_variants(value: DepotFileInfo, variants: Mapping[str, Recipe], make: str) -> list[str]:
+    """Return the names of the variants that show another point of an image than the one in its metadata.
+
+    Args:
+        value: a stored image.
+        variants: the recipes of its column, by name.
+        make: the time at which they are made.
+    """
+    if not any(recipe.follows_focus and recipe.make == make for recipe in variants.values()):
+        return []
+    made = entries_of(value)
+    return [
+        name
+        for name, recipe in _recipes_for(value, variants).items()
+        if recipe.make == make and name in made and is_moved(made[name]["recipe"], recipe.fingerprint)
+    ]
+
+
+def has_moved(before: DepotFileInfo, after: DepotFileInfo, variants: Mapping[str, Recipe], make: str) -> bool:
+    """Return whether variants that are made at this time depend on a point in which the metadata of an image differ."""
+    recipes = {name: recipe for name, recipe in variants.items() if recipe.make == make and recipe.follows_focus}
+    return bool(recipes) and _recipes_for(before, recipes) != _recipes_for(after, recipes)
+
+
+def _recipes_for(value: DepotFileInfo, variants: Mapping[str, Recipe]) -> dict[str, Recipe]:
+    return for_meta(variants, value.get("meta"))

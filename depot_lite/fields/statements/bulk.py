@@ -18,8 +18,9 @@ from depot_lite.fields.columns import NOT_LOADED
 from depot_lite.fields.statements.inserts import InsertFiles
 from depot_lite.fields.statements.targets import Target, mapper_of
 from depot_lite.fields.statements.updates import UpdateByKey
+from depot_lite.fields.tracking import later
 from depot_lite.fields.tracking.births import Row
-from depot_lite.fields.tracking.flush import Slot, slots_of
+from depot_lite.fields.tracking.flush import Slot, refocus, slots_of
 from depot_lite.fields.tracking.ledger import watch_of
 from depot_lite.fields.tracking.outcomes import Watch
 from depot_lite.fields.tracking.rows import key_in, old_key_in, read_rows
@@ -98,6 +99,7 @@ class BulkSave:
             # SQLAlchemy writes to the row that the object names by now; it may have been loaded from another one.
             slot.copy_foreign(NOT_LOADED if _is_of_its_row(slot) else None)
         store_all(session, [(slot.column, slot.value) for slot in slots])
+        refocus(session, slots)
         by_table: dict[tuple[Mapper[Any], Table], list[Slot]] = {}
         for slot in slots:
             by_table.setdefault((slot.state.mapper, slot.table), []).append(slot)
@@ -115,8 +117,13 @@ class BulkSave:
                 files = held.get(keys[slot] or (), {}).get(slot.column.column)
                 if _is_of_its_row(slot):
                     slot.reconcile(files)
+                    refocus(self._session, [slot])
                 named, in_row = [slot.value] if slot.changed else [], held.get(keys[slot] or ())
-                watch.candidates.enter(table, keys[slot], named=named, condemned=[files], held=in_row, updated=True)
+                row = watch.candidates.enter(
+                    table, keys[slot], named=named, condemned=[files], held=in_row, updated=True
+                )
+                if slot.changed:
+                    later.enter_moved(self._session, watch.candidates, row, slot.column, files, slot.value)
             else:
                 find_key = partial(key_in, slot.state, table)
                 self._rows.append(watch.candidates.enter(table, find_key=find_key, named=[slot.value]))

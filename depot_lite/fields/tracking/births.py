@@ -46,6 +46,14 @@ class Birth:
         self.paths.append(path)
         _by_path[path] = self
 
+    def is_among(self, gone: Set[str]) -> bool:
+        """Return whether the main file of the value is among these, or a variant that was born by itself.
+
+        A value that was given another focus stays, although variants that were stored with it go.
+        """
+        path = self.before.get("path")
+        return path in gone if path is not None else not gone.isdisjoint(self.paths)
+
     def end(self) -> None:
         """Record that the fate of the files is decided."""
         self.ended = True
@@ -56,6 +64,13 @@ class Birth:
         """Make the value pending again, so that it can be flushed a second time; its files go."""
         if not self.value.pending:
             self.value.revert(self.pending, self.before)
+
+
+class VariantBirth(Birth):
+    """The birth of a variant of an image that was stored before, or a change of the image that calls for one."""
+
+    def make_pending(self) -> None:
+        """Leave the image as it is."""
 
 
 # Which birth a path belongs to. `process_bind_param` knows only the value. Weak, as sessions may be dropped.
@@ -115,7 +130,7 @@ class Row:
         """Record that the row was read, and the files that it had when it was read first."""
         self.written = True
         if self.before is None:
-            self.before = {path for value in held.values() for path in paths_of(value)}
+            self.before = {path for value in held.values() for path in (*paths_of(value), *_focused_in(value))}
 
 
 @dataclass(eq=False)
@@ -129,7 +144,8 @@ class Candidates:
     changed: their rows are looked for by path as well. ``ended_early`` says that the database told of an end before
     COMMIT or ROLLBACK, ``unanswered`` that a statement which commits by itself was sent, and the connection broke,
     ``renamed`` that the name of a table may have come to mean another one. ``derived`` are the variants on demand of
-    an original, which go with it, whether they have been made or not.
+    an original, which go with it, whether they have been made or not. ``edited`` are images that need other variants
+    after COMMIT, with their rows.
     """
 
     rows: dict[str, set[Row]] = field(default_factory=dict)
@@ -140,6 +156,7 @@ class Candidates:
     lost: set[str] = field(default_factory=set)
     deleted: set[Row] = field(default_factory=set)
     derived: dict[str, list[str]] = field(default_factory=dict)
+    edited: list[tuple[Birth, Row]] = field(default_factory=list)
     moved: set[Table] = field(default_factory=set)
     in_doubt: bool = False
     ended_early: bool = False
@@ -209,6 +226,8 @@ class Candidates:
         for value in condemned:
             for each in files_in(value):
                 self._condemn_file(each, row, kept)
+        for path in _of_changed_focus(condemned, named):
+            self.condemn(path, row)
         return row
 
     def _condemn_file(self, value: DepotFileInfo, row: Row, kept: Set[str]) -> None:
@@ -242,7 +261,8 @@ class Candidates:
         """Enter the variants on demand of a value or a list, which go with their originals."""
         for each in files_in(value):
             if derived := each.derived_paths:
-                self.derived[each["path"]] = derived
+                known = self.derived.setdefault(each["path"], [])
+                known += [path for path in derived if path not in known]
 
     def condemn(self, path: str, row: Row) -> None:
         """Enter a file that a row has named and is about to name no longer."""
@@ -295,6 +315,20 @@ class Candidates:
         return bool(found) and (
             found == row.before or any(row in self.rows.get(each, ()) for each in (found or set()) & known)
         )
+
+
+def _focused_in(held: object) -> list[str]:
+    return [path for value in files_in(held) for path in value.focused_paths]
+
+
+def _of_changed_focus(before: Iterable[Any], after: Iterable[Any]) -> set[str]:
+    """Return the variants on demand of the former and of the new focus of files that stay in their row.
+
+    After the end of the transaction the row tells which of the two is its own.
+    """
+    held = {each.get("path"): {*each.focused_paths} for value in before for each in files_in(value)}
+    kept = [each for value in after for each in files_in(value) if each.get("path") in held]
+    return {path for each in kept for path in held[each.get("path")].symmetric_difference(each.focused_paths)}
 
 
 def schemas_of(options: Mapping[str, Any]) -> Schemas:

@@ -29,9 +29,10 @@ from depot_lite.fields.columns import NOT_LOADED, FileColumn, files_in
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.lists import FileList, merged
 from depot_lite.fields.tracking import later, outcomes
-from depot_lite.fields.tracking.births import birth_of
+from depot_lite.fields.tracking.births import Birth, birth_of
 from depot_lite.fields.tracking.checks import check_count
 from depot_lite.fields.tracking.ledger import LEDGER, ledger_of, listen, watch_of
+from depot_lite.fields.tracking.refocus import refocused
 from depot_lite.fields.tracking.rows import (
     Flush,
     changed_keys,
@@ -133,8 +134,27 @@ class Slot:
         birth = birth_of(str(value.get("path")))
         if birth is None or birth.value is not value or (self.state.key is None and birth.bound):
             return False
+        return self._is_of_here(birth)
+
+    def _is_of_here(self, birth: Birth) -> bool:
         owner = birth.pending.owner
         return owner is not None and owner[0]() is self.state and owner[1] == self.column.key
+
+    def _is_born(self, path: str) -> bool:
+        """Return whether a file was stored for this attribute of the object, in its open transaction."""
+        birth = birth_of(path)
+        return birth is not None and self._is_of_here(birth)
+
+    def show(self, replaced: Mapping[int, DepotFileInfo]) -> None:
+        """Let the attribute hold other values in place of these, which are given by their ids."""
+        value = self.value
+        for index, each in enumerate(files_in(value)):
+            if (new := replaced.get(id(each))) is None:
+                continue
+            if isinstance(value, FileList):
+                value.put(index, new)
+            else:
+                self.state.dict[self.column.key] = new
 
     def reconcile(self, held: Any) -> None:
         """Merge the object's files with those that its row has now, so that no deleted file is named.
@@ -165,13 +185,12 @@ class Slot:
         elif isinstance(value, DepotFileInfo) and not value.pending and birth_of(str(value.get("path"))) is None:
             self.state.dict[self.column.key] = self._updated(value, present) if value.get("path") in present else held
 
-    @staticmethod
-    def _updated(value: Any, present: Mapping[str, DepotFileInfo]) -> Any:
+    def _updated(self, value: Any, present: Mapping[str, DepotFileInfo]) -> Any:
         """Return a value or list with the variants that its stored files have in the row by now."""
         if isinstance(value, FileList):
-            return FileList.of(Slot._updated(each, present) for each in value)
+            return FileList.of(self._updated(each, present) for each in value)
         found = present.get(str(value.get("path"))) if isinstance(value, DepotFileInfo) else None
-        return value if found is None or value.pending else value.updated_from(found)
+        return value if found is None or value.pending else value.updated_from(found, self._is_born)
 
 
 def slots_of(states: Iterable[InstanceState[Any]]) -> Iterator[Slot]:
@@ -199,9 +218,18 @@ def _before_flush(session: Session, instances: Sequence[object] | None, *states:
     for slot in slots:
         slot.copy_foreign(held.get(slot, NOT_LOADED))
     store_all(session, [(slot.column, slot.value) for slot in slots])
+    refocus(session, slots)
     updated = list(dict.fromkeys(slot.state for slot in slots if slot.state.key is not None))
     if updated or deleted or LEDGER in session.info:
         ledger_of(session).flush = Flush(updated, deleted)
+
+
+def refocus(session: Session, slots: Iterable[Slot]) -> None:
+    """Make variants of stored images again whose focus has moved, and let the attributes hold them."""
+    moved = [slot for slot in slots if slot.column.type.follows_focus]
+    if moved and (made := refocused(session, [(slot.column, slot.state, slot.value) for slot in moved])):
+        for slot in moved:
+            slot.show(made)
 
 
 def _read_unlocked(session: Session, slots: Iterable[Slot]) -> dict[Slot, Any]:
@@ -333,11 +361,15 @@ def _before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> 
                 slot.copy_foreign(NOT_LOADED if held is None or is_known else files)
                 if held is not None:
                     slot.reconcile(files)
+                refocus(session, [slot])  # of a listener, or of a row that had other variants
             if held is not None and not is_known:
                 state.committed_state[slot.column.key] = files  # so that SQLAlchemy leaves out unchanged values
         named = [slot.value] if slot.changed else []
         for key in {*keys} - {None} or {None}:
             watch.candidates.enter(table, key, named=named, condemned=[files], held=held, updated=True)
+        if slot.changed:
+            row = watch.candidates.row(table, keys[1] or keys[0])
+            later.enter_moved(session, watch.candidates, row, slot.column, files, slot.value)
 
 
 def _after_update(mapper: Mapper[Any], connection: Connection, target: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import inspect
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
@@ -17,17 +17,20 @@ from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Dialect, Engine
-from sqlalchemy.orm import Mapper
+from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from depot_lite.concurrency.pools import HOOKS
 from depot_lite.depots import Depots
 from depot_lite.errors import ConfigurationError
 from depot_lite.fields.analyzers import missing_analyzers
-from depot_lite.fields.columns import FileColumn, columns_of_mapper, mapped_attribute, mappers_with_files
+from depot_lite.fields.columns import FileColumn, columns_of_mapper, files_in, mapped_attribute, mappers_with_files
 from depot_lite.fields.interfaces import DepotFileInfo, logger
+from depot_lite.fields.pending import Pending
 from depot_lite.fields.specialized.image import missing_variants
-from depot_lite.fields.tracking.births import Birth, Candidates, Row
+from depot_lite.fields.specialized.variants import has_moved
+from depot_lite.fields.tracking.births import Birth, Candidates, Row, VariantBirth
+from depot_lite.fields.tracking.ledger import frame_of
 from depot_lite.fields.tracking.outcomes import Committed
 from depot_lite.fields.tracking.renewal import Todo, make_chosen
 from depot_lite.fields.tracking.transfers import after_end
@@ -45,9 +48,9 @@ class LateFile:
     path: str
 
     @classmethod
-    def of(cls, birth: Birth, candidates: Candidates) -> LateFile | None:
+    def of(cls, birth: Birth, rows: Collection[Row]) -> LateFile | None:
         """Return the file of a birth; None if it lacks nothing of that kind, or no row was to name it."""
-        column, rows = birth.column, candidates.rows.get(str(birth.value.get("path")), ())
+        column = birth.column
         if column is None or not lacking(birth.value, column):
             return None
         row = next(iter(sorted(rows, key=lambda each: each.key is None)), None)
@@ -76,18 +79,42 @@ _UPKEEP: Final = "make_missing_variants and add_missing_facts"
 
 
 def lacking(value: DepotFileInfo, column: FileColumn) -> Todo:
-    """Return what a file lacks of the variants and facts that are made later."""
+    """Return what a file lacks of the variants and facts that are made later, or has of another point."""
     kind = column.type
     return Todo(
         missing_variants(value, kind.variants, ("later",)), missing_analyzers(value, kind.analyzers, ("later",))
     )
 
 
+def enter_moved(
+    session: Session, candidates: Candidates, row: Row, column: FileColumn, before: Any, after: Any
+) -> None:
+    """Enter the images of an attribute whose focus is about to change, and whose variants are made later.
+
+    Args:
+        session: that changes them.
+        candidates: of the transaction.
+        row: of the images.
+        column: the attribute.
+        before: the value or list that the row holds.
+        after: the one that it will hold.
+    """
+    if not column.type.follows_focus:
+        return
+    held = {str(each.get("path")): each for each in files_in(before)}
+    for value in files_in(after):
+        former = held.get(str(value.get("path")))
+        if former is not None and has_moved(former, value, column.type.variants, "later"):
+            birth = VariantBirth(value, Pending(None), {}, column)
+            frame_of(session).append(birth)  # which a savepoint may lose
+            candidates.edited.append((birth, row))
+
+
 def process(engine: Engine, committed: Committed) -> None:
     """Hand committed files to the ``process_later`` hook, or make their variants and facts. Raises only interrupts."""
     try:
-        files = [found for each in committed if (found := LateFile.of(*each)) is not None]
-        for each in _left(engine, files) if files else ():
+        files = {found.path: found for each in committed if (found := LateFile.of(*each)) is not None}
+        for each in _left(engine, list(files.values())) if files else ():
             each.make(engine)
     except Exception:  # an executor that is shut down
         logger.exception("variants and facts are left to %s", _UPKEEP)

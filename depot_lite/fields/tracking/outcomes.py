@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import re
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -30,11 +30,11 @@ from depot_lite.fields import internals
 from depot_lite.fields.columns import paths_of
 from depot_lite.fields.interfaces import logger
 from depot_lite.fields.tracking import proof, transfers
-from depot_lite.fields.tracking.births import Birth, Candidates
+from depot_lite.fields.tracking.births import Birth, Candidates, Row
 from depot_lite.fields.tracking.fates import EXPLAINED_BY_OTHERS, Answer, End, fates
 
-#: Births whose values were committed, with the candidates of their transaction.
-Committed = list[tuple[Birth, Candidates]]
+#: Births whose values were committed, each with the rows that may name it.
+Committed = list[tuple[Birth, Collection[Row]]]
 _followers: Final[list[Callable[[Engine, Committed], None]]] = []
 
 
@@ -161,12 +161,15 @@ class Watch:
             self._end_birth(birth, gone, committed=end.committed)
             is_kept = end.committed or str(birth.value.get("path")) in answer.named
             is_later = birth.column is not None and birth.column.type.has_later_work
-            if is_later and is_kept and gone.isdisjoint(birth.paths):
-                self._committed.append((birth, end.candidates))
+            if is_later and is_kept and not birth.is_among(gone):
+                self._committed.append((birth, end.candidates.rows.get(str(birth.value.get("path")), ())))
+        for birth, row in end.candidates.edited:
+            if end.committed and not birth.ended and birth.value.get("path") not in gone:
+                self._committed.append((birth, [row]))
 
     def _end_birth(self, birth: Birth, gone: set[str], *, committed: bool) -> None:
         birth.end()
-        if not gone.isdisjoint(birth.paths):
+        if birth.is_among(gone):
             birth.make_pending()
             if committed:
                 self.gone.append(birth)

@@ -259,7 +259,7 @@ def _find_by_path(
 
 
 def _paths_in(values: Iterable[Any]) -> set[str]:
-    """Return the files that the columns of a row name.
+    """Return the files that the columns of a row name, and the variants on demand of the focus in there.
 
     Raises:
         RuntimeError: a reference cannot be read, and may be of any file.
@@ -270,5 +270,5 @@ def _paths_in(values: Iterable[Any]) -> set[str]:
             paths = each.named_paths
             if not paths:
                 raise RuntimeError(f"a row has a reference that cannot be read: {dict(each)!r}")
-            found.update(paths)
+            found.update(paths, each.focused_paths)
     return found

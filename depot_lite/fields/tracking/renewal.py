@@ -31,12 +31,12 @@ from depot_lite.fields.lists import FileList
 from depot_lite.fields.pending import Pending
 from depot_lite.fields.specialized.image import UploadedImage
 from depot_lite.fields.specialized.variants import entries_of
-from depot_lite.fields.tracking.births import Birth, Files
+from depot_lite.fields.tracking.births import Birth, Files, VariantBirth
 from depot_lite.fields.tracking.ledger import frame_of, watch_of
 from depot_lite.fields.tracking.proof import names_one_of
 from depot_lite.fields.tracking.rows import is_one_of, read_rows
 from depot_lite.fields.tracking.transfers import off_loop
-from depot_lite.images.recipes import Recipe
+from depot_lite.images.recipes import Recipe, for_meta
 from depot_lite.io.fileid import new_file_id
 
 Key = tuple[Any, ...]
@@ -58,13 +58,6 @@ class Todo:
 
 #: Returns what has to be made of a stored file.
 Choice = Callable[[DepotFileInfo], Todo]
-
-
-class _BirthOfVariant(Birth):
-    """The birth of one variant, whose image was stored before."""
-
-    def make_pending(self) -> None:
-        """Leave the image as it is."""
 
 
 @dataclass(eq=False)
@@ -91,7 +84,7 @@ class _Work:
     def announce(self, session: Session) -> None:
         """Enter the files that are about to be stored as born."""
         for name in self.recipes:
-            birth = self.births[name] = _BirthOfVariant(self.value, Pending(None), {})
+            birth = self.births[name] = VariantBirth(self.value, Pending(None), {})
             birth.announce(f"{self.value['depot_name']}/{new_file_id()}")
         frame_of(session).extend(self.births.values())
 
@@ -168,8 +161,9 @@ def _work(
             result.failed[key] = error
             continue
         if todo:
-            variants = {name: column.type.variants.get(name) for name in todo.variants}
-            recipes = {name: each for name, each in variants.items() if each and each.make != "on_demand"}
+            variants = for_meta(column.type.variants, value.get("meta"))
+            recipes = {name: variants[name] for name in todo.variants if name in variants}
+            recipes = {name: each for name, each in recipes.items() if each.make != "on_demand"}
             removed = [name for name in todo.variants if name not in recipes]
             found.append(_Work(key, value, recipes, removed, todo, done))
     return found
@@ -227,7 +221,10 @@ def _renewed(present: Any, work: _Work, column: FileColumn, names: list[str]) ->
     if not (work.todo.variants or work.todo.placeholder) or work.refused is not None:
         return value
     entries, seen, known = dict(entries_of(present)), entries_of(work.value), len(names)
+    recipes = for_meta({name: column.type.variants[name] for name in work.entries}, present.get("meta"))
     for name, entry in work.entries.items():
+        if recipes[name] != work.recipes[name]:  # the image was given another focus meanwhile
+            continue
         if name not in entries or entries[name]["recipe"] != entry["recipe"]:  # else another process was faster
             entries[name] = entry
             names.append(name)
