@@ -112,9 +112,9 @@ class StorableReference(Reference, ABC):
     def _take_meta(self, content: object, meta: Mapping[str, Any] | None = None) -> None:
         if meta is None and isinstance(content, FileIntent):
             source = content.fileinfo[0]
-            meta = (
-                source.get("meta") if content.meta is None and isinstance(source, StorableReference) else content.meta
-            )
+            meta = content.meta
+            if meta is None and isinstance(source, StorableReference):
+                meta = source.get("meta")
         if meta:
             dict.__setitem__(self, "meta", plain_meta(meta))
 
