@@ -12,21 +12,23 @@ from typing import Any
 
 from depot_lite.io.content import Content
 from depot_lite.io.interfaces import FileStorage
-from depot_lite.io.options import web_address
 from depot_lite.io.stored import UNNAMED, FileEntry, FileInfo, StoredFile
+from depot_lite.io.urls import UrlSigner
 
 
 class MemoryFileStorage(FileStorage):
     """Files in the memory of this process.
 
     Every option is accepted, so that tests can keep the settings of the storage that this one replaces. All are ignored
-    but ``public_base_url``, to which URLs add a slash and the file id.
+    but ``public_base_url``, to which URLs add a slash and the file id, and ``url_signer``.
     """
 
     notes_are_conditional = True
 
-    def __init__(self, *_: object, public_base_url: str | None = None, **options: object) -> None:
-        self._public_base_url = web_address("public_base_url", public_base_url)
+    def __init__(
+        self, *_: object, public_base_url: str | None = None, url_signer: UrlSigner | None = None, **options: object
+    ) -> None:
+        self._publish(public_base_url, url_signer)
         self._files: dict[str, tuple[FileInfo, bytes]] = {}
         self._lock = threading.Lock()
         self._note_lock = threading.Lock()

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from functools import cached_property
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import cached_property, lru_cache
 from urllib.parse import quote
 
+from depot_lite.errors import ConfigurationError
 from depot_lite.io.fileid import check_file_id, id_of
+from depot_lite.io.options import web_address
 from depot_lite.io.stored import StoredFile
+from depot_lite.signing import DEFAULT_EXPIRY, positive_seconds, rounded
+
+#: Signs a URL: ``signer(url, expires)`` returns it with a signature that is valid until then. The time is in UTC.
+UrlSigner = Callable[[str, datetime], str]
 
 
 class StorageUrls:
@@ -15,6 +23,22 @@ class StorageUrls:
 
     #: The address at which another server shows the files, such as a CDN, without a slash at its end.
     _public_base_url: str | None = None
+    #: Signs the URLs at this address.
+    _url_signer: UrlSigner | None = None
+
+    def _publish(self, public_base_url: str | None, url_signer: UrlSigner | None) -> None:
+        """Take the options by which another server shows the files.
+
+        Raises:
+            ConfigurationError: the base URL is no address, or the signer is not callable, or has no base URL.
+        """
+        self._public_base_url = web_address("public_base_url", public_base_url)
+        if url_signer is not None and not callable(url_signer):
+            raise ConfigurationError(f"url_signer: expected a callable, got {type(url_signer).__name__}")
+        if url_signer is not None and self._public_base_url is None:
+            raise ConfigurationError("url_signer needs a public_base_url, the address that it signs URLs at")
+        # The same URL is signed repeatedly while its rounded expiry stays, and RSA is slow.
+        self._url_signer = None if url_signer is None else lru_cache(maxsize=1024)(url_signer)
 
     @cached_property
     def has_urls(self) -> bool:
@@ -25,7 +49,8 @@ class StorageUrls:
 
     def public_url(self, file_or_id: StoredFile | str) -> str | None:
         """Return the storage's own URL of a file, or None if the application has to serve it; makes no request."""
-        return self._url_at_public_base(id_of(file_or_id))
+        file_id = id_of(file_or_id)
+        return self._url_at_public_base(file_id) if self._url_signer is None else None
 
     def _public_path(self, file_id: str) -> str | None:
         """Return the path of a file below the public base URL; None if there is no such file. Makes no request."""
@@ -36,6 +61,14 @@ class StorageUrls:
             return None
         # "/" stands between folders; "~" is unreserved (RFC 3986).
         return f"{self._public_base_url}/{quote(path, safe='/~')}"
+
+    def _signed_at_public_base(self, file_id: str, expires_in: int) -> str | None:
+        """Return the URL with the signature of the ``url_signer``, if there is one; it stays the same for a while."""
+        url = self._url_at_public_base(file_id)
+        if url is None or self._url_signer is None:
+            return url
+        start, expiry = rounded(time.time(), expires_in)
+        return self._url_signer(url, datetime.fromtimestamp(start + expiry, UTC))
 
     def url(
         self,
@@ -48,8 +81,8 @@ class StorageUrls:
     ) -> str | None:
         """Return a URL by which anyone can download the file from the storage itself, or None if it has no URLs.
 
-        Makes no request, so that a page may show hundreds; the file need not exist. A URL at a public base URL does not
-        expire, and has none of the options.
+        Makes no request, so that a page may show hundreds; the file need not exist. A URL at a public base URL heeds
+        none of the options but ``expires_in``, and that if there is a ``url_signer``.
 
         Args:
             expires_in: the least time for which the URL is valid, in seconds; the default is the storage's.
@@ -60,7 +93,8 @@ class StorageUrls:
         Raises:
             ConfigurationError: one of the arguments is invalid.
         """
-        return self._url_at_public_base(id_of(file_or_id))
+        file_id = id_of(file_or_id)
+        return self._signed_at_public_base(file_id, positive_seconds(expires_in, DEFAULT_EXPIRY))
 
     def upload_form(
         self,

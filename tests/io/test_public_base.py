@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -133,3 +135,62 @@ def test_values_and_the_middleware_lead_there(tmp_path: Path, web: str) -> None:
                 assert (answer.status, dict(answer.headers)["Location"]) == (302, photo.file.url)
             with respond("GET", {}, "default", photo.file.file_id, delivery=Delivery(proxy=True)) as answer:
                 assert (answer.status, b"".join(answer.body or ())) == (200, b"bytes")
+
+
+# --- signers ----------------------------------------------------------------------------------------------------------
+
+
+class Signer:
+    """Signs, and remembers what it was called with."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, datetime]] = []
+
+    def __call__(self, url: str, expires: datetime) -> str:
+        self.calls.append((url, expires))
+        return f"{url}?until={int(expires.timestamp())}"
+
+
+def test_a_signed_url_stays_the_same_for_a_fourth_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of the storages and of the middleware; the signature is made once."""
+    signer = Signer()
+    storage, file_id = MemoryFileStorage(public_base_url=CDN, url_signer=signer), new_file_id()
+    monkeypatch.setattr(time, "time", lambda: 1_000_001.5)
+    url = storage.url(file_id, expires_in=400)
+    assert url == f"{CDN}/{file_id}?until=1000500"
+    assert signer.calls == [(f"{CDN}/{file_id}", datetime.fromtimestamp(1_000_500, UTC))]
+    monkeypatch.setattr(time, "time", lambda: 1_000_099.5)
+    assert storage.url(file_id, expires_in=timedelta(seconds=400)) == url
+    assert len(signer.calls) == 1
+    monkeypatch.setattr(time, "time", lambda: 1_000_100.5)
+    assert storage.url(file_id, expires_in=400) == f"{CDN}/{file_id}?until=1000600"
+    assert storage.url(file_id) == f"{CDN}/{file_id}?until=1004400"
+
+
+def test_a_signed_url_is_no_public_one(tmp_path: Path) -> None:
+    """It is not kept in the row, and the middleware redirects to one that works for ten minutes at least."""
+    with temporary_depots() as manager:
+        options = {"depot.storage_path": str(tmp_path / "media"), "depot.public_base_url": CDN}
+        storage = manager.configure("default", options | {"depot.url_signer": Signer()}, visibility="private")
+        value = UploadedFile(b"bytes", filename="a.txt")
+        engine = sqlite_engine(tmp_path / "rows.db")
+        Base.metadata.create_all(engine)
+        with Session(engine) as session:
+            session.add(Photo(id=1, file=value))
+            session.commit()
+            assert value["_public_url"] is None
+            assert (storage.public_url(value.file_id), value.file.public_url) == (None, None)
+            assert value.url.startswith(f"{CDN}/{value.file_id[:2]}/{value.file_id}.")
+            assert 3600 <= int(value.url.partition("until=")[2]) - time.time() <= 4500
+            with respond("GET", {}, "default", value.file_id) as answer:
+                left = int(dict(answer.headers)["Location"].partition("until=")[2]) - time.time()
+                assert (answer.status, 600 <= left <= 750) == (302, True)
+            with respond("HEAD", {}, "default", value.file_id) as answer:
+                assert answer.status == 200
+
+
+def test_a_signer_needs_an_address() -> None:
+    with pytest.raises(ConfigurationError, match="url_signer needs a public_base_url"):
+        MemoryFileStorage(url_signer=Signer())
+    with pytest.raises(ConfigurationError, match="url_signer: expected a callable, got str"):
+        MemoryFileStorage(public_base_url=CDN, url_signer="cloudfront")  # type: ignore[arg-type]  # the mistake

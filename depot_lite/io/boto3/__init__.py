@@ -41,6 +41,7 @@ from depot_lite.io.objects.readers import SummedReader
 from depot_lite.io.objects.silence import Patience
 from depot_lite.io.objects.versions import ObjectVersion, VersionedStorage
 from depot_lite.io.options import boolean
+from depot_lite.io.urls import UrlSigner
 
 __all__ = ["S3Storage"]
 
@@ -109,6 +110,7 @@ class S3Storage(VersionedStorage[str, Headers]):
         # A boto3 client, instead of keys, region, endpoint and connection_kwargs.
         client: Any = None,
         public_base_url: str | None = None,
+        url_signer: UrlSigner | None = None,
         # The server as browsers reach it, if it has another address for the application: URLs are signed for this one.
         public_endpoint_url: str | None = None,
         # A boto3.s3.transfer.TransferConfig, or its arguments.
@@ -122,7 +124,8 @@ class S3Storage(VersionedStorage[str, Headers]):
     ) -> None:
         patience = Patience.of(timeout, copy_timeout)
         self._bucket, prefix = bucket_of(bucket, bucket_name, access_key_id), prefix_of(prefix, folder_name)
-        super().__init__(prefix, concurrency, executor, sign_urls, signed_url_expiry, public_base_url, patience)
+        urls = sign_urls, signed_url_expiry, public_base_url
+        super().__init__(prefix, concurrency, executor, *urls, patience, url_signer)
         self._upload = upload_arguments(policy, storage_class, upload_metadata)
         self._max_value, self._transfer = max_value_of(max_metadata_value), transfer_of(transfer_config)
         new = NewClient(access_key_id, secret_access_key, region_name, endpoint_url, connection_kwargs)

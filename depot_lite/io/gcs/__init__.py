@@ -46,6 +46,7 @@ from depot_lite.io.objects.options import expiry_of, web_server
 from depot_lite.io.objects.silence import Patience
 from depot_lite.io.objects.versions import ObjectVersion, VersionedStorage
 from depot_lite.io.options import boolean, integer, web_address
+from depot_lite.io.urls import UrlSigner
 
 __all__ = ["GCSStorage"]
 
@@ -90,6 +91,7 @@ class GCSStorage(VersionedStorage[str | None, ObjectRecord]):
         sign_urls: bool | str = True,
         signed_url_expiry: int | str | timedelta = 3600,
         public_base_url: str | None = None,
+        url_signer: UrlSigner | None = None,
         # The server as browsers reach it, if it has another address for the application: URLs are signed for this one.
         public_endpoint_url: str | None = None,
         # How many bytes of large content one request sends; two such pieces of each upload are in memory.
@@ -104,7 +106,8 @@ class GCSStorage(VersionedStorage[str | None, ObjectRecord]):
         copy_timeout: float | str | timedelta = 300,
     ) -> None:
         patience = Patience.of(timeout, copy_timeout)
-        super().__init__(prefix or "", concurrency, executor, sign_urls, signed_url_expiry, public_base_url, patience)
+        urls = sign_urls, signed_url_expiry, public_base_url
+        super().__init__(prefix or "", concurrency, executor, *urls, patience, url_signer)
         self._bucket = bucket_of(bucket)
         self._acl = predefined_acl(policy)
         self._storage_class = storage_class or None

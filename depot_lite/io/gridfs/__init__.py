@@ -54,7 +54,8 @@ from depot_lite.io.gridfs.stream import CHUNK, ChunkReader, ChunkWriter
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
 from depot_lite.io.objects.silence import Patience, Silence
 from depot_lite.io.objects.storage import batches
-from depot_lite.io.options import executor_of, integer, web_address
+from depot_lite.io.options import executor_of, integer
+from depot_lite.io.urls import UrlSigner
 
 __all__ = ["GridFSStorage"]
 
@@ -93,6 +94,8 @@ class GridFSStorage(FileStorage):
         timeout: float | str | timedelta = 60,
         # The address at which another server shows the files: URLs are this, a slash and the file id.
         public_base_url: str | None = None,
+        # Signs the URLs at that address, called with a URL and the time of its expiry.
+        url_signer: UrlSigner | None = None,
     ) -> None:
         patience = Patience.of(timeout, timeout)
         if (mongouri is None) == (client is None):
@@ -104,7 +107,7 @@ class GridFSStorage(FileStorage):
         self._concurrency = integer("concurrency", concurrency, 1, 1000)
         self._executor = executor_of("executor", executor)
         self._silence = Silence(patience)
-        self._public_base_url = web_address("public_base_url", public_base_url)
+        self._publish(public_base_url, url_signer)
         self._connection = GridFSConnection(mongouri, client, database_of(mongouri, database), collection, patience)
 
     @property

@@ -50,8 +50,9 @@ from depot_lite.io.local.disk import (
 )
 from depot_lite.io.local.listing import found_files
 from depot_lite.io.on_disk import DiskSource
-from depot_lite.io.options import boolean, directory_mode, executor_of, integer, permissions, web_address
+from depot_lite.io.options import boolean, directory_mode, executor_of, integer, permissions
 from depot_lite.io.stored import UNNAMED, FileEntry, FileInfo, StoredFile
+from depot_lite.io.urls import UrlSigner
 
 
 class LocalStoredFile(StoredFile):
@@ -129,6 +130,8 @@ class LocalFileStorage(FileStorage):
         executor: Executor | None = None,
         # The address at which a web server shows the folder: URLs are this, a slash and the path of the data.
         public_base_url: str | None = None,
+        # Signs the URLs at that address, called with a URL and the time of its expiry.
+        url_signer: UrlSigner | None = None,
     ) -> None:
         if not os.fspath(storage_path):
             raise ConfigurationError("storage_path is empty: expected the path of a folder")
@@ -139,7 +142,7 @@ class LocalFileStorage(FileStorage):
         self._concurrency = integer("concurrency", concurrency, 1, 1000)
         self._executor = executor_of("executor", executor)
         self._algorithm = checksum_algorithm("checksum", checksum)
-        self._public_base_url = web_address("public_base_url", public_base_url)
+        self._publish(public_base_url, url_signer)
         # Shard folders whose entry in the root was synced by this process. A folder made by another process does not
         # count, since that process may not have synced it when the first file of this one is committed.
         self._shards: set[str] = set()

@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final, Generic, TypeVar, cast
 
-from depot_lite.errors import StorageFailed, StorageTimeout, StoredFileNotFound
+from depot_lite.errors import ConfigurationError, StorageFailed, StorageTimeout, StoredFileNotFound
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import is_file_id, is_note_id
 from depot_lite.io.interfaces import UNNAMED, FileEntry, FileInfo, FileStorage, StoredFile
@@ -25,7 +25,8 @@ from depot_lite.io.objects.metadata import ATTEMPT, crc32_of, format_crc32, now,
 from depot_lite.io.objects.options import expiry_of
 from depot_lite.io.objects.readers import SummedReader
 from depot_lite.io.objects.silence import DEFAULT, Patience, Silence
-from depot_lite.io.options import boolean, executor_of, integer, web_address
+from depot_lite.io.options import boolean, executor_of, integer
+from depot_lite.io.urls import UrlSigner
 
 logger: Final = logging.getLogger("depot_lite")
 
@@ -59,13 +60,17 @@ class ObjectStorage(FileStorage, Generic[Url, Record]):
         public_base_url: str | None,
         # How long a call may be without progress, and how long the server may take to copy or complete a file.
         patience: Patience = DEFAULT,
+        # Signs the URLs at that address, called with a URL and the time of its expiry.
+        url_signer: UrlSigner | None = None,
     ) -> None:
         self._prefix = prefix
         self._concurrency = integer("concurrency", concurrency, 1, 1000)
         self._executor = executor_of("executor", executor)
         self._sign_urls = boolean("sign_urls", sign_urls)
         self._expiry = expiry_of("signed_url_expiry", signed_url_expiry)
-        self._public_base_url = web_address("public_base_url", public_base_url)
+        self._publish(public_base_url, url_signer)
+        if url_signer is not None and not self._sign_urls:
+            raise ConfigurationError("sign_urls and url_signer contradict each other")
         self._silence = Silence(patience)
 
     @property
@@ -334,7 +339,9 @@ class ObjectStorage(FileStorage, Generic[Url, Record]):
         file_id = self._id(file_or_id)
         expiry = self._expiry if expires_in is None else expiry_of("expires_in", expires_in)
         headers = response_headers(filename, disposition, content_type)
-        if not self._sign_urls or self._public_base_url is not None:
+        if self._public_base_url is not None:
+            return cast(Url, self._signed_at_public_base(file_id, expiry))
+        if not self._sign_urls:
             return self._plain_url(file_id)
         with self.table.translating(self._what("sign a URL of", file_id)):
             return self._signed_url(self._key(file_id), expiry, headers)
@@ -342,7 +349,7 @@ class ObjectStorage(FileStorage, Generic[Url, Record]):
     def public_url(self, file_or_id: StoredFile | str) -> str | None:
         """Return the URL without a signature, None if the objects are not public."""
         file_id = self._id(file_or_id)
-        return self._plain_url(file_id) if self._public else None
+        return self._plain_url(file_id) if self._public and self._url_signer is None else None
 
     def _url_beside(self, file_id: str) -> str | None:
         """Return the public URL of a file that is opened; notes have none."""

@@ -45,6 +45,7 @@ from depot_lite.io.objectstore.options import CLOUDS, address_of, prefix_of, sto
 from depot_lite.io.objectstore.stream import ChunkedBody, ObjectReader
 from depot_lite.io.objectstore.urls import ObjectUrls
 from depot_lite.io.options import integer
+from depot_lite.io.urls import UrlSigner
 
 if TYPE_CHECKING:
     from obstore import PutMode
@@ -95,6 +96,7 @@ class ObjectStoreStorage(ObjectStorage[str | None, Record]):
         sign_urls: bool | str = True,
         signed_url_expiry: int | str | timedelta = 3600,
         public_base_url: str | None = None,
+        url_signer: UrlSigner | None = None,
         # The longest value of one attribute of an object that the server takes: 256 for Swift.
         max_metadata_value: int | str | None = None,
         # Content of this size and more is sent in parts of this size, so many at a time.
@@ -107,7 +109,8 @@ class ObjectStoreStorage(ObjectStorage[str | None, Record]):
     ) -> None:
         patience = Patience.of(timeout, copy_timeout)
         self._address, prefix = address_of(url), prefix_of(prefix)
-        super().__init__(prefix, concurrency, executor, sign_urls, signed_url_expiry, public_base_url, patience)
+        urls = sign_urls, signed_url_expiry, public_base_url
+        super().__init__(prefix, concurrency, executor, *urls, patience, url_signer)
         self._max_value = max_value_of(max_metadata_value)
         self._part_size = integer("part_size", part_size, *_PARTS)
         self._layout = self._new_layout()
