@@ -328,7 +328,8 @@ def url_of(
 ) -> str:
     """Return the storage's URL of a file if it has one, else ``public_url``, else the middleware's.
 
-    With a middleware that is a proxy, it is always the middleware's.
+    The storage's is the lasting one of a public object, unless an option is given or the depot is private; else it is
+    signed. With a middleware that is a proxy, the URL is always the middleware's.
 
     Args:
         public_url: the public URL in the row, if it has one. Ignored if the depot has become private, if any of the
@@ -343,17 +344,20 @@ def url_of(
     Raises:
         ConfigurationError: none of the three exists: no middleware serves the files, or none at an absolute URL.
     """
-    storage = Depots.get(depot_name)
+    has_options = expires_in is not None or download or filename is not None
     if Depots.hides_storage(depot_name):
         check_file_id(file_id)
     else:
+        lasting = None if has_options else _lasting_url(depot_name, file_id)
+        if lasting is not None:
+            return lasting
         disposition, name = "attachment" if download else None, filename or label
-        storage_url = storage.url(file_id, expires_in=expires_in, filename=name, disposition=disposition)
+        storage_url = Depots.get(depot_name).url(file_id, expires_in=expires_in, filename=name, disposition=disposition)
         if storage_url is not None and (is_absolute(storage_url) or not absolute):
             return storage_url
-        plain = expires_in is None and not download and filename is None
-        if plain and _is_public(depot_name, public_url) and (is_absolute(str(public_url)) or not absolute):
-            return str(public_url)
+        plain = str(public_url)
+        if not has_options and _is_public(depot_name, public_url) and (is_absolute(plain) or not absolute):
+            return plain
     path = f"{depot_name}/{file_id}"
     return Depots.url_for(
         path, expires_in=expires_in, download=download, filename=filename, label=label, absolute=absolute
@@ -366,7 +370,13 @@ def url_or_none(
     """Return the URL of a file, or None if nothing serves it: neither its storage nor a middleware."""
     if Depots.has_middleware() or _is_public(depot_name, public_url):
         return url_of(depot_name, file_id, public_url, label=label)
-    return Depots.get(depot_name).url(file_id, filename=label)
+    return _lasting_url(depot_name, file_id) or Depots.get(depot_name).url(file_id, filename=label)
+
+
+def _lasting_url(depot_name: str, file_id: str) -> str | None:
+    """Return the storage's unsigned URL of a public object, None if there is none, or the depot is private."""
+    depot = Depots.find(depot_name)
+    return None if depot.visibility == "private" else depot.storage.public_url(file_id)
 
 
 #: Whoever can write to the row may have put ``javascript:`` there. Browsers drop tabs and line breaks, and take a
