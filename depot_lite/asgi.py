@@ -26,7 +26,7 @@ from urllib.parse import unquote
 from depot_lite.concurrency.pools import ThreadPool
 from depot_lite.concurrency.threads import Closing, ended, finished, in_thread
 from depot_lite.errors import InvalidContent, StorageFailed, UnknownDepot
-from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Body, Response, refusal, unavailable
+from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Body, Response, refusal
 from depot_lite.serving.fileserver import FileServer, ReadRequest, Request
 from depot_lite.uploads import Upload
 
@@ -127,7 +127,7 @@ class DepotASGI:
         if isinstance(found, Upload):
             found = await self._receive(request, found, receive)
         if isinstance(found, ReadRequest) and not found.granted and not await self._authorizes(request, found):
-            found = refusal(403)
+            found = self.server.refuse(request, found.depot, 403)
         if isinstance(found, Response):
             await _send(found, b"", receive, send)
             return
@@ -175,16 +175,15 @@ class DepotASGI:
     async def _opened(self, request: Request, file: ReadRequest, threads: Executor) -> tuple[Response, bytes]:
         """Return what `_open` does. A variant is made first if it is not there, and no thread waits for that."""
         answer = partial(self.server.answer, request, file)
-        opened = await in_thread(partial(self._open, request, answer), threads, _close_opened)
+        opened = await in_thread(partial(self._open, request, file, answer), threads, _close_opened)
         made = self.server.make(file, opened[0])
         if made is None:
             return opened
         await ended([made])
         answer = partial(self.server.answer_made, request, file, made)
-        return await in_thread(partial(self._open, request, answer), threads, _close_opened)
+        return await in_thread(partial(self._open, request, file, answer), threads, _close_opened)
 
-    @staticmethod
-    def _open(request: Request, answer: Callable[[], Response]) -> tuple[Response, bytes]:
+    def _open(self, request: Request, file: ReadRequest, answer: Callable[[], Response]) -> tuple[Response, bytes]:
         """Return the response and the first part of its body; close it if that is the last. 503: the storage fails."""
         response = answer()
         body = response.body
@@ -194,7 +193,7 @@ class DepotASGI:
             part = body.read(PART_SIZE) if body.left else b""
         except StorageFailed as error:
             response.close()
-            return unavailable(f"{request.path} cannot be served", error), b""
+            return self.server.unavailable(request, file, error), b""
         except BaseException:
             response.close()
             raise

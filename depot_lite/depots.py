@@ -27,6 +27,7 @@ from urllib.parse import quote
 from depot_lite.errors import ConfigurationError, UnknownDepot
 from depot_lite.hooks import LaterHooks
 from depot_lite.io.interfaces import FileStorage, StoredFile
+from depot_lite.origins import parse_cross_origin
 from depot_lite.registry import (
     Depot,
     Middleware,
@@ -53,6 +54,7 @@ class Depots(LaterHooks):
         prefix: str = "depot.",
         *,
         visibility: str | None = None,
+        cross_origin: str | Iterable[str] | None = None,
     ) -> FileStorage:
         """Configure a depot and return its storage. The first depot becomes the default.
 
@@ -65,6 +67,9 @@ class Depots(LaterHooks):
             visibility: access to the files by URL, also a setting (``depot.visibility``): ``"unlisted"``, everybody who
                 knows the URL (the default); ``"private"``, only with a signature; ``"public"``, everybody, and shared
                 caches may keep the files.
+            cross_origin: the other sites whose pages may use the files, also a setting (``depot.cross_origin``):
+                ``"same-site"``, none, and other hosts of the same site may embed them (the default); ``"any"`` (the
+                default of public depots); or a list of origins, such as ``["https://app.example.org"]``.
 
         Raises:
             AlreadyConfigured: a depot with other settings, or an alias, has this name.
@@ -77,13 +82,15 @@ class Depots(LaterHooks):
             given = {} if isinstance(config, FileStorage) else options_in(config, prefix, label)
             options = dict(given)
             access = checked_visibility(options.pop("visibility", None) if visibility is None else visibility, label)
+            given_origins = options.pop("cross_origin", None) if cross_origin is None else cross_origin
+            origins = parse_cross_origin(given_origins, label)
             settings = {"storage": config} if isinstance(config, FileStorage) else options
-            settings = {**settings, "visibility": access}
+            settings = {**settings, "visibility": access, "cross_origin": origins}
             known = cls._state.registry.configured(name, settings)
             if known is not None:
                 return known
             storage = config if isinstance(config, FileStorage) else build(options, label)
-            cls._set(registry=cls._state.registry.with_depot(Depot(name, storage, access, settings)))
+            cls._set(registry=cls._state.registry.with_depot(Depot(name, storage, access, origins, settings)))
         return storage
 
     @classmethod
@@ -179,9 +186,9 @@ class Depots(LaterHooks):
 
     @classmethod
     def holding(cls, name: str, storage: FileStorage) -> Depot:
-        """Return a storage as a depot of this name, with the visibility of the configured depot that has it, if any."""
+        """Return a storage as a depot of this name, with the access of the configured depot that has it, if any."""
         configured = [each for each in cls._state.registry.depots.values() if each.storage is storage]
-        return Depot(name, storage, configured[0].visibility if configured else "unlisted")
+        return replace(configured[0], name=name) if configured else Depot(name, storage, "unlisted")
 
     @classmethod
     def get(cls, name: str | None = None) -> FileStorage:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 from depot_lite.errors import ConfigurationError, InvalidContent, StorageFailed
 from depot_lite.io.content import CHUNK_SIZE
 from depot_lite.io.options import boolean
-from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Response, refusal, unavailable
+from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, Response, refusal
 from depot_lite.serving.fileserver import FileServer, ReadRequest, Request
 from depot_lite.serving.receiving import MinimumRate
 from depot_lite.uploads import Upload
@@ -88,13 +88,8 @@ class DepotMiddleware:
         path = self._below_mountpoint(environ)
         if path is None or not self.server.serves(path.encode("latin-1").decode(errors="replace")):
             return self.app(environ, start_response)
-        response = self._response(environ, path)
+        response, body = self._answered(environ, path)
         try:
-            try:
-                body = self._sent(environ, response)
-            except StorageFailed as error:  # at the first chunk
-                response.close()
-                response, body = unavailable(f"{path} cannot be served", error), []
             # A new list: servers add headers of their own to it.
             start_response(_status_line(response.status), list(response.headers))
             # From here on the server closes it (PEP 3333), also if the client has disconnected.
@@ -112,23 +107,33 @@ class DepotMiddleware:
         path: str = environ.get("PATH_INFO", "")
         return path.removeprefix(prefix) if path.startswith(prefix) else None
 
-    def _response(self, environ: WSGIEnvironment, path: str) -> Response:
+    def _answered(self, environ: WSGIEnvironment, path: str) -> tuple[Response, Iterable[bytes]]:
+        """Return the response to a request and its body, whose first chunk has been read."""
         try:
             below = path.encode("latin-1").decode()
         except UnicodeError:
-            return refusal(404)
+            return refusal(404), []
         headers = {_header_name(name): value for name, value in environ.items() if name.startswith("HTTP_")}
         request = Request(environ["REQUEST_METHOD"], below, headers, environ.get("QUERY_STRING", ""), environ)
         found = self.server.find(request)
         if isinstance(found, Response):
-            return found
+            return found, []
         if isinstance(found, Upload):
-            return self._receive(environ, request, found)
+            return self._receive(environ, request, found), []
         if not found.granted and not self._authorizes(request, found):
-            return refusal(403)
+            return self.server.refuse(request, found.depot, 403), []
         response = self.server.answer(request, found)
         made = self.server.make(found, response)
-        return response if made is None else self.server.answer_made(request, found, made)
+        if made is not None:
+            response = self.server.answer_made(request, found, made)
+        try:
+            return response, self._sent(environ, response)
+        except StorageFailed as error:
+            response.close()
+            return self.server.unavailable(request, found, error), []
+        except BaseException:
+            response.close()
+            raise
 
     def _receive(self, environ: WSGIEnvironment, request: Request, upload: Upload) -> Response:
         length = environ.get("CONTENT_LENGTH") or ""

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 from depot_lite.errors import AlreadyConfigured, ConfigurationError, InvalidFileId, UnknownDepot
 from depot_lite.io.fileid import check_file_id
 from depot_lite.io.interfaces import FileStorage
+from depot_lite.origins import CrossOrigin
 from depot_lite.signing import Signer
 
 _VISIBILITIES: Final = ("unlisted", "private", "public")
@@ -27,6 +28,8 @@ class Depot:
     name: str
     storage: FileStorage
     visibility: str
+    #: The origins whose pages may use the files; None for the default of the visibility.
+    cross_origin: CrossOrigin | None = None
     #: The settings that it was configured with; a storage that was given itself is the setting ``storage``.
     settings: Mapping[str, Any] = field(default_factory=dict)
 

@@ -16,8 +16,8 @@ from tests.servers.running import DEADLINE, eventually, unavailable
 
 CHROMIUM: Final = Path("/usr/bin/chromium")
 
-#: No name of another machine is known to the browser.
-_NOWHERE: Final = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+#: No name of another machine is known to the browser. ``localhost`` is another site than ``127.0.0.1``.
+_NOWHERE: Final = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
 #: Requests to this machine, or to the browser itself.
 _HERE: Final = ("http://127.0.0.1:", "blob:", "data:", "chrome:", "chrome-extension:")
 

@@ -30,6 +30,12 @@ __all__ = ["_depots", "ask"]  # fixtures
 
 DATA: Final = b"0123456789"
 NOTHING: Final = {"content-type": "text/plain", "content-length": "0", "cache-control": "no-store"}
+#: The headers by which pages of all sites may use what everybody may read.
+EVERYWHERE: Final = {
+    "cross-origin-resource-policy": "cross-origin",
+    "access-control-allow-origin": "*",
+    "access-control-expose-headers": "Accept-Ranges, Content-Disposition, Content-Range, ETag, Retry-After",
+}
 #: A time that every step of these tests divides.
 NOON: Final = 1_800_000_000.0
 
@@ -103,7 +109,8 @@ def test_who_gets_a_file(
         expected = [(method, path, *path.split("/"))] if query.startswith("unsigned") else []
         assert asked.asked == expected
     if not let:
-        assert (headers, body) == (NOTHING, b"")
+        for_all = EVERYWHERE if visibility == "public" and hook is None else {}
+        assert (headers, body) == (NOTHING | for_all, b"")
         return
     assert (headers["content-length"], body) == ("10", DATA if method == "GET" else b"")
     # A shared cache keeps what everybody may read, and nothing that a hook has to be asked for.

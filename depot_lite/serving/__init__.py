@@ -38,6 +38,7 @@ from depot_lite.io.interfaces import FileInfo, FileStorage, StoredFile
 from depot_lite.io.media_types import OCTET_STREAM, valid_media_type
 from depot_lite.registry import Depot
 from depot_lite.serving.conditions import failed_precondition, requested_range
+from depot_lite.serving.embedding import cross_origin_of, embedding_headers
 
 _log = logging.getLogger("depot_lite")
 
@@ -117,6 +118,12 @@ class Response:
     headers: tuple[tuple[str, str], ...]
     body: Body | None = None
 
+    def embeddable(self, depot: Depot, request_headers: Mapping[str, str], *, checked: bool) -> Self:
+        """Add the headers that say which other sites may use the response, and return it."""
+        allowed = cross_origin_of(depot, checked=checked)
+        self.headers = (*self.headers, *embedding_headers(allowed, request_headers, self.status))
+        return self
+
     def close(self) -> None:
         """Close the file, if there is one; a second time does nothing."""
         if self.body is not None:
@@ -177,13 +184,18 @@ def respond(
     """
     if method not in {"GET", "HEAD"}:
         return refusal(405, ("Allow", "GET, HEAD"))
+    delivery = delivery or Delivery(cache_max_age)
     try:
         found = Depots.find(depot) if isinstance(depot, str) else depot
-        return _respond(method, headers, found, file_id, delivery or Delivery(cache_max_age))
-    except (UnknownDepot, InvalidFileId, StoredFileNotFound):
+    except UnknownDepot:
         return refusal(404)
+    try:
+        response = _respond(method, headers, found, file_id, delivery)
+    except (InvalidFileId, StoredFileNotFound):
+        response = refusal(404)
     except StorageFailed as error:
-        return unavailable(f"file {file_id} of depot {found.name!r} cannot be served", error)
+        response = unavailable(f"file {file_id} of depot {found.name!r} cannot be served", error)
+    return response.embeddable(found, headers, checked=delivery.checked)
 
 
 def _respond(method: str, headers: Mapping[str, str], depot: Depot, file_id: str, delivery: Delivery) -> Response:
@@ -355,7 +367,4 @@ def _headers_of_type(content_type: str) -> tuple[tuple[str, str], ...]:
         # A browser must not discover that an image is HTML.
         ("X-Content-Type-Options", "nosniff"),
         ("Content-Security-Policy", _PDF_POLICY if inline == "application/pdf" else _SANDBOX),
-        # Pages of other sites cannot load a user's files into their process. Not `same-origin`: files are often served
-        # from a host name of their own, next to that of the pages that show them.
-        ("Cross-Origin-Resource-Policy", "same-site"),
     )

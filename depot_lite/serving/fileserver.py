@@ -22,7 +22,6 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, quote
 
@@ -44,9 +43,11 @@ from depot_lite.io.content import Content
 from depot_lite.io.fileid import check_file_id, derived_id
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.io.options import boolean, web_address
-from depot_lite.registry import Depot, check_name
+from depot_lite.registry import Depot
 from depot_lite.renditions import Requested, parse_requested
 from depot_lite.serving import DEFAULT_CACHE_MAX_AGE, RETRY_AFTER, Delivery, Response, refusal, respond, unavailable
+from depot_lite.serving.embedding import cross_origin_of, preflight_headers
+from depot_lite.serving.options import depots_of, locations_of, mountpoint_of, seconds_of
 from depot_lite.serving.receiving import AT_ONCE, IDLE, RATE, TooSlow, Uploads
 from depot_lite.uploads import PARAMETER, Upload, receivable
 
@@ -131,14 +132,14 @@ class FileServer:
         upload_rate: int | str = RATE,
     ) -> None:
         self.uploads = Uploads(uploads_at_once, upload_idle, upload_rate)
-        self.mountpoint = _mountpoint(mountpoint)
+        self.mountpoint = mountpoint_of(mountpoint)
         self._base_url = web_address("base_url", base_url) or ""
         self.authorize = authorize
-        self.cache_max_age = _seconds(cache_max_age)
+        self.cache_max_age = seconds_of(cache_max_age)
         self._delivery = Delivery(self.cache_max_age, boolean("proxy", proxy), checked=authorize is not None)
         self._x_sendfile = boolean("x_sendfile", x_sendfile)
-        self._locations = _locations(x_accel_redirect)
-        self._depots = None if depots is None else _checked_depots(depots)
+        self._locations = locations_of(x_accel_redirect)
+        self._depots = None if depots is None else depots_of(depots)
 
     def url_for(self, path: str) -> str:
         """Return the URL of the file with this path (``depot_name/file_id``); without a ``base_url``, it has no host.
@@ -172,37 +173,65 @@ class FileServer:
     def find(self, request: Request) -> ReadRequest | Upload | Response:
         """Return the requested file, or the response if it is refused: 405, 404 or 403, in that order.
 
+        OPTIONS is answered for browsers that ask for pages of other sites (204).
+
         An `Upload` is a file that the client sends: the caller passes it to `receive` with the body.
         """
         receives = request.method == "PUT" and self._depots is None
         if receives and (tickets := parse_qs(request.query, keep_blank_values=True).get(PARAMETER)):
             upload = receivable(tickets[0]) if len(tickets) == 1 else None
             return upload if upload is not None and request.path == upload.path else refusal(403)
-        if request.method not in {"GET", "HEAD"}:
+        if request.method not in {"GET", "HEAD", "OPTIONS"}:
             return refusal(405, ("Allow", "GET, HEAD"))
         found = parse_path(request.path)
-        if found is None:
-            return refusal(404)
         try:
-            depot = self._find_depot(found[0])
+            depot = None if found is None else self._find_depot(found[0])
         except UnknownDepot:
+            depot = None
+        if request.method == "OPTIONS":
+            return self._preflight(request, depot)
+        if found is None or depot is None:
             return refusal(404)
+        return self._find_file(request, depot, found)
+
+    def _find_file(self, request: Request, depot: Depot, found: tuple[str, str]) -> ReadRequest | Response:
         signed = request.query and "signature" in parse_qs(request.query, keep_blank_values=True)
         if not signed and depot.visibility == "private" and self.authorize is None:
-            return refusal(403)
+            return self.refuse(request, depot, 403)
         delivery = self._signed_delivery(request, found) if signed else self._labelled_delivery(request)
         if delivery is None:
-            return refusal(403)
+            return self.refuse(request, depot, 403)
         requested = parse_requested(found[1])
         file_id, fingerprint, _ = requested
         if self.authorize is not None or fingerprint is not None:
             try:  # before the hook, which may ask a database: those take no NUL byte, for example
                 check_file_id(file_id)
             except InvalidFileId:
-                return refusal(404)
+                return self.refuse(request, depot, 404)
         if requested.has_point and not _is_ours(requested):
-            return refusal(404)
+            return self.refuse(request, depot, 404)
         return ReadRequest(depot, file_id, delivery, bool(signed) or self.authorize is None, fingerprint)
+
+    def _preflight(self, request: Request, depot: Depot | None) -> Response:
+        """Return the response to a browser that asks whether a page of another site may send a request."""
+        if depot is not None:
+            allowed = cross_origin_of(depot, checked=self._delivery.checked)
+            headers = preflight_headers(allowed, request.headers)
+            if headers is not None:
+                return Response(204, headers)
+        return refusal(405, ("Allow", "GET, HEAD"))
+
+    def refuse(self, request: Request, depot: Depot, status: int, *headers: tuple[str, str]) -> Response:
+        """Return an empty response whose status pages of the sites see that may use the files of this depot."""
+        return self._embeddable(request, depot, refusal(status, *headers))
+
+    def unavailable(self, request: Request, file: ReadRequest, error: StorageFailed) -> Response:
+        """Log why the first bytes of a file could not be read, and return the response: 503."""
+        what = f"file {file.stored_id} of depot {file.depot.name!r} cannot be served"
+        return self._embeddable(request, file.depot, unavailable(what, error))
+
+    def _embeddable(self, request: Request, depot: Depot, response: Response) -> Response:
+        return response.embeddable(depot, request.headers, checked=self._delivery.checked)
 
     def _labelled_delivery(self, request: Request) -> Delivery:
         label = request.path.split("/")[2:]
@@ -295,12 +324,13 @@ class FileServer:
         try:
             made.result()
         except (StoredFileNotFound, ImageRefused):
-            return refusal(404)
+            return self.refuse(request, file.depot, 404)
         except ImagesBusy as error:
             _log.warning("%s", error)
-            return refusal(503, ("Retry-After", RETRY_AFTER))
+            return self.refuse(request, file.depot, 503, ("Retry-After", RETRY_AFTER))
         except StorageFailed as error:
-            return unavailable(f"a variant of {file.depot.name}/{file.file_id} cannot be made", error)
+            response = unavailable(f"a variant of {file.depot.name}/{file.file_id} cannot be made", error)
+            return self._embeddable(request, file.depot, response)
         return self.answer(request, file)
 
     def _handed_over(self, response: Response) -> Response:
@@ -353,47 +383,3 @@ def parse_path(path: str) -> tuple[str, str] | None:
     """
     parts = path.split("/")
     return (parts[0], parts[1]) if all(parts) and len(parts) in {2, 3} else None
-
-
-def _mountpoint(mountpoint: str) -> str:
-    """Return the mountpoint without a trailing slash."""
-    if not mountpoint.startswith("/"):
-        raise ConfigurationError(f"mountpoint={mountpoint!r}: expected an absolute path such as '/depot'")
-    parts = mountpoint.rstrip("/").split("/")[1:]
-    if not parts or any(part in {"", ".", ".."} for part in parts):
-        raise ConfigurationError(
-            f"mountpoint={mountpoint!r}: expected a path such as '/depot', without empty parts, '.' or '..'; "
-            "'/' would leave no request to the application"
-        )
-    return "/" + "/".join(parts)
-
-
-def _checked_depots(depots: Mapping[str, FileStorage]) -> dict[str, FileStorage]:
-    if not isinstance(depots, Mapping):
-        raise ConfigurationError(f"depots={depots!r}: expected a dictionary of names and storages")
-    for name, storage in depots.items():
-        check_name(name)
-        if not isinstance(storage, FileStorage):
-            raise ConfigurationError(
-                f"depots={{{name!r}: {storage!r}}}: expected a storage, such as DepotManager.from_config returns"
-            )
-    return dict(depots)
-
-
-def _seconds(value: int | str) -> int:
-    try:
-        return int(value)
-    except ValueError:
-        raise ConfigurationError(f"cache_max_age={value!r}: expected a number of seconds") from None
-
-
-def _locations(given: Mapping[str, str] | str | None) -> dict[Path, str]:
-    pairs = dict([given.split("=", 1)]) if isinstance(given, str) and "=" in given else given or {}
-    if isinstance(pairs, str):
-        raise ConfigurationError(f"x_accel_redirect={given!r}: expected 'folder=location' or a mapping")
-    for folder, location in pairs.items():
-        if not Path(folder).is_absolute() or not location.startswith("/"):
-            raise ConfigurationError(
-                f"x_accel_redirect={given!r}: expected an absolute folder and a location such as '/protected'"
-            )
-    return {Path(folder).resolve(): location.rstrip("/") for folder, location in pairs.items()}
