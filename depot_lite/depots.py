@@ -27,13 +27,12 @@ from urllib.parse import quote
 from depot_lite.errors import ConfigurationError, UnknownDepot
 from depot_lite.hooks import LaterHooks
 from depot_lite.io.interfaces import FileStorage, StoredFile
-from depot_lite.origins import parse_cross_origin
 from depot_lite.registry import (
     Depot,
     Middleware,
     check_name,
-    checked_visibility,
     split_path,
+    take_access,
 )
 from depot_lite.settings import build, options_in
 from depot_lite.signing import Signer
@@ -55,6 +54,7 @@ class Depots(LaterHooks):
         *,
         visibility: str | None = None,
         cross_origin: str | Iterable[str] | None = None,
+        inline_types: str | Iterable[str] | None = None,
     ) -> FileStorage:
         """Configure a depot and return its storage. The first depot becomes the default.
 
@@ -70,6 +70,9 @@ class Depots(LaterHooks):
             cross_origin: the other sites whose pages may use the files, also a setting (``depot.cross_origin``):
                 ``"same-site"``, none, and other hosts of the same site may embed them (the default); ``"any"`` (the
                 default of public depots); or a list of origins, such as ``["https://app.example.org"]``.
+            inline_types: the content types that browsers display, also a setting (``depot.inline_types``): a list of
+                types, families such as ``"image/*"``, and ``"default"`` for all that cannot run. ``"image/svg+xml"``
+                has to be named. Files of all other types are downloads.
 
         Raises:
             AlreadyConfigured: a depot with other settings, or an alias, has this name.
@@ -81,16 +84,15 @@ class Depots(LaterHooks):
             label = f"depot {name!r}"
             given = {} if isinstance(config, FileStorage) else options_in(config, prefix, label)
             options = dict(given)
-            access = checked_visibility(options.pop("visibility", None) if visibility is None else visibility, label)
-            given_origins = options.pop("cross_origin", None) if cross_origin is None else cross_origin
-            origins = parse_cross_origin(given_origins, label)
+            arguments = {"visibility": visibility, "cross_origin": cross_origin, "inline_types": inline_types}
+            access = take_access(options, arguments, label)
             settings = {"storage": config} if isinstance(config, FileStorage) else options
-            settings = {**settings, "visibility": access, "cross_origin": origins}
+            settings = {**settings, **access}
             known = cls._state.registry.configured(name, settings)
             if known is not None:
                 return known
             storage = config if isinstance(config, FileStorage) else build(options, label)
-            cls._set(registry=cls._state.registry.with_depot(Depot(name, storage, access, origins, settings)))
+            cls._set(registry=cls._state.registry.with_depot(Depot(name, storage, settings=settings, **access)))
         return storage
 
     @classmethod

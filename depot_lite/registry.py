@@ -13,9 +13,10 @@ from types import FunctionType
 from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
 from depot_lite.errors import AlreadyConfigured, ConfigurationError, InvalidFileId, UnknownDepot
+from depot_lite.io.disposition import INLINE_TYPES, parse_inline_types
 from depot_lite.io.fileid import check_file_id
 from depot_lite.io.interfaces import FileStorage
-from depot_lite.origins import CrossOrigin
+from depot_lite.origins import CrossOrigin, parse_cross_origin
 from depot_lite.signing import Signer
 
 _VISIBILITIES: Final = ("unlisted", "private", "public")
@@ -30,6 +31,8 @@ class Depot:
     visibility: str
     #: The origins whose pages may use the files; None for the default of the visibility.
     cross_origin: CrossOrigin | None = None
+    #: The content types that browsers display; files of all others are downloads.
+    inline_types: frozenset[str] = INLINE_TYPES
     #: The settings that it was configured with; a storage that was given itself is the setting ``storage``.
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -263,7 +266,26 @@ def check_name(name: object) -> None:
         )
 
 
-def checked_visibility(value: object, label: str) -> str:
+def take_access(options: dict[str, Any], arguments: Mapping[str, Any], label: str) -> dict[str, Any]:
+    """Return the fields of a `Depot` that say how its files may be used; take them out of its settings.
+
+    Args:
+        options: the settings.
+        arguments: values that replace those of the settings, unless they are None.
+        label: the depot, for errors.
+
+    Raises:
+        ConfigurationError: one of them has an invalid value.
+    """
+    given = {name: options.pop(name, None) if value is None else value for name, value in arguments.items()}
+    return {
+        "visibility": _checked_visibility(given["visibility"], label),
+        "cross_origin": parse_cross_origin(given["cross_origin"], label),
+        "inline_types": parse_inline_types(given["inline_types"], label),
+    }
+
+
+def _checked_visibility(value: object, label: str) -> str:
     """Return the visibility that a setting means; the default is ``unlisted``."""
     if value is None or value in _VISIBILITIES:
         return str(value or "unlisted")

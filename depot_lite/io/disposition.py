@@ -9,7 +9,9 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
+from depot_lite.errors import ConfigurationError
 from depot_lite.io.content import clean_filename
+from depot_lite.io.media_types.vocabulary import matches
 
 _PASSIVE: Final = {
     "application": "pdf",
@@ -20,6 +22,52 @@ _PASSIVE: Final = {
 }
 #: The types that a browser displays without executing anything. SVG is not included, since it can contain scripts.
 INLINE_TYPES: Final = frozenset(f"{kind}/{name}" for kind, names in _PASSIVE.items() for name in names.split())
+
+#: Types that are displayed if their bytes come with a policy that lets nothing run, which no URL of a storage can ask
+#: for.
+SANDBOXED_TYPES: Final = frozenset({"image/svg+xml"})
+
+#: Types that a depot may add to those that are displayed. There are no others: a page or XML runs, and the policy must
+#: not be all that prevents it.
+ON_REQUEST: Final = SANDBOXED_TYPES | {"application/json", "text/csv", "text/vtt"}
+
+
+def parse_inline_types(value: object, label: str) -> frozenset[str]:
+    """Return the types that a setting lets browsers display. Text may contain several, with spaces or commas.
+
+    ``default`` means `INLINE_TYPES`, ``image/*`` its images. Other names of a type are included.
+
+    Raises:
+        ConfigurationError: a type is none of `INLINE_TYPES` and `ON_REQUEST`.
+
+    >>> sorted(parse_inline_types("application/pdf, image/jpeg", "a depot"))
+    ['application/pdf', 'image/jpeg', 'image/jpg']
+    >>> parse_inline_types(["default", "image/svg+xml"], "a depot") == INLINE_TYPES | {"image/svg+xml"}
+    True
+    """
+    if value is None:
+        return INLINE_TYPES
+    listed = value.replace(",", " ").split() if isinstance(value, str) else value
+    if not isinstance(listed, list | tuple | set | frozenset):
+        raise ConfigurationError(f"{label}: inline_types={value!r}: expected a list of content types")
+    return frozenset().union(*(_types_of(each, label) for each in listed))
+
+
+def _types_of(name: object, label: str) -> frozenset[str]:
+    if name == "default":
+        return INLINE_TYPES
+    wanted = name.lower() if isinstance(name, str) else ""
+    if wanted in ON_REQUEST:
+        return frozenset({wanted})
+    is_known = wanted in INLINE_TYPES or wanted.endswith("/*")
+    found = frozenset(each for each in INLINE_TYPES if matches(each, wanted)) if is_known else frozenset()
+    if not found:
+        raise ConfigurationError(
+            f"{label}: inline_types: {name!r} is never displayed, since browsers could run such files or cannot show "
+            f"them; expected 'default', a family such as 'image/*', one of {', '.join(sorted(ON_REQUEST))}, or of "
+            f"{', '.join(sorted(INLINE_TYPES))}"
+        )
+    return found
 
 
 @lru_cache(maxsize=256)

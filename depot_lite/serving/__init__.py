@@ -14,7 +14,8 @@ Everybody who knows the URL of a file can read it: only the file id, which canno
 no reason, and no answer contains a path or an error of a storage.
 
 Uploads are hostile. A browser executes HTML, SVG, XML and scripts in the name of the site that serves them, so only
-passive types (`depot_lite.io.disposition.INLINE_TYPES`) are shown; all others are downloads without a type.
+passive types (`depot_lite.io.disposition.INLINE_TYPES`, or the ``inline_types`` of the depot) are shown; all others are
+downloads without a type.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from functools import lru_cache
 from pathlib import PurePath
 from typing import Final, Self
 from urllib.parse import quote
@@ -33,12 +33,12 @@ from urllib.parse import quote
 from depot_lite.depots import Depots
 from depot_lite.errors import InvalidFileId, StorageFailed, StoredFileNotFound, UnknownDepot
 from depot_lite.io.content import CHUNK_SIZE
-from depot_lite.io.disposition import INLINE_TYPES, content_disposition
-from depot_lite.io.interfaces import FileInfo, FileStorage, StoredFile
-from depot_lite.io.media_types import OCTET_STREAM, valid_media_type
+from depot_lite.io.disposition import SANDBOXED_TYPES, content_disposition
+from depot_lite.io.interfaces import FileInfo, StoredFile
 from depot_lite.registry import Depot
 from depot_lite.serving.conditions import failed_precondition, requested_range
 from depot_lite.serving.embedding import cross_origin_of, embedding_headers
+from depot_lite.serving.presentation import presentation_of
 
 _log = logging.getLogger("depot_lite")
 
@@ -199,66 +199,67 @@ def respond(
 
 
 def _respond(method: str, headers: Mapping[str, str], depot: Depot, file_id: str, delivery: Delivery) -> Response:
-    public = depot.visibility == "public" and not delivery.checked
     file, response = depot.storage.get(file_id), None
     try:
         # HEAD is answered here: a URL that a storage has signed for GET refuses it, and its headers are known.
         redirects = method == "GET" and not delivery.proxy
-        url = _storage_url(depot.storage, file, delivery) if redirects else None
+        url = _storage_url(depot, file, delivery) if redirects else None
         if url is not None:
             return _redirect(url, delivery.cache_max_age)
-        response = _answer(method, headers, file, delivery, public=public)
+        response = _answer(method, headers, depot, file, delivery)
         return response
     finally:
         if response is None or response.body is None:
             file.close()
 
 
-def _storage_url(storage: FileStorage, file: StoredFile, delivery: Delivery) -> str | None:
+def _storage_url(depot: Depot, file: StoredFile, delivery: Delivery) -> str | None:
     """Return the storage's URL of the file, None if it has none."""
-    info, has_urls = file.info, storage.has_urls
+    info, storage, has_urls = file.info, depot.storage, depot.storage.has_urls
     # In backends written for filedepot the file has it, in ours the storage.
     public = file.public_url or (storage.public_url(file) if has_urls else None)
     if public is not None and not delivery.download and delivery.filename is None:
         return public
     if not has_urls:
         return None
+    presentation = presentation_of(info.content_type, depot.inline_types - SANDBOXED_TYPES)
     return storage.url(
         file,
         expires_in=_REDIRECT_EXPIRY,
         filename=delivery.name_of(info),
-        disposition=_disposition_type(info, delivery),
-        content_type=_headers_of_type(info.content_type)[0][1],
+        disposition=presentation.disposition(download=delivery.download),
+        content_type=presentation.sent_type,
     )
 
 
-def _answer(method: str, headers: Mapping[str, str], file: StoredFile, delivery: Delivery, *, public: bool) -> Response:
+def _answer(method: str, headers: Mapping[str, str], depot: Depot, file: StoredFile, delivery: Delivery) -> Response:
     """Return the response for an existing file; the file is opened if its bytes are sent."""
     info = file.info
-    response = _evaluate(method, headers, file, info, delivery, public=public)
+    response = _evaluate(method, headers, depot, file, delivery)
     if response.body is not None:
         # Opened before the headers are sent: a file that was deleted meanwhile is still a 404.
         file.seek(response.body.start)
         if file.info is not info:
             # It was replaced before it was opened, so its length may differ. It is open now, so this happens only once.
-            return _answer(method, headers, file, delivery, public=public)
+            return _answer(method, headers, depot, file, delivery)
     return response
 
 
-def _evaluate(
-    method: str, headers: Mapping[str, str], file: StoredFile, info: FileInfo, delivery: Delivery, *, public: bool
-) -> Response:
+def _evaluate(method: str, headers: Mapping[str, str], depot: Depot, file: StoredFile, delivery: Delivery) -> Response:
     """Return the response according to RFC 9110, in the order of its section 13.2.2."""
+    info = file.info
     etag, modified = _etag(info), _modified(info)
     failed = failed_precondition(headers, etag, modified)
     if failed == 412:
         return refusal(412)
+    public = depot.visibility == "public" and not delivery.checked
     validators = _validators(etag, modified, delivery.cache_max_age, public=public)
     if failed == 304:
         return Response(304, validators)
     length = info.content_length
-    saved_as = content_disposition(_disposition_type(info, delivery), delivery.name_of(info))
-    described = (*validators, *_headers_of_type(info.content_type), ("Content-Disposition", saved_as))
+    presentation = presentation_of(info.content_type, depot.inline_types)
+    saved_as = content_disposition(presentation.disposition(download=delivery.download), delivery.name_of(info))
+    described = (*validators, *presentation.headers, ("Content-Disposition", saved_as))
     # Range is defined for GET only (section 14.2).
     if method == "HEAD":
         return Response(200, (*described, ("Content-Length", str(length))))
@@ -333,38 +334,3 @@ def _validators(
     caching = f"{scope}, immutable, max-age={cache_max_age}" if cache_max_age > 0 else f"{scope}, no-cache"
     tagged = () if etag is None else (("ETag", etag),)
     return (*tagged, ("Last-Modified", format_datetime(modified, usegmt=True)), ("Cache-Control", caching))
-
-
-def _disposition_type(info: FileInfo, delivery: Delivery) -> str:
-    return "attachment" if delivery.download or _inline_type(info.content_type) is None else "inline"
-
-
-# A sandboxed document has no origin. If a bug of ours or of a browser lets it execute code, that code has no cookies
-# and no access to the site. 'self' and the styles are for the page that a browser builds around an image or a video
-# that is opened on its own.
-_SANDBOX: Final = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
-# Chrome and Safari apply a PDF's policy to their viewer. They show nothing in any sandbox, or without scripts and
-# styles (https://github.com/whatwg/html/issues/3958). The viewer does not run in the name of the site.
-_PDF_POLICY: Final = "base-uri 'none'; form-action 'none'"
-
-
-@lru_cache
-def _inline_type(content_type: str) -> str | None:
-    """Return the type, None if a browser might execute it."""
-    media_type = valid_media_type(content_type)
-    return media_type if media_type in INLINE_TYPES else None
-
-
-@lru_cache
-def _headers_of_type(content_type: str) -> tuple[tuple[str, str], ...]:
-    """Return the content type and the headers that restrict a browser's use of the file."""
-    inline = _inline_type(content_type)
-    # Text is UTF-8, or has a byte order mark, which takes precedence. Without a charset, browsers guess by locale.
-    sent = "text/plain; charset=utf-8" if inline == "text/plain" else inline or OCTET_STREAM
-    return (
-        ("Content-Type", sent),
-        ("Accept-Ranges", "bytes"),
-        # A browser must not discover that an image is HTML.
-        ("X-Content-Type-Options", "nosniff"),
-        ("Content-Security-Policy", _PDF_POLICY if inline == "application/pdf" else _SANDBOX),
-    )

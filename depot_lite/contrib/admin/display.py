@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from depot_lite.depots import Depots
-from depot_lite.errors import ConfigurationError, DepotError
+from depot_lite.errors import ConfigurationError, DepotError, UnknownDepot
 from depot_lite.fields.analyzers import shown_facts
 from depot_lite.fields.columns import FileColumn, files_in
 from depot_lite.fields.edits import FileEdit, Kept, ids_of
@@ -34,16 +34,25 @@ _DRAWN: Final = frozenset(
 _THUMBNAIL: Final = 48
 
 
-def kind_of(content_type: str) -> str:
+def kind_of(content_type: str, depot_name: str | None = None) -> str:
     """Return the kind of viewer: ``image``, ``video``, ``audio``, ``pdf``, ``text``, or ``other`` for a card.
+
+    Files of types that their depot does not let browsers show have a card.
 
     >>> kind_of("video/mp4"), kind_of("application/pdf"), kind_of("image/svg+xml")
     ('video', 'pdf', 'other')
     """
-    if content_type not in INLINE_TYPES:
+    if content_type not in INLINE_TYPES or content_type not in _inline_types(depot_name):
         return "other"
     family, _, name = content_type.partition("/")
     return "pdf" if name == "pdf" else family
+
+
+def _inline_types(depot_name: str | None) -> frozenset[str]:
+    try:
+        return INLINE_TYPES if depot_name is None else Depots.find(depot_name).inline_types
+    except UnknownDepot:  # nothing of it is shown
+        return INLINE_TYPES
 
 
 def files_data(held: object) -> list[dict[str, Any]]:
@@ -97,7 +106,7 @@ def _data(value: UploadedFile, name: str) -> dict[str, Any]:
         "path": encodable(value.path),
         "name": value.filename,
         "type": content_type,
-        "kind": kind_of(content_type),
+        "kind": kind_of(content_type, value.depot_name),
         "size": None if size is None else shown_size(size),
         "dimensions": _dimensions(value) or measured,
         "duration": facts.pop("duration", None),
@@ -129,7 +138,7 @@ def staged_data(upload: Upload, token: str) -> dict[str, Any]:
         "token": token,
         "name": name,
         "type": content_type,
-        "kind": kind_of(content_type),
+        "kind": kind_of(content_type, upload.depot_name),
         "size": shown_size(upload.max_size),  # the actual size of a staged file
         "url": url,
         "picture_url": url if content_type in _DRAWN else None,

@@ -1,4 +1,4 @@
-"""A browser with pages of another site: what Chromium lets them do with our files."""
+"""Options of depots as Chromium sees them: what pages of other sites can do with files, and SVG that is shown."""
 
 from __future__ import annotations
 
@@ -120,3 +120,47 @@ def test_a_page_of_another_site_does_what_the_depot_allows(browser: Any, server:
 
 def test_a_page_of_the_same_origin_needs_nothing(browser: Any, server: str) -> None:
     assert used(browser, server, None, page_of=server) == ALL | {"read_without_cors": True}
+
+
+SVG: Final = b"""<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40" onload="document.title = 'it ran'">
+<title>harmless</title><rect width="40" height="40" fill="#f00"/>
+<script>document.title = 'it ran'; fetch('/it-ran')</script>
+<foreignObject width="9" height="9"><body xmlns="http://www.w3.org/1999/xhtml">
+<img src="data:," onerror="fetch('/it-ran')"/><script>fetch('/it-ran')</script></body></foreignObject></svg>"""
+
+
+@pytest.mark.parametrize("how", ["opened", "image", "frame", "object"])
+def test_svg_on_request_is_shown_and_does_not_run(browser: Any, server: str, how: str) -> None:
+    """On its own and inside of pages: no script, and no request."""
+    depot = DepotManager.configure("default", MemoryFileStorage(), inline_types=["default", "image/svg+xml"])
+    url = DepotManager.url_for(f"default/{depot.create(SVG, 'a.svg')}")
+    context = browser.new_context(base_url=server, accept_downloads=True)
+    asked: list[str] = []
+    context.on("request", lambda request: asked.append(request.url.removeprefix(server)))
+    try:
+        page = context.new_page()
+        if how == "opened":
+            page.goto(url)
+            assert page.evaluate("[document.contentType, document.querySelector('title').textContent]") == [
+                "image/svg+xml",
+                "harmless",
+            ]
+        else:
+            page.goto("/page")
+            page.evaluate(
+                """async ([how, url]) => {
+                    const element = document.createElement({image: 'img', frame: 'iframe', object: 'object'}[how])
+                    const loaded = new Promise(done => { element.onload = element.onerror = done })
+                    element[how === 'object' ? 'data' : 'src'] = url
+                    document.body.append(element)
+                    await loaded
+                }""",
+                [how, url],
+            )
+            if how == "image":
+                assert page.evaluate("document.images[0].naturalWidth") == 40
+            assert page.title() == "page"
+        assert "/it-ran" not in asked
+        assert page.title() != "it ran"
+    finally:
+        context.close()
