@@ -66,6 +66,19 @@ def format_elapsed(seconds: float) -> str:
     return f"{whole // 86400} d {whole // 3600 % 24} h"
 
 
+def format_playing_time(seconds: float) -> str:
+    """Return how long sound or films last, in hours and smaller units.
+
+    >>> format_playing_time(42.4), format_playing_time(83), format_playing_time(11520), format_playing_time(5e6)
+    ('42 s', '1 min 23 s', '3 h 12 min', '1,388 h 53 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
 def format_age(age: timedelta) -> str:
     """Return an age in whole numbers of its largest unit.
 

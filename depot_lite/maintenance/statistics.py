@@ -1,4 +1,4 @@
-"""Statistics: number and size of files by depot, by type and by column.
+"""Statistics: number, size and duration of files by depot, by type and by column.
 
 Storages are listed first, then the rows are read, as for unused files: a file that is stored and named in between does
 not count as unnamed.
@@ -37,15 +37,22 @@ UNKNOWN: Final = "unknown"
 
 @dataclass(slots=True)
 class Amount:
-    """A number of files and their total size."""
+    """A number of files, their total size and duration."""
 
     files: int = 0
     bytes: int = 0
+    #: Seconds, of the files whose row knows their duration (`depot_lite.fields.analyzers`); None if no row does.
+    duration: float | None = None
 
-    def add(self, size: int) -> None:
+    def add(self, size: int, duration: float | None = None) -> None:
         """Count a file."""
         self.files += 1
         self.bytes += size
+        self.duration = _total(self.duration, duration)
+
+
+def _total(one: float | None, other: float | None) -> float | None:
+    return one if other is None else round((one or 0) + other, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,14 @@ class DepotStatistics:
     #: The largest first.
     largest: list[LargeFile] = field(default_factory=list)
 
+    @property
+    def duration(self) -> float | None:
+        """The total duration of sound and films in seconds, as far as rows know it; None if no row does."""
+        total: float | None = None
+        for each in self.by_type.values():
+            total = _total(total, each.duration)
+        return total
+
 
 @dataclass(slots=True)
 class ColumnStatistics:
@@ -83,6 +98,8 @@ class ColumnStatistics:
     files: int = 0
     #: Total size, without missing files.
     bytes: int = 0
+    #: Total duration in seconds, as far as rows know it, without missing files; None if no row does.
+    duration: float | None = None
 
 
 @dataclass(slots=True)
@@ -106,11 +123,11 @@ def statistics(
     models: Iterable[object] | None = None,
     progress: Watcher | None = None,
 ) -> StatisticsReport:
-    """Count the files of depots and their bytes, by type and by column.
+    """Count the files of depots, their bytes and the seconds that they last, by type and by column.
 
     The files are those in the listing; types and columns come from the rows. A size is taken from the listing if the
     storage lists sizes, else from the row, else the storage is asked for it file by file. Uploads in progress, or
-    interrupted ones, are in the listing and count.
+    interrupted ones, are in the listing and count. Durations are those in the rows.
 
     Args:
         bind: the database; of a session, its engine is used.
@@ -217,12 +234,15 @@ class _Count:
             found.bytes += size
             keep_largest(depot.heap, (size, file_id, file_id in named), self.largest)
             if file_id in named:
-                found.by_type.setdefault(types[named[file_id][0].type], Amount()).add(size)
+                first = named[file_id][0]
+                found.by_type.setdefault(types[first.type], Amount()).add(size, first.seconds)
             else:
                 (found.on_demand if is_derived(file_id) else found.unnamed).add(size)
             for each in named.get(file_id, ()):
                 if each.place != _ELSEWHERE:
-                    columns[each.place].bytes += size
+                    column = columns[each.place]
+                    column.bytes += size
+                    column.duration = _total(column.duration, each.seconds)
         for naming in named.values():
             for each in naming:
                 if each.place != _ELSEWHERE:
@@ -239,15 +259,21 @@ class _Count:
 
 
 class _CountedReference(NamedTuple):
-    """A reference to a file: size in the row (or -1), number of its type, number of its column."""
+    """A reference to a file: size and duration in the row (or -1), number of its type, number of its column."""
 
     size: int
+    duration: float
     type: int
     place: int
 
+    @property
+    def seconds(self) -> float | None:
+        """The duration, if the row knows it."""
+        return None if self.duration < 0 else self.duration
+
 
 class _DepotCount:
-    """The files of a depot and the references to them while they are counted, in about 60 bytes per file."""
+    """The files of a depot and the references to them while they are counted, in about 68 bytes per file."""
 
     def __init__(self, storage: FileStorage, largest: int) -> None:
         self.storage = storage
@@ -262,7 +288,8 @@ class _DepotCount:
     def add_reference(self, file: NamedFile, kind: int, place: int, row: Callable[[], str]) -> None:
         """Record a reference of a row."""
         key = packed(file.file_id)
-        self._records.add(key[0], _RECORD.pack(key, -1 if file.size is None else file.size, kind, place))
+        size, duration = (-1 if each is None else each for each in (file.size, file.duration))
+        self._records.add(key[0], _RECORD.pack(key, size, duration, kind, place))
         full = len(self.largest_in_rows) >= self._largest
         if file.size is not None and self._largest and not (full and (file.size, key) <= self.largest_in_rows[0][:2]):
             keep_largest(self.largest_in_rows, (file.size, key, row()), self._largest)
@@ -299,7 +326,7 @@ def keep_largest(heap: list[Any], item: tuple[Any, ...], count: int) -> None:
         heapq.heapreplace(heap, item)
 
 
-_RECORD: Final = struct.Struct("<16sqIH")
+_RECORD: Final = struct.Struct("<16sqdIH")
 
 #: The place of a reference that counts as one to another depot with the same files.
 _ELSEWHERE: Final = 0xFFFF

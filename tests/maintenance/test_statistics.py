@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from depot_lite.errors import ConfigurationError, UnknownDepot
+from depot_lite.fields.analyzers import Duration
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.content import FileIntent
 from depot_lite.io.interfaces import FileStorage
@@ -18,6 +19,7 @@ from depot_lite.maintenance.run.reports import Progress
 from depot_lite.maintenance.statistics import Amount, ColumnStatistics, LargeFile, StatisticsReport, statistics
 from depot_lite.manager import DepotManager
 from tests.maintenance.conftest import Base, Film
+from tests.support.files import wav
 
 Add = Callable[..., None]
 Depots = dict[str, FileStorage]
@@ -49,6 +51,36 @@ def test_files_and_bytes_by_depot_type_and_column(database: Engine, committed: A
     assert report.columns["upkeep_film.shots"] == ColumnStatistics(rows=1, files=3, bytes=80)
     assert report.columns["upkeep_film.script"] == ColumnStatistics(rows=1, files=1, bytes=7)
     assert report.columns["upkeep_scene.take"] == ColumnStatistics()
+
+
+def test_durations_are_those_that_rows_know(database: Engine, committed: Add, depots: Depots) -> None:
+    """By type, by column and in all; a missing file has none, and neither has a row with another text there."""
+    sound: Any = Film.poster.type
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sound, "_analyzers", (Duration(),))
+        films = [Film(poster=wav(seconds), shots=[wav(9)]) for seconds in (1.5, 2.25, 30)]
+        committed(*films, Film(poster=b"x", script=wav(4)))
+    assert films[2].poster is not None
+    depots["default"].delete(films[2].poster.file_id)
+    report = counted(database)
+    default = report.depots["default"]
+    assert default.by_type["audio/wav"] == Amount(5, sum(len(wav(each)) for each in (1.5, 2.25, 9, 9, 9)), 3.75)
+    assert [each.duration for each in default.by_type.values()].count(None) == 1
+    assert (default.duration, report.depots["archive"].duration) == (3.75, None)
+    columns = {name.partition(".")[2]: each.duration for name, each in report.columns.items()}
+    assert (columns["poster"], columns["shots"], columns["script"]) == (3.75, None, None)
+
+
+@pytest.mark.parametrize("duration", ["1e99", "-1", "true", '"long"', "null", "NaN", "[1]"])
+def test_a_duration_that_cannot_be_is_none(database: Engine, depots: Depots, duration: str) -> None:
+    """Whoever can write to the row may have put anything there."""
+    path = f"archive/{depots['archive'].create(b'sound')}"
+    with database.begin() as connection:
+        row = f'{{"path": "{path}", "content_type": "audio/x-wav", "facts": {{"duration": {duration}}}}}'
+        insert = text("INSERT INTO upkeep_film (id, shots, script) VALUES (1, '[]', :row)")
+        connection.execute(insert, {"row": row})
+    found = counted(database).depots["archive"]
+    assert (found.by_type, found.duration) == ({"audio/x-wav": Amount(1, 5)}, None)
 
 
 def test_the_largest_files_come_first_with_their_rows(database: Engine, committed: Add, depots: Depots) -> None:

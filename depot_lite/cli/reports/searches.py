@@ -8,10 +8,11 @@ from typing import Any
 
 from depot_lite.cli.output import counts, format_count, format_number, listing, printable
 from depot_lite.cli.reports.report import Report, key_text
+from depot_lite.durations import format_playing_time
 from depot_lite.io.sizes import shown_size
 from depot_lite.maintenance.missing import DamagedRow, MissingFile, MissingReport
 from depot_lite.maintenance.retirement import RetirementReport
-from depot_lite.maintenance.statistics import DepotStatistics, StatisticsReport
+from depot_lite.maintenance.statistics import Amount, ColumnStatistics, DepotStatistics, StatisticsReport
 from depot_lite.maintenance.verdicts import Finding
 from depot_lite.maintenance.verification import VerifyReport
 
@@ -159,6 +160,7 @@ def _depot(found: DepotStatistics) -> dict[str, Any]:
     return {
         "files": found.files,
         "bytes": found.bytes,
+        "duration": found.duration,
         "unnamed": asdict(found.unnamed),
         "on_demand": asdict(found.on_demand),
         "by_type": {name: asdict(amount) for name, amount in found.by_type.items()},
@@ -168,17 +170,16 @@ def _depot(found: DepotStatistics) -> dict[str, Any]:
 
 def _statistics_lines(report: StatisticsReport) -> Iterator[str]:
     for name, found in report.depots.items():
-        yield f"Depot {name!r}: {format_count(found.files, 'files')}, {shown_size(found.bytes)}"
+        length = "" if found.duration is None else f", {format_playing_time(found.duration)} of sound and films"
+        yield f"Depot {name!r}: {format_count(found.files, 'files')}, {shown_size(found.bytes)}{length}"
         yield from _amounts(found)
         largest = [(each.file_id, shown_size(each.size), each.row or "no row") for each in found.largest]
         yield from listing(largest, ("largest", "size", "named by"), right=(1,))
         yield ""
     yield "Columns"
     columns = sorted(report.columns.items(), key=lambda item: -item[1].bytes)
-    rows = [
-        (name, format_number(each.rows), format_number(each.files), shown_size(each.bytes)) for name, each in columns
-    ]
-    yield from listing(rows, ("column", "rows", "files", "size"), right=(1, 2, 3))
+    rows = [(name, format_number(each.rows), *_measures(each)) for name, each in columns]
+    yield from listing(*_with_durations(rows, ("column", "rows", "files", "size", "duration")), right=(1, 2, 3, 4))
     yield from _damaged_rows(report)
     for name, count in report.unconfigured.items():
         yield ""
@@ -208,8 +209,22 @@ def _amounts(found: DepotStatistics) -> Iterator[str]:
         types.append(("variants on demand", found.on_demand))
     if found.unnamed.files:
         types.append(("named by no row", found.unnamed))
-    rows = [(name, format_number(amount.files), shown_size(amount.bytes)) for name, amount in types]
-    yield from listing(rows, ("type", "files", "size"), right=(1, 2))
+    rows = [(name, *_measures(amount)) for name, amount in types]
+    yield from listing(*_with_durations(rows, ("type", "files", "size", "duration")), right=(1, 2, 3))
+
+
+def _measures(found: Amount | ColumnStatistics) -> tuple[str, str, str]:
+    duration = "" if found.duration is None else format_playing_time(found.duration)
+    return format_number(found.files), shown_size(found.bytes), duration
+
+
+def _with_durations(
+    rows: Sequence[tuple[str, ...]], headings: tuple[str, ...]
+) -> tuple[Sequence[tuple[str, ...]], tuple[str, ...]]:
+    """Return a table without its last column, that of durations, if it is empty."""
+    if any(row[-1] for row in rows):
+        return rows, headings
+    return [row[:-1] for row in rows], headings[:-1]
 
 
 # --- may-go -----------------------------------------------------------------------------------------------------------

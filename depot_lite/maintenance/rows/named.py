@@ -18,6 +18,9 @@ from depot_lite.maintenance.rows.places import Place
 from depot_lite.maintenance.rows.references import ANY_ID, PATH, not_too_deep, parsed, paths_in, where
 from depot_lite.maintenance.run.reports import Step, Watcher
 
+#: A million years: nothing that is longer is a duration.
+_LONGEST: Final = 3e13
+
 _QUOTED_PATH: Final = re.compile(rf'"([^"/]+)/({FILE_ID})"')
 
 
@@ -68,6 +71,15 @@ class NamedFile:
     def content_type(self) -> str | None:
         """The content type stored in the row, if any."""
         return self._text("content_type")
+
+    @property
+    def duration(self) -> float | None:
+        """The duration in seconds that an analyzer has found, if any."""
+        found = self.facts.get("facts")
+        seconds = found.get("duration") if isinstance(found, dict) else None
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+            return None
+        return float(seconds) if 0 <= seconds < _LONGEST else None
 
     def _text(self, key: str) -> str | None:
         text = self.facts.get(key)
