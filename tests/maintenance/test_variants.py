@@ -106,6 +106,32 @@ def test_a_dry_run_changes_nothing(database: Engine, depots: Depots) -> None:
     assert set(depots["default"].list()) == before
 
 
+def test_progress_moves_with_each_file_and_has_a_total(
+    database: Engine, depots: Depots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for the images of a list, those that fail, and rows that are gone meanwhile; each is counted once."""
+    monkeypatch.setattr("depot_lite.maintenance.run.reports._INTERVAL", 0)
+    add(database, *(Cover(id=number, pages=[picture(), picture()]) for number in range(1, 4)), Cover(id=4))
+    recipes(TODAY)
+    add(database, Cover(id=5, pages=[picture()]))
+    with Session(database) as session:
+        depots["default"].delete(session.get_one(Cover, 2).pages[0].file_id)
+    seen: list[Progress] = []
+
+    def watch(progress: Progress) -> None:
+        seen.append(progress)
+        if progress.done == 2:
+            with Session(database) as session:
+                session.delete(session.get_one(Cover, 3))
+                session.commit()
+
+    report = renew(database, columns=["variants_cover.pages"], progress=watch)
+    assert (report.regenerated, report.changed, len(report.failed)) == (2, 1, 1)
+    assert {(each.step, each.unit, each.total) for each in seen} == {("regenerating variants_cover.pages", "files", 7)}
+    # The image of today is counted at once, and the end is told as well.
+    assert [each.done for each in seen] == [1, 2, 3, 4, 5, 6, 7, 7, 7]
+
+
 def test_one_that_fails_does_not_keep_the_others(database: Engine, depots: Depots) -> None:
     """An original that has gone, and one that is no image any more."""
     covers = [Cover(id=number, front=picture()) for number in range(1, 7)]
