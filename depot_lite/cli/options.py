@@ -308,7 +308,7 @@ COMMANDS: Final = {
         ),
     ),
     "regenerate": CommandOptions(
-        "Regenerates image variants that are missing, superfluous or of an older recipe",
+        "Regenerates image variants that are missing, superfluous or of an older recipe, and missing placeholders",
         "It never touches an original, and never rewrites an image that was replaced meanwhile",
         _VARIANTS,
     ),

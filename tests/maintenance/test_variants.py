@@ -106,6 +106,55 @@ def test_a_dry_run_changes_nothing(database: Engine, depots: Depots) -> None:
     assert set(depots["default"].list()) == before
 
 
+def test_images_from_before_get_their_placeholder(
+    database: Engine, depots: Depots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With their variants or alone; originals and variants stay, and a second run renders nothing."""
+    add(database, Cover(id=1, front=picture(), pages=[picture(), picture(40, 60)], text=b"text"))
+    before = held(database)
+    monkeypatch.setattr(UploadedImage, "placeholder", True)
+    assert renew(database, dry_run=True).outdated == 2
+    report = renew(database)
+    assert (report.outdated, report.regenerated, report.failed) == (2, 2, [])
+    after = held(database)
+    assert [(each.path, each["variants"]) for each in after] == [(each.path, each["variants"]) for each in before]
+    assert [(len(each.blurhash or ""), each.dominant_colour) for each in after] == [(28, "#ff0000")] * 3
+    check_files(database, depots)
+    assert renew(database).outdated == 0
+
+
+def test_a_session_that_has_loaded_the_row_before_keeps_its_placeholder(
+    database: Engine, depots: Depots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it keeps variants; and the placeholder of an image that was replaced meanwhile is not entered."""
+    add(database, *(Cover(id=number, front=picture()) for number in (1, 2, 3)))
+    monkeypatch.setattr(UploadedImage, "placeholder", True)
+    with meanwhile(monkeypatch, partial(replace_front, database)):
+        report = renew(database, columns=["variants_cover.front"])
+    assert (report.outdated, report.regenerated, report.changed) == (3, 1, 2)
+    with Session(database, expire_on_commit=False) as session:
+        monkeypatch.setattr(UploadedImage, "placeholder", False)
+        cover = Cover(id=4, front=picture())
+        session.add(cover)
+        session.commit()
+        monkeypatch.setattr(UploadedImage, "placeholder", True)
+        assert renew(database).regenerated == 1
+        assert cover.front is not None
+        assert cover.front.blurhash is None
+        cover.front = cover.front.with_(meta={"alt": "A cover"})
+        session.commit()
+        session.refresh(cover)
+        assert cover.front.blurhash is not None
+    check_files(database, depots)
+
+
+def held(engine: Engine) -> list[UploadedImage]:
+    """Return the images of all rows."""
+    with Session(engine) as session:
+        found = session.query(Cover).order_by(Cover.id).all()
+        return [image for each in found for image in (each.front, *each.pages) if image is not None]
+
+
 def test_progress_moves_with_each_file_and_has_a_total(
     database: Engine, depots: Depots, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,7 +100,7 @@ class RegenerateReport:
 
     #: Rows checked, in all columns.
     rows: int = 0
-    #: Of these, rows whose variants differ from the column's current recipes, or that lack variants or facts.
+    #: Of these, rows that lack variants, a placeholder or facts, or whose variants are of former recipes.
     outdated: int = 0
     #: Rows whose variants were regenerated, or whose facts were entered; None after a dry run.
     regenerated: int | None = None
