@@ -12,7 +12,7 @@ from sqlalchemy import Engine, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from depot_lite import DepotManager, UploadedFile, UploadedFileField, UploadedImage
-from depot_lite.errors import ConfigurationError, StoredFileNotFound
+from depot_lite.errors import ConfigurationError, ImageRefused, StoredFileNotFound
 from depot_lite.fields.analyzers import Analyzer, AudioTags, Dimensions, Duration
 from depot_lite.fields.lists import FileList
 from depot_lite.fields.validators import Candidate
@@ -237,6 +237,22 @@ def test_a_session_that_has_loaded_the_row_before_keeps_the_facts(
     assert after.content is not None
     assert (facts(after.content), after.content.meta) == (FACTS, {"alt": "A film"})
     assert [facts(each) for each in after.more] == [{"length": 5}, {"length": 3}]
+
+
+def test_facts_are_entered_also_if_variants_cannot_be_made(
+    database: Engine, queue: list[str], depots: dict[str, FileStorage]
+) -> None:
+    """The task fails for the variants."""
+    add(database, image=picture())
+    image = clip(database).image
+    assert image is not None
+    depots["default"].replace(image.file_id, b"no image")
+    with pytest.raises(ImageRefused):
+        run(queue, database)
+    after = clip(database).image
+    assert after is not None
+    assert (facts(after), after["variants"]) == ({"length": 8}, image["variants"])
+    check(database, depots)
 
 
 @on_sqlite
