@@ -402,13 +402,18 @@ def regenerate(value: T) -> T:
     original in the same depot. The former files are deleted at COMMIT, like those of any replaced value, and a rollback
     keeps them. A pending value is returned as it is.
 
+    The original is copied since the value is a pending one like any other: it may be assigned to another attribute, to
+    several rows by one statement, or again after a rollback, and until then the original may be gone.
+    `depot_lite.maintenance.regenerate_variants` leaves it where it is: it locks the row, and enters the new variants if
+    the row still names the image.
+
     Raises:
         ImageRefused: at the flush, if the stored original cannot be decoded.
     """
     if value.pending:
         return value
-    # A copy, since another transaction may replace the image before this one commits, and delete the original: our row
-    # would then name a missing file.
+    # Another transaction may replace the image before this one commits, and delete the original: our row would then
+    # name a missing file.
     renewed = type(value).copy_of(value, value.depot_name)
     renewed["variants"] = None
     return renewed
