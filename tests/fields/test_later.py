@@ -14,7 +14,20 @@ from types import NoneType
 from typing import Any, ClassVar
 
 import pytest
-from sqlalchemy import Engine, Enum, LargeBinary, Numeric, String, TypeDecorator, Uuid, delete, insert, text, update
+from sqlalchemy import (
+    Engine,
+    Enum,
+    LargeBinary,
+    Numeric,
+    String,
+    TypeDecorator,
+    Uuid,
+    delete,
+    insert,
+    inspect,
+    text,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -240,6 +253,24 @@ def test_statements_and_bulk_methods_send_their_images_too(
     check(database, depots)
 
 
+@pytest.mark.parametrize("how", ["flush", "statement"])
+def test_a_row_whose_key_changes_in_the_transaction_that_stores_its_image_is_found(
+    database: Engine, queue: Queue, how: str
+) -> None:
+    """By the path: which key it has in the end is not certain."""
+    with Session(database) as session:
+        session.add_all([photo := Photo(id=1, image=picture()), Photo(id=2, image=picture())])
+        session.flush()
+        if how == "flush":
+            photo.id = 7
+        else:
+            session.execute(update(Photo).where(Photo.id == 1).values(id=7))
+        session.commit()
+    assert None in [json.loads(task)[1] for task in queue.tasks]
+    assert queue.run(database) == [["large"]] * 2
+    assert variants(database) == [BOTH] * 2
+
+
 def test_a_commit_as_text_is_one(database: Engine, queue: Queue) -> None:
     """The session has rolled back, and the row is there."""
     with Session(database) as session:
@@ -452,6 +483,22 @@ def test_columns_with_onupdate_are_set_and_versions_stay(database: Engine, queue
         queue.run(database)
         session.refresh(photo)
         assert (photo.version, photo.touched) == (1, 1)
+
+
+def test_a_statement_that_writes_a_value_without_its_variants_has_them_made_again(
+    database: Engine, queue: Queue, depots: dict[str, FileStorage]
+) -> None:
+    """It gives the row a copy of the image, which has none yet; those of the former image go with it."""
+    with Session(database, expire_on_commit=False) as session:
+        session.add_all([photo := Photo(id=1, image=picture()), other := Photo(id=2, image=picture())])
+        session.commit()
+        queue.run(database)
+        session.execute(update(Photo).where(Photo.id == 1).values(image=photo.image))
+        session.bulk_update_mappings(inspect(Photo), [{"id": 2, "image": other.image, "version": 1}])
+        session.commit()
+    assert queue.run(database) == [["large"]] * 2
+    assert variants(database) == [BOTH] * 2
+    check(database, depots)
 
 
 def test_a_copy_has_the_variants_of_its_original_or_waits_for_its_own(

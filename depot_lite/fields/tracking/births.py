@@ -141,11 +141,11 @@ class Candidates:
     given to a row. ``doubtful`` are born ones whose statement may leave out their row. ``in_doubt`` says that the
     database has reported an error, after which a COMMIT may have been a ROLLBACK. ``lost`` are files that went with a
     savepoint, ``deleted`` rows that this transaction deletes. ``moved`` are tables whose primary keys a statement has
-    changed: their rows are looked for by path as well. ``ended_early`` says that the database told of an end before
-    COMMIT or ROLLBACK, ``unanswered`` that a statement which commits by itself was sent, and the connection broke,
-    ``renamed`` that the name of a table may have come to mean another one. ``derived`` are the variants on demand of
-    an original, which go with it, whether they have been made or not. ``edited`` are images that need other variants
-    after COMMIT, with their rows.
+    changed: their rows are looked for by path as well. ``left`` are primary keys that rows had before. ``ended_early``
+    says that the database told of an end before COMMIT or ROLLBACK, ``unanswered`` that a statement which commits by
+    itself was sent, and the connection broke, ``renamed`` that the name of a table may have come to mean another one.
+    ``derived`` are the variants on demand of an original, which go with it, whether they have been made or not.
+    ``edited`` are images that need other variants after COMMIT, with their rows.
     """
 
     rows: dict[str, set[Row]] = field(default_factory=dict)
@@ -158,6 +158,7 @@ class Candidates:
     derived: dict[str, list[str]] = field(default_factory=dict)
     edited: list[tuple[Birth, Row]] = field(default_factory=list)
     moved: set[Table] = field(default_factory=set)
+    left: set[tuple[Table, tuple[Any, ...]]] = field(default_factory=set)
     in_doubt: bool = False
     ended_early: bool = False
     unanswered: bool = False
@@ -274,12 +275,23 @@ class Candidates:
 
     def move(self, table: Table, old: tuple[Any, ...], new: tuple[Any, ...]) -> None:
         """Record that a row gets another primary key: after a rollback it is found under the old one."""
+        self.left.add((table, old))
         row = self._keyed.get((table, old, schemas_of(self.options)))
         if row is not None:
             moved = self.row(table, new)
             for rows in self.rows.values():
                 if row in rows:
                     rows.add(moved)
+
+    def place_of(self, rows: Collection[Row]) -> Row | None:
+        """Return the one of these rows that is there after COMMIT, without a key if it is not certain; None if none."""
+        if not rows:
+            return None
+        first = next(iter(rows))
+        keys = {row.key for row in rows if row.key is not None}
+        if len(keys) != 1 or first.table in self.moved or (first.table, *keys) in self.left:
+            return Row(first.table, None, first.schemas)
+        return next(row for row in rows if row.key is not None)
 
     def lose(self, birth: Birth) -> None:
         """Remove a birth whose savepoint was rolled back: its value gets other files, these are only asked about."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import inspect
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
@@ -48,12 +48,11 @@ class LateFile:
     path: str
 
     @classmethod
-    def of(cls, birth: Birth, rows: Collection[Row]) -> LateFile | None:
+    def of(cls, birth: Birth, row: Row | None) -> LateFile | None:
         """Return the file of a birth; None if it lacks nothing of that kind, or no row was to name it."""
         column = birth.column
         if column is None or not lacking(birth.value, column):
             return None
-        row = next(iter(sorted(rows, key=lambda each: each.key is None)), None)
         return None if row is None else cls(column, row, birth.value["path"])
 
     def described(self, dialect: Dialect) -> Description | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import re
 import weakref
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -33,8 +33,8 @@ from depot_lite.fields.tracking import proof, transfers
 from depot_lite.fields.tracking.births import Birth, Candidates, Row
 from depot_lite.fields.tracking.fates import EXPLAINED_BY_OTHERS, Answer, End, fates
 
-#: Births whose values were committed, each with the rows that may name it.
-Committed = list[tuple[Birth, Collection[Row]]]
+#: Births whose values were committed, each with the row that names it, if one does.
+Committed = list[tuple[Birth, Row | None]]
 _followers: Final[list[Callable[[Engine, Committed], None]]] = []
 
 
@@ -162,10 +162,11 @@ class Watch:
             is_kept = end.committed or str(birth.value.get("path")) in answer.named
             is_later = birth.column is not None and birth.column.type.has_later_work
             if is_later and is_kept and not birth.is_among(gone):
-                self._committed.append((birth, end.candidates.rows.get(str(birth.value.get("path")), ())))
+                rows = end.candidates.rows.get(str(birth.value.get("path")), ())
+                self._committed.append((birth, end.candidates.place_of(rows)))
         for birth, row in end.candidates.edited:
             if end.committed and not birth.ended and birth.value.get("path") not in gone:
-                self._committed.append((birth, [row]))
+                self._committed.append((birth, end.candidates.place_of([row])))
 
     def _end_birth(self, birth: Birth, gone: set[str], *, committed: bool) -> None:
         birth.end()
