@@ -103,8 +103,9 @@ class Change:
 
     @property
     def born(self) -> set[str]:
-        """The files stored for the object in this flush."""
-        return {path for each in self.new if not each.value.pending for path in each.value.paths}
+        """The files stored for the object in this flush, and variants on demand of them."""
+        stored = [each.value for each in self.new if not each.value.pending]
+        return {path for value in stored for path in (*value.paths, *value.derived_paths)}
 
     def write(self) -> None:
         """Put the references into the document that Ming writes."""
