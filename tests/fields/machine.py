@@ -11,7 +11,6 @@ from sqlalchemy import insert, inspect, update
 
 from tests.fields.history import ATTRIBUTES, Files, Rows, is_there, rule
 from tests.fields.steps import Steps, picks, several
-from tests.support.models import Document
 
 attributes = st.sampled_from(ATTRIBUTES)
 
@@ -30,7 +29,7 @@ class Machine(Steps):
         files: Files = {"content": self._bytes() if content else None, "report": self._bytes() if report else None}
         row = next(self.numbers)
         given = {key: io.BytesIO(data) if stream and data is not None else data for key, data in files.items()}
-        self.objects[row] = Document(id=row, **given)
+        self.objects[row] = self.model(id=row, **given)
         self.session.add(self.objects[row])
         self.now[row] = files
 
@@ -95,7 +94,7 @@ class Machine(Steps):
         document = self._object(row)
         if inspect(document).persistent:
             self._remember(row, attribute)
-            assert self.session.merge(Document(id=row, **{attribute: data})) is document
+            assert self.session.merge(self.model(id=row, **{attribute: data})) is document
             self.now[row] = {**self.now[row], attribute: data}
 
     @precondition(lambda self: self.now)
@@ -108,7 +107,7 @@ class Machine(Steps):
             return
         self.session.delete(document)
         data = self._bytes() if content else None
-        self.objects[row] = Document(id=row, content=data)
+        self.objects[row] = self.model(id=row, content=data)
         self.session.add(self.objects[row])
         self.reloaded.add(self.objects[row])
         self.now[row] = {**self.now[row], "content": data}
@@ -138,9 +137,9 @@ class Machine(Steps):
 
         def step() -> None:
             if how == "query":
-                self.session.query(Document).filter(Document.id.in_(rows)).update({attribute: data})
+                self.session.query(self.model).filter(self.model.id.in_(rows)).update({attribute: data})
             else:
-                statement = update(Document).where(Document.id.in_(rows)).values({attribute: data})
+                statement = update(self.model).where(self.model.id.in_(rows)).values({attribute: data})
                 self.session.execute(statement, execution_options={"synchronize_session": how})
 
         self._execute(step, {row: {attribute: data} for row in rows})
@@ -151,7 +150,7 @@ class Machine(Steps):
         row, partner = self._pick(source), self._pick(other)
         if not self._flush():
             return
-        statement = update(Document).where(Document.id == partner)
+        statement = update(self.model).where(self.model.id == partner)
         value = getattr(self._object(row), attribute)
         self._execute(
             lambda: self.session.execute(statement.values(report=value)),
@@ -165,9 +164,9 @@ class Machine(Steps):
         def step() -> None:
             given = [{"id": row, **files} for row, files in rows.items()]
             if how == "mappings":
-                self.session.execute(insert(Document), given)
+                self.session.execute(insert(self.model), given)
             else:
-                self.session.execute(insert(Document).values(given[0] if how == "values" else given))
+                self.session.execute(insert(self.model).values(given[0] if how == "values" else given))
 
         self._execute(step, rows)
 
@@ -177,9 +176,9 @@ class Machine(Steps):
 
         def step() -> None:
             if objects:
-                self.session.bulk_save_objects([Document(id=row, **files) for row, files in rows.items()])
+                self.session.bulk_save_objects([self.model(id=row, **files) for row, files in rows.items()])
             else:
-                self.session.bulk_insert_mappings(inspect(Document), [{"id": row, **rows[row]} for row in rows])
+                self.session.bulk_insert_mappings(inspect(self.model), [{"id": row, **rows[row]} for row in rows])
 
         self._execute(step, rows, "bulk")
 
@@ -191,9 +190,9 @@ class Machine(Steps):
         def step() -> None:
             given = [{"id": row, **files} for row, files in new.items()]
             if how == "bulk":
-                self.session.bulk_update_mappings(inspect(Document), given)
+                self.session.bulk_update_mappings(inspect(self.model), given)
             else:
-                self.session.execute(update(Document), given)
+                self.session.execute(update(self.model), given)
 
         self._execute(step, new, "bulk")
 

@@ -52,7 +52,7 @@ def picture(colour: str = "red") -> bytes:
 def make(image: UploadedImage) -> str:
     """Make the variant of an image, and return its id."""
     with image.variants["square"].file as file:
-        assert Image.open(file).size == (4, 4)
+        assert Image.open(io.BytesIO(file.read())).size == (4, 4)
     return image.variants["square"].file_id
 
 
