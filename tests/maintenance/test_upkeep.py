@@ -1,12 +1,17 @@
-"""Maintenance beside an application that never rests, killed with SIGKILL again and again: no row loses its file."""
+"""Maintenance beside an application that never rests, killed with SIGKILL again and again: no row loses its file.
+
+So is the worker that makes its variants, by tasks and on demand.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +23,7 @@ import pytest
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from depot_lite.maintenance import claim
+from depot_lite.maintenance import claim, make_missing_variants
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
 from tests.forks import ROOT, Forks
@@ -40,16 +45,18 @@ COMMANDS: Final = [
     # The last value of an option counts: these mark files, and delete those of the marking before.
     ["unused", "old", *SWEEP, "--trash=1s"],
     ["unused", "new", *SWEEP, "--trash=1s"],
+    ["variants", "--missing", "--batch", "1"],
     ["verify", "old"],
     ["verify", "new"],
 ]
 
 
 class Upkeep:
-    """The processes of one run: the writer, and commands that are killed."""
+    """The processes of one run: the writer, and commands and workers that are killed."""
 
     def __init__(self, url: str, folder: Path, seed: int, forks: Forks) -> None:
         self.url = url
+        self.folder = folder
         self.forks = forks
         self.luck = random.Random(seed)
         self.environment = {**os.environ, "UPKEEP_FOLDER": str(folder), "PYTHONPATH": os.getcwd()}
@@ -73,6 +80,34 @@ class Upkeep:
             writer.kill()
             writer.wait()
 
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Let one worker after the other make variants meanwhile, each until it is killed."""
+        over, luck, errors = threading.Event(), random.Random(self.luck.random()), list[BaseException]()
+        arguments = ["tests.maintenance.upkeep_worker", self.url]
+
+        def work() -> None:
+            try:
+                while not over.is_set():
+                    with self.forks.start(*arguments, str(luck.random()), cwd=ROOT, env=self.environment) as process:
+                        process.wait_for_a_word(60)
+                        over.wait(luck.uniform(0, 3) * luck.choice([0.1, 1]))
+                        process.kill()
+                        _, told = process.communicate(60)
+                        assert process.returncode == -signal.SIGKILL, told
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+        for error in errors:
+            raise error
+
     def command(self, words: list[str], *, patience: float) -> None:
         """Run a command, and kill it if its work takes longer than that, its start not counted."""
         # DEPOT_LITE_APP and DATABASE_URL are not read there: a user types these arguments.
@@ -91,9 +126,11 @@ class Upkeep:
         self.reports.setdefault(words[0], []).append(json.loads(told))
 
     def has_worked(self) -> bool:
-        """Return whether rows were moved and files were deleted by commands that came to their end."""
+        """Return whether commands that came to their end have moved and deleted, and workers have made variants."""
         moved = sum(each["rows"] for each in self.reports.get("migrate", ()))
-        return bool(moved and sum(each["deleted"] for each in self.reports.get("unused", ())))
+        deleted = sum(each["deleted"] for each in self.reports.get("unused", ()))
+        done = self.folder / "done"
+        return bool(moved and deleted and done.exists() and set(done.read_text().split()) == {"task", "request"})
 
 
 @pytest.fixture
@@ -117,7 +154,7 @@ def test_no_row_loses_its_file_and_no_file_outlives_its_row(
         for name in ("old", "new"):
             claim(upkeep_engine, name, models=[upkeep.Base])
     until = time.monotonic() + SECONDS
-    with run.writing():
+    with run.writing(), run.working():
         number = 0
         # Until some were killed, and others came to their end and had something to do: else nothing was shown.
         while time.monotonic() < until or len(run.killed) < 2 or not run.has_worked():
@@ -133,7 +170,8 @@ def test_no_row_loses_its_file_and_no_file_outlives_its_row(
 
 
 def check(engine: Engine) -> None:
-    """Check that each row can read its files, and that one more sweep leaves no other."""
+    """Check that each row can read its files, and has its variants, and that one more sweep leaves no other file."""
+    assert make_missing_variants(engine, models=[upkeep.Base]).failed == []
     with Session(engine) as session:
         values = [
             value
@@ -147,5 +185,7 @@ def check(engine: Engine) -> None:
         report = sweep(engine, name, models=[upkeep.Base])
         assert report.failed == {}
     left = {f"{name}/{file_id}" for name in ("old", "new") for file_id in DepotManager.get(name).list()}
-    assert left == {path for value in values for path in value.paths}
+    on_demand = {path for value in values for path in value.derived_paths}
+    assert left - on_demand == {path for value in values for path in value.paths}
+    assert all({"small", "large"} == set(value["variants"]) for value in values if "variants" in value)
     assert left, "nothing was stored: nothing was shown"

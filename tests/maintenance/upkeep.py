@@ -1,18 +1,21 @@
 """An application that never rests: it stores, replaces, moves and deletes files, while maintenance looks after them.
 
 ``--app tests.maintenance.upkeep`` configures its depots and its model; run as a program it writes until its standard
-input is closed. The name of each file tells its content, so that anybody can check it later.
+input is closed. The name of each file tells its content, so that anybody can check it later. Tasks that make variants
+are files in a folder; `tests.maintenance.upkeep_worker` runs them, and requests variants on demand.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import random
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -28,6 +31,7 @@ from depot_lite.fields.lists import FileList
 from depot_lite.fields.specialized.image import UploadedImageWithThumb
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
+from depot_lite.images.recipes import Crop, Recipe, Thumbnail
 from depot_lite.io.content import FileIntent
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.manager import DepotManager
@@ -35,6 +39,12 @@ from depot_lite.manager import DepotManager
 #: The longest pause of a transaction, and how old it may be when it commits, in seconds.
 PAUSE: Final = 1.0
 LONGEST: Final = 2.0
+
+VARIANTS: Final[dict[str, Recipe]] = {
+    "small": Thumbnail(20, 20),
+    "large": Thumbnail(40, 40, make="later"),
+    "square": Crop(10, 10, make="on_demand"),
+}
 
 
 class Base(DeclarativeBase):
@@ -52,17 +62,26 @@ class Reel(Base):
     poster: Mapped[UploadedFile | None] = mapped_column(UploadedFileField(upload_storage="films"))
     shots: Mapped[FileList[UploadedFile]] = mapped_column(UploadedFileField(upload_storage="films", multiple=True))
     cover: Mapped[UploadedImageWithThumb | None] = mapped_column(
-        UploadedFileField(upload_storage="films", upload_type=UploadedImageWithThumb)
+        UploadedFileField(upload_storage="films", upload_type=UploadedImageWithThumb, variants=VARIANTS)
     )
     note: Mapped[UploadedFile | None] = mapped_column(UploadedFileField(upload_storage="films", text=True))
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # as SQLAlchemy declares it
 
 
 def configure(folder: Path) -> None:
-    """Configure two depots, and the name of that which takes new files."""
+    """Configure two depots, the name of that which takes new files, and the queue."""
     for name in ("old", "new"):
         DepotManager.configure(name, LocalFileStorage(folder / name, durable=False))
     DepotManager.alias("films", "new")
+    tasks = folder / "tasks"
+    tasks.mkdir(exist_ok=True)
+
+    def send(*job: Any) -> None:
+        name = uuid.uuid4().hex
+        (tasks / f"{name}.new").write_text(json.dumps(job))
+        (tasks / f"{name}.new").rename(tasks / name)
+
+    DepotManager.set_process_later(send)
 
 
 def engine_of(url: str) -> Engine:
