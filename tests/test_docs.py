@@ -455,3 +455,24 @@ def test_flask_shows_the_form_again_as_printed(people: dict[str, Any]) -> None:
         answer = client.post("/people", data=sent)
     assert answer.status_code == 422
     assert answer.text.count('<p class="error">') == 2
+
+
+# --- docs/images.md ---------------------------------------------------------------------------------------------------
+
+
+def test_the_program_whose_crops_follow_a_point(tmp_path: Path) -> None:
+    """An original keeps its URL, and each of its crops gets another one."""
+    [program] = blocks("docs/images.md", "# portraits.py")
+    (tmp_path / "portraits.py").write_text(program)
+    (tmp_path / "group.jpg").write_bytes(image())
+    done = subprocess.run(
+        [sys.executable, "portraits.py", "group.jpg"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stderr, done.stdout) == ("", "the same original: True\nanother icon: True\nanother banner: True\n")
+    assert len(list((tmp_path / "media").rglob("*.json"))) == 2  # one beside each file: the photo and its icon

@@ -115,7 +115,8 @@ class UploadedFile(DepotFileInfo):
         """Return a value of the same stored file with another name or other metadata; assign it to its attribute.
 
         No byte moves: the row changes, and URLs carry the new name. The URL of a public object of a storage keeps the
-        name under which it was stored. A pending value is changed and returned itself.
+        name under which it was stored. If crops of an image follow its focus, and ``meta`` has another one, the flush
+        makes them again. A pending value is changed and returned itself.
 
         Args:
             filename: the new name; its last component is kept.

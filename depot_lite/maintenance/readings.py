@@ -67,13 +67,14 @@ class Readings:
 def _focused_in(place: Place, page: Iterable[Row]) -> Iterator[str]:
     """Yield the ids of the variants on demand that depend on the focus in rows."""
     kind = place.type
-    if kind is None or not kind.follows_focus:
+    variants = {} if kind is None else kind.variants
+    if kind is None or not any(each.follows_focus and each.make == "on_demand" for each in variants.values()):
         return
     for row in page:
         data = parsed(place, row)
         for each in data if isinstance(data, list) else [data]:
             if isinstance(each, dict):
-                value = kind.upload_type.of_data(each).declare_variants(kind.variants)
+                value = kind.upload_type.of_data(each).declare_variants(variants)
                 yield from (path.partition("/")[2] for path in value.focused_paths)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from contextlib import nullcontext
 from typing import Any, Final
 
 import pytest
@@ -103,7 +102,7 @@ def check(world: World) -> None:
 def point_of(image: UploadedImage | None, name: str) -> tuple[float, float]:
     """Return the point that a variant shows."""
     assert image is not None
-    with image.variants[name].file as file, Image.open(file) as opened:
+    with image.variants[name].file as file, Image.open(io.BytesIO(file.read())) as opened:
         pixel: Any = opened.convert("RGB").getpixel((2, 2))
     return max(COLOURS, key=lambda point: -sum(abs(a - b) for a, b in zip(pixel, COLOURS[point], strict=True)))
 
@@ -137,17 +136,15 @@ def test_another_point_replaces_the_crops(world: World, points: list[Any], end: 
     with world.session() as session:
         photo = session.get_one(FocusPhoto, 1)
         former = {photo.image["path"], lazy_path(photo), photo.image.variants["plain"].path}  # type: ignore[index,union-attr]
-        with session.begin_nested() if end in ("savepoint", "released") else nullcontext() as savepoint:
-            for point in points:
-                if point == "delete":
-                    session.delete(photo)
-                else:
-                    move(photo, point)
-                session.flush()
-            if end == "savepoint":
-                savepoint.rollback()
-            elif end == "released":
-                savepoint.commit()
+        savepoint = session.begin_nested() if end in ("savepoint", "released") else None
+        for point in points:
+            if point == "delete":
+                session.delete(photo)
+            else:
+                move(photo, point)
+            session.flush()
+        if savepoint is not None:
+            savepoint.rollback() if end == "savepoint" else savepoint.commit()
         session.rollback() if end == "rollback" else session.commit()
     if points[-1] == "delete" and end not in ("rollback", "savepoint"):
         assert world.stored() == set()

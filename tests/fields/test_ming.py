@@ -18,19 +18,27 @@ from ming.odm.odmsession import SessionExtension
 from PIL import Image as PillowImage
 from pymongo.errors import AutoReconnect, DuplicateKeyError, ServerSelectionTimeoutError
 
-from depot_lite.errors import ConfigurationError, InvalidContent, SeveralRefused, StorageFailed, ValidationError
+from depot_lite.errors import (
+    ConfigurationError,
+    InvalidContent,
+    MetaRefused,
+    SeveralRefused,
+    StorageFailed,
+    ValidationError,
+)
 from depot_lite.fields.analyzers import PdfPages
 from depot_lite.fields.interfaces import FileFilter
 from depot_lite.fields.ming import DepotExtension, UploadedFileProperty
 from depot_lite.fields.specialized.image import UploadedImage
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.fields.validators import ContentTypes, FileName, MaxCount, Size
-from depot_lite.images.recipes import Thumbnail
+from depot_lite.images.recipes import Crop, Thumbnail
 from depot_lite.io.content import Content, FileIntent
 from depot_lite.io.interfaces import FileInfo, FileStorage
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.testing import temporary_depots
+from tests.fields.images import picture
 from tests.support.files import pdf
 
 SESSION: Final[Any] = ODMSession(bind=create_datastore("mim:///depot_lite"), extensions=[DepotExtension])
@@ -63,6 +71,9 @@ class Special(Document):
         name = "special"
 
     photo: Any = UploadedFileProperty(upload_type=UploadedImage, variants={"tiny": Thumbnail(16, 16)})
+    poster: Any = UploadedFileProperty(
+        upload_type=UploadedImage, variants={"square": Crop(8, 8, focus=True, make="on_demand")}
+    )
 
 
 class Endless(io.RawIOBase):
@@ -599,6 +610,7 @@ def test_an_attribute_that_was_not_loaded_is_not_assigned_and_goes_with_its_docu
         {"variants": {"tiny": Thumbnail(16, 16)}},
         {"analyzers": [PdfPages(run="later")]},
         {"upload_type": UploadedImage, "variants": {"tiny": Thumbnail(16, 16, make="later")}},
+        {"upload_type": UploadedImage, "variants": {"square": Crop(8, 8, focus=True)}},
     ],
     ids=repr,
 )
@@ -692,3 +704,26 @@ def test_the_module_imports_no_sqlalchemy() -> None:
     program = "import depot_lite.fields.ming, sys; print('sqlalchemy' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert found.stdout == "False\n"
+
+
+def test_crops_follow_the_focus(depots: dict[str, FileStorage]) -> None:
+    """Those of a former point are deleted by the flush that changes it."""
+    image = UploadedImage(picture(), meta={"focus": [0, 0]})
+    Special(poster=image)
+    SESSION.flush()
+    SESSION.clear()
+    special, ids = Special.query.find().one(), list[str]()
+    for point in ([0, 0], [1, 1], None):
+        if ids:
+            special.poster = special.poster.with_(meta={"focus": point})
+            SESSION.flush()
+        variant = special.poster.variants["square"]
+        variant.file.close()
+        ids.append(variant.file_id)
+        assert {str(each) for each in depots["default"].list()} == {special.poster.file_id, variant.file_id}
+    assert len(set(ids)) == 3
+    with pytest.raises(MetaRefused, match=r"Special\.poster.* has the metadata 'focus': expected two numbers"):
+        special.poster = special.poster.with_(meta={"focus": [2, 2]})
+    special.delete()
+    SESSION.flush()
+    assert not list(depots["default"].list())

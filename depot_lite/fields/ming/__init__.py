@@ -36,7 +36,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from depot_lite import renditions
-from depot_lite.errors import ConfigurationError, DepotError, InvalidContent, ValidationError
+from depot_lite.errors import ConfigurationError, DepotError, InvalidContent, MetaRefused, ValidationError
 
 try:
     from ming.odm import mapper
@@ -49,6 +49,7 @@ except ImportError as error:
 
 from depot_lite.fields.analyzers import analyze
 from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.fields.meta import check_focus
 from depot_lite.fields.ming.flush import (
     Change,
     Removal,
@@ -60,7 +61,13 @@ from depot_lite.fields.ming.flush import (
     store,
     undo,
 )
-from depot_lite.fields.options import checked_analyzers, checked_filters, checked_type, checked_validators
+from depot_lite.fields.options import (
+    checked_analyzers,
+    checked_filters,
+    checked_focus,
+    checked_type,
+    checked_validators,
+)
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.fields.validators.refusals import candidate_of, refusals_of
 from depot_lite.io.content import is_empty_upload
@@ -105,6 +112,7 @@ class UploadedFileProperty(FieldProperty):  # type: ignore[misc]  # Ming's class
             raise ConfigurationError(f"variants[{late[0]!r}]: make='later' needs a column of SQLAlchemy")
         if later := [each for each in self._analyzers if each.run == "later"]:
             raise ConfigurationError(f"analyzers={later!r}: run='later' needs a column of SQLAlchemy")
+        self._follows_focus = checked_focus(self._variants, None)
         if now := [name for name, each in self._variants.items() if each.follows_focus and each.make == "now"]:
             raise ConfigurationError(
                 f"variants[{now[0]!r}]: focus=True needs make='on_demand', or a column of SQLAlchemy"
@@ -122,6 +130,7 @@ class UploadedFileProperty(FieldProperty):  # type: ignore[misc]  # Ming's class
 
         Raises:
             InvalidContent: the value cannot be stored.
+            MetaRefused: variants follow the focus in its metadata, and that is no point.
             ConfigurationError: the session has no `DepotExtension`, or the object was loaded without this attribute.
         """
         self._check(instance)
@@ -151,11 +160,18 @@ class UploadedFileProperty(FieldProperty):  # type: ignore[misc]  # Ming's class
 
     def _accepted(self, instance: Any, value: Any) -> DepotFileInfo:
         if isinstance(value, DepotFileInfo):
-            return self._with_owner(self._accepted_value(instance, value), instance)
-        try:
-            return self._with_owner(self._upload_type.of_content(value, self._upload_storage), instance)
-        except InvalidContent as error:
-            raise InvalidContent(f"{self}: {error}") from error
+            accepted = self._accepted_value(instance, value)
+        else:
+            try:
+                accepted = self._upload_type.of_content(value, self._upload_storage)
+            except InvalidContent as error:
+                raise InvalidContent(f"{self}: {error}") from error
+        if self._follows_focus:
+            try:
+                check_focus(accepted.get("meta") or {})
+            except MetaRefused as error:
+                raise error.at(str(self), accepted.get("filename")) from None
+        return self._with_owner(accepted, instance)
 
     def _accepted_value(self, instance: Any, value: DepotFileInfo) -> DepotFileInfo:
         """Return the value, or a copy of it if it belongs to another attribute."""

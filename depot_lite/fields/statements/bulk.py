@@ -20,9 +20,10 @@ from depot_lite.fields.statements.targets import Target, mapper_of
 from depot_lite.fields.statements.updates import UpdateByKey
 from depot_lite.fields.tracking import later
 from depot_lite.fields.tracking.births import Row
-from depot_lite.fields.tracking.flush import Slot, refocus, slots_of
+from depot_lite.fields.tracking.flush import Slot, slots_of
 from depot_lite.fields.tracking.ledger import watch_of
 from depot_lite.fields.tracking.outcomes import Watch
+from depot_lite.fields.tracking.refocus import refocus
 from depot_lite.fields.tracking.rows import key_in, old_key_in, read_rows
 from depot_lite.fields.tracking.storing import store_all
 

@@ -32,7 +32,7 @@ from depot_lite.fields.tracking import later, outcomes
 from depot_lite.fields.tracking.births import Birth, birth_of
 from depot_lite.fields.tracking.checks import check_count
 from depot_lite.fields.tracking.ledger import LEDGER, ledger_of, listen, watch_of
-from depot_lite.fields.tracking.refocus import refocused
+from depot_lite.fields.tracking.refocus import refocus
 from depot_lite.fields.tracking.rows import (
     Flush,
     changed_keys,
@@ -145,17 +145,6 @@ class Slot:
         birth = birth_of(path)
         return birth is not None and self._is_of_here(birth)
 
-    def show(self, replaced: Mapping[int, DepotFileInfo]) -> None:
-        """Let the attribute hold other values in place of these, which are given by their ids."""
-        value = self.value
-        for index, each in enumerate(files_in(value)):
-            if (new := replaced.get(id(each))) is None:
-                continue
-            if isinstance(value, FileList):
-                value.put(index, new)
-            else:
-                self.state.dict[self.column.key] = new
-
     def reconcile(self, held: Any) -> None:
         """Merge the object's files with those that its row has now, so that no deleted file is named.
 
@@ -222,14 +211,6 @@ def _before_flush(session: Session, instances: Sequence[object] | None, *states:
     updated = list(dict.fromkeys(slot.state for slot in slots if slot.state.key is not None))
     if updated or deleted or LEDGER in session.info:
         ledger_of(session).flush = Flush(updated, deleted)
-
-
-def refocus(session: Session, slots: Iterable[Slot]) -> None:
-    """Make variants of stored images again whose focus has moved, and let the attributes hold them."""
-    moved = [slot for slot in slots if slot.column.type.follows_focus]
-    if moved and (made := refocused(session, [(slot.column, slot.state, slot.value) for slot in moved])):
-        for slot in moved:
-            slot.show(made)
 
 
 def _read_unlocked(session: Session, slots: Iterable[Slot]) -> dict[Slot, Any]:

@@ -1,6 +1,6 @@
-"""Refocus: variants that show another point of their image than its metadata by now are made again in the flush.
+"""Refocus: variants that show another point of their image than its metadata has by now are made again in the flush.
 
-They are stored before the row is written, and born in the open transaction; the former ones are condemned with the
+They are stored before their row is written, and born in the open transaction; the former ones are condemned with the
 value that the row holds until then. Variants that are made later are left to `depot_lite.fields.tracking.later`, and
 those on demand have other URLs.
 """
@@ -17,8 +17,9 @@ from sqlalchemy.orm import Session
 
 from depot_lite.depots import discard
 from depot_lite.errors import DepotError, ValidationError
-from depot_lite.fields.columns import FileColumn, files_in
+from depot_lite.fields.columns import files_in
 from depot_lite.fields.interfaces import DepotFileInfo
+from depot_lite.fields.lists import FileList
 from depot_lite.fields.pending import Pending
 from depot_lite.fields.specialized.image import UploadedImage
 from depot_lite.fields.specialized.variants import entries_of, moved_variants
@@ -30,31 +31,29 @@ from depot_lite.images.recipes import Recipe, for_meta
 from depot_lite.io.fileid import new_file_id
 
 if TYPE_CHECKING:
-    from sqlalchemy.orm import InstanceState
+    from depot_lite.fields.tracking.flush import Slot
 
 
 @dataclass
 class _Remake:
     """A stored image whose focus has moved, and the variants that are made again."""
 
-    column: FileColumn
-    index: int | None
+    slot: Slot
+    index: int
     value: UploadedImage
     recipes: Mapping[str, Recipe]
     births: Mapping[str, VariantBirth]
     entries: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, column: FileColumn, owner: Any, index: int | None, value: DepotFileInfo) -> _Remake | None:
+    def of(cls, slot: Slot, index: int, value: DepotFileInfo) -> _Remake | None:
         """Return the image if it needs other variants, else None."""
         if not isinstance(value, UploadedImage) or value.pending:
             return None
-        names, recipes = (
-            moved_variants(value, column.type.variants, "now"),
-            for_meta(column.type.variants, value.get("meta")),
-        )
+        variants, owner = slot.column.type.variants, (weakref.ref(slot.state), slot.column.key)
+        names, recipes = moved_variants(value, variants, "now"), for_meta(variants, value.get("meta"))
         births = {name: VariantBirth(value, Pending(None, owner=owner), {}) for name in names}
-        return cls(column, index, value, {name: recipes[name] for name in names}, births) if names else None
+        return cls(slot, index, value, {name: recipes[name] for name in names}, births) if names else None
 
     @property
     def paths(self) -> list[str]:
@@ -79,55 +78,56 @@ class _Remake:
         except BaseException as error:
             if attempt.is_given_up:  # nobody waits for this thread
                 discard(self.paths)
+            column = self.slot.column
             if isinstance(error, ValidationError):
-                error.at(str(self.column), self.value.get("filename"), self.index)
+                error.at(str(column), self.value.get("filename"), self.index if column.type.multiple else None)
             elif isinstance(error, DepotError):
-                error.add_note(f"while making variants of {self.value.path} for {self.column}")
+                error.add_note(f"while making variants of {self.value.path} for {column}")
             raise
 
-    def made(self) -> UploadedImage:
-        """Return the image with its new variants."""
+    def show(self) -> None:
+        """Let the attribute hold the image with its new variants."""
         renewed = self.value.with_variants({**entries_of(self.value), **self.entries}, {})
         for birth in self.births.values():
             birth.value = renewed
-        return renewed
+        if isinstance(held := self.slot.value, FileList):
+            held.put(self.index, renewed)
+        else:
+            self.slot.state.dict[self.slot.column.key] = renewed
 
 
-def refocused(session: Session, held: Iterable[tuple[FileColumn, InstanceState[Any], Any]]) -> dict[int, DepotFileInfo]:
-    """Make variants of images whose focus has moved; return these images with them, by the ids of the former values.
+def refocus(session: Session, slots: Iterable[Slot]) -> None:
+    """Make variants of images whose focus has moved, and let the attributes hold the images with them.
 
     Args:
         session: that is about to write the images.
-        held: attributes, each with its object and with the value or list that it holds.
+        slots: the attributes.
 
     Raises:
         DepotError: variants could not be made, and none of them are left.
     """
     work = [
         found
-        for column, state, value in held
-        if column.type.follows_focus
-        for index, each in enumerate(files_in(value))
-        if (found := _Remake.of(column, (weakref.ref(state), column.key), _index(column, index), each)) is not None
+        for slot in slots
+        if slot.column.type.follows_focus
+        for index, value in enumerate(files_in(slot.value))
+        if (found := _Remake.of(slot, index, value)) is not None
     ]
     if not work:
-        return {}
+        return
     frame, attempt = frame_of(session), Attempt([])
+    births = [birth for each in work for birth in each.births.values()]
     try:
         attempt.side_by_side([(each.value.depot, partial(each.make, attempt)) for each in work], work[0].value.workers)
     except BaseException as error:
         attempt.give_up()
-        for birth in (birth for each in work for birth in each.births.values()):
+        for birth in births:
             birth.end()
         # A cancelled task does not wait for a storage.
         transfers.delete([path for each in work for path in each.paths], wait=isinstance(error, Exception))
         raise
     finally:
         attempt.end()
+    frame.extend(births)
     for each in work:
-        frame.extend(each.births.values())
-    return {id(each.value): each.made() for each in work}
-
-
-def _index(column: FileColumn, index: int) -> int | None:
-    return index if column.type.multiple else None
+        each.show()
