@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from typing import Any, Final, Literal, NamedTuple
 
 from depot_lite.errors import ConfigurationError
@@ -207,9 +207,8 @@ class Crop(Recipe):
         """Return the recipe for an image with this point."""
         if not self.follows_focus:
             return self
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        focus = (point[0] / 100, point[1] / 100)
-        return _CropAt(**{**values, "focus": focus, "point": point, "of": self.fingerprint})
+        values = {field.name: getattr(self, field.name) for field in fields(Crop)}
+        return _CropAt(**{**values, "focus": (point[0] / 100, point[1] / 100), "point": point, "of": self})
 
     def region(self, width: int, height: int) -> Region:
         """Return the largest part with the required aspect ratio, as near to the focus as possible."""
@@ -227,15 +226,20 @@ class Crop(Recipe):
 
 @dataclass(frozen=True, slots=True)
 class _CropAt(Crop):
-    """A crop of images with one point; ``of`` is the fingerprint of the recipe that follows the point."""
+    """A crop of images with one point; ``of`` is the recipe that follows the point, maybe of a subclass."""
 
-    point: Point = CENTRE
-    of: str = ""
+    _: KW_ONLY
+    point: Point
+    of: Crop
 
     @property
     def fingerprint(self) -> str:
         """The fingerprint of the recipe with the point."""
-        return with_point(self.of, self.point)
+        return with_point(self.of.fingerprint, self.point)
+
+    def region(self, width: int, height: int) -> Region:
+        """Return the region of the recipe for the point."""
+        return replace(self.of, focus=self.focus).region(width, height)
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,8 @@ class Watch:
             else:
                 gone.add(fate.path)
                 files = self._replaced if fate.replaced else self._unused
-                files += [fate.path, *end.candidates.derived.get(fate.path, ())]
+                derived = end.candidates.derived.get(fate.path, ())
+                files += [fate.path, *(each for each in derived if each not in end.candidates.rows)]
         for birth in _distinct(end.candidates.births.values()):
             self._end_birth(birth, gone, committed=end.committed)
             is_kept = end.committed or str(birth.value.get("path")) in answer.named
