@@ -74,8 +74,6 @@ class Photo(Base):
     more: Mapped[FileList[UploadedImage]] = mapped_column(
         UploadedFileField(upload_type=UploadedImage, variants=RECIPES[0], multiple=True, analyzers=[Length()])
     )
-    # Else a new row takes the key of a deleted one, which the other session remembers, and SQLAlchemy warns of that.
-    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012  # SQLAlchemy reads it
 
 
 ACTIONS = ("attach", "replace", "edit", "move", "append", "remove", "reverse", "copy", "delete")
