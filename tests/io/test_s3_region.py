@@ -138,7 +138,7 @@ def test_a_bucket_that_has_moved_is_found_again(server: Server, amazon: Amazon, 
 def test_without_an_answer_the_configured_region_has_to_do(
     make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is asked for once, without repetitions, and again after a minute."""
+    """It is asked for once, for five seconds and without repetitions, and again after a minute."""
     attempts: list[str] = []
 
     def fail(event_name: str, **_: object) -> None:
@@ -147,9 +147,13 @@ def test_without_an_answer_the_configured_region_has_to_do(
 
     storage = make("eu-west-3")
     storage._client.meta.events.register_first("before-send.s3", fail)
+    timeouts: list[float] = []
+    storage._client.meta.events.register(
+        "request-created.s3.HeadBucket", lambda request, **_: timeouts.append(request.context["read_timeout"])
+    )
     with caplog.at_level(logging.WARNING, "depot_lite"):
         assert scope_of(storage.url(new_file_id())) == scope_of(storage.url(new_file_id())) == "eu-west-3"
-    assert attempts == ["before-send.s3.HeadBucket"]
+    assert (attempts, timeouts) == (["before-send.s3.HeadBucket"], [5.0])
     assert ["cannot be found" in each.message for each in caplog.records] == [True]
     storage._client.meta.events.unregister("before-send.s3", fail)
     later = time.monotonic() + 61
@@ -161,6 +165,14 @@ def test_without_an_answer_the_configured_region_has_to_do(
 def test_other_servers_are_not_asked(endpoint: str) -> None:
     storage = S3Storage("key", "secret", "bucket", "garage", endpoint_url=endpoint)
     assert scope_of(storage.url(new_file_id())) == "garage"
+
+
+def test_what_another_server_accepts_is_right(server: Server) -> None:
+    """Whatever region it says that the bucket is in."""
+    with server.bucket() as bucket:
+        storage = server.storage(bucket, region_name="garage")
+        storage._connection.check_bucket()
+        assert scope_of(storage.url(new_file_id())) == "garage"
 
 
 # --- endpoints that are configured for boto3 --------------------------------------------------------------------------

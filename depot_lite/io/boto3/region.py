@@ -29,8 +29,10 @@ _OF_THEIR_OWN: Final = re.compile(r"arn:.*|.*--x-s3")
 _PAUSE: Final = 60.0
 #: The key in the context of a request to the bucket.
 _OURS: Final = "depot_lite.bucket"
-# Whether this thread asks for the region.
-_is_asking: Final = ContextVar("_is_asking", default=False)
+#: Seconds that a page which shows a URL waits for the answer.
+_LONGEST: Final = 5.0
+# How many seconds this thread waits for the region, None if it does not ask for it.
+_asking: Final[ContextVar[float | None]] = ContextVar("_asking", default=None)
 
 
 def is_amazons(endpoint: str) -> bool:
@@ -72,14 +74,14 @@ class BucketRegion:
         return has_one and time.monotonic() - self._failed >= _PAUSE
 
     def _ask(self, client: Any) -> None:
-        asking = _is_asking.set(True)
+        asking = _asking.set(min(_LONGEST, client.meta.config.read_timeout))
         reason = "the answer does not say so"
         try:
             client.head_bucket(Bucket=self._bucket)
         except S3_ERRORS as error:  # also if we may not look at the bucket; the answer names the region nevertheless
             reason = type(error).__name__
         finally:
-            _is_asking.reset(asking)
+            _asking.reset(asking)
         if self._known is None:
             self._failed = time.monotonic()
             _log.warning(
@@ -94,6 +96,8 @@ class BucketRegion:
         if model.name == "CreateBucket" and "is_presign_request" not in context:
             return  # as whose request forms are signed
         context[_OURS] = self._bucket
+        if (timeout := _asking.get()) is not None:
+            context["read_timeout"] = timeout  # heeded since botocore 1.43.72
         if self._known not in {None, signed_region(builtins.get("AWS::Region"))}:
             builtins["AWS::Region"] = self._known
 
@@ -108,12 +112,14 @@ class BucketRegion:
         if context.get(_OURS) != self._bucket:
             return
         if response is None:
-            if _is_asking.get() and caught_exception is not None:
+            if _asking.get() is not None and caught_exception is not None:
                 raise caught_exception  # a page that shows a URL does not wait for repetitions
             return
-        region = _hint(response[1])
-        if region is None and response[0].status_code < 300:
-            region = context.get("signing", {}).get("region")  # for which the request was accepted
+        accepted = response[0].status_code < 300
+        # Other servers may name a region although they accept signatures for any.
+        region = None if accepted and not is_amazons(request_dict["url"]) else _hint(response[1])
+        if region is None and accepted:
+            region = context.get("signing", {}).get("region")
         if region and _REGION.fullmatch(region) and region != self._known:
             self._known = region
             configured = signed_region(context.get("client_region"))
