@@ -26,7 +26,7 @@ __all__ = ["_depots", "ask"]  # fixtures
 CDN: Final = "https://cdn.example.org"
 
 VARIANTS: Final = UploadedFileField(
-    (), UploadedImage, variants={"small": Thumbnail(9, 9), "large": Thumbnail(30, 30, make="on_demand")}
+    (), UploadedImage, variants={"small": Thumbnail(9, 9), "large": Thumbnail(31, 31, make="on_demand")}
 ).variants
 
 

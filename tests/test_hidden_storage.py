@@ -29,7 +29,7 @@ from tests.support.asking import KEY, Ask, Elsewhere, _depots, application, ask
 __all__ = ["_depots", "ask"]  # fixtures
 
 #: Declared, so that the middleware may make it.
-SMALL: Final = UploadedFileField((), UploadedImage, variants={"small": Thumbnail(20, 20, make="on_demand")})
+SMALL: Final = UploadedFileField((), UploadedImage, variants={"small": Thumbnail(21, 21, make="on_demand")})
 
 
 class Hidden(Elsewhere):
@@ -101,7 +101,7 @@ class TestURLs:
     def test_a_variant_on_demand_is_made_and_sent(self, ask: Ask) -> None:
         value = stored(UploadedImage).declare_variants(SMALL.variants)
         for _ in range(2):  # made, and found
-            self.check(ask, value.variants["small"].url, size=(20, 13))
+            self.check(ask, value.variants["small"].url, size=(21, 14))
 
     def test_the_pages_of_the_admins_have_no_other(self) -> None:
         for value in (stored(), stored(UploadedImageWithThumb)):

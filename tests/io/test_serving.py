@@ -119,7 +119,7 @@ def test_head_of_a_signed_url_is_refused_by_the_storage(client: httpx.Client, st
 @with_urls
 def test_head_of_a_variant_on_demand_makes_it(client: httpx.Client, storage: FileStorage) -> None:
     """As GET does, and a player or a crawler asks with HEAD first."""
-    variants = UploadedFileField((), UploadedImage, variants={"small": Thumbnail(9, 9, make="on_demand")}).variants
+    variants = UploadedFileField((), UploadedImage, variants={"small": Thumbnail(11, 11, make="on_demand")}).variants
     value = UploadedImage(png(), filename="a.png")
     value.store()
     small = value.declare_variants(variants).variants["small"]
