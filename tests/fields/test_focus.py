@@ -41,7 +41,7 @@ on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 
 
 class FocusPhoto(Base):
-    """An image, a list of them, and one whose metadata is declared."""
+    """An image, a list of them, one whose metadata is declared, and one with a crop that is made later."""
 
     __tablename__ = "focus_photo"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -55,6 +55,9 @@ class FocusPhoto(Base):
             variants={"square": VARIANTS["square"]},
             meta={"focus": tuple[float, float] | None, "alt": str},
         )
+    )
+    late: Mapped[UploadedImage | None] = mapped_column(
+        UploadedFileField(upload_type=UploadedImage, variants={"late": VARIANTS["late"]})
     )
 
 
@@ -196,8 +199,8 @@ def test_an_upload_that_gets_its_point_later_in_the_transaction(world: World) ->
     assert world.stored() == set()
 
 
-def test_an_upload_that_is_rolled_back_leaves_no_crops(world: World) -> None:
-    """Of any point."""
+def test_an_upload_that_is_rolled_back_leaves_no_crops(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Of any point; there is no doubt about files that can be made again."""
     with world.session() as session:
         photo = FocusPhoto(id=1, image=focused(LEFT))
         session.add(photo)
@@ -208,6 +211,7 @@ def test_an_upload_that_is_rolled_back_leaves_no_crops(world: World) -> None:
             session.flush()
         session.rollback()
     check(world)
+    assert caplog.messages == []
 
 
 def test_a_value_with_crops_that_were_rolled_back_gets_others(world: World) -> None:
@@ -386,6 +390,25 @@ def test_a_queue_gets_the_image_once(world: World) -> None:
     check(world)
     assert queue.run() == [["late"]]
     assert shows(world, RIGHT, "late")
+    check(world)
+
+
+def test_a_column_with_nothing_but_later_crops(world: World) -> None:
+    """The flush stores and condemns no file, and the queue gets the image nevertheless."""
+    queue = Queue(world.engine)
+    with world.session() as session:
+        photo = FocusPhoto(id=1, late=focused(LEFT))
+        session.add(photo)
+        session.commit()
+        for point in (RIGHT, MIDDLE):
+            assert queue.run() == [["late"]]
+            session.refresh(photo)
+            assert photo.late is not None
+            photo.late = photo.late.with_(meta={"focus": point})
+            session.commit()
+    assert queue.run() == [["late"]]
+    with world.session() as session:
+        assert point_of(session.get_one(FocusPhoto, 1).late, "late") == MIDDLE
     check(world)
 
 

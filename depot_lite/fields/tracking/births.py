@@ -144,8 +144,9 @@ class Candidates:
     changed: their rows are looked for by path as well. ``left`` are primary keys that rows had before. ``ended_early``
     says that the database told of an end before COMMIT or ROLLBACK, ``unanswered`` that a statement which commits by
     itself was sent, and the connection broke, ``renamed`` that the name of a table may have come to mean another one.
-    ``derived`` are the variants on demand of an original, which go with it, whether they have been made or not.
-    ``edited`` are images that need other variants after COMMIT, with their rows.
+    ``derived`` are the variants on demand of an original, which go with it, whether they have been made or not,
+    and ``focused`` those among the condemned whose image was given another focus: they can be made again, so that they
+    go in case of doubt. ``edited`` are images that need other variants after COMMIT, with their rows.
     """
 
     rows: dict[str, set[Row]] = field(default_factory=dict)
@@ -156,6 +157,7 @@ class Candidates:
     lost: set[str] = field(default_factory=set)
     deleted: set[Row] = field(default_factory=set)
     derived: dict[str, list[str]] = field(default_factory=dict)
+    focused: set[str] = field(default_factory=set)
     edited: list[tuple[Birth, Row]] = field(default_factory=list)
     moved: set[Table] = field(default_factory=set)
     left: set[tuple[Table, tuple[Any, ...]]] = field(default_factory=set)
@@ -229,6 +231,7 @@ class Candidates:
                 self._condemn_file(each, row, kept)
         for path in _of_changed_focus(condemned, named):
             self.condemn(path, row)
+            self.focused.add(path)
         return row
 
     def _condemn_file(self, value: DepotFileInfo, row: Row, kept: Set[str]) -> None:

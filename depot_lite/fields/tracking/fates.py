@@ -123,6 +123,8 @@ def fates(end: End, answer: Answer, dialect: str) -> list[Fate]:
         is_new = birth is not None or path in files.lost
         doubt = _doubt_about_new(path, end, answer) if is_new else _doubt_about_old(path, end, answer, dialect)
         doubt = _PREPARED if end.prepared else _TABLE_RENAMED if files.renamed else doubt
+        if path in files.focused:
+            doubt = None
         found.append(Fate(path, doubt, replaced=end.committed and path not in files.lost))
     return found
 

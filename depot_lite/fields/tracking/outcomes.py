@@ -69,7 +69,7 @@ class Watch:
         """
         ended, self.candidates = self.candidates, Candidates()
         usable = _is_usable(connection)
-        if ended.rows:
+        if ended.rows or ended.edited:
             end = End(ended, committed, over, prepared)
             if end.asked and not prepared:
                 self._unanswered.append(end)
