@@ -430,8 +430,8 @@ class History(stateful.RuleBasedStateMachine):
         assert {row: {key: read(value) for key, value in files.items()} for row, files in found.items()} == self.levels[
             0
         ]
-        leaked = self._leaked()
-        assert self._stored() - self._beside() == self.committed_paths | leaked
+        leaked, beside = self._leaked(), self._beside()
+        assert self._stored() - beside == (self.committed_paths | leaked) - beside
         assert not self.committed_paths & leaked
 
     def _leaked(self) -> set[str]:
