@@ -23,23 +23,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
-from pathlib import Path, PurePath
-from typing import Any, ClassVar, Final, Literal, Self, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, Final, TypeVar
 
-from depot_lite import images
 from depot_lite.concurrency.threads import Batch
 from depot_lite.depots import Depots
-from depot_lite.errors import ConfigurationError, ImageRefused
+from depot_lite.errors import ConfigurationError
 from depot_lite.fields.interfaces import DepotFileInfo
-from depot_lite.fields.specialized.presentation import PREVIEW, ImagePresentation
-from depot_lite.fields.specialized.recipes import ORIGINAL, apply_recipes, check_recipes
+from depot_lite.fields.specialized.presentation import PREVIEW
+from depot_lite.fields.specialized.recipes import ORIGINAL, check_recipes
+from depot_lite.fields.specialized.rendered import PLACEHOLDER, RenderedImage, stem_of
 from depot_lite.fields.specialized.variants import ImageVariant, differences, entries_of, moved_variants
-from depot_lite.fields.upload import UploadedFile, at_hand, url_of
+from depot_lite.fields.upload import UploadedFile, url_of
 from depot_lite.fields.validators import Image
 from depot_lite.images import ImageInfo, Rendition
-from depot_lite.images.placeholder import SOURCE, placeholder_of
+from depot_lite.images.placeholder import SOURCE
 from depot_lite.images.recipes import Recipe, Thumbnail, for_meta
 from depot_lite.io.content import Content
 from depot_lite.io.fileid import new_file_id
@@ -54,10 +53,9 @@ PROCESSORS: Final = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffini
 
 # The name of a rendition that no variant can have.
 _THUMB: Final = "(thumb)"
-_PLACEHOLDER: Final = "(placeholder)"
 
 
-class UploadedImage(ImagePresentation):
+class UploadedImage(RenderedImage):
     """An image in a column, and its variants.
 
     The row has the keys ``width``, ``height`` and ``variants`` in addition to those of `UploadedFile`. The class
@@ -69,24 +67,9 @@ class UploadedImage(ImagePresentation):
     #: The maximum width and height of the stored original, in pixels. A larger image is reduced and encoded again, in
     #: its own format if browsers can show it. None stores originals byte for byte.
     max_size: ClassVar[int | None] = None
-    #: The maximum of width times height; None for no limit. Decompression bombs are refused by their headers.
-    max_pixels: ClassVar[int | None] = images.MAX_PIXELS
-    #: The allowed formats. The decoders of other formats are never called.
-    formats: ClassVar[Collection[str]] = images.DEFAULT_FORMATS
-    #: Whether to remove the metadata of the original, such as position and camera.
-    strip_metadata: ClassVar[bool] = False
-    #: ``"allow"`` takes a JPEG that lacks only its end, as browsers do; ``"refuse"`` refuses it, decoded or not.
-    truncated: ClassVar[Literal["allow", "refuse"]] = "allow"
-    #: Whether the row gets a placeholder to show until the image is loaded (`blurhash`, `dominant_colour`).
-    placeholder: ClassVar[bool] = False
-
     workers: ClassVar[int] = PROCESSORS
-    derived_keys: ClassVar[Sequence[str]] = (
-        *(*UploadedFile.derived_keys, "variants", "files", "width", "height", PREVIEW),
-        *("blurhash", "dominant_colour"),
-    )
     #: The rule that comes from the settings of the class.
-    _check: ClassVar[Image] = Image(formats=formats, max_pixels=max_pixels, decode=False)
+    _check: ClassVar[Image] = Image(formats=RenderedImage.formats, max_pixels=RenderedImage.max_pixels, decode=False)
     validators: ClassVar[Sequence[Any]] = (_check,)
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -113,17 +96,6 @@ class UploadedImage(ImagePresentation):
         check_recipes(variants)
         cls._recipe_of_original()
 
-    @classmethod
-    def rendition_of(cls, original: StoredFile, recipe: Recipe) -> Rendition:
-        """Return a rendition of a stored original, for variants on demand.
-
-        Raises:
-            ImageRefused: it is not an image that this class accepts.
-        """
-        options: dict[str, Any] = {"formats": cls.formats, "max_pixels": cls.max_pixels, "truncated": cls.truncated}
-        with at_hand(Content.of(original)) as source, source.open() as file:
-            return images.render(file, {"": recipe}, **options)[1][""]
-
     # --- storing --------------------------------------------------------------------------------------------------
 
     def process_content(self, content: Any, filename: str | None = None, content_type: str | None = None) -> None:
@@ -145,11 +117,6 @@ class UploadedImage(ImagePresentation):
             self._set_placeholder(made)
             self._set_entries(made, self._store_all(made, job))
 
-    @classmethod
-    def _at_hand(cls, content: Content) -> AbstractContextManager[Content]:
-        """Provide content that can be read several times, whole."""
-        return at_hand(content)
-
     def _is_stored_unchanged(self, source: Content) -> bool:
         """Return whether the original is stored byte for byte, and can be read by two threads."""
         return self.max_size is None and not self.strip_metadata and isinstance(source.source, bytes | Path)
@@ -169,13 +136,13 @@ class UploadedImage(ImagePresentation):
         keep, name = super().process_content, source.filename
         if original is None:
             return partial(keep, source, name, source.declared_type)
-        name = name if info and original.content_type == info.content_type else f"{_stem(name)}{original.extension}"
+        name = name if info and original.content_type == info.content_type else f"{stem_of(name)}{original.extension}"
         return partial(keep, original.data, name, original.content_type)
 
     def _recipes(self) -> dict[str, Recipe]:
         """Return the recipes of the variants to make now, and those that a subclass adds under other names."""
         recipes = {name: each for name, each in self._resolved_variants().items() if each.make == "now"}
-        return {**recipes, _PLACEHOLDER: SOURCE} if self.placeholder else recipes
+        return {**recipes, PLACEHOLDER: SOURCE} if self.placeholder else recipes
 
     def _resolved_variants(self) -> dict[str, Recipe]:
         """Return the recipes of the column, by name, for the metadata of this pending image."""
@@ -187,33 +154,6 @@ class UploadedImage(ImagePresentation):
             return None
         kept = not cls.strip_metadata
         return Thumbnail(cls.max_size, cls.max_size, animated=True, icc="keep", metadata=kept)
-
-    def _render(
-        self, source: Content, recipes: dict[str, Recipe], reduction: Recipe | None = None, *, strip: bool | None = None
-    ) -> tuple[ImageInfo | None, dict[str, Rendition]]:
-        """Return the header data of the image, and the renditions by the names of their recipes.
-
-        For a file that is no image and is kept nevertheless: None, and no renditions.
-        """
-        strip = self.strip_metadata if strip is None else strip
-        options = {"formats": self.formats, "max_pixels": self.max_pixels, "truncated": self.truncated}
-        with source.open() as file:
-            try:
-                return apply_recipes(file, recipes, reduction, strip=strip, **options)
-            except ImageRefused as error:
-                if not self._is_kept(error, source.content_type):
-                    raise
-                return None, {}
-
-    @classmethod
-    def _is_kept(cls, error: ImageRefused, content_type: str) -> bool:
-        """Return whether a file is stored although it is no image, or cannot be decoded.
-
-        Metadata that has to go would stay in an image or a film that cannot be decoded, or is of another format.
-        """
-        if cls.strip_metadata:
-            return cls.optional and error.rule == "format" and not content_type.startswith(("image/", "video/"))
-        return cls.optional and error.rule in ("format", "decodable")
 
     def _store_all(
         self, made: Mapping[str, Rendition], original: Callable[[], None] | None = None
@@ -227,37 +167,12 @@ class UploadedImage(ImagePresentation):
         self.files.extend(paths)
         return stored
 
-    def _store_renditions(
-        self, made: Mapping[str, Rendition], ids: Mapping[str, str], jobs: Sequence[Callable[[], None]] = ()
-    ) -> dict[str, FileInfo]:
-        """Store renditions under these ids, and do other jobs beside that."""
-        storage, stored = self.depot, dict[str, FileInfo]()
-
-        def store(name: str, rendition: Rendition) -> None:
-            content = Content.of(rendition.data, self._name_of(name, rendition), rendition.content_type)
-            stored[name] = storage.save(content, file_id=ids[name])
-
-        jobs = [*jobs, *(partial(store, name, rendition) for name, rendition in made.items())]
-        Batch(jobs, storage.concurrency, storage.thread_pools.storing).run()
-        return stored
-
-    def _name_of(self, name: str, rendition: Rendition) -> str:
-        return f"{_stem(self.filename)}-{name}{rendition.extension}"
-
     def _set_size(self, image: ImageInfo | Rendition | None) -> None:
         if image is not None:
             self["width"], self["height"] = image.width, image.height
 
     def _set_placeholder(self, made: dict[str, Rendition]) -> None:
         self.update(self._placeholder_keys(made))
-
-    @staticmethod
-    def _placeholder_keys(made: dict[str, Rendition]) -> dict[str, str]:
-        """Take the source of the placeholder out of the renditions, and return the keys that it gives."""
-        if _PLACEHOLDER not in made:
-            return {}
-        found = placeholder_of(made.pop(_PLACEHOLDER).data)
-        return {"blurhash": found.blurhash, "dominant_colour": found.dominant_colour}
 
     def _set_entries(self, made: Mapping[str, Rendition], stored: Mapping[str, FileInfo]) -> None:
         """Set the keys that describe the renditions."""
@@ -267,76 +182,6 @@ class UploadedImage(ImagePresentation):
             for name, recipe in self._resolved_variants().items()
             if name in made
         }
-
-    def _entry(self, rendition: Rendition, info: FileInfo, recipe: Recipe) -> dict[str, Any]:
-        return {
-            "path": f"{self.depot_name}/{info.file_id}",
-            "file_id": info.file_id,
-            "filename": info.filename,
-            "width": rendition.width,
-            "height": rendition.height,
-            "content_type": info.content_type,
-            "size": info.content_length,
-            "recipe": recipe.fingerprint,
-        }
-
-    # --- variants of a stored image -------------------------------------------------------------------------------
-
-    def make_variants(
-        self, recipes: Mapping[str, Recipe], ids: Mapping[str, str]
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Make variants of this stored image, and return keys that the row lacks, and the entries of the variants.
-
-        The keys include those of the placeholder. For a file of which no image can be made, and that was kept
-        nevertheless, there are no entries.
-
-        Args:
-            recipes: of the variants, by name.
-            ids: the ids of their files, by name.
-
-        Raises:
-            ImageRefused: the stored original cannot be decoded.
-            StoredFileNotFound: it is gone.
-        """
-        rendered = {**recipes, _PLACEHOLDER: SOURCE} if self.lacks_placeholder else dict(recipes)
-        with self.file as original, self._at_hand(Content.of(original)) as source:
-            info, made = self._render(source, rendered, strip=False)
-        lacking: dict[str, Any] = self._placeholder_keys(made)
-        stored = self._store_renditions(made, ids)
-        if self._is_refused(info) and not entries_of(self):
-            lacking[PREVIEW] = False
-        elif info is not None and "width" not in self:
-            lacking.update(width=info.width, height=info.height)
-        return lacking, {name: self._entry(made[name], stored[name], recipes[name]) for name in made}
-
-    @property
-    def lacks_placeholder(self) -> bool:
-        """Whether this stored image is from before its class had a `placeholder`."""
-        return self.placeholder and "blurhash" not in self and not self.pending and not self._is_other(self)
-
-    def _is_refused(self, info: ImageInfo | None) -> bool:
-        """Return whether no image can be made of the file, by the answer of `_render`."""
-        return info is None
-
-    def with_variants(self, entries: Mapping[str, Any], lacking: Mapping[str, Any]) -> Self:
-        """Return this stored image with other variants.
-
-        Args:
-            entries: all its variants, by name.
-            lacking: the keys that its row lacks.
-        """
-        former = {each["path"] for each in entries_of(self).values()}
-        files = [path for path in self.paths if path not in former]
-        files += [each["path"] for each in entries.values()]
-        return self._with_data({**self, **lacking, "variants": dict(entries), "files": files})
-
-    def updated_from(self, present: DepotFileInfo, is_born: Callable[[str], bool]) -> Self:
-        """Return this stored image with the variants that its row has by now, and those that it is about to get."""
-        updated = super().updated_from(present, is_born)
-        if self.get("variants") == present.get("variants"):
-            return updated
-        born = {name: each for name, each in entries_of(self).items() if is_born(each["path"])}
-        return updated.with_variants({**entries_of(updated), **born}, {}) if born else updated
 
     # --- copies, with the same variants or new ones ---------------------------------------------------------------
 
@@ -368,10 +213,6 @@ class UploadedImage(ImagePresentation):
 
 
 _UNCHANGED: Final = object()
-
-
-def _stem(filename: str | None) -> str:
-    return PurePath(filename or "unnamed").stem
 
 
 def missing_variants(
