@@ -14,7 +14,8 @@ import pytest
 
 from depot_lite.errors import ConfigurationError
 from depot_lite.fields.specialized.variants import ImageVariant
-from depot_lite.fields.upload import UploadedFile, url_of
+from depot_lite.fields.upload import UploadedFile
+from depot_lite.fields.urls import url_of
 from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import FileStorage, StoredFile
 from depot_lite.io.local import LocalFileStorage

@@ -16,7 +16,8 @@ from depot_lite.errors import ConfigurationError, DepotError, InvalidFileId
 from depot_lite.fields.filters.thumbnails import WithThumbnailFilter
 from depot_lite.fields.specialized.image import UploadedImage, UploadedImageWithThumb
 from depot_lite.fields.sqlalchemy import UploadedFileField
-from depot_lite.fields.upload import UploadedFile, url_of
+from depot_lite.fields.upload import UploadedFile
+from depot_lite.fields.urls import url_of
 from depot_lite.images.recipes import Thumbnail
 from depot_lite.io.interfaces import FileStorage, StoredFile
 from depot_lite.io.memory import MemoryFileStorage

@@ -26,7 +26,8 @@ from depot_lite.fields.edits import ids_of
 from depot_lite.fields.frozen import DEEPEST
 from depot_lite.fields.meta import plain_meta
 from depot_lite.fields.specialized.image import UploadedImage, UploadedImageWithThumb, outdated
-from depot_lite.fields.upload import UploadedFile, url_of
+from depot_lite.fields.upload import UploadedFile
+from depot_lite.fields.urls import url_of
 from depot_lite.images.recipes import Thumbnail
 from depot_lite.io.fileid import check_file_id, new_file_id
 from depot_lite.io.memory import MemoryFileStorage

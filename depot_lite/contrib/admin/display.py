@@ -16,7 +16,8 @@ from depot_lite.fields.columns import FileColumn, files_in
 from depot_lite.fields.edits import FileEdit, Kept, ids_of
 from depot_lite.fields.interfaces import DepotFileInfo
 from depot_lite.fields.specialized.image import ImageVariant, UploadedImage, UploadedImageWithThumb
-from depot_lite.fields.upload import UploadedFile, url_of
+from depot_lite.fields.upload import UploadedFile
+from depot_lite.fields.urls import url_of
 from depot_lite.fields.validators import ContentTypes, Extensions, MaxCount, Size
 from depot_lite.io.content import encodable
 from depot_lite.io.disposition import INLINE_TYPES

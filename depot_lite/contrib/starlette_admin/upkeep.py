@@ -19,7 +19,7 @@ from depot_lite.contrib.starlette_admin.jobs import one_line
 from depot_lite.depots import Depots
 from depot_lite.durations import format_age
 from depot_lite.errors import ConfigurationError, DepotError, MaintenanceStopped
-from depot_lite.fields.upload import url_of
+from depot_lite.fields.urls import url_of
 from depot_lite.io.sizes import shown_size
 from depot_lite.maintenance.clearing import Outcome, clear_missing
 from depot_lite.maintenance.ids import FoundFile

@@ -35,7 +35,8 @@ from depot_lite.fields.specialized.presentation import PREVIEW
 from depot_lite.fields.specialized.recipes import ORIGINAL, check_recipes
 from depot_lite.fields.specialized.rendered import PLACEHOLDER, RenderedImage, stem_of
 from depot_lite.fields.specialized.variants import ImageVariant, differences, entries_of, moved_variants
-from depot_lite.fields.upload import UploadedFile, url_of
+from depot_lite.fields.upload import UploadedFile
+from depot_lite.fields.urls import url_of
 from depot_lite.fields.validators import Image
 from depot_lite.images import ImageInfo, Rendition
 from depot_lite.images.placeholder import SOURCE

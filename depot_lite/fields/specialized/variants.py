@@ -13,7 +13,8 @@ from depot_lite.depots import Depots
 from depot_lite.errors import ConfigurationError, DamagedReference, StoredFileNotFound
 from depot_lite.fields.interfaces import RENAMED, DepotFileInfo
 from depot_lite.fields.schema import VariantData
-from depot_lite.fields.upload import UploadedFile, url_of, url_or_none
+from depot_lite.fields.upload import UploadedFile
+from depot_lite.fields.urls import url_of, url_or_none
 from depot_lite.focus import is_moved
 from depot_lite.images.headers import output_type
 from depot_lite.images.recipes import Recipe, for_meta
