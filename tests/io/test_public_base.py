@@ -60,6 +60,15 @@ def web(tmp_path: Path) -> Iterator[str]:
     server.server_close()
 
 
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    engine = sqlite_engine(tmp_path / "rows.db")
+    Base.metadata.create_all(engine)
+    with Session(engine) as made:
+        yield made
+    engine.dispose()
+
+
 def fetched(url: str | None) -> bytes:
     assert url is not None
     with urlopen(url, timeout=10) as answer:
@@ -117,24 +126,21 @@ def test_it_is_an_address(make: Any) -> None:
     assert (storage.url(new_file_id()), storage.has_urls) == (None, False)
 
 
-def test_values_and_the_middleware_lead_there(tmp_path: Path, web: str) -> None:
+def test_values_and_the_middleware_lead_there(tmp_path: Path, web: str, session: Session) -> None:
     """A value has the URL once its file is stored, and so has the row; ``proxy`` hides it from the middleware's."""
     with temporary_depots() as manager:
         options = {"depot.storage_path": str(tmp_path / "media"), "depot.public_base_url": f"{web}/media"}
         manager.configure("default", options)
-        engine = sqlite_engine(tmp_path / "rows.db")
-        Base.metadata.create_all(engine)
-        with Session(engine) as session:
-            session.add(Photo(id=1, file=UploadedFile(b"bytes", filename="a.txt")))
-            session.commit()
-            photo = session.scalars(select(Photo)).one()
-            assert photo.file is not None
-            assert fetched(photo.file.url) == b"bytes"
-            assert photo.file.url == photo.file["_public_url"] == photo.file.as_dict()["url"]
-            with respond("GET", {}, "default", photo.file.file_id) as answer:
-                assert (answer.status, dict(answer.headers)["Location"]) == (302, photo.file.url)
-            with respond("GET", {}, "default", photo.file.file_id, delivery=Delivery(proxy=True)) as answer:
-                assert (answer.status, b"".join(answer.body or ())) == (200, b"bytes")
+        session.add(Photo(id=1, file=UploadedFile(b"bytes", filename="a.txt")))
+        session.commit()
+        value = session.scalars(select(Photo)).one().file
+        assert value is not None
+        assert fetched(value.url) == b"bytes"
+        assert value.url == value["_public_url"] == value.as_dict()["url"]
+        with respond("GET", {}, "default", value.file_id) as answer:
+            assert (answer.status, dict(answer.headers)["Location"]) == (302, value.url)
+        with respond("GET", {}, "default", value.file_id, delivery=Delivery(proxy=True)) as answer:
+            assert (answer.status, b"".join(answer.body or ())) == (200, b"bytes")
 
 
 # --- signers ----------------------------------------------------------------------------------------------------------
@@ -167,26 +173,23 @@ def test_a_signed_url_stays_the_same_for_a_fourth_of_its_time(monkeypatch: pytes
     assert storage.url(file_id) == f"{CDN}/{file_id}?until=1004400"
 
 
-def test_a_signed_url_is_no_public_one(tmp_path: Path) -> None:
+def test_a_signed_url_is_no_public_one(tmp_path: Path, session: Session) -> None:
     """It is not kept in the row, and the middleware redirects to one that works for ten minutes at least."""
     with temporary_depots() as manager:
         options = {"depot.storage_path": str(tmp_path / "media"), "depot.public_base_url": CDN}
         storage = manager.configure("default", options | {"depot.url_signer": Signer()}, visibility="private")
         value = UploadedFile(b"bytes", filename="a.txt")
-        engine = sqlite_engine(tmp_path / "rows.db")
-        Base.metadata.create_all(engine)
-        with Session(engine) as session:
-            session.add(Photo(id=1, file=value))
-            session.commit()
-            assert value["_public_url"] is None
-            assert (storage.public_url(value.file_id), value.file.public_url) == (None, None)
-            assert value.url.startswith(f"{CDN}/{value.file_id[:2]}/{value.file_id}.")
-            assert 3600 <= int(value.url.partition("until=")[2]) - time.time() <= 4500
-            with respond("GET", {}, "default", value.file_id) as answer:
-                left = int(dict(answer.headers)["Location"].partition("until=")[2]) - time.time()
-                assert (answer.status, 600 <= left <= 750) == (302, True)
-            with respond("HEAD", {}, "default", value.file_id) as answer:
-                assert answer.status == 200
+        session.add(Photo(id=1, file=value))
+        session.commit()
+        assert value["_public_url"] is None
+        assert (storage.public_url(value.file_id), value.file.public_url) == (None, None)
+        assert value.url.startswith(f"{CDN}/{value.file_id[:2]}/{value.file_id}.")
+        assert 3600 <= int(value.url.partition("until=")[2]) - time.time() <= 4500
+        with respond("GET", {}, "default", value.file_id) as answer:
+            left = int(dict(answer.headers)["Location"].partition("until=")[2]) - time.time()
+            assert (answer.status, 600 <= left <= 750) == (302, True)
+        with respond("HEAD", {}, "default", value.file_id) as answer:
+            assert answer.status == 200
 
 
 def test_a_signer_needs_an_address() -> None:
