@@ -196,9 +196,9 @@ class TestStats:
         shop.unused(2)
         done = shop.run("stats", "--largest", "1", "--json")
         photos = done.json["depots"]["photos"]
-        assert (done.code, photos["files"], photos["unnamed"]) == (0, 5, {"files": 2, "bytes": 12})
+        assert (done.code, photos["files"], photos["unnamed"]) == (0, 5, {"files": 2, "bytes": 12, "duration": None})
         assert len(photos["largest"]) == 1
-        assert done.json["columns"]["shop_product.manual"] == {"rows": 1, "files": 1, "bytes": 5}
+        assert done.json["columns"]["shop_product.manual"] == {"rows": 1, "files": 1, "bytes": 5, "duration": None}
 
     def test_they_are_shown(self, local_shop: Shop) -> None:
         local_shop.add(Product(manual=b"12345", photo=picture()))
