@@ -16,6 +16,7 @@ from depot_lite.fields.upload import UploadedFile
 from depot_lite.fields.urls import url_of
 from depot_lite.images.recipes import Thumbnail
 from depot_lite.io.fileid import new_file_id
+from depot_lite.io.interfaces import StoredFile
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.manager import DepotManager
 from depot_lite.middleware import DepotMiddleware
@@ -71,6 +72,19 @@ def test_without_one_no_url_is_absolute(visibility: str) -> None:
     ]:
         with pytest.raises(ConfigurationError, match=r"absolute=True: .* make it with base_url='https://files\."):
             url_for(absolute=True)
+
+
+class OnOurHost(MemoryFileStorage):
+    """A storage whose folder the web server in front of the application shows."""
+
+    def public_url(self, file_or_id: StoredFile | str) -> str:
+        return f"/files/{self._id(file_or_id)}"
+
+
+def test_a_path_of_a_storage_is_not_absolute() -> None:
+    value = stored(storage=OnOurHost(), base_url=CDN)
+    assert (value.url, value.url_for()) == (f"/files/{value.file_id}",) * 2
+    assert value.url_for(absolute=True) == f"{CDN}/depot/default/{value.file_id}"
 
 
 def test_a_storage_s_own_url_is_absolute_already() -> None:

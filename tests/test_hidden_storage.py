@@ -12,13 +12,14 @@ from PIL import Image
 
 from depot_lite.asgi import DepotASGI
 from depot_lite.contrib.admin.display import file_data
-from depot_lite.errors import ConfigurationError, DepotError, InvalidFileId
+from depot_lite.errors import ConfigurationError, DepotError, InvalidFileId, UnknownDepot
 from depot_lite.fields.filters.thumbnails import WithThumbnailFilter
 from depot_lite.fields.specialized.image import UploadedImage, UploadedImageWithThumb
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.fields.urls import url_of
 from depot_lite.images.recipes import Thumbnail
+from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import FileStorage, StoredFile
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.manager import DepotManager
@@ -98,6 +99,10 @@ class TestURLs:
         of_former_times = {**value, "thumb_30x30_url": f"https://hidden/{value['thumb_30x30_id']}"}
         value = UploadedFile(of_former_times)
         self.check(ask, value.thumb_30x30_url, size=(30, 20))
+
+    def test_a_depot_that_is_not_configured_has_none(self) -> None:
+        with pytest.raises(UnknownDepot):
+            url_of("elsewhere", new_file_id())
 
     def test_a_variant_on_demand_is_made_and_sent(self, ask: Ask) -> None:
         value = stored(UploadedImage).declare_variants(SMALL.variants)

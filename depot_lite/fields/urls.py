@@ -38,13 +38,15 @@ def url_of(
 
     Raises:
         ConfigurationError: none of the three exists: no middleware serves the files, or none at an absolute URL.
+        UnknownDepot: there is no such depot.
     """
     has_options = expires_in is not None or download or filename is not None
     if Depots.hides_storage(depot_name):
+        Depots.find(depot_name)
         check_file_id(file_id)
     else:
         lasting = None if has_options else _lasting_url(depot_name, file_id)
-        if lasting is not None:
+        if lasting is not None and (is_absolute(lasting) or not absolute):
             return lasting
         disposition, name = "attachment" if download else None, filename or label
         storage_url = Depots.get(depot_name).url(file_id, expires_in=expires_in, filename=name, disposition=disposition)
