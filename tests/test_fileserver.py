@@ -359,6 +359,23 @@ def test_what_everybody_may_read_there_has_its_plain_url(ask: Ask) -> None:
     assert ask(signed(path, download=True))[1]["location"].startswith(f"https://elsewhere/{file_id}?600&a.txt&attach")
 
 
+def test_a_private_file_is_never_redirected_to_its_lasting_url(ask: Ask) -> None:
+    """Access was granted for a while, by a signature or by the hook."""
+    path = put("private", storage=Public())
+    for url, hook in ((signed(path), None), (f"/depot/{path}", Hook(True))):
+        location = ask(url, authorize=hook)[1]["location"]
+        assert location.startswith(f"https://elsewhere/{path.split('/')[1]}?600&")
+
+
+def test_a_private_file_without_another_url_is_sent(ask: Ask) -> None:
+    class OnlyPublic(MemoryFileStorage):
+        def public_url(self, file_or_id: StoredFile | str) -> str:
+            return f"https://public/{self._id(file_or_id)}"
+
+    path = put("private", storage=OnlyPublic())
+    assert ask(signed(path))[::2] == (200, DATA)
+
+
 @pytest.mark.parametrize("storage", [Elsewhere, Public])
 @pytest.mark.parametrize("proxy", [True, "yes"])
 def test_a_proxy_sends_the_bytes(ask: Ask, storage: type[FileStorage], proxy: bool | str) -> None:

@@ -218,7 +218,8 @@ def _storage_url(depot: Depot, file: StoredFile, delivery: Delivery) -> str | No
     info, storage, has_urls = file.info, depot.storage, depot.storage.has_urls
     # In backends written for filedepot the file has it, in ours the storage.
     public = file.public_url or (storage.public_url(file) if has_urls else None)
-    if public is not None and not delivery.download and delivery.filename is None:
+    # A private depot grants access for a while, and that URL lasts.
+    if public is not None and depot.visibility != "private" and not delivery.download and delivery.filename is None:
         return public
     if not has_urls:
         return None
