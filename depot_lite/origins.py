@@ -41,12 +41,12 @@ def parse_cross_origin(value: object, label: str) -> CrossOrigin | None:
     if value is None or isinstance(value, CrossOrigin):
         return value
     given = value.replace(",", " ").split() if isinstance(value, str) else value
-    if given == ["same-site"]:
-        return SAME_SITE
-    if given == ["any"]:
-        return ANY
     if not isinstance(given, Iterable) or isinstance(given, bytes) or not (listed := list(given)):
         raise ConfigurationError(f"{label}: cross_origin={value!r}: {_EXPECTED}")
+    if listed == ["same-site"]:
+        return SAME_SITE
+    if listed == ["any"]:
+        return ANY
     return CrossOrigin(origins=frozenset(_origin(each, label) for each in listed))
 
 

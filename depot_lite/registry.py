@@ -277,7 +277,8 @@ def take_access(options: dict[str, Any], arguments: Mapping[str, Any], label: st
     Raises:
         ConfigurationError: one of them has an invalid value.
     """
-    given = {name: options.pop(name, None) if value is None else value for name, value in arguments.items()}
+    settings = {name: options.pop(name, None) for name in arguments}
+    given = {name: settings[name] if value is None else value for name, value in arguments.items()}
     return {
         "visibility": _checked_visibility(given["visibility"], label),
         "cross_origin": parse_cross_origin(given["cross_origin"], label),

@@ -12,7 +12,7 @@ from depot_lite.io.interfaces import StoredFile
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.io.memory import MemoryFileStorage
 from depot_lite.manager import DepotManager
-from depot_lite.origins import parse_cross_origin
+from depot_lite.origins import SAME_SITE, parse_cross_origin
 from depot_lite.serving import respond
 from tests.support.asking import Ask, Elsewhere, _depots, ask, signed
 
@@ -206,6 +206,8 @@ def test_other_options_requests_are_refused_as_ever(ask: Ask) -> None:
         (["https://App.Example.org:443"], [APP]),
         (("http://localhost:8080",), ["http://localhost:8080"]),
         ({"http://[::1]:80"}, ["http://[::1]"]),
+        (("any",), []),
+        ({"same-site"}, []),
     ],
     ids=str,
 )
@@ -214,7 +216,7 @@ def test_a_setting_is_a_word_or_a_list(setting: Any, origins: list[str]) -> None
     DepotManager.configure("default", configured)
     found = DepotManager.find("default").cross_origin
     assert found is not None
-    assert found.any == (setting == "any")
+    assert found.any == ("any" in setting)
     assert found.origins == set(origins)
     # The same again, otherwise written, is no other configuration.
     DepotManager.configure("default", configured | {"depot.cross_origin": found})
@@ -239,3 +241,12 @@ def test_another_setting_is_refused(wrong: Any) -> None:
 
 def test_no_setting_is_none() -> None:
     assert parse_cross_origin(None, "a depot") is None
+
+
+def test_an_argument_replaces_the_setting() -> None:
+    """Also for storages that refuse options which they do not know."""
+    words = {"visibility": "private", "cross_origin": "any", "inline_types": "image/*"}
+    settings = {"depot.storage_path": "media", **{f"depot.{name}": word for name, word in words.items()}}
+    DepotManager.configure("default", settings, visibility="public", cross_origin="same-site", inline_types=[])
+    depot = DepotManager.find("default")
+    assert (depot.visibility, depot.cross_origin, depot.inline_types) == ("public", SAME_SITE, frozenset())
