@@ -317,7 +317,7 @@ class StorableReference(Reference, ABC):
         """Store the content as the main file of this value; return its description and public URL."""
         storage = Depots.get(self["depot_name"])
         info = self._keep(storage, self._opened(content, filename, content_type), self["file_id"])
-        return info, storage.public_url(info.file_id) if storage.has_urls else None
+        return info, storage.url_for_row(info.file_id) if storage.has_urls else None
 
     def _keep(self, storage: FileStorage, content: Content, file_id: str) -> FileInfo:
         path = f"{self['depot_name']}/{file_id}"

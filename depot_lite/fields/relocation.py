@@ -67,7 +67,7 @@ def _relocated(data: Any, moved: Mapping[str, str], ids: Mapping[str, str]) -> A
             new = old if id_key is None else moved.get(old, old)
             if new != old:
                 depot_name, _, file_id = new.partition("/")
-                result[key] = depot_name if key == "depot_name" else Depots.get(depot_name).public_url(file_id)
+                result[key] = depot_name if key == "depot_name" else Depots.get(depot_name).url_for_row(file_id)
         return result
     if isinstance(data, list):
         return [_relocated(each, moved, ids) for each in data]

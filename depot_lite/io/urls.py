@@ -52,6 +52,14 @@ class StorageUrls:
         file_id = id_of(file_or_id)
         return self._url_at_public_base(file_id) if self._url_signer is None else None
 
+    def url_for_row(self, file_id: str) -> str | None:
+        """Return the public URL that the row of a file keeps, as in filedepot; makes no request.
+
+        None for one at a public base URL that only the configuration makes public: the row would lead there when it has
+        gone.
+        """
+        return None if type(self).public_url is StorageUrls.public_url else self.public_url(file_id)
+
     def _public_path(self, file_id: str) -> str | None:
         """Return the path of a file below the public base URL; None if there is no such file. Makes no request."""
         return file_id

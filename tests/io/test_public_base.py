@@ -26,7 +26,9 @@ from depot_lite.io.fileid import new_file_id
 from depot_lite.io.interfaces import FileStorage
 from depot_lite.io.local import LocalFileStorage
 from depot_lite.io.memory import MemoryFileStorage
+from depot_lite.manager import DepotManager
 from depot_lite.serving import Delivery, respond
+from depot_lite.serving.fileserver import FileServer
 from depot_lite.testing import temporary_depots
 from tests.conftest import sqlite_engine
 
@@ -127,7 +129,7 @@ def test_it_is_an_address(make: Any) -> None:
 
 
 def test_values_and_the_middleware_lead_there(tmp_path: Path, web: str, session: Session) -> None:
-    """A value has the URL once its file is stored, and so has the row; ``proxy`` hides it from the middleware's."""
+    """A value has the URL once its file is stored; ``proxy`` hides it from the middleware's."""
     with temporary_depots() as manager:
         options = {"depot.storage_path": str(tmp_path / "media"), "depot.public_base_url": f"{web}/media"}
         manager.configure("default", options)
@@ -136,11 +138,34 @@ def test_values_and_the_middleware_lead_there(tmp_path: Path, web: str, session:
         value = session.scalars(select(Photo)).one().file
         assert value is not None
         assert fetched(value.url) == b"bytes"
-        assert value.url == value["_public_url"] == value.as_dict()["url"]
+        assert value.url == value.as_dict()["url"]
         with respond("GET", {}, "default", value.file_id) as answer:
             assert (answer.status, dict(answer.headers)["Location"]) == (302, value.url)
         with respond("GET", {}, "default", value.file_id, delivery=Delivery(proxy=True)) as answer:
             assert (answer.status, b"".join(answer.body or ())) == (200, b"bytes")
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_the_address_is_that_of_the_configuration(tmp_path: Path, mirror: bool) -> None:
+    """No row keeps it: the files can be served otherwise some day, and those that are missing are the middleware's."""
+
+    def configured(public_base_url: str | None) -> UploadedFile:
+        storage: FileStorage = LocalFileStorage(tmp_path / "a", public_base_url=public_base_url)
+        storage = MirrorStorage(storage, LocalFileStorage(tmp_path / "b")) if mirror else storage
+        DepotManager.configure("default", storage)
+        DepotManager.set_middleware(FileServer("/files"))
+        return UploadedFile(b"bytes")
+
+    with temporary_depots():
+        value = configured(CDN)
+        value.store()
+        assert value.url.startswith(f"{CDN}/")
+        data = dict(value)
+        value.depot.delete(value.file_id)
+        assert value.url == f"/files/{value.path}"
+    with temporary_depots():
+        configured(None)
+        assert UploadedFile.of_data(data).url == f"/files/{data['path']}"
 
 
 # --- signers ----------------------------------------------------------------------------------------------------------

@@ -319,12 +319,12 @@ class UploadedImageWithThumb(UploadedImage):
             return
         self["thumb_id"] = file_id = stored[_THUMB].file_id
         self["thumb_path"] = f"{self.depot_name}/{file_id}"
-        self["_thumb_public_url"] = self.depot.public_url(file_id)
+        self["_thumb_public_url"] = self.depot.url_for_row(file_id)
 
     def _copy_files(self, original: DepotFileInfo) -> None:
         super()._copy_files(original)
         if "thumb_id" in self:
-            self["_thumb_public_url"] = self.depot.public_url(self.thumb_id)
+            self["_thumb_public_url"] = self.depot.url_for_row(self.thumb_id)
 
     @classmethod
     def _rendition_paths(cls, original: DepotFileInfo) -> set[str]:

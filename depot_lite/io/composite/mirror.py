@@ -170,6 +170,10 @@ class MirrorStorage(CompositeStorage):
         """Return the URL by the first storage that has one."""
         return next((url for each in self._storages if (url := each.public_url(file_or_id)) is not None), None)
 
+    def url_for_row(self, file_id: str) -> str | None:
+        """Return the URL for a row by the first storage that has one."""
+        return next((url for each in self._storages if (url := each.url_for_row(file_id)) is not None), None)
+
     def url(
         self,
         file_or_id: StoredFile | str,
