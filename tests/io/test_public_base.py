@@ -118,6 +118,19 @@ def test_a_part_of_a_mirror_may_have_one(tmp_path: Path) -> None:
     assert (storage.url(file_id), storage.has_urls) == (f"{CDN}/{file_id}", True)
 
 
+def test_the_first_part_of_a_mirror_that_has_urls_decides() -> None:
+    """A value has no plain URL at a later part if those of the first are signed."""
+    signed = MemoryFileStorage(public_base_url=CDN, url_signer=lambda url, _: f"{url}?signed")
+    plain = MemoryFileStorage(public_base_url="https://plain.example")
+    for parts, expected, public in ((signed, plain), "?signed", None), ((plain, signed), "", "https://plain.example"):
+        with temporary_depots() as manager:
+            storage = manager.configure("default", MirrorStorage(MemoryFileStorage(), *parts))
+            value = UploadedFile(b"bytes")
+            value.store()
+            assert storage.public_url(value.file_id) == (public and f"{public}/{value.file_id}")
+            assert value.url == storage.url(value.file_id) == f"{public or CDN}/{value.file_id}{expected}"
+
+
 @pytest.mark.parametrize("make", [partial(LocalFileStorage, "media"), MemoryFileStorage])
 def test_it_is_an_address(make: Any) -> None:
     for wrong in ("cdn", "https://me:hunter2@cdn.example.org", f"{CDN}?a=b", "javascript:alert(1)"):

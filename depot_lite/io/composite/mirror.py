@@ -167,8 +167,12 @@ class MirrorStorage(CompositeStorage):
         return any(each.has_urls for each in self._storages)
 
     def public_url(self, file_or_id: StoredFile | str) -> str | None:
-        """Return the URL by the first storage that has one."""
-        return next((url for each in self._storages if (url := each.public_url(file_or_id)) is not None), None)
+        """Return the URL by the first storage that has any, None if that one signs its URLs."""
+        for each in self._storages:
+            url = each.public_url(file_or_id)
+            if url is not None or each.url(file_or_id) is not None:
+                return url
+        return None
 
     def url_for_row(self, file_id: str) -> str | None:
         """Return the URL for a row by the first storage that has one."""
