@@ -100,7 +100,11 @@ class Analyzer(ABC):
 
     @abstractmethod
     def facts_of(self, file: Candidate) -> Mapping[str, Any]:
-        """Return the facts about a file by their names, with values that JSON can keep. It may raise anything."""
+        """Return the facts about a file by their names, with values that JSON can keep. It may raise anything.
+
+        After an `OSError` it is called again, since a storage or a disk has failed. Pillow and gzip raise that for
+        broken files, too: raise a ValueError in its place, or the file is read by each job.
+        """
 
     def __repr__(self) -> str:
         """Show the name of the class, and whether it runs later."""
