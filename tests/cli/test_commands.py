@@ -211,6 +211,7 @@ class TestStats:
 
 class TestMigrate:
     @pytest.mark.parametrize("awaited", [False, True])
+    @pytest.mark.matrix
     def test_rows_name_the_copies(self, shop: Shop, awaited: bool) -> None:
         shop.add(*(Product(manual=f"manual {number}".encode()) for number in range(5)))
         before, url = shop.rows(), async_url(shop) if awaited else shop.url

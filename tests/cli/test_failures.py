@@ -164,6 +164,7 @@ class TestTheDatabase:
         assert line.startswith(f"database {driver}://joe:***@127.0.0.1:1/shop cannot be reached: ")
         assert "secret" not in line
 
+    @pytest.mark.matrix
     def test_a_table_that_is_not_there(self, local_shop: Shop) -> None:
         with local_shop.engine.begin() as connection:
             connection.exec_driver_sql("ALTER TABLE shop_product RENAME TO elsewhere")
@@ -189,6 +190,7 @@ class TestWhatIsThere:
         missing = shop.run("missing", "--json")
         assert (missing.code, len(missing.json["damaged"])) == (1, 1)
 
+    @pytest.mark.matrix
     def test_an_unknown_depot(self, local_shop: Shop) -> None:
         for words in (["unused", "nix"], ["copy", "photos", "nix"]):
             assert error_of(local_shop, *words) == "there is no depot 'nix'; configured: 'photos', 'archive'"

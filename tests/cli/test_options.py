@@ -174,6 +174,7 @@ class TestEngines:
             ),
         ],
     )
+    @pytest.mark.matrix
     def test_the_application_gives_its_database(self, shop: Shop, name: str) -> None:
         with_engines(shop)
         shop.add(Product(manual=b"here"))
@@ -241,10 +242,12 @@ class TestTheLog:
         assert "0 files missing of 1 that 1 row names" in said
         assert said[-2:] == ["error: there is no depot 'nope'; configured: 'photos', 'archive'", "exit code 2"]
 
+    @pytest.mark.matrix
     def test_a_log_that_cannot_be_written_is_an_error(self, local_shop: Shop) -> None:
         done = local_shop.run("missing", "--log", "nowhere/files.log")
         assert (done.code, "--log nowhere/files.log: No such file or directory" in done.err) == (2, True)
 
+    @pytest.mark.matrix
     def test_progress_on_stderr_has_times(self, local_shop: Shop) -> None:
         local_shop.add(Product(manual=b"here"))
         lines = local_shop.run("missing").err.splitlines()
@@ -274,10 +277,12 @@ class TestJson:
         }
         assert done.err.splitlines()[-1] == f"depot-lite: error: {done.json['error']['message']}"
 
+    @pytest.mark.matrix
     def test_wrong_usage_is_a_document(self, local_shop: Shop) -> None:
         done = local_shop.run("nonsense", "--json")
         assert (done.code, done.json["command"], done.json["error"]["type"]) == (2, None, "WrongUsage")
 
+    @pytest.mark.matrix
     def test_what_was_reached_before_an_error(self, local_shop: Shop) -> None:
         local_shop.add(Product(manual=b"here"))
         local_shop.unused(2)
@@ -304,6 +309,7 @@ class TestVersionAndCompletion:
         assert done.code == 0
         assert all(word in done.out for word in ("older-than", "unused", "migrate"))
 
+    @pytest.mark.matrix
     def test_bash_completes_commands_and_options(self, local_shop: Shop) -> None:
         pytest.importorskip("shtab")
         script = local_shop.run(sys.executable, "-m", "depot_lite", "completion", "bash", words_are_all=True).out

@@ -121,6 +121,7 @@ class TestQuestions:
         assert done.err.startswith("depot-lite: error: --delete --older-than 59s may delete files of transactions")
         assert len(list(local_shop.depots["photos"].list())) == 1
 
+    @pytest.mark.matrix
     def test_a_dry_run_deletes_nothing_and_asks_nobody(self, local_shop: Shop) -> None:
         local_shop.unused(1)
         done = local_shop.run("unused", "--older-than=0s", "--delete", "--dry-run")
@@ -142,6 +143,7 @@ class TestWords:
         done = local_shop.run(script, *words, words_are_all=True)
         assert (done.code, done.out) == (0, "0 files missing of 1 that 1 row names\n"), done.err
 
+    @pytest.mark.matrix
     def test_names_with_commands_for_a_terminal_are_shown_as_text(self, local_shop: Shop) -> None:
         local_shop.add(Product(manual=b"here"))
         with local_shop.engine.begin() as connection:

@@ -750,6 +750,7 @@ class TestHowItRuns:
         assert list(depots["archive"].list()) == []
         assert move(database).bytes == sizes
 
+    @pytest.mark.matrix
     def test_several_processes_share_a_job(self, database: Engine, add: Add, depots: Depots) -> None:
         """Each moves the rows of its part, at once with the others, and no file is copied twice."""
         add(*(Song(audio=b"%d" % n) for n in range(60)))

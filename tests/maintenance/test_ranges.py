@@ -175,6 +175,7 @@ def test_every_row_is_read_once(world: World) -> None:
 
 
 @keyed("enum", "enum, int", "int, enum")
+@pytest.mark.matrix
 def test_no_job_leaves_out_a_row(world: World, depots: dict[str, FileStorage], monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 600 files with an ENUM in their keys, a sweep deleted 300, and a migration moved the other half silently."""
     monkeypatch.setattr(

@@ -320,6 +320,7 @@ class TestMigration:
     def units_table(self, table: Engine) -> None:
         """Each test has the table."""
 
+    @pytest.mark.matrix
     def test_workers_share_it(self, database: Engine, committed: Add, depots: Depots) -> None:
         """No file is copied twice, and the last one clears the record."""
         committed(*(Film(poster=b"%d" % number) for number in range(40)))
