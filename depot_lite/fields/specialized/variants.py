@@ -230,7 +230,7 @@ class ImageVariants(Mapping[str, ImageVariant]):
             return self._of_recipe(name, recipe)
         if self._entries is None:
             raise KeyError(f"no variant {name!r}: {self._image.filename!r} is not stored yet, flush the session")
-        existing = ", ".join(map(repr, self)) or "none"
+        existing = ", ".join(map(repr, self)) or "none: its column declares none, or no image of the file can be made"
         raise KeyError(f"no variant {name!r} of {self._image.filename!r}; there is {existing}")
 
     def _of_recipe(self, name: str, recipe: Recipe) -> ImageVariant:
