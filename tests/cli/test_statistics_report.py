@@ -1,9 +1,16 @@
-"""The report of `depot-lite stats`: durations are shown if rows know some, and are keys of the JSON in any case."""
+"""The report of `depot-lite stats`: durations that rows know, and who names the largest files."""
 
 from __future__ import annotations
 
 from depot_lite.cli.reports.searches import statistics_report
-from depot_lite.maintenance.statistics import Amount, ColumnStatistics, DepotStatistics, StatisticsReport
+from depot_lite.io.fileid import derived_id
+from depot_lite.maintenance.statistics import (
+    Amount,
+    ColumnStatistics,
+    DepotStatistics,
+    LargeFile,
+    StatisticsReport,
+)
 
 
 def report(duration: float | None) -> StatisticsReport:
@@ -30,3 +37,15 @@ def test_without_facts_the_report_has_no_such_column() -> None:
     assert "duration" not in text
     assert "sound" not in text
     assert shown.data["depots"]["films"]["duration"] is None
+
+
+def test_a_large_variant_on_demand_is_not_taken_for_a_file_that_rows_have_lost() -> None:
+    original = "545f63eb-d653-4225-a6a3-c5397014ecad"
+    variant = derived_id(original, "5d7c1a0e93b2")
+    largest = [LargeFile(original, 300, "movie.poster of the row 7"), LargeFile(variant, 200, None)]
+    largest.append(LargeFile("d87aa96e-7e05-4cab-a7ab-b6faef64e3fe", 100, None))
+    shown = statistics_report(StatisticsReport({"films": DepotStatistics(3, 600, largest=largest)}))
+    lines = [" ".join(line.split()) for line in shown.lines]
+    assert f"{original} 300 bytes movie.poster of the row 7" in lines
+    assert f"{variant} 200 bytes no row, made on demand" in lines
+    assert "d87aa96e-7e05-4cab-a7ab-b6faef64e3fe 100 bytes no row" in lines

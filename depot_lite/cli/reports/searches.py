@@ -9,6 +9,7 @@ from typing import Any
 from depot_lite.cli.output import counts, format_count, format_number, listing, printable
 from depot_lite.cli.reports.report import Report, key_text
 from depot_lite.durations import format_playing_time
+from depot_lite.io.fileid import is_derived_id
 from depot_lite.io.sizes import shown_size
 from depot_lite.maintenance.missing import DamagedRow, MissingFile, MissingReport
 from depot_lite.maintenance.retirement import RetirementReport
@@ -173,7 +174,7 @@ def _statistics_lines(report: StatisticsReport) -> Iterator[str]:
         length = "" if found.duration is None else f", {format_playing_time(found.duration)} of sound and films"
         yield f"Depot {name!r}: {format_count(found.files, 'files')}, {shown_size(found.bytes)}{length}"
         yield from _amounts(found)
-        largest = [(each.file_id, shown_size(each.size), each.row or "no row") for each in found.largest]
+        largest = [(each.file_id, shown_size(each.size), each.row or _unnamed(each.file_id)) for each in found.largest]
         yield from listing(largest, ("largest", "size", "named by"), right=(1,))
         yield ""
     yield "Columns"
@@ -184,6 +185,10 @@ def _statistics_lines(report: StatisticsReport) -> Iterator[str]:
     for name, count in report.unconfigured.items():
         yield ""
         yield f"{format_count(count, 'files')} in depot {printable(name)!r}, which is not configured: see `missing`."
+
+
+def _unnamed(file_id: str) -> str:
+    return "no row, made on demand" if is_derived_id(file_id) else "no row"
 
 
 def statistics_found(report: StatisticsReport) -> Iterator[str]:
