@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
@@ -21,6 +22,8 @@ _BOOLEANS: Final = {
     "off": False,
     "0": False,
 }
+#: The characters of a URL (RFC 3986) without query, fragment and user name.
+_ADDRESS: Final = re.compile(r"[A-Za-z0-9:/._~!$&'()*+,;=%\[\]-]+")
 #: A year; longer timeouts overflow in some libraries.
 _LONGEST: Final = 366 * 24 * 3600
 
@@ -127,7 +130,7 @@ def web_address(option: str, value: str | None) -> str | None:
 
     Raises:
         ConfigurationError: it is no URL, or has more than a host, a port and a path. A password would be repeated by
-            every error about a connection.
+            every error about a connection; a line break, which `urlsplit` overlooks, would be in every header.
     """
     if not value:
         return None
@@ -136,13 +139,14 @@ def web_address(option: str, value: str | None) -> str | None:
         plain = (
             parts.scheme in {"http", "https"}
             and parts.hostname
-            and "@" not in parts.netloc
-            and not set(value) & set("?#")
+            and parts.port != 0  # raises ValueError for a number above 65535
+            and _ADDRESS.fullmatch(value)
         )
     except ValueError:
         plain = False
     if not plain:
         raise ConfigurationError(
-            f"{option}: expected a URL such as 'https://cdn.example.com', without user name, password or query"
+            f"{option}: expected a URL such as 'https://cdn.example.com', in ASCII, without user name, password, query "
+            "or white space"
         )
     return value.rstrip("/")

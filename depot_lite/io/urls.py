@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
 from urllib.parse import quote
 
-from depot_lite.errors import ConfigurationError
+from depot_lite.errors import ConfigurationError, StorageFailed
 from depot_lite.io.fileid import check_file_id, id_of
 from depot_lite.io.options import web_address
 from depot_lite.io.stored import StoredFile
@@ -76,7 +76,10 @@ class StorageUrls:
         if url is None or self._url_signer is None:
             return url
         start, expiry = rounded(time.time(), expires_in)
-        return self._url_signer(url, datetime.fromtimestamp(start + expiry, UTC))
+        try:
+            return self._url_signer(url, datetime.fromtimestamp(start + expiry, UTC))
+        except Exception as error:
+            raise StorageFailed(f"cannot sign {url}: the url_signer failed ({type(error).__name__})") from error
 
     def url(
         self,
@@ -100,6 +103,7 @@ class StorageUrls:
 
         Raises:
             ConfigurationError: one of the arguments is invalid.
+            StorageFailed: the URL cannot be signed.
         """
         file_id = id_of(file_or_id)
         return self._signed_at_public_base(file_id, positive_seconds(expires_in, DEFAULT_EXPIRY))

@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from depot_lite.errors import ConfigurationError
+from depot_lite.errors import ConfigurationError, StorageFailed
 from depot_lite.fields.sqlalchemy import UploadedFileField
 from depot_lite.fields.upload import UploadedFile
 from depot_lite.io.composite.mirror import MirrorStorage
@@ -228,6 +228,36 @@ def test_a_signed_url_is_no_public_one(tmp_path: Path, session: Session) -> None
             assert (answer.status, 600 <= left <= 750) == (302, True)
         with respond("HEAD", {}, "default", value.file_id) as answer:
             assert answer.status == 200
+
+
+def test_a_signer_that_fails_is_a_storage_that_is_down(caplog: pytest.LogCaptureFixture) -> None:
+    """The page that shows the URL gets an error of the storage, and the middleware answers 503."""
+
+    def refuse(url: str, expires: datetime) -> str:
+        raise ConnectionError("the key service is down")
+
+    with temporary_depots() as manager:
+        storage = manager.configure("default", MemoryFileStorage(public_base_url=CDN, url_signer=refuse))
+        file_id = storage.create(b"bytes", "a.txt")
+        with pytest.raises(
+            StorageFailed, match=rf"cannot sign {CDN}/{file_id}: .* failed \(ConnectionError\)"
+        ) as error:
+            storage.url(file_id)
+        assert isinstance(error.value.__cause__, ConnectionError)
+        with respond("GET", {}, "default", file_id) as answer:
+            assert (answer.status, dict(answer.headers)["Retry-After"]) == (503, "5")
+    assert [record.exc_info for record in caplog.records] == [None]
+
+
+@pytest.mark.parametrize(
+    "address", [f"{CDN}\n", f"{CDN}/a b", "https://cdn.example.org:65536", "https://cdn.exämple.org"]
+)
+def test_an_address_that_no_header_can_hold_is_refused(address: str) -> None:
+    """A line break at its end, such as from a file, would make every redirect an error of the server."""
+    with pytest.raises(ConfigurationError, match="public_base_url: expected a URL"):
+        MemoryFileStorage(public_base_url=address)
+    with pytest.raises(ConfigurationError, match="base_url: expected a URL"):
+        FileServer(base_url=address)
 
 
 def test_a_signer_needs_an_address() -> None:
