@@ -503,13 +503,22 @@ def test_a_sync_that_fails_is_a_create_that_fails(
 
 def test_a_damaged_sidecar_is_named_and_can_be_deleted(storage: LocalFileStorage, root: Path) -> None:
     """A sidecar that leads out of its folder is damaged too."""
-    for text in (b"", b"[]", b"{}", b'{"data": "../../../etc/passwd"}', b"\xff"):
+    for text in (b"", b"[]", b"{}", b'{"data": "../../../etc/passwd"}', b"\xff", b"[" * 99_999):
         file_id = storage.create(b"x")
         (root / file_id[:2] / f"{file_id}.json").write_bytes(text)
         with pytest.raises(StorageFailed, match=file_id):
             storage.get(file_id)
         storage.delete(file_id)
         assert files_below(root) == []
+
+
+@pytest.mark.parametrize("wrong", [{"filename": []}, {"content_type": 5}, {"content_length": "1"}, {"checksum": 5}])
+def test_a_sidecar_with_a_wrong_type_is_damaged(storage: LocalFileStorage, root: Path, wrong: dict[str, Any]) -> None:
+    file_id = storage.create(b"x")
+    sidecar = root / file_id[:2] / f"{file_id}.json"
+    sidecar.write_text(json.dumps(json.loads(sidecar.read_bytes()) | wrong))
+    with pytest.raises(StorageFailed, match=f"of file {file_id} is damaged"):
+        storage.get(file_id)
 
 
 def test_a_file_that_is_missing_is_named_with_its_storage(storage: LocalFileStorage, root: Path) -> None:

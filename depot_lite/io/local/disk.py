@@ -205,6 +205,8 @@ def read_sidecar(path: str, file_id: str) -> tuple[FileInfo, str] | None:
     known = _parse(file_id, text)
     try:
         when = datetime.fromisoformat(known["last_modified"])
+        if not (isinstance(known["content_length"], int) and isinstance(known["checksum"], str | None)):
+            raise TypeError("the length or the checksum")
         told = (known["filename"], known["content_type"], known["content_length"], when, known["checksum"])
     except (KeyError, TypeError, ValueError) as error:
         raise StorageFailed(f"the sidecar of file {file_id} is damaged: {error!r}") from error
@@ -292,10 +294,12 @@ def decode_filedepot(file_id: str, text: bytes, data: os.stat_result) -> FileInf
 def _parse(file_id: str, text: bytes) -> dict[str, Any]:
     try:
         known = json.loads(text.decode())  # given bytes, it would guess the encoding
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StorageFailed(f"the description of file {file_id} is damaged: {error}") from error
-    if not isinstance(known, dict):
-        raise StorageFailed(f"the description of file {file_id} is damaged: expected a JSON object")
+    if not isinstance(known, dict) or not all(
+        isinstance(known.get(key), str | None) for key in ("filename", "content_type")
+    ):
+        raise StorageFailed(f"the description of file {file_id} is damaged: expected a JSON object with texts")
     return known
 
 
